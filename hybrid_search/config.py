@@ -1,0 +1,281 @@
+"""Every setting that is stored with what it shaped: frozen, validated, JSON in and out.
+
+Layer 1. ``msgspec`` parses and type-checks; ``__post_init__`` checks ranges. An unknown name is an error, so that a
+typo never trains another model than the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, TypeVar, get_args
+
+import msgspec
+
+from hybrid_search.errors import ConfigError
+
+__all__ = [
+    "Bm25",
+    "Combination",
+    "EncoderKind",
+    "FieldType",
+    "Fusion",
+    "IndexSettings",
+    "LossKind",
+    "NegativeSource",
+    "Normalisation",
+    "Pooling",
+    "Setting",
+    "Similarity",
+    "TowerConfig",
+    "TowerSharing",
+    "TrainConfig",
+    "WordVectorConfig",
+]
+
+Similarity = Literal["cosine", "dot", "l2"]
+EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
+Pooling = Literal["last", "mean", "max", "attention", "idf"]
+TowerSharing = Literal["tied", "shared_embeddings", "separate"]
+LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl"]
+NegativeSource = Literal["random", "in_row", "bm25", "dense"]
+Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
+Combination = Literal["arithmetic", "geometric", "harmonic"]
+FieldType = Literal["keyword", "long", "double", "boolean"]
+
+S = TypeVar("S", bound="Setting")
+
+
+class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all settings: JSON in, JSON out, copies with changes."""
+
+    @classmethod
+    def from_json(cls, data: bytes | str, *, source: str) -> Self:
+        """Parse settings; ``source`` (a file name) is named in the error.
+
+        :raises ConfigError: on an unknown name, a wrong type or a value out of range.
+        """
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: {error}") from error
+
+    @classmethod
+    def from_mapping(cls, data: dict[str, Any], *, source: str) -> Self:
+        """Build settings from plain values, with the same checks as :meth:`from_json`."""
+        try:
+            return msgspec.convert(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"{source}: {error}") from error
+
+    def to_json(self) -> bytes:
+        """Return the settings as JSON in a canonical form: fixed key order, no spaces; equal settings, equal bytes."""
+        return msgspec.json.encode(self, order="sorted")
+
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - values of any setting
+        """Return a copy with some values changed, checked again.
+
+        :raises ConfigError: as :meth:`from_mapping`.
+        """
+        return self.from_mapping({**msgspec.to_builtins(self), **msgspec.to_builtins(changes)}, source="settings")
+
+
+def _require(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}; it must be {wanted}")
+
+
+class Bm25(Setting, frozen=True):
+    """BM25's parameters. The defaults are OpenSearch's."""
+
+    k1: float = 1.2
+    b: float = 0.75
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.k1 <= 10, "k1", self.k1, "from 0 to 10")
+        _require(0 <= self.b <= 1, "b", self.b, "from 0 to 1")
+
+
+class Fusion(Setting, frozen=True):
+    """How the BM25 and k-NN legs become one ranking. The arithmetic is OpenSearch's; see ``hybrid_search.fusion``.
+
+    :ivar method: how a leg's scores are normalised; ``rrf`` uses ranks instead.
+    :ivar combination: the mean that joins the legs; ignored by ``rrf``; ``z_score`` allows only ``arithmetic``.
+    :ivar weights: (bm25, knn), each 0..1; they must sum to 1, as OpenSearch demands.
+    :ivar window: how many documents each leg contributes; paging stays inside it.
+    """
+
+    method: Normalisation = "min_max"
+    combination: Combination = "arithmetic"
+    weights: tuple[float, float] = (0.5, 0.5)
+    window: int = 200
+    rank_constant: int = 60
+
+    def __post_init__(self) -> None:
+        _require(all(0 <= w <= 1 for w in self.weights), "weights", self.weights, "two numbers from 0 to 1")
+        _require(abs(sum(self.weights) - 1) < 1e-6, "weights", self.weights, "two numbers that sum to 1")
+        _require(1 <= self.window <= 10_000, "window", self.window, "from 1 to 10000")
+        _require(self.rank_constant >= 1, "rank_constant", self.rank_constant, "at least 1")
+        _require(
+            self.method != "z_score" or self.combination == "arithmetic",
+            "combination",
+            self.combination,
+            "arithmetic with z_score (OpenSearch takes no other)",
+        )
+
+
+class IndexSettings(Setting, frozen=True):
+    """What an index is told when it is made, and carries with it.
+
+    :ivar fingerprint: of the model whose vectors are stored; empty for an index without vectors.
+    :ivar dimension: of the vectors; 0 for an index without vectors.
+    :ivar fields: declared metadata fields; a new field is declared by its first value.
+    :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is ``Flat`` below 200,000 vectors and ``HNSW32`` above.
+    """
+
+    format_version: int = 1
+    fingerprint: str = ""
+    dimension: int = 0
+    similarity: Similarity = "cosine"
+    analyzer: str = "english"
+    bm25: Bm25 = Bm25()
+    fusion: Fusion = Fusion()
+    fields: dict[str, FieldType] = {}
+    faiss: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.dimension >= 0, "dimension", self.dimension, "0 or more")
+
+
+class WordVectorConfig(Setting, frozen=True):
+    """How word2vec is trained (gensim). One worker makes it reproducible; more are faster."""
+
+    algorithm: Literal["skipgram", "cbow"] = "skipgram"
+    window: int = 5
+    negative: int = 5
+    epochs: int = 5
+    learning_rate: float = 0.025
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.window >= 1, "window", self.window, "at least 1")
+        _require(self.epochs >= 0, "epochs", self.epochs, "0 or more (0: random vectors)")
+        _require(self.workers >= 1, "workers", self.workers, "at least 1")
+
+
+class TowerConfig(Setting, frozen=True):
+    """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint.
+
+    :ivar encoder: ``mean`` is the baseline without a recurrent net; ``transformer`` needs the extra and ``trunk``.
+    :ivar residual: add the frequency-weighted mean of the word vectors to the encoder's pooled states.
+    :ivar head_layers: fully connected layers (ReLU between them) after pooling.
+    :ivar dimension: length of the vectors that come out.
+    :ivar max_query_tokens: longer queries are cut here, longer documents at ``max_document_tokens``.
+    """
+
+    encoder: EncoderKind = "gru"
+    bidirectional: bool = True
+    hidden: int = 128
+    layers: int = 1
+    kernel: int = 3
+    pooling: Pooling = "mean"
+    residual: bool = True
+    head_layers: int = 1
+    head_hidden: int = 256
+    dropout: float = 0.1
+    layer_norm: bool = False
+    dimension: int = 192
+    embedding_dimension: int = 192
+    towers: TowerSharing = "shared_embeddings"
+    max_query_tokens: int = 32
+    max_document_tokens: int = 160
+    similarity: Similarity = "cosine"
+    sif_a: float = 1e-4
+    trunk: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "hidden", "layers", "kernel", "head_hidden", "dimension", "embedding_dimension",
+            "max_query_tokens", "max_document_tokens",
+        ):  # fmt: skip
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.head_layers >= 0, "head_layers", self.head_layers, "0 or more")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
+        _require(self.sif_a > 0, "sif_a", self.sif_a, "above 0")
+        _require(
+            (self.encoder == "transformer") == bool(self.trunk),
+            "trunk",
+            self.trunk,
+            "given with encoder 'transformer' and only then",
+        )
+
+
+class TrainConfig(Setting, frozen=True):
+    """How towers are trained. Stored in ``training.json``; does not enter the fingerprint.
+
+    :ivar max_samples: use at most this many training examples, 0 for all.
+    :ivar vocabulary: most tokens the tokenizer may have.
+    :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
+    :ivar hard_negatives: per example and batch, beside the in-batch ones.
+    :ivar negatives: the schedule: (start as a share of the run, source -> share of the hard negatives).
+    :ivar rank_window: mined negatives come from these ranks, (first, last), 1-based.
+    :ivar false_negative_margin: drop a mined negative scoring at least this share of the positive's score; 0 off.
+    :ivar validation_share: share of the training queries held out for early stopping and for fitting the fusion.
+    """
+
+    loss: LossKind = "infonce"
+    epochs: int = 10
+    max_steps: int = 0
+    max_samples: int = 0
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    embedding_learning_rate: float = 2e-3
+    warmup_share: float = 0.1
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    seed: int = 0
+    threads: int = 0
+    temperature: float = 0.05
+    learn_temperature: bool = False
+    margin: float = 0.2
+    triplet_distance: Similarity = "cosine"
+    triplet_mining: Literal["given", "batch_hard", "semi_hard"] = "batch_hard"
+    hard_negatives: int = 1
+    negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
+    rank_window: tuple[int, int] = (5, 100)
+    false_negative_margin: float = 0.95
+    teacher_scores: str = ""
+    vocabulary: int = 50_000
+    min_frequency: int = 3
+    frozen_steps: int = 0
+    word_vectors: WordVectorConfig = WordVectorConfig()
+    validation_share: float = 0.1
+    validation_queries: int = 300
+    validation_documents: int = 5_000
+    evaluate_every: int = 100
+    patience: int = 5
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
+        _require(self.max_samples >= 0, "max_samples", self.max_samples, "0 (all) or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.embedding_learning_rate >= 0, "embedding_learning_rate", self.embedding_learning_rate, ">= 0")
+        _require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        _require(self.frozen_steps >= -1, "frozen_steps", self.frozen_steps, "-1 (always), 0 (never) or a step count")
+        _require(0 <= self.validation_share < 1, "validation_share", self.validation_share, "from 0 to below 1")
+        first, last = self.rank_window
+        _require(1 <= first <= last, "rank_window", self.rank_window, "(first, last) with 1 <= first <= last")
+        _require(bool(self.negatives) and self.negatives[0][0] == 0, "negatives", self.negatives, "a mix from 0 on")
+        _require(
+            all(mix and all(v > 0 for v in mix.values()) for _, mix in self.negatives),
+            "negatives",
+            self.negatives,
+            f"shares above 0 over {', '.join(get_args(NegativeSource))}",
+        )
+        _require(
+            self.loss not in ("margin_mse", "kl") or bool(self.teacher_scores),
+            "teacher_scores",
+            self.teacher_scores,
+            f"a file of teacher scores with loss {self.loss!r}",
+        )

@@ -1,0 +1,166 @@
+"""The error tree. One class per decision that a caller can take; each carries the CLI's exit code.
+
+::
+
+    HybridSearchError                       1
+    ├── UsageError                          2   an argument or option is wrong
+    │   ├── ConfigError                     2   a setting has a bad value or an unknown name
+    │   └── FilterError                     2   a filter expression can't be parsed or names no such field
+    ├── DataError                           3   a data set can't be read, or records were rejected
+    │   ├── DatasetNotFound                 3   the path does not hold what the loader looks for
+    │   └── RecordsRejected                 3   some records went to the dead-letter file; the rest is in
+    ├── SearchIndexError                         4   an index can't be used as asked
+    │   ├── IndexNotFound                   4
+    │   ├── IndexExists                     4
+    │   ├── IndexLocked                     4   another process is writing
+    │   └── CorruptIndex                    4   what is stored is not what was written
+    ├── ModelError                          5   a checkpoint can't be used as asked
+    │   ├── ModelNotFound                   5
+    │   ├── CorruptModel                    5   a file does not have the hash that was recorded
+    │   └── ModelMismatch                   5   fingerprint, dimension or similarity differ from the index's
+    ├── TrainingError                       6   training can't go on
+    │   ├── CollapsedTowers                 6   every text gets the same vector
+    │   └── ResumeMismatch                  6   the work folder belongs to another run
+    ├── StorageError                        7   the disk is full or a file can't be written
+    ├── MissingExtra                        8   an optional dependency is not installed
+    └── UnsupportedCapability               9   this engine or server can't do what was asked
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CollapsedTowers",
+    "ConfigError",
+    "CorruptIndex",
+    "CorruptModel",
+    "DataError",
+    "DatasetNotFound",
+    "FilterError",
+    "HybridSearchError",
+    "IndexExists",
+    "IndexLocked",
+    "IndexNotFound",
+    "MissingExtra",
+    "ModelError",
+    "ModelMismatch",
+    "ModelNotFound",
+    "RecordsRejected",
+    "ResumeMismatch",
+    "SearchIndexError",
+    "StorageError",
+    "TrainingError",
+    "UnsupportedCapability",
+    "UsageError",
+]
+
+
+class HybridSearchError(Exception):
+    """Root of all errors this package raises on purpose. The message says what, the value, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(HybridSearchError):
+    """An argument is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError, ValueError):
+    """A setting has a bad value or an unknown name. Also a ValueError, which is what msgspec lets validators raise."""
+
+
+class FilterError(UsageError):
+    """A filter expression can't be parsed, or names a field that the index does not have."""
+
+
+class DataError(HybridSearchError):
+    """A data set can't be read as asked."""
+
+    exit_code = 3
+
+
+class DatasetNotFound(DataError):
+    """The path does not hold what the loader looks for."""
+
+
+class RecordsRejected(DataError):
+    """Some records were refused and written to the dead-letter file; everything else was taken."""
+
+
+class SearchIndexError(HybridSearchError):
+    """An index can't be used as asked."""
+
+    exit_code = 4
+
+
+class IndexNotFound(SearchIndexError):
+    """There is no index at the location."""
+
+
+class IndexExists(SearchIndexError):
+    """An index is already at the location, with other settings than asked for."""
+
+
+class IndexLocked(SearchIndexError):
+    """Another process is writing to the index."""
+
+
+class CorruptIndex(SearchIndexError):
+    """What is stored is not what was written."""
+
+
+class ModelError(HybridSearchError):
+    """A checkpoint can't be used as asked."""
+
+    exit_code = 5
+
+
+class ModelNotFound(ModelError):
+    """There is no checkpoint at the path."""
+
+
+class CorruptModel(ModelError):
+    """A file of the checkpoint does not have the hash that was recorded when it was written."""
+
+
+class ModelMismatch(ModelError):
+    """The model is not the one the index was built with."""
+
+
+class TrainingError(HybridSearchError):
+    """Training can't start or go on."""
+
+    exit_code = 6
+
+
+class CollapsedTowers(TrainingError):
+    """Every text gets (nearly) the same vector; the run was stopped."""
+
+
+class ResumeMismatch(TrainingError):
+    """The work folder holds an unfinished run with other arguments."""
+
+
+class StorageError(HybridSearchError):
+    """The disk is full, or a file can't be written or read."""
+
+    exit_code = 7
+
+
+class MissingExtra(HybridSearchError):
+    """An optional dependency is not installed."""
+
+    exit_code = 8
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed; it comes with the extra '{extra}': "
+            f"pip install 'hybrid-search-towers[{extra}]'"
+        )
+
+
+class UnsupportedCapability(HybridSearchError):
+    """The engine or server can't do what was asked."""
+
+    exit_code = 9

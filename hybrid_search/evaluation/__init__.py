@@ -1,0 +1,1 @@
+"""Measuring: protocol, significance, latency, tuning, reports."""

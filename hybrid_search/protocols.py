@@ -1,0 +1,197 @@
+"""The seams: what an encoder, an engine, a data set and a tracker must offer. Layer 1.
+
+Nothing here is inherited from; a class that has the methods fits. Arrays are numpy, vectors are float32 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
+from hybrid_search.filters import Filter
+from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
+
+__all__ = ["Capabilities", "Dataset", "Encoder", "Engine", "Progress", "Task", "Tracker", "Vectors", "silent"]
+
+Vectors = NDArray[np.float32]
+"""(n, dimension) float32 rows."""
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. Queries and documents have a tower each."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what decides a vector: weights, tokenizer, configuration."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """How two vectors are compared."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode with the query tower: (n, dimension), in the order given; a text with no known token is a zero row."""
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode with the document tower; otherwise as :meth:`encode_queries`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do, read once; a caller asks here instead of trying.
+
+    :ivar exact_knn: the k-NN leg returns the true nearest neighbours.
+    :ivar bm25_at_query_time: k1 and b can be given with a search.
+    :ivar stored_models: the index keeps the towers that made its vectors.
+    """
+
+    engine: str
+    version: str
+    exact_knn: bool
+    bm25_at_query_time: bool
+    stored_models: bool
+
+
+class Engine(Protocol):
+    """An index with a lexical and a dense leg. Batches in, one result per query out, in the order given."""
+
+    @property
+    def settings(self) -> IndexSettings:
+        """The settings that the index carries."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+
+    def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
+        """Add or replace documents with their vectors; a zero row stands for "no vector".
+
+        :return: the documents that were refused, with the reason; all others are in (acknowledged by :meth:`commit`).
+        :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        """
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; ids that are not there are ignored. Returns how many were."""
+
+    def commit(self) -> None:
+        """Make everything added and deleted so far durable and searchable in both legs."""
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id, None where there is none."""
+
+    def documents(self) -> Iterator[Document]:
+        """Iterate over all documents, in the order of their first addition."""
+
+    def search_lexical(
+        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
+    ) -> list[Ranking]:
+        """Rank by BM25. ``bm25`` overrides the index's k1 and b where the engine can."""
+
+    def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
+        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing."""
+
+    def search_hybrid(
+        self,
+        texts: Sequence[str],
+        vectors: Vectors,
+        k: int,
+        *,
+        fusion: Fusion | None = None,
+        filter: Filter | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
+        """Fuse both legs over the fusion's window and return the hits ``offset + 1`` to ``offset + k``, with texts."""
+
+    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
+        """Fetch the documents of (a page of) one leg's ranking."""
+
+    def store_model(self, files: Sequence[Path]) -> None:
+        """Copy a model's serving files into the index, so that it carries the towers that made its vectors."""
+
+    def model_folder(self) -> Path | None:
+        """Where the stored model's files lie on this machine, None when none are stored."""
+
+    def count(self) -> int:
+        """Count the committed documents."""
+
+    def stats(self) -> Mapping[str, Any]:
+        """Sizes and counts for people to read."""
+
+    def close(self) -> None:
+        """Release files and locks. What was not committed is dropped."""
+
+
+class Dataset(Protocol):
+    """What a loader opens: documents, and for some data sets queries, judgements and training examples."""
+
+    @property
+    def name(self) -> str:
+        """The loader's name."""
+
+    def documents(self) -> Iterator[Document]:
+        """Stream the corpus, each document once."""
+
+    def splits(self) -> tuple[str, ...]:
+        """Splits that have queries, training first."""
+
+    def judgement_sets(self) -> tuple[str, ...]:
+        """Names of the judgement sets, the default one first."""
+
+    def queries(self, split: str) -> Iterator[Query]:
+        """Stream a split's queries."""
+
+    def judgements(self, split: str, judgement_set: str = "") -> Iterator[Judgement]:
+        """Stream a split's judgements, of the default set unless another is named."""
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Stream training examples that come ready made (triples, result pages); nothing where there are none."""
+
+    def report(self) -> Mapping[str, int]:
+        """What was counted while reading so far: duplicates, blanks, rows without an answer and so on."""
+
+
+class Tracker(Protocol):
+    """Where a training run writes its numbers."""
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record values at a step."""
+
+    def close(self) -> None:
+        """Flush and release."""
+
+
+class Task(Protocol):
+    """One piece of long work that is shown to a person."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Report that this much more is done."""
+
+
+Progress = Callable[[str, int | None], AbstractContextManager[Task]]
+"""Starts a task: (label, total or None when unknown) -> context manager with ``advance``."""
+
+
+class _SilentTask:
+    def __enter__(self) -> _SilentTask:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def advance(self, amount: int = 1) -> None:
+        return None
+
+
+def silent(label: str, total: int | None) -> AbstractContextManager[Task]:
+    """Show nothing; the library's default :data:`Progress`."""
+    return _SilentTask()

@@ -1,0 +1,1 @@
+"""The two towers: tokenizer, word vectors, networks, checkpoints, and encoding without torch."""

@@ -1,0 +1,1 @@
+"""Training the towers: pairs, negatives, batches, the loop. Never sees an engine."""

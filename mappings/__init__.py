@@ -1,0 +1,1 @@
+"""What a cluster is told: index templates and search pipelines."""
