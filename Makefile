@@ -1,0 +1,52 @@
+# Every target installs what it needs. The first Python of 3.11 or newer that answers is used; PYTHON=… names another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help install quickstart test unit check format constraints docs bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.installed  ## make .venv with the command hybrid-search in it
+
+# torch for CPUs where its own index is reachable (a tenth of the size), else as the package index has it.
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=cpu -c constraints.txt -e '.[dev]' 2>/dev/null \
+		|| $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: install  ## train, index, evaluate and query on the documentation that ships with Python
+	$(BIN)/hybrid-search quickstart
+
+test: install  ## all tests: units, conformance, integration
+	$(BIN)/python -m pytest -q
+
+unit: install  ## the unit tests alone
+	$(BIN)/python -m pytest -q tests/unit
+
+check: install  ## lint, formatting, types, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m docs.generate --check
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: install  ## pin the newest versions that fit pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --all-extras --upgrade \
+		pyproject.toml -o constraints.txt
+
+docs: install  ## write the generated parts of docs/
+	$(BIN)/python -m docs.generate
+
+bench: install  ## run the benchmarks; writes benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what the targets above made
+	rm -rf .venv .cache quickstart build *.egg-info

@@ -1,0 +1,75 @@
+"""The command line: one file a verb, each loaded when it is called. Layer 6."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from hybrid_search import __version__
+from hybrid_search.errors import HybridSearchError
+
+__all__ = ["cli", "main"]
+
+VERBS = ("quickstart", "train", "mine", "load", "query", "evaluate", "info", "export")
+"""In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
+
+
+class VerbGroup(click.Group):
+    """A group that imports a verb's module only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs, in the order of the main job rather than the alphabet's."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"hybrid_search.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="hybrid-search")
+def cli() -> None:
+    """Hybrid retrieval: BM25 plus RNN two-tower vectors that you train on your own data.
+
+    \b
+    The main job, on your own documents:
+      hybrid-search train jsonl --path ./my-data --out ./model
+      hybrid-search load  jsonl --path ./my-data --model ./model --to ./index
+      hybrid-search query "how do I reset the password" --from ./index
+
+    Data goes to stdout, talk to stderr. Exit codes: 0 done · 1 other error · 2 wrong usage · 3 bad or rejected data
+    · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 130 interrupted.
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+
+
+def main() -> None:
+    """Run the command line; errors become one line on stderr and an exit code."""
+    try:
+        exit_code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _complain("interrupted")
+        exit_code = 130
+    except click.ClickException as error:
+        error.show()
+        exit_code = error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        exit_code = 130
+    except HybridSearchError as error:
+        _complain(f"Error: {error}")
+        exit_code = error.exit_code
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        exit_code = 0
+    sys.exit(exit_code if isinstance(exit_code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,84 @@
+"""``hybrid-search load``: documents into an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from hybrid_search.cli.options import (
+    bm25_of,
+    bm25_options,
+    dataset_argument,
+    format_option,
+    fusion_of,
+    fusion_options,
+    opened_dataset,
+)
+from hybrid_search.cli.output import facts, progress
+from hybrid_search.config import FieldType, Fusion
+from hybrid_search.errors import UsageError
+
+__all__ = ["command"]
+
+
+@click.command("load")
+@dataset_argument
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The towers that make the vectors. Left out: those of the existing index; a new index is then BM25 only.",
+)
+@click.option("--to", "location", required=True, metavar="LOCATION", help="The index: a folder such as ./index.")
+@click.option(
+    "--field", "fields", multiple=True, metavar="NAME:TYPE",
+    help="Declare a metadata field (keyword, long, double, boolean); others are declared by their first value.",
+)  # fmt: skip
+@click.option("--faiss", default="auto", show_default=True, metavar="FACTORY", help="A FAISS index_factory string such "
+              "as Flat, HNSW32, SQ8 or IVF1024,PQ32.")  # fmt: skip
+@click.option("--recreate", is_flag=True, help="Throw an existing index away first.")
+@click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
+@bm25_options
+@fusion_options
+@format_option
+def command(
+    dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, location: str, form: str, **given: Any
+) -> None:
+    """Load a data set's documents into an index, with the vectors of the document tower.
+
+    Doing it again is harmless: documents that are there already are skipped, changed ones replaced. After a kill,
+    run the same command again.
+
+    \b
+    Example:
+      hybrid-search load jsonl --path ./my-data --model ./model --to ./index
+    """  # noqa: D301
+    from hybrid_search.workflows.loading import load
+
+    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
+        report = load(
+            opened, location, model=given.pop("model"), options=_options(given), reject=reject, progress=progress
+        )
+        facts(msgspec.to_builtins(report), form)
+
+
+def _options(given: dict[str, Any]) -> Any:  # noqa: ANN401 - LoadOptions, imported late
+    from hybrid_search.workflows.loading import LoadOptions
+
+    fusion_given = any(given[n] is not None for n in ("method", "combination", "bm25_weight", "window", "rank_constant"))
+    fusion = fusion_of(Fusion(), given)
+    return LoadOptions(
+        bm25=bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
+        fusion=fusion if fusion_given else None,
+        fields=dict(_field(text) for text in given.pop("fields")),
+        **given,
+    )
+
+
+def _field(text: str) -> tuple[str, Any]:
+    name, _, kind = text.partition(":")
+    if not name or kind not in get_args(FieldType):
+        raise UsageError(f"--field {text!r}: write NAME:TYPE with a type of {', '.join(get_args(FieldType))}")
+    return name, kind

@@ -1,0 +1,139 @@
+"""Options that several verbs share, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+
+from hybrid_search.cli.output import FORMATS, say
+from hybrid_search.config import Bm25, Combination, Fusion, Normalisation
+from hybrid_search.errors import ConfigError, RecordsRejected, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hybrid_search.protocols import Dataset
+    from loaders.dead_letter import DeadLetter
+
+__all__ = [
+    "bm25_of", "bm25_options", "dataset_argument", "format_option", "from_option", "fusion_of", "fusion_options",
+    "model_option", "opened_dataset",
+]  # fmt: skip
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the result."
+)
+from_option = click.option(
+    "--from", "location", required=True, metavar="LOCATION", help="The index: a folder such as ./index."
+)
+model_option = click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Towers to use instead of those the index carries; refused unless they are the same.",
+)
+
+
+def dataset_argument(function: F) -> F:
+    """DATASET, --path, --config and --dead-letter."""
+    decorators = [
+        click.argument("dataset"),
+        click.option(
+            "--path",
+            type=click.Path(path_type=Path),
+            help="The data set's folder or file; left out: the hub, where the loader has one.",
+        ),
+        click.option("--config", "dataset_config", default="", metavar="NAME", help="The data set's configuration, "
+                     "such as v1.1 or v2.1 of ms_marco."),
+        click.option(
+            "--dead-letter",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=Path("rejected.jsonl"),
+            show_default=True,
+            help="Where rejected records go, one JSON line each; written only if there are any.",
+        ),
+    ]  # fmt: skip
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+@contextmanager
+def opened_dataset(
+    name: str, path: Path | None, config: str, dead_letter: Path
+) -> Iterator[tuple[Dataset, DeadLetter]]:
+    """Open a data set; at the end say what was rejected, and fail if anything was.
+
+    :raises RecordsRejected: after everything else is done, if records went to the dead-letter file.
+    """
+    import loaders
+    from loaders.dead_letter import DeadLetter
+
+    with DeadLetter(dead_letter) as rejected:
+        yield loaders.open_dataset(name, path, reject=rejected, config=config), rejected
+    if rejected.count:
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in rejected.reasons.most_common(5))
+        raise RecordsRejected(
+            f"{rejected.count:,} records were rejected and are in {dead_letter}: {reasons}. Everything else was taken."
+        )
+
+
+def bm25_options(function: F) -> F:
+    """--bm25-k1 and --bm25-b."""
+    for decorator in (
+        click.option("--bm25-b", type=float, help="BM25's b, 0..1; left out: the index's."),
+        click.option("--bm25-k1", type=float, help="BM25's k1; left out: the index's."),
+    ):
+        function = decorator(function)
+    return function
+
+
+def bm25_of(k1: float | None, b: float | None, base: Bm25 | None = None) -> Bm25 | None:
+    """Build the BM25 parameters asked for; None when neither is given."""
+    if k1 is None and b is None:
+        return None
+    base = base or Bm25()
+    return Bm25(k1=base.k1 if k1 is None else k1, b=base.b if b is None else b)
+
+
+def fusion_options(function: F) -> F:
+    """--fusion, --combination, --bm25-weight, --window and --rank-constant."""
+    for decorator in (
+        click.option("--rank-constant", type=int, help="RRF's constant."),
+        click.option("--window", type=int, help="Documents that each leg contributes; paging stays inside it."),
+        click.option("--bm25-weight", type=float, help="BM25's weight, 0..1; k-NN gets the rest."),
+        click.option("--combination", type=click.Choice(get_args(Combination)), help="The mean that joins the legs."),
+        click.option("--fusion", "method", type=click.Choice(get_args(Normalisation)), help="How scores are made "
+                     "comparable; rrf uses ranks."),
+    ):  # fmt: skip
+        function = decorator(function)
+    return function
+
+
+def fusion_of(base: Fusion, values: dict[str, Any]) -> Fusion:
+    """Apply the fusion options that were given to a base; takes their entries out of ``values``."""
+    weight = values.pop("bm25_weight")
+    names = ("method", "combination", "window", "rank_constant")
+    changes = {name: value for name in names if (value := values.pop(name)) is not None}
+    if weight is not None:
+        if not 0 <= weight <= 1:
+            raise ConfigError(f"--bm25-weight is {weight}; it must be from 0 to 1")
+        changes["weights"] = (weight, round(1 - weight, 12))
+    return base.replace(**changes) if changes else base
+
+
+def say_report(counts: dict[str, int]) -> None:
+    """Say what a loader counted while reading."""
+    if counts:
+        say("read: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()))
+
+
+def require_index_folder(path: Path) -> None:
+    """Refuse a location that is a file."""
+    if path.is_file():
+        raise UsageError(f"{path} is a file; an index is a folder")

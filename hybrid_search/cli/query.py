@@ -1,0 +1,122 @@
+"""``hybrid-search query``: search an index, once, for many queries from stdin, or at a prompt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from hybrid_search.cli.options import format_option, from_option, fusion_of, fusion_options, model_option
+from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
+from hybrid_search.types import Hit
+
+if TYPE_CHECKING:
+    from hybrid_search.retriever import Retriever
+
+__all__ = ["command"]
+
+
+@click.command("query")
+@click.argument("text", required=False)
+@from_option
+@model_option
+@click.option("-k", default=5, show_default=True, help="How many hits.")
+@click.option("--offset", default=0, help="Skip so many hits (paging).")
+@click.option("--mode", type=click.Choice(["hybrid", "bm25", "knn"]), help="Which legs search.  [default: hybrid, or "
+              "bm25 where the index has no vectors]")  # fmt: skip
+@click.option("--filter", "filter_", metavar="EXPR", help="Only documents whose metadata fit, for example: "
+              "year >= 2020 and lang = \"en\".")  # fmt: skip
+@click.option("--explain", is_flag=True, help="Show what each leg contributed.")
+@click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
+@fusion_options
+@format_option
+def command(text: str | None, location: str, model: Path | None, form: str, **given: Any) -> None:
+    """Search an index.
+
+    Without TEXT an interactive prompt reads queries; with - they are read from stdin, one a line.
+
+    \b
+    Examples:
+      hybrid-search query "how do I reset the password" --from ./index --explain
+      hybrid-search query - --from ./index --format jsonl < queries.txt
+    """  # noqa: D301
+    from hybrid_search.workflows.locations import open_retriever
+
+    retriever = open_retriever(location, model=model)
+    try:
+        fusion = fusion_of(retriever.fusion, given)
+        mode = given.pop("mode") or ("hybrid" if retriever.encoder is not None else "bm25")
+        explain, full_text = given.pop("explain"), given.pop("full_text")
+        for query in _queries(text):
+            started = perf_counter()
+            hits = retriever.search(
+                query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion
+            )
+            took_ms = (perf_counter() - started) * 1_000
+            _print(query, mode, took_ms, hits, form, explain=explain, full_text=full_text)
+    finally:
+        retriever.close()
+
+
+def _queries(text: str | None) -> Iterator[str]:
+    if text is not None and text != "-":
+        yield text
+    elif text == "-" or not sys.stdin.isatty():
+        yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+    else:
+        say("Type a query and press Enter; an empty line or Ctrl-D ends.")
+        while query := _ask():
+            yield query
+
+
+def _ask() -> str:
+    try:
+        answer: str = click.prompt("query", default="", show_default=False, err=True)
+    except click.Abort:  # Ctrl-D
+        return ""
+    return answer.strip()
+
+
+def _print(
+    query: str, mode: str, took_ms: float, hits: list[Hit], form: str, *, explain: bool, full_text: bool
+) -> None:
+    if form == "table":
+        _print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
+        return
+    answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": msgspec.to_builtins(hits)}
+    (print_json if form == "json" else _print_line)(answer)
+
+
+def _print_line(answer: Any) -> None:  # noqa: ANN401 - any JSON value
+    print_jsonl([answer])
+
+
+def _print_hits(query: str, mode: str, took_ms: float, hits: list[Hit], *, explain: bool, full_text: bool) -> None:
+    title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
+    columns, rows = ["#", "score", "id", "text"], []
+    for hit in hits:
+        rows.append([str(hit.rank), f"{hit.score:.4f}", hit.id, _snippet(hit, None if full_text else 240)])
+    if explain:
+        columns[3:3] = ["bm25", "knn"]
+        for row, hit in zip(rows, hits, strict=True):
+            row[3:3] = [_leg(hit, "bm25"), _leg(hit, "knn")]
+    print_table(columns, rows, title=title, right=("#", "score"))
+    if explain:
+        say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
+
+
+def _leg(hit: Hit, name: str) -> str:
+    leg = hit.legs.get(name)
+    if leg is None:
+        return "not found"
+    return f"{leg.score:.4f}, #{leg.rank} -> {leg.normalised:.4f} x {leg.weight:.2f} = {leg.share:.0%}"
+
+
+def _snippet(hit: Hit, length: int | None) -> str:
+    text = " ".join(f"{hit.title}: {hit.text}".split() if hit.title else hit.text.split())
+    return text if length is None or len(text) <= length else text[: length - 1].rstrip() + "…"

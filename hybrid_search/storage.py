@@ -1,0 +1,145 @@
+"""Writing files so that a crash leaves the old content or the new, and naming what went wrong on the disk. Layer 1."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hybrid_search.errors import StorageError
+
+__all__ = [
+    "atomic_write_bytes",
+    "disk_errors",
+    "recover_folder",
+    "replace_folder",
+    "sha256_of",
+    "sync_file",
+    "sync_folder",
+]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn an operating-system error into a :class:`StorageError` that says what was being done and what to do.
+
+    :param what: the action and its object, as in ``writing models/a/weights.safetensors``.
+    :raises StorageError: instead of any ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror or error}; {_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "free some space and try again; what was there before is unchanged"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "check the permissions of the folder"
+    return "check the path and the disk"
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's content to the disk.
+
+    :raises OSError: if the system can't.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's entries (names created, renamed, removed) to the disk; does nothing where folders can't be.
+
+    :raises OSError: if the system can't.
+    """
+    if os.name == "nt":
+        return
+    sync_file(path)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that readers and a crash see the old content or the new, never a part.
+
+    :raises StorageError: if the disk is full or the file can't be written; the old file is unchanged.
+    """
+    with disk_errors(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits.
+
+    :raises StorageError: if the file can't be read.
+    """
+    with disk_errors(f"reading {path}"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put the finished folder ``new`` in the place of ``target``, both on one file system.
+
+    The files are forced to the disk first. An existing target is renamed aside to ``.<name>.old`` and removed last; when
+    a crash falls between the two renames, :func:`recover_folder` (called here first) puts the old one back.
+
+    :raises StorageError: if a file can't be moved; the old target is then still there.
+    """
+    aside = _aside(target)
+    with disk_errors(f"replacing {target}"):
+        recover_folder(target)
+        for path in sorted(new.rglob("*")):
+            if path.is_file():
+                sync_file(path)
+        sync_folder(new)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            os.rename(target, aside)
+        try:
+            os.rename(new, target)
+        except OSError:
+            if aside.exists():
+                os.rename(aside, target)
+            raise
+        sync_folder(target.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_folder(target: Path) -> None:
+    """Finish what a crash inside :func:`replace_folder` left: a missing target comes back, a left-over old one goes.
+
+    :raises StorageError: if a file can't be moved.
+    """
+    aside = _aside(target)
+    with disk_errors(f"recovering {target}"):
+        if not aside.exists():
+            return
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, target)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")

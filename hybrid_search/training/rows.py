@@ -1,0 +1,56 @@
+"""Many short lists of integers in two arrays: tokens of texts, or lists of document rows. Layer 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Int32", "Rows"]
+
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of different length. A million passages of 60 tokens take 240 MB instead of a million Python objects.
+
+    :ivar values: all rows end to end.
+    :ivar offsets: row i is ``values[offsets[i]:offsets[i + 1]]``; one entry more than there are rows.
+    """
+
+    values: Int32
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int] | Int32]) -> Rows:
+        """Pack rows in the order given."""
+        parts = [np.asarray(row, dtype=np.int32) for row in rows]
+        offsets = np.zeros(len(parts) + 1, dtype=np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        return cls(np.concatenate(parts) if parts else np.empty(0, dtype=np.int32), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Int32:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of each row."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: Sequence[int] | NDArray[np.integer]) -> Tensor:
+        """Gather rows for a tower.
+
+        :return: (n, longest) int64, zeros (PAD) on the right; at least one column, so that an empty text is a row of PAD.
+        """
+        chosen = [self[int(row)] for row in rows]
+        batch = np.zeros((len(chosen), max([1, *map(len, chosen)])), dtype=np.int64)
+        for line, row in zip(batch, chosen, strict=True):
+            line[: len(row)] = row
+        return torch.from_numpy(batch)

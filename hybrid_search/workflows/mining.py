@@ -1,0 +1,1 @@
+"""Mine hard negatives for a split's queries from an index, into a file that training reads."""

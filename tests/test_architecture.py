@@ -1,0 +1,181 @@
+"""The import layers of docs/architecture.md, held by parsing every import, those inside functions too."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("hybrid_search", "loaders", "mappings")
+
+# The first prefix that fits decides.
+LAYERS: tuple[tuple[str, int], ...] = (
+    ("hybrid_search.types", 0),
+    ("hybrid_search.errors", 0),
+    ("hybrid_search.streams", 0),
+    ("hybrid_search.config", 1),
+    ("hybrid_search.filters", 1),
+    ("hybrid_search.filter_parser", 1),
+    ("hybrid_search.protocols", 1),
+    ("hybrid_search.analysis", 1),
+    ("hybrid_search.fusion", 1),
+    ("hybrid_search.storage", 1),
+    ("hybrid_search.extras", 1),
+    ("hybrid_search.towers", 2),
+    ("hybrid_search.engines", 2),
+    ("hybrid_search.training", 3),
+    ("hybrid_search.retriever", 3),
+    ("hybrid_search.evaluation", 4),
+    ("hybrid_search.workflows", 5),
+    ("hybrid_search.api", 6),
+    ("hybrid_search.cli", 7),
+    ("hybrid_search.__main__", 7),
+    ("loaders", 1),
+    ("mappings", 1),
+)
+
+HOMES = {
+    "torch": ("hybrid_search.towers", "hybrid_search.training"),
+    "click": ("hybrid_search.cli",),
+    "opensearchpy": ("hybrid_search.engines.opensearch",),
+    "faiss": ("hybrid_search.engines.embedded",),
+    "sqlite3": ("hybrid_search.engines.embedded",),
+    "tantivy": ("hybrid_search.engines.embedded", "hybrid_search.analysis"),
+    "gensim": ("hybrid_search.towers",),
+    "datasets": ("loaders",),
+}
+MAX_LINES = 400
+
+
+def module_files() -> dict[str, Path]:
+    files = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+FILES = module_files()
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, at the top or inside a function; names for typing only are left out."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+IMPORTS = {name: imports_of(path) for name, path in FILES.items()}
+
+
+def layer(module: str) -> int | None:
+    for prefix, number in LAYERS:
+        if module == prefix or module.startswith(prefix + "."):
+            return number
+    return None
+
+
+def own_imports(module: str) -> set[str]:
+    return {name for name in IMPORTS[module] if name in FILES and name != module}
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_every_module_has_a_layer(module: str) -> None:
+    assert module == "hybrid_search" or layer(module) is not None
+
+
+@pytest.mark.parametrize("module", sorted(m for m in FILES if m != "hybrid_search"))
+def test_a_module_imports_only_from_its_own_layer_or_below(module: str) -> None:
+    own = layer(module)
+    upward = {name for name in own_imports(module) if name != "hybrid_search" and (layer(name) or 0) > (own or 0)}
+    assert not upward
+
+
+def test_no_module_imports_the_package_root_except_for_the_version() -> None:
+    users = {module for module in FILES if "hybrid_search" in IMPORTS[module] and module != "hybrid_search"}
+    assert users <= {"hybrid_search.cli"}
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = {module: own_imports(module) for module in FILES}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"cycle: {' -> '.join((*path, module))}"
+        if module not in done:
+            for target in graph[module]:
+                # A package and its own modules count as one: importing a module runs its package first.
+                if not (target.startswith(module + ".") or module.startswith(target + ".")):
+                    visit(target, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_heavy_library_is_imported_only_at_home(library: str) -> None:
+    users = {m for m, names in IMPORTS.items() if any(n == library or n.startswith(library + ".") for n in names)}
+    assert all(any(user == home or user.startswith(home + ".") for home in HOMES[library]) for user in users), users
+
+
+def test_engines_do_not_import_one_another_and_training_sees_no_engine() -> None:
+    for module in FILES:
+        if module.startswith("hybrid_search.training"):
+            assert not any(name.startswith("hybrid_search.engines") for name in IMPORTS[module]), module
+        if module.startswith("hybrid_search.engines.embedded"):
+            assert not any(name.startswith("hybrid_search.engines.opensearch") for name in IMPORTS[module]), module
+
+
+def test_only_the_command_line_imports_loaders() -> None:
+    users = {m for m in FILES if m.startswith("hybrid_search") and any(n.split(".")[0] == "loaders" for n in IMPORTS[m])}
+    assert all(user.startswith("hybrid_search.cli") for user in users), users
+
+
+def test_loaders_import_nothing_of_the_library_but_its_records_and_errors() -> None:
+    for module in (m for m in FILES if m.startswith("loaders")):
+        ours = {name for name in own_imports(module) if name.startswith("hybrid_search")}
+        assert ours <= {"hybrid_search.types", "hybrid_search.errors"}, module
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_no_file_is_longer_than_four_hundred_lines(module: str) -> None:
+    assert len(FILES[module].read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("statement", ["import hybrid_search", "from hybrid_search.cli import cli; cli(['--help'], standalone_mode=False)"])
+def test_importing_the_package_or_asking_for_help_loads_nothing_heavy(statement: str) -> None:
+    code = f"import sys; {statement}; print(sorted(sys.modules), file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(ast.literal_eval(result.stderr.strip().splitlines()[-1]))
+    heavy = {"torch", "gensim", "datasets", "opensearchpy", "fastapi", "faiss", "tantivy", "onnxruntime", "scipy", "pandas"}
+    assert not loaded & heavy
+
+
+def test_the_training_stack_is_not_needed_to_search() -> None:
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in {'torch', 'gensim', 'datasets', 'ir_measures', 'scipy', 'onnx', 'rank_bm25'}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "import hybrid_search.workflows.locations, hybrid_search.workflows.loading, hybrid_search.retriever\n"
+        "import hybrid_search.engines.embedded, hybrid_search.towers.onnx_encoder, hybrid_search.towers.untrained\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
