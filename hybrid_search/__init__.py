@@ -1,3 +1,48 @@
 """A hybrid retriever for OpenSearch: BM25 plus RNN two-tower vectors that you train on your own data."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_search.api import load, open, train
+    from hybrid_search.errors import HybridSearchError
+    from hybrid_search.retriever import AsyncRetriever, Retriever
+    from hybrid_search.types import Document, Example, Hit, Judgement, Query
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AsyncRetriever",
+    "Document",
+    "Example",
+    "Hit",
+    "HybridSearchError",
+    "Judgement",
+    "Query",
+    "Retriever",
+    "__version__",
+    "load",
+    "open",
+    "train",
+]
+
+# Where each public name lives; imported when it is first used (PEP 562), so that the package itself imports nothing.
+_HOMES = {
+    "api": ("load", "open", "train"),
+    "errors": ("HybridSearchError",),
+    "retriever": ("AsyncRetriever", "Retriever"),
+    "types": ("Document", "Example", "Hit", "Judgement", "Query"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"hybrid_search.{module}"), name)
+    raise AttributeError(f"module 'hybrid_search' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -28,6 +28,7 @@ __all__ = [
     "TowerConfig",
     "TowerSharing",
     "TrainConfig",
+    "TripletMining",
     "WordVectorConfig",
 ]
 
@@ -36,6 +37,7 @@ EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
 LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl"]
+TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
 Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
 Combination = Literal["arithmetic", "geometric", "harmonic"]
@@ -70,7 +72,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Return the settings as JSON in a canonical form: fixed key order, no spaces; equal settings, equal bytes."""
         return msgspec.json.encode(self, order="sorted")
 
-    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - values of any setting
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed, checked again.
 
         :raises ConfigError: as :meth:`from_mapping`.
@@ -214,6 +216,8 @@ class TrainConfig(Setting, frozen=True):
     :ivar max_samples: use at most this many training examples, 0 for all.
     :ivar vocabulary: most tokens the tokenizer may have.
     :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
+    :ivar self_supervised: examples made out of documents alone, for each labelled one in a batch; 0 off. A distilling
+        loss has none.
     :ivar hard_negatives: per example and batch, beside the in-batch ones.
     :ivar negatives: the schedule: (start as a share of the run, source -> share of the hard negatives).
     :ivar rank_window: mined negatives come from these ranks, (first, last), 1-based.
@@ -238,7 +242,8 @@ class TrainConfig(Setting, frozen=True):
     learn_temperature: bool = False
     margin: float = 0.2
     triplet_distance: Similarity = "cosine"
-    triplet_mining: Literal["given", "batch_hard", "semi_hard"] = "batch_hard"
+    triplet_mining: TripletMining = "batch_hard"
+    self_supervised: float = 1.0
     hard_negatives: int = 1
     negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
     rank_window: tuple[int, int] = (5, 100)
@@ -263,6 +268,33 @@ class TrainConfig(Setting, frozen=True):
         _require(self.embedding_learning_rate >= 0, "embedding_learning_rate", self.embedding_learning_rate, ">= 0")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
         _require(self.frozen_steps >= -1, "frozen_steps", self.frozen_steps, "-1 (always), 0 (never) or a step count")
+        for name in (
+            "max_steps",
+            "clip_norm",
+            "weight_decay",
+            "threads",
+            "margin",
+            "hard_negatives",
+            "patience",
+            "self_supervised",
+        ):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("evaluate_every", "checkpoint_every", "validation_queries", "validation_documents"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(0 <= self.warmup_share <= 1, "warmup_share", self.warmup_share, "from 0 to 1")
+        _require(0 <= self.false_negative_margin <= 1, "false_negative_margin", self.false_negative_margin, "0 to 1")
+        _require(
+            self.loss != "contrastive" or self.triplet_distance != "dot",
+            "triplet_distance",
+            self.triplet_distance,
+            "cosine or l2 with loss 'contrastive' (it squares distances, and an inner product is none)",
+        )
+        _require(
+            self.triplet_mining != "given" or self.loss != "triplet" or self.hard_negatives > 0,
+            "hard_negatives",
+            self.hard_negatives,
+            "at least 1 with triplet_mining 'given'",
+        )
         _require(0 <= self.validation_share < 1, "validation_share", self.validation_share, "from 0 to below 1")
         first, last = self.rank_window
         _require(1 <= first <= last, "rank_window", self.rank_window, "(first, last) with 1 <= first <= last")

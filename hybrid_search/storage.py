@@ -101,8 +101,8 @@ def sha256_of(path: Path) -> str:
 def replace_folder(new: Path, target: Path) -> None:
     """Put the finished folder ``new`` in the place of ``target``, both on one file system.
 
-    The files are forced to the disk first. An existing target is renamed aside to ``.<name>.old`` and removed last; when
-    a crash falls between the two renames, :func:`recover_folder` (called here first) puts the old one back.
+    The files are forced to the disk first. An existing target is renamed aside to ``.<name>.old`` and removed last;
+    when a crash falls between the two renames, :func:`recover_folder` (called here first) puts the old one back.
 
     :raises StorageError: if a file can't be moved; the old target is then still there.
     """

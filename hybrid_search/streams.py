@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut a stream into lists of ``size`` items; the last may be shorter. (``itertools.batched`` needs Python 3.12.)"""
+    """Cut a stream into lists of ``size`` items; the last may be shorter (``itertools.batched`` needs 3.12)."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

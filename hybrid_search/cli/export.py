@@ -14,7 +14,9 @@ __all__ = ["command"]
 @click.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="What to write.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.  [default: MODEL-onnx]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.  [default: MODEL-onnx]"
+)
 def command(model: Path, form: str, out: Path | None) -> None:
     """Write what a program needs to encode texts without this package: two ONNX files and the tokenizer.
 

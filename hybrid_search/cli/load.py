@@ -33,11 +33,19 @@ __all__ = ["command"]
 )
 @click.option("--to", "location", required=True, metavar="LOCATION", help="The index: a folder such as ./index.")
 @click.option(
-    "--field", "fields", multiple=True, metavar="NAME:TYPE",
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME:TYPE",
     help="Declare a metadata field (keyword, long, double, boolean); others are declared by their first value.",
-)  # fmt: skip
-@click.option("--faiss", default="auto", show_default=True, metavar="FACTORY", help="A FAISS index_factory string such "
-              "as Flat, HNSW32, SQ8 or IVF1024,PQ32.")  # fmt: skip
+)
+@click.option(
+    "--faiss",
+    default="auto",
+    show_default=True,
+    metavar="FACTORY",
+    help="A FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32.",
+)
 @click.option("--recreate", is_flag=True, help="Throw an existing index away first.")
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @bm25_options
@@ -64,10 +72,12 @@ def command(
         facts(msgspec.to_builtins(report), form)
 
 
-def _options(given: dict[str, Any]) -> Any:  # noqa: ANN401 - LoadOptions, imported late
+def _options(given: dict[str, Any]) -> Any:
     from hybrid_search.workflows.loading import LoadOptions
 
-    fusion_given = any(given[n] is not None for n in ("method", "combination", "bm25_weight", "window", "rank_constant"))
+    fusion_given = any(
+        given[n] is not None for n in ("method", "combination", "bm25_weight", "window", "rank_constant")
+    )
     fusion = fusion_of(Fusion(), given)
     return LoadOptions(
         bm25=bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from loaders.dead_letter import DeadLetter
 
 __all__ = [
-    "bm25_of", "bm25_options", "dataset_argument", "format_option", "from_option", "fusion_of", "fusion_options",
-    "model_option", "opened_dataset",
-]  # fmt: skip
+    "bm25_of",
+    "bm25_options",
+    "dataset_argument",
+    "format_option",
+    "from_option",
+    "fusion_of",
+    "fusion_options",
+    "model_option",
+    "opened_dataset",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,8 +55,13 @@ def dataset_argument(function: F) -> F:
             type=click.Path(path_type=Path),
             help="The data set's folder or file; left out: the hub, where the loader has one.",
         ),
-        click.option("--config", "dataset_config", default="", metavar="NAME", help="The data set's configuration, "
-                     "such as v1.1 or v2.1 of ms_marco."),
+        click.option(
+            "--config",
+            "dataset_config",
+            default="",
+            metavar="NAME",
+            help="The data set's configuration, such as v1.1 or v2.1 of ms_marco.",
+        ),
         click.option(
             "--dead-letter",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -57,7 +69,7 @@ def dataset_argument(function: F) -> F:
             show_default=True,
             help="Where rejected records go, one JSON line each; written only if there are any.",
         ),
-    ]  # fmt: skip
+    ]
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
@@ -71,13 +83,13 @@ def opened_dataset(
 
     :raises RecordsRejected: after everything else is done, if records went to the dead-letter file.
     """
-    import loaders
     from loaders.dead_letter import DeadLetter
+    from loaders.registry import open_dataset
 
     with DeadLetter(dead_letter) as rejected:
-        yield loaders.open_dataset(name, path, reject=rejected, config=config), rejected
+        yield open_dataset(name, path, reject=rejected, config=config), rejected
     if rejected.count:
-        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in rejected.reasons.most_common(5))
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in list(rejected.reasons.items())[:5])
         raise RecordsRejected(
             f"{rejected.count:,} records were rejected and are in {dead_letter}: {reasons}. Everything else was taken."
         )
@@ -108,9 +120,13 @@ def fusion_options(function: F) -> F:
         click.option("--window", type=int, help="Documents that each leg contributes; paging stays inside it."),
         click.option("--bm25-weight", type=float, help="BM25's weight, 0..1; k-NN gets the rest."),
         click.option("--combination", type=click.Choice(get_args(Combination)), help="The mean that joins the legs."),
-        click.option("--fusion", "method", type=click.Choice(get_args(Normalisation)), help="How scores are made "
-                     "comparable; rrf uses ranks."),
-    ):  # fmt: skip
+        click.option(
+            "--fusion",
+            "method",
+            type=click.Choice(get_args(Normalisation)),
+            help="How scores are made comparable; rrf uses ranks.",
+        ),
+    ):
         function = decorator(function)
     return function
 

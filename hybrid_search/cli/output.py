@@ -22,7 +22,7 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+def print_json(value: Any) -> None:
     """Print one JSON document, indented."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
@@ -61,7 +61,7 @@ def facts(values: Mapping[str, Any], form: str) -> None:
         print_table(["what", "value"], [(name, _plain(value)) for name, value in values.items()])
 
 
-def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -70,7 +70,7 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 class _RichTask:
-    def __init__(self, bar: Any, task: Any) -> None:  # noqa: ANN401 - rich's own types, imported late
+    def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
 
     def advance(self, amount: int = 1) -> None:
@@ -81,9 +81,16 @@ class _RichTask:
 def progress(label: str, total: int | None) -> Iterator[Task]:
     """Show a bar with count, rate and time left on stderr; a plain line at the end where stderr is not a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Task as BarTask
-    from rich.progress import TimeRemainingColumn
     from rich.text import Text
 
     class Rate(TextColumn):
@@ -97,9 +104,17 @@ def progress(label: str, total: int | None) -> Iterator[Task]:
     console = Console(stderr=True)
     left = [TimeRemainingColumn()] if total is not None else []
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), Rate(),
-        TimeElapsedColumn(), *left, console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        *left,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
     with bar:
         task = bar.add_task(label, total=total)
         yield _RichTask(bar, task)

@@ -16,9 +16,9 @@ from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import Retriever
+    pass
 
-__all__ = ["command"]
+__all__ = ["command", "print_hits"]
 
 
 @click.command("query")
@@ -27,10 +27,17 @@ __all__ = ["command"]
 @model_option
 @click.option("-k", default=5, show_default=True, help="How many hits.")
 @click.option("--offset", default=0, help="Skip so many hits (paging).")
-@click.option("--mode", type=click.Choice(["hybrid", "bm25", "knn"]), help="Which legs search.  [default: hybrid, or "
-              "bm25 where the index has no vectors]")  # fmt: skip
-@click.option("--filter", "filter_", metavar="EXPR", help="Only documents whose metadata fit, for example: "
-              "year >= 2020 and lang = \"en\".")  # fmt: skip
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "bm25", "knn"]),
+    help="Which legs search.  [default: hybrid, or bm25 where the index has no vectors]",
+)
+@click.option(
+    "--filter",
+    "filter_",
+    metavar="EXPR",
+    help='Only documents whose metadata fit, for example: year >= 2020 and lang = "en".',
+)
 @click.option("--explain", is_flag=True, help="Show what each leg contributed.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
 @fusion_options
@@ -86,17 +93,20 @@ def _print(
     query: str, mode: str, took_ms: float, hits: list[Hit], form: str, *, explain: bool, full_text: bool
 ) -> None:
     if form == "table":
-        _print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
+        print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
         return
     answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": msgspec.to_builtins(hits)}
     (print_json if form == "json" else _print_line)(answer)
 
 
-def _print_line(answer: Any) -> None:  # noqa: ANN401 - any JSON value
+def _print_line(answer: Any) -> None:
     print_jsonl([answer])
 
 
-def _print_hits(query: str, mode: str, took_ms: float, hits: list[Hit], *, explain: bool, full_text: bool) -> None:
+def print_hits(
+    query: str, mode: str, took_ms: float, hits: list[Hit], *, explain: bool = False, full_text: bool = False
+) -> None:
+    """Print the hits of a query as a table, with what each leg contributed on request."""
     title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:

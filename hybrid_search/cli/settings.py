@@ -77,36 +77,53 @@ HELP: Mapping[str, str] = {
 
 
 def settings_options(
-    settings: type[Setting], *, skip: tuple[str, ...] = (), prefix: str = ""
+    settings: type[Setting], *, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), prefix: str = ""
 ) -> Callable[[F], F]:
-    """Give a command an option for every scalar setting of a class; an option left out is None."""
+    """Give a command an option for every setting of a class (or ``only`` for some); an option left out is None."""
     hints = get_type_hints(settings)
 
     def decorate(function: F) -> F:
         for field in reversed(msgspec.structs.fields(settings)):
-            if field.name in skip:
+            if field.name in skip or (only and field.name not in only):
                 continue
             flag = f"--{prefix}{field.name}".replace("_", "-")
             kind = hints[field.name]
             text = f"{HELP[field.name]}  [default: {_shown(field.default)}]"
             if kind is bool:
                 flag = f"{flag}/--no-{flag[2:]}"
-            function = click.option(
-                flag, f"{prefix}{field.name}", type=_click_type(kind), default=None, help=text
-            )(function)
+            function = click.option(flag, f"{prefix}{field.name}", type=_click_type(kind), default=None, help=text)(
+                function
+            )
         return function
 
     return decorate
 
 
-def _shown(default: Any) -> str:  # noqa: ANN401 - any setting's default
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "-".join(map(str, default))
     if isinstance(default, bool):
         return "yes" if default else "no"
     return str(default) if default != "" else "none"
 
 
-def _click_type(kind: Any) -> Any:  # noqa: ANN401 - a type or a click type
+def _click_type(kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        return RankWindow()
     return click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
+
+
+class RankWindow(click.ParamType[tuple[int, int]]):
+    """``5-100``: the first and the last rank."""
+
+    name = "first-last"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Parse the two ranks."""
+        first, _, last = str(value).partition("-")
+        if not (first.isdigit() and last.isdigit()):
+            self.fail(f"{value!r} is not a window of ranks; write FIRST-LAST, for example 5-100", param, ctx)
+        return int(first), int(last)
 
 
 def changed(settings: type[Setting], values: dict[str, Any], *, prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Training losses: pure functions on score matrices. Layer 2.
 
 A batch of b examples is scored against m candidate documents: column i < b is the positive of query i, and the columns
-from b on are hard negatives, k for each example in the order of the examples, so m = b + b * k. Every loss takes a mask
+from b on are hard negatives, k for each of the first l examples in their order, so m = b + l * k. Every loss takes a mask
 (b, m), True where a candidate must not count as a negative of the query (it is one of its positives).
 """
 
@@ -11,9 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hybrid_search.config import Similarity
+from hybrid_search.config import Similarity, TripletMining
 
-__all__ = ["contrastive", "distances", "info_nce", "kl_divergence", "margin_mse", "own_columns", "similarities", "triplet"]
+__all__ = [
+    "contrastive",
+    "distances",
+    "info_nce",
+    "kl_divergence",
+    "margin_mse",
+    "own_columns",
+    "similarities",
+    "triplet",
+]
 
 
 def similarities(queries: Tensor, documents: Tensor, similarity: Similarity) -> Tensor:
@@ -40,10 +49,12 @@ def distances(queries: Tensor, documents: Tensor, distance: Similarity) -> Tenso
     return (-similarities(queries, documents, "l2")).clamp(min=1e-12).sqrt()
 
 
-def own_columns(batch: int, candidates: int) -> Tensor:
-    """Return the columns of each query's positive and its own hard negatives: (b, 1 + k) int64."""
-    each = (candidates - batch) // batch
-    positives = torch.arange(batch).unsqueeze(1)
+def own_columns(batch: int, candidates: int, each: int) -> Tensor:
+    """Return the columns of the positive and the own hard negatives of the examples that have them: (l, 1 + k) int64.
+
+    :param each: k, at least 1.
+    """
+    positives = torch.arange((candidates - batch) // each).unsqueeze(1)
     return torch.cat([positives, batch + positives * each + torch.arange(each)], dim=1)
 
 
@@ -53,25 +64,26 @@ def info_nce(scores: Tensor, mask: Tensor) -> Tensor:
     :param scores: (b, m) similarities, divided by the temperature.
     """
     targets = torch.arange(len(scores))
-    counted = scores.masked_fill(_without_positives(mask), float("-inf"))
+    counted = scores.masked_fill(mask & ~_diagonal(mask), float("-inf"))
     return functional.cross_entropy(counted, targets)
 
 
-def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: str) -> Tensor:
+def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: TripletMining, each: int = 1) -> Tensor:
     """Mean of max(0, d(q, positive) - d(q, negative) + margin), one negative a query (Schroff et al. 2015).
 
     :param distance: (b, m), of :func:`distances`.
     :param mining: ``given`` takes the query's own hard negatives (all of them); ``batch_hard`` the nearest candidate
         of the batch (Hermans et al. 2017); ``semi_hard`` the nearest that is farther than the positive, and where
         there is none the farthest.
+    :param each: hard negatives an example, which ``given`` needs to know.
     """
-    batch = len(distance)
     positive = distance.diagonal().unsqueeze(1)  # (b, 1)
     barred = mask | _diagonal(distance)
     if mining == "given":
-        own = own_columns(*distance.shape)[:, 1:]  # (b, k)
-        violations = functional.relu(positive - distance.gather(1, own) + margin)
-        allowed = ~barred.gather(1, own)
+        own = own_columns(*distance.shape, each)[:, 1:]  # (l, k)
+        labelled = len(own)
+        violations = functional.relu(positive[:labelled] - distance[:labelled].gather(1, own) + margin)
+        allowed = ~barred[:labelled].gather(1, own)
         return (violations * allowed).sum() / allowed.sum().clamp(min=1)
     nearest = distance.masked_fill(barred, float("inf"))
     if mining == "semi_hard":
@@ -82,7 +94,7 @@ def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: str) -> Te
         negative = nearest.min(1).values
     usable = torch.isfinite(negative)
     violations = functional.relu(positive.squeeze(1) - negative.masked_fill(~usable, 0.0) + margin)
-    return (violations * usable).sum() / usable.sum().clamp(min=1) if batch else violations.sum()
+    return (violations * usable).sum() / usable.sum().clamp(min=1)
 
 
 def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
@@ -101,8 +113,8 @@ def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
 def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
     """Squared error between the student's and the teacher's margin, positive over negative (Hofstätter et al. 2020).
 
-    :param scores: (b, 1 + k) the student's scores of the positive and of each negative.
-    :param teacher: (b, 1 + k) the teacher's scores of the same documents.
+    :param scores: (l, 1 + k) the student's scores of the positive and of each negative.
+    :param teacher: (l, 1 + k) the teacher's scores of the same documents.
     """
     return functional.mse_loss(scores[:, :1] - scores[:, 1:], teacher[:, :1] - teacher[:, 1:])
 
@@ -110,8 +122,8 @@ def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
 def kl_divergence(scores: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence of the student's distribution over a query's candidates from the teacher's, mean over queries.
 
-    :param scores: (b, 1 + k) the student's scores, divided by the temperature.
-    :param teacher: (b, 1 + k) the teacher's scores.
+    :param scores: (l, 1 + k) the student's scores, divided by the temperature.
+    :param teacher: (l, 1 + k) the teacher's scores.
     """
     student, target = functional.log_softmax(scores, dim=1), functional.log_softmax(teacher, dim=1)
     return functional.kl_div(student, target, reduction="batchmean", log_target=True)
@@ -119,7 +131,3 @@ def kl_divergence(scores: Tensor, teacher: Tensor) -> Tensor:
 
 def _diagonal(matrix: Tensor) -> Tensor:
     return torch.eye(*matrix.shape, dtype=torch.bool)
-
-
-def _without_positives(mask: Tensor) -> Tensor:
-    return mask & ~_diagonal(mask)

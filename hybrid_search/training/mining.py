@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from rank_bm25 import BM25Plus
 
+from hybrid_search.analysis import analyzer
 from hybrid_search.config import NegativeSource
 from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.types import Document, Example, Ranking, by_score_then_id, normalise_text, text_hash
@@ -26,7 +27,6 @@ Search = Callable[[Sequence[str], int], Sequence[Ranking]]
 
 # "yes", "no", "4" stand in any text; only an answer of some length tells that a document answers the question.
 _SHORTEST_ANSWER = 4
-_WORD = re.compile(r"[^\W_]+")
 
 
 class Negative(msgspec.Struct, frozen=True):
@@ -155,22 +155,19 @@ def mine_in_row(
 
 
 def rank_candidates(query: str, documents: Sequence[Document]) -> Ranking:
-    """Rank a query's own few candidates by BM25 (rank-bm25), where there is no index over the corpus.
+    """Rank a query's own few candidates by BM25 (rank-bm25) over the terms that an index would have.
 
     BM25Plus, because Okapi's idf is negative for a word that stands in more than half of so short a list.
     """
     if not documents:
         return Ranking((), ())
-    words = [_words(document.searchable_text) for document in documents]
+    terms_of = analyzer("english").terms_of()
+    words = [terms_of(document.searchable_text) for document in documents]
     if not any(words):
         return Ranking(tuple(sorted(document.id for document in documents)), (0.0,) * len(documents))
-    scores = BM25Plus(words).get_scores(_words(query))
+    scores = BM25Plus(words).get_scores(terms_of(query))
     ranked = by_score_then_id((document.id, float(s)) for document, s in zip(documents, scores, strict=True))
     return Ranking(tuple(i for i, _ in ranked), tuple(score for _, score in ranked))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
 
 
 def _targets(examples: Iterable[Example], positives: Mapping[str, frozenset[str]]) -> dict[str, _Target]:

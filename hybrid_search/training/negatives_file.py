@@ -69,7 +69,9 @@ def read_header(path: Path) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}:1: no header of a negatives file ({error}); write one with `hybrid-search mine`") from error
+        raise DataError(
+            f"{path}:1: no header of a negatives file ({error}); write one with `hybrid-search mine`"
+        ) from error
     if header.format_version != 1:
         raise DataError(f"{path}:1: format version {header.format_version}, this program reads 1; mine again")
     return header

@@ -20,7 +20,7 @@ GetDocuments = Callable[[Sequence[str]], Sequence[Document | None]]
 
 T = TypeVar("T")
 
-# A sample is drawn from the first POOL x max_samples examples, so that a stream of millions need not be read to its end.
+# A sample is drawn from the first POOL x max_samples examples: a stream of millions need not be read to its end.
 POOL = 10
 _BATCH = 1_000
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Int32", "Rows"]
+__all__ = ["Int32", "Rows", "pad"]
 
 Int32 = NDArray[np.int32]
 
@@ -45,12 +45,20 @@ class Rows:
         return np.diff(self.offsets)
 
     def padded(self, rows: Sequence[int] | NDArray[np.integer]) -> Tensor:
-        """Gather rows for a tower.
+        """Gather rows for a tower; see :func:`pad`."""
+        return pad(self.chosen(rows))
 
-        :return: (n, longest) int64, zeros (PAD) on the right; at least one column, so that an empty text is a row of PAD.
-        """
-        chosen = [self[int(row)] for row in rows]
-        batch = np.zeros((len(chosen), max([1, *map(len, chosen)])), dtype=np.int64)
-        for line, row in zip(batch, chosen, strict=True):
-            line[: len(row)] = row
-        return torch.from_numpy(batch)
+    def chosen(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Int32]:
+        """Gather rows as they are."""
+        return [self[int(row)] for row in rows]
+
+
+def pad(rows: Sequence[Int32]) -> Tensor:
+    """Lay rows side by side.
+
+    :return: (n, longest) int64, zeros (PAD) on the right; at least one column, so an empty text is a row of PAD.
+    """
+    batch = np.zeros((len(rows), max([1, *map(len, rows)])), dtype=np.int64)
+    for line, row in zip(batch, rows, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(batch)

@@ -176,4 +176,6 @@ def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadO
     asked = {"bm25": options.bm25, "fusion": options.fusion}
     for name, value in asked.items():
         if value is not None and value != getattr(settings, name):
-            raise IndexExists(f"{location}: the index has {name} {getattr(settings, name)}, asked for {value}; {remedy}")
+            raise IndexExists(
+                f"{location}: the index has {name} {getattr(settings, name)}, asked for {value}; {remedy}"
+            )

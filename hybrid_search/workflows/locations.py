@@ -41,7 +41,7 @@ def open_engine(location: str | Path, *, writable: bool = False) -> Engine:
 
 
 def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
-    """Open the towers for an index: ``model`` where given, else those that the index carries; None where it has none."""
+    """Open the towers for an index: ``model`` where given, else those the index carries; None where it has none."""
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
     folder = model or engine.model_folder()

@@ -1,0 +1,46 @@
+"""How long does a hybrid query take on 41,751 passages: encoding, both legs, fusion, texts?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from benchmarks.encoding import untrained_model
+from benchmarks.harness import milliseconds, passages, real_queries, write_result
+from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.retriever import Retriever
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+QUERIES = 1_000
+
+
+def main() -> None:
+    """Index the passages once per FAISS kind and BM25 setting; window 200, 10 hits with texts, one query at a time."""
+    documents, queries = passages(), real_queries(QUERIES)
+    figures: dict[str, object] = {"passages": len(documents), "queries": QUERIES}
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = OnnxEncoder.load(untrained_model(Path(folder) / "model", [d.text for d in documents]))
+        vectors = encoder.encode_documents([document.searchable_text for document in documents])
+        for faiss, bm25 in (("HNSW32", Bm25()), ("Flat", Bm25()), ("HNSW32", Bm25(k1=0.9, b=0.4))):
+            settings = IndexSettings(
+                fingerprint=encoder.fingerprint, dimension=encoder.dimension, faiss=faiss, bm25=bm25
+            )
+            name = f"{faiss}, k1 {bm25.k1}, b {bm25.b}"
+            with EmbeddedEngine.create(Path(folder) / name.replace(" ", ""), settings) as engine:
+                started = time.perf_counter()
+                engine.add(documents, vectors)
+                engine.commit()
+                rate = len(documents) / (time.perf_counter() - started)
+                retriever = Retriever(encoder, engine, Fusion(window=200))
+                figures[f"{name}: indexed documents/s (vectors given)"] = round(rate)
+                for mode in ("hybrid", "bm25", "knn"):
+                    search = partial(retriever.search, k=10, mode=mode)
+                    figures[f"{name}: {mode} ms"] = milliseconds(search, queries)
+    write_result("search", figures, command="python -m benchmarks.search")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""``hybrid-search evaluate``: every system side by side on judged queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hybrid_search.cli.options import (
+    bm25_of,
+    bm25_options,
+    dataset_argument,
+    format_option,
+    from_option,
+    model_option,
+    opened_dataset,
+)
+from hybrid_search.cli.output import print_json, print_jsonl, print_table, progress, say
+
+if TYPE_CHECKING:
+    from hybrid_search.workflows.evaluating import EvaluateResult
+
+__all__ = ["command", "print_evaluation"]
+
+
+@click.command("evaluate")
+@dataset_argument
+@from_option
+@model_option
+@click.option("--split", default="", help="Whose queries.  [default: test, or the data set's last split]")
+@click.option(
+    "--judgements", "judgement_set", default="", metavar="NAME", help="The judgement set, where there are several."
+)
+@click.option(
+    "--systems",
+    metavar="LIST",
+    help="Some of random,bm25,untrained,knn,hybrid; BM25 is always among them.  [default: all]",
+)
+@click.option("--depth", default=1_000, show_default=True, help="Documents ranked for a query.")
+@click.option(
+    "--min-grade",
+    default=1,
+    show_default=True,
+    help="Lowest grade that is relevant in binary measures; TREC's deep learning tracks use 2.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the random system and of the resampling.")
+@click.option(
+    "--run-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write TREC run files, one a system: run.trec gives run.bm25.trec and so on.",
+)
+@click.option("--speed/--no-speed", default=True, show_default=True, help="Measure latency and rates too.")
+@click.option(
+    "--changes",
+    default=0,
+    metavar="N",
+    help="Show the N queries on which the hybrid gains and loses most against BM25.",
+)
+@bm25_options
+@format_option
+def command(
+    dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, location: str, form: str, **given: Any
+) -> None:
+    """Measure an index on a data set's judged queries, over the whole corpus, with BM25 beside every other system.
+
+    --bm25-k1 and --bm25-b change the bm25 row only; the hybrid keeps the index's.
+
+    \b
+    Example:
+      hybrid-search evaluate beir --path ./nfcorpus --from ./index --split test
+    """  # noqa: D301
+    from hybrid_search.evaluation.report import as_json, compare_with_bm25
+    from hybrid_search.workflows.evaluating import evaluate_index
+
+    changes = given.pop("changes")
+    request = _request(given)
+    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
+        result = evaluate_index(opened, location, request, progress=progress)
+        if form == "table":
+            print_evaluation(result, seed=request.settings.seed, changes=changes)
+        else:
+            comparisons = compare_with_bm25(result.evaluation, seed=request.settings.seed)
+            report = {"split": result.split} | as_json(result.evaluation, comparisons, speed=result.speed)
+            (print_json if form == "json" else _print_line)(report)
+        for file in result.run_files:
+            say(f"wrote {file}")
+
+
+def _request(given: dict[str, Any]) -> Any:
+    from hybrid_search.evaluation.protocol import EvaluationSettings
+    from hybrid_search.workflows.evaluating import EvaluateRequest
+
+    systems = given.pop("systems")
+    settings = EvaluationSettings.from_mapping(
+        {
+            "systems": [name.strip() for name in systems.split(",")] if systems else None,
+            "bm25": bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
+            "keep_runs": given["run_out"] is not None,
+            **{name: given.pop(name) for name in ("depth", "min_grade", "seed")},
+        },
+        source="options",
+    )
+    return EvaluateRequest(settings=settings, **given)
+
+
+def _print_line(report: dict[str, Any]) -> None:
+    print_jsonl([report])
+
+
+def print_evaluation(result: EvaluateResult, *, seed: int = 0, changes: int = 0) -> None:
+    """Print an evaluation as tables: measures, significance, speed."""
+    from hybrid_search.evaluation.report import compare_with_bm25, largest_changes, measure_rows, significance_rows
+
+    evaluation, counts = result.evaluation, result.evaluation.counts
+    title = f"{counts.queries:,} queries of split {result.split}, {counts.documents:,} documents"
+    _print_rows(measure_rows(evaluation.means), title)
+    _print_rows(
+        significance_rows(compare_with_bm25(evaluation, seed=seed)),
+        "Paired permutation test against BM25, 95 % bootstrap intervals",
+    )
+    if result.speed is not None:
+        _print_speed(result)
+    if changes and "hybrid" in evaluation.values:
+        rows: list[tuple[str, ...]] = [("query", "BM25", "hybrid", "change")]
+        for side in largest_changes(evaluation, "hybrid", count=changes):
+            rows += [(c.query_id, f"{c.baseline:.3f}", f"{c.value:.3f}", f"{c.change:+.3f}") for c in side]
+        _print_rows(rows, "nDCG@10 by query: largest gains, then largest losses")
+    if counts.relevant_missing:
+        say(
+            f"{counts.relevant_missing:,} of {counts.relevant:,} relevant documents are not in the index; "
+            "no system can find them."
+        )
+
+
+def _print_speed(result: EvaluateResult) -> None:
+    if result.speed is None:
+        return
+    rows: list[tuple[str, ...]] = [("mode", "p50 ms", "p95 ms", "p99 ms", "queries/s in batches")]
+    for mode, of_mode in result.speed.latency.items():
+        values = (of_mode.p50, of_mode.p95, of_mode.p99)
+        rows.append((mode, *(f"{value:.2f}" for value in values), f"{of_mode.queries_per_second:,.0f}"))
+    _print_rows(rows, "Speed, one query at a time, 10 hits with texts")
+    if result.speed.documents_encoded_per_second:
+        say(
+            f"encoding: {result.speed.documents_encoded_per_second:,.0f} documents/s, "
+            f"{result.speed.queries_encoded_per_second or 0:,.0f} queries/s"
+        )
+
+
+def _print_rows(rows: list[tuple[str, ...]], title: str) -> None:
+    print_table(rows[0], rows[1:], title=title, right=rows[0][1:])

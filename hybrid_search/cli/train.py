@@ -1,0 +1,118 @@
+"""``hybrid-search train``: towers from a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
+from hybrid_search.cli.output import facts, progress, say
+from hybrid_search.cli.settings import changed, parse_mix, settings_options
+from hybrid_search.config import Setting, TowerConfig, TrainConfig, WordVectorConfig
+from hybrid_search.errors import ConfigError
+from hybrid_search.storage import disk_errors
+
+if TYPE_CHECKING:
+    from hybrid_search.protocols import Tracker
+
+__all__ = ["TrainSettings", "command"]
+
+WORD2VEC = "word2vec_"
+
+
+class TrainSettings(Setting, frozen=True):
+    """What a ``--settings`` file holds."""
+
+    towers: TowerConfig = TowerConfig()
+    training: TrainConfig = TrainConfig()
+
+
+@click.command("train")
+@dataset_argument
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The checkpoint to write.")
+@click.option(
+    "--split", default="train", show_default=True, help="What to train on; other splits' queries are left out."
+)
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='A JSON file {"towers": {...}, "training": {...}}; options override it.',
+)
+@click.option(
+    "--negatives",
+    metavar="MIX",
+    help="Where hard negatives come from (random, in_row, bm25, dense): bm25, or "
+    "bm25:0.7,in_row:0.3, or in stages: random; 0.3@bm25.  [default: bm25]",
+)
+@click.option(
+    "--negatives-file",
+    "negatives_files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Negatives from `mine`, used instead of mining here; needed for dense ones. May be given more than once.",
+)
+@click.option("--restart", is_flag=True, help="Throw away an unfinished run instead of going on with it.")
+@click.option("--keep-work", is_flag=True, help="Keep the work folder (index, negatives, log) after the end.")
+@click.option(
+    "--tracker",
+    type=click.Choice(["jsonl", "wandb"]),
+    default="jsonl",
+    show_default=True,
+    help="Where the numbers of the run go, beside training.json.",
+)
+@settings_options(TowerConfig)
+@settings_options(TrainConfig, skip=("negatives", "word_vectors"))
+@settings_options(WordVectorConfig, prefix=WORD2VEC)
+@format_option
+def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: Any) -> None:
+    """Train a query tower and a document tower on a data set's questions and answers.
+
+    Learns a tokenizer and word vectors from the corpus, mines BM25 negatives, trains with early stopping on held-out
+    queries, and fits the fusion weight and BM25's k1 and b. Interrupted, the same command goes on where it stopped.
+
+    \b
+    Examples:
+      hybrid-search train jsonl --path ./my-data --out ./model
+      hybrid-search train ms_marco --max-samples 50000 --encoder lstm --epochs 3 --out ./model
+    """  # noqa: D301
+    from hybrid_search.workflows.training import TrainRequest, train
+
+    settings = _settings(given)
+    tracker = _tracker(given.pop("tracker"), given["out"])
+    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
+        out = given.pop("out")
+        request = TrainRequest(towers=settings.towers, config=settings.training, **given)
+        report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
+        facts(msgspec.to_builtins(report), form)
+
+
+def _settings(given: dict[str, Any]) -> TrainSettings:
+    """Join the settings file and the options; the options win."""
+    base = _read(given.pop("settings_file"))
+    towers = base.towers.replace(**changed(TowerConfig, given))
+    word_vectors = base.training.word_vectors.replace(**changed(WordVectorConfig, given, prefix=WORD2VEC))
+    changes = changed(TrainConfig, given) | {"word_vectors": word_vectors}
+    if (mix := given.pop("negatives", None)) is not None:
+        changes["negatives"] = parse_mix(mix)
+    return TrainSettings(towers=towers, training=base.training.replace(**changes))
+
+
+def _read(path: Path | None) -> TrainSettings:
+    if path is None:
+        return TrainSettings()
+    if not path.is_file():
+        raise ConfigError(f"--settings {path}: there is no such file")
+    with disk_errors(f"reading {path}"):
+        return TrainSettings.from_json(path.read_bytes(), source=str(path))
+
+
+def _tracker(name: str, out: Path) -> Tracker | None:
+    if name == "jsonl":  # always written, into the work folder
+        return None
+    from hybrid_search.training.tracking import WandbTracker
+
+    return WandbTracker("hybrid-search", out.parent)

@@ -1,0 +1,96 @@
+"""The lexical leg: tantivy finds candidates, the forward index scores them with any k1 and b, exactly as Lucene does.
+
+score = Σ over the query's terms of ln(1 + (N - n + .5) / (n + .5)) · f / (f + k1 · (1 - b + b · length / average)),
+with the length rounded down to what fits Lucene's one byte. There is no factor k1 + 1: this is OpenSearch 3's scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.config import Bm25
+from hybrid_search.engines.embedded.filter_rows import RowFilter
+from hybrid_search.engines.embedded.forward import ForwardIndex
+from hybrid_search.engines.embedded.ranking import EMPTY, SPARE, best
+from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
+from hybrid_search.types import Ranking
+
+__all__ = ["LexicalLeg", "lucene_length"]
+
+_TANTIVY = Bm25(k1=1.2, b=0.75)
+_FEWEST = 1000
+_MOST_TIES = 20_000
+
+
+def _decoded(byte: int) -> int:
+    """Return the length that one byte stands for: exact below 40, then 3 bits of mantissa."""
+    if byte < 24:
+        return byte
+    mantissa, shift = (byte - 24) & 7, ((byte - 24) >> 3) - 1
+    return 24 + (mantissa if shift < 0 else (mantissa | 8) << shift)
+
+
+_LENGTHS = np.array([_decoded(byte) for byte in range(256)], np.int64)
+
+
+def lucene_length(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round lengths down as Lucene's one-byte encoding does, (n,) -> (n,)."""
+    return _LENGTHS[np.searchsorted(_LENGTHS, lengths, side="right") - 1]
+
+
+class LexicalLeg:
+    """BM25 over the titles and texts."""
+
+    def __init__(
+        self, index: TantivyIndex, forward: ForwardIndex, store: Store, terms_of: Callable[[str], list[str]]
+    ) -> None:
+        self.index = index
+        self.forward = forward
+        self._store = store
+        self._terms_of = terms_of
+
+    def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> Ranking:
+        """Rank by BM25; a text without known terms finds nothing."""
+        terms = self._terms_of(text)
+        if not terms or (allowed is not None and not allowed.count):
+            return EMPTY
+        # tantivy's own order is right for its own k1 and b only; for others, the best are among more of its first.
+        wanted = k + SPARE if bm25 == _TANTIVY else max(_FEWEST, 4 * k)
+        while True:
+            rows, found = self.index.search(terms, wanted, allowed)
+            rows = rows[rows < self.forward.end]
+            if not len(rows):
+                return EMPTY
+            scores = self._scores(rows, terms, bm25)
+            if len(found) < wanted or wanted >= max(_MOST_TIES, k + SPARE) or not _tied_at_end(found, k):
+                return best(rows, scores, k, self._store)
+            wanted = min(4 * wanted, max(_MOST_TIES, k + SPARE))
+
+    def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
+        repeats = Counter(terms)
+        counts = self.forward.counts(rows, list(repeats))
+        lengths = lucene_length(self.forward.lengths(rows))
+        weights = np.array([times * self._idf(term) for term, times in repeats.items()])
+        norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths / self.forward.average_length)
+        # k1 = 0 makes 0/0 of a term that is not there.
+        shares = np.divide(counts, counts + norm, out=np.zeros_like(counts), where=counts > 0)
+        # Not a matrix product, which may round equal columns differently and so break ties by chance.
+        scores: NDArray[np.float64] = (weights[:, None] * shares).sum(axis=0)
+        return scores
+
+    def _idf(self, term: str) -> float:
+        having = self.index.document_frequency(term)
+        # Documents that are gone can count in one number and not in the other.
+        everything = max(self.forward.documents, having)
+        return math.log(1 + (everything - having + 0.5) / (having + 0.5))
+
+
+def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:
+    """Return whether candidates that were not fetched may score as the k-th does (tantivy sums in single precision)."""
+    return len(scores) > k and bool(scores[-1] >= scores[k - 1] * (1 - 1e-5))

@@ -1,0 +1,145 @@
+"""The caches of one index together: checked and repaired at opening, brought up to date at each commit."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from hybrid_search.analysis import analyzer
+from hybrid_search.config import IndexSettings
+from hybrid_search.engines.embedded.bm25 import LexicalLeg
+from hybrid_search.engines.embedded.dense import DenseLeg
+from hybrid_search.engines.embedded.forward import ForwardIndex
+from hybrid_search.engines.embedded.layout import Layout
+from hybrid_search.engines.embedded.manifest import Manifest
+from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
+from hybrid_search.errors import CorruptIndex, StorageError
+
+__all__ = ["Caches"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Cache(Protocol):
+    folder: Path
+    manifest: Manifest
+
+    def problems(self, manifest: Manifest, *, contents: bool) -> list[str]: ...
+
+    def load(self, manifest: Manifest) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+class Caches:
+    """tantivy and the forward index (the lexical leg) and FAISS (the dense leg), following one store."""
+
+    def __init__(self, layout: Layout, store: Store, settings: IndexSettings) -> None:
+        terms = analyzer(settings.analyzer)
+        self._layout = layout
+        self._store = store
+        self._tantivy = TantivyIndex(layout.lexical, terms)
+        self._forward = ForwardIndex(layout.forward, terms.terms_of())
+        self.lexical = LexicalLeg(self._tantivy, self._forward, store, terms.terms_of())
+        self.dense = DenseLeg(layout.dense, settings, store)
+
+    @property
+    def generation(self) -> int:
+        """The store's generation up to which every leg has followed."""
+        return min(self._tantivy.manifest.generation, self._forward.manifest.generation, self.dense.generation)
+
+    def check_and_repair(self, *, contents: bool) -> None:
+        """Load each cache, rebuild what is damaged and replay what is missing. For the holder of the writer's lock.
+
+        :param contents: compare checksums, not sizes only.
+        :raises CorruptIndex: if a cache is ahead of the store, so that the store has lost commits.
+        :raises StorageError: if a cache can't be written.
+        """
+        generation = self._store.state().generation
+        for cache in self._all():
+            manifest = Manifest.read(cache.folder)
+            if manifest is None and not cache.folder.exists():
+                cache.reset()
+                continue
+            if manifest is not None and manifest.generation > generation:
+                raise CorruptIndex(
+                    f"{self._layout.database} is at generation {generation}, but {cache.folder.name} has followed it "
+                    f"to {manifest.generation}: committed documents are missing; restore it, or load the data again"
+                )
+            problem = _load(cache, manifest, contents=contents)
+            if problem:
+                _LOG.warning("%s: %s; it is built again from the documents", cache.folder, problem)
+                cache.reset()
+        self.follow()
+
+    def follow(self) -> None:
+        """Bring every cache to the store's generation and save it. For the holder of the writer's lock.
+
+        :raises StorageError: if a cache can't be written; the store is untouched and a next call takes up the work.
+        """
+        generation = self._store.state().generation
+        # The forward index first: every row that tantivy finds must be in it.
+        for cache in (self._forward, self._tantivy):
+            if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
+                cache.sync(self._store)
+        if self.dense.generation < generation:
+            self.dense.sync()
+        self.dense.save_if_due()
+
+    def load_as_is(self) -> None:
+        """Load each cache without the lock: a writer is at work, and has checked them.
+
+        :raises StorageError: if one can't be read just now.
+        """
+        for cache in self._all():
+            problem = _load(cache, Manifest.read(cache.folder), contents=False)
+            # The dense leg can be built in memory.
+            if problem and cache is not self.dense:
+                raise StorageError(
+                    f"{cache.folder} is being built by another process ({problem}); try again when it is done"
+                )
+            if problem:
+                cache.reset()
+        self.dense.sync()
+
+    def reload(self) -> None:
+        """Take over what a writer in another process has committed. Not to be called while searching.
+
+        :raises StorageError: if a cache can't be read.
+        """
+        for cache in (self._tantivy, self._forward):
+            manifest = Manifest.read(cache.folder)
+            if manifest is not None and manifest.generation > cache.manifest.generation:
+                problem = _load(cache, manifest, contents=False)
+                if problem:
+                    raise StorageError(f"{cache.folder}: {problem}; open the index again")
+        if self.dense.generation < self._store.state().generation:
+            self.dense.sync()
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many documents each leg can find: (lexical, dense)."""
+        return self._tantivy.count(), self.dense.count()
+
+    def problems(self) -> list[str]:
+        """Compare every cache file with its checksum."""
+        return [problem for cache in self._all() for problem in cache.problems(cache.manifest, contents=True)]
+
+    def _all(self) -> tuple[_Cache, ...]:
+        # tantivy before the forward index: a writer at work may come between, and rows found must have their terms.
+        return self._tantivy, self._forward, self.dense
+
+
+def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
+    """Load a cache; returns what is wrong with it, empty when nothing is."""
+    if manifest is None:
+        return "its manifest is missing or damaged"
+    found = cache.problems(manifest, contents=contents)
+    if found:
+        return "; ".join(found)
+    try:
+        cache.load(manifest)
+    except Exception as error:  # whatever tantivy, FAISS or numpy raise over a file they can't read
+        return f"it can't be read ({type(error).__name__}: {error})"
+    return ""

@@ -1,0 +1,386 @@
+"""The embedded engine: one folder, one writer, many readers, both legs and their fusion."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.embedded import lifecycle
+from hybrid_search.engines.embedded.caches import Caches
+from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
+from hybrid_search.engines.embedded.layout import Layout
+from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
+from hybrid_search.engines.embedded.model_files import copy_model, model_folder
+from hybrid_search.engines.embedded.seal import seal
+from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.vectors import checked_vectors
+from hybrid_search.engines.embedded.verify import store_problems
+from hybrid_search.engines.embedded.writing import StoreWriter
+from hybrid_search.errors import StorageError, UsageError
+from hybrid_search.filters import Filter
+from hybrid_search.fusion import Fused, fuse
+from hybrid_search.protocols import Capabilities, Vectors
+from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
+
+__all__ = ["EmbeddedEngine"]
+
+T = TypeVar("T")
+
+_VERSION = "1"
+_REPAIR_EVERY = 0.5
+_WORTH_THREADS = 8
+
+
+class EmbeddedEngine:
+    """An index in a folder. Safe to search from many threads; adding, deleting and committing is for one at a time.
+
+    Made by :meth:`create` or :meth:`open`. Searches see what was committed, by this process or another one: a new
+    commit is seen by the next search. While another process commits, one leg may see it a moment before the other.
+    """
+
+    def __init__(self, parts: lifecycle.Opened) -> None:
+        self._layout: Layout = parts.layout
+        self._store: Store = parts.store
+        self._lock: WriterLock | None = parts.lock
+        self._caches: Caches = parts.caches
+        self._settings = parts.store.settings()
+        self._writer = StoreWriter(parts.store.database, self._settings) if parts.lock else None
+        self._filters = FilterCache(parts.store)
+        self._sharing = SharedLock()
+        self._generation = parts.store.state().generation
+        self._next_repair = 0.0
+        self._refreshing = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Return whether a folder holds an index."""
+        return Layout(Path(folder)).exists()
+
+    @classmethod
+    def create(cls, folder: Path, settings: IndexSettings, *, exist_ok: bool = False) -> Self:
+        """Make a new index and open it to write.
+
+        :param exist_ok: open an index that is there with the same settings (it may have declared more fields since).
+        :raises IndexExists: if there is one, or one with other settings.
+        :raises ConfigError: if a setting is not known here.
+        :raises IndexLocked: if another process is writing.
+        """
+        return cls(lifecycle.create(Layout(Path(folder)), settings, exist_ok=exist_ok))
+
+    @classmethod
+    def open(cls, folder: Path, *, writable: bool = False) -> Self:
+        """Open an existing index. What a crash left undone in its caches is made good first.
+
+        :raises IndexNotFound: if there is none.
+        :raises IndexLocked: if ``writable`` and another process is writing.
+        :raises CorruptIndex: if what is stored is not what was written.
+        """
+        opened = lifecycle.open_to_write if writable else lifecycle.open_to_read
+        return cls(opened(Layout(Path(folder))))
+
+    @staticmethod
+    def drop(folder: Path) -> None:
+        """Delete an index, a damaged one too; other files in the folder stay. Without an index nothing happens.
+
+        :raises IndexLocked: if another process is writing to it.
+        :raises StorageError: if a file can't be removed.
+        """
+        lifecycle.drop(Layout(Path(folder)))
+
+    @property
+    def settings(self) -> IndexSettings:
+        """The settings that the index carries, with the fields declared so far."""
+        return self._writer.settings if self._writer else self._settings
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        return Capabilities(
+            engine="embedded",
+            version=_VERSION,
+            exact_knn=self._caches.dense.describe()["kind"] == "Flat",
+            bm25_at_query_time=True,
+            stored_models=True,
+        )
+
+    def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
+        """Add or replace documents; see the protocol. Of the same id twice in one call the last one counts.
+
+        :param vectors: (n, dimension) floats, a zero row for "no vector"; None for documents without any.
+        :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        :raises StorageError: if the disk is full; then everything since the last commit is dropped.
+        """
+        writer = self._open_writer()
+        checked = checked_vectors(vectors, len(documents), self._settings.dimension)
+        return writer.add(documents, checked)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; returns how many were there."""
+        return self._open_writer().delete(ids)
+
+    def commit(self) -> None:
+        """Make the changes durable and searchable in both legs.
+
+        :raises StorageError: if the disk is full. The message says whether the changes were kept: from the moment
+            that SQLite has them, only the search caches may lag behind, and the next commit or opening mends that.
+        """
+        changed = self._open_writer().commit()
+        if changed or self._caches.generation < self._store.state().generation:
+            with self._sharing.alone():
+                self._caches.follow()
+                self._generation = self._store.state().generation
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch committed documents by id, None where there is none.
+
+        :raises CorruptIndex: naming a document that is not what was written.
+        """
+        self._check_open()
+        return self._store.documents(ids)
+
+    def documents(self) -> Iterator[Document]:
+        """Iterate over the committed documents, in the order of their first addition."""
+        self._check_open()
+        return self._store.all_documents()
+
+    def search_lexical(
+        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
+    ) -> list[Ranking]:
+        """Rank by BM25; a text without known terms finds nothing. Many texts are searched on all cores.
+
+        :raises UsageError: if k is below 1.
+        :raises FilterError: if the filter does not fit the index's fields.
+        """
+        _check_k(k)
+        with self._searching() as generation:
+            return self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
+
+    def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
+        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
+
+        :param vectors: (n, dimension) finite floats.
+        :raises UsageError: if k is below 1 or a vector is not finite.
+        :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        """
+        _check_k(k)
+        queries = self._queries(vectors, len(vectors))
+        with self._searching() as generation:
+            return self._caches.dense.search(queries, k, self._resolved(filter, generation))
+
+    def search_hybrid(
+        self,
+        texts: Sequence[str],
+        vectors: Vectors,
+        k: int,
+        *,
+        fusion: Fusion | None = None,
+        filter: Filter | None = None,
+        offset: int = 0,
+    ) -> list[list[Hit]]:
+        """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
+
+        A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
+        terms by k-NN alone, each through the same arithmetic.
+
+        :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
+        """
+        _check_k(k)
+        fusion = fusion or self._settings.fusion
+        _check_offset(offset, fusion)
+        queries = self._queries(vectors, len(texts))
+        with self._searching() as generation:
+            allowed = self._resolved(filter, generation)
+            lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+            dense = self._caches.dense.search(queries, fusion.window, allowed)
+        fused = [fuse(*legs, fusion, top=offset + k)[offset:] for legs in zip(lexical, dense, strict=True)]
+        return [self._fetched(page, offset + 1) for page in fused]
+
+    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
+        """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
+
+        :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
+        """
+        found = []
+        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
+            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
+            found.append(Fused(id, score, legs))
+        return self._fetched(found, first_rank)
+
+    def _fetched(self, page: Sequence[Fused], first_rank: int) -> list[Hit]:
+        documents = self.get([one.id for one in page])
+        return [
+            Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
+            for rank, (one, document) in enumerate(zip(page, documents, strict=True), start=first_rank)
+            if document is not None
+        ]
+
+    def store_model(self, files: Sequence[Path]) -> None:
+        """Copy a model's serving files into the index, in one step.
+
+        :raises StorageError: if they can't be copied; the model stored before stays.
+        """
+        self._open_writer()
+        copy_model(self._layout, files)
+
+    def model_folder(self) -> Path | None:
+        """Where the stored model's files lie, None when none are stored."""
+        return model_folder(self._layout)
+
+    def count(self) -> int:
+        """Count the committed documents."""
+        self._check_open()
+        return self._store.state().documents
+
+    def stats(self) -> Mapping[str, Any]:
+        """Sizes and counts for people to read; sizes in bytes."""
+        with self._searching() as generation:
+            state = self._store.state()
+            return {
+                "engine": "embedded",
+                "generation": generation,
+                "documents": state.documents,
+                "vectors": state.vectors,
+                "average_length": round(self._caches.lexical.forward.average_length, 2),
+                "dense": self._caches.dense.describe(),
+                "bytes": {path.name: _size(path) for path in self._layout.parts()},
+            }
+
+    def verify(self) -> list[str]:
+        """Check everything that is stored, which reads it all; returns what is wrong, empty when nothing is.
+
+        :raises CorruptIndex: if the database can't be read at all.
+        """
+        with self._searching():
+            found = store_problems(self._store)
+            state = self._store.state()
+            found += self._caches.problems()
+            for leg, actual, expected in zip(
+                ("lexical", "dense"), self._caches.counts(), (state.documents, state.vectors), strict=True
+            ):
+                if actual != expected:
+                    found.append(f"the {leg} leg finds {actual} documents instead of {expected}")
+        return found
+
+    def close(self) -> None:
+        """Drop what was not committed, save the caches, release files and locks. Closing again is harmless."""
+        with self._sharing.alone():
+            if self._closed:
+                return
+            self._closed = True
+            if self._threads:
+                self._threads.shutdown()
+            try:
+                self._close_writer()
+            finally:
+                self._store.database.close()
+                if self._lock:
+                    self._lock.release()
+
+    def _close_writer(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.rollback()
+        self._caches.dense.save()
+        # A full disk must not turn closing into an error: without a seal the next opening trusts SQLite.
+        with contextlib.suppress(StorageError):
+            if self._store.database.fold_log():
+                seal(self._layout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self._layout.folder}: the index is closed; open it again")
+
+    def _open_writer(self) -> StoreWriter:
+        self._check_open()
+        if self._writer is None:
+            raise UsageError(f"{self._layout.folder}: opened to read; open it with writable=True to change it")
+        return self._writer
+
+    @contextlib.contextmanager
+    def _searching(self) -> Iterator[int]:
+        """Hold the caches still, at the newest generation, which is returned."""
+        self._check_open()
+        self._refresh()
+        with self._sharing.shared():
+            self._check_open()
+            yield self._generation
+
+    def _refresh(self) -> None:
+        """Follow a writer in another process; take over from one that died between the store and the caches."""
+        newest = self._store.state().generation
+        if newest == self._generation and self._caches.generation >= newest:
+            return
+        if self._writer is not None:  # our own commit is under way, or failed: the next one mends it
+            return
+        with self._refreshing, self._sharing.alone():
+            self._caches.reload()
+            if self._caches.generation < newest and time.monotonic() > self._next_repair:
+                self._next_repair = time.monotonic() + _REPAIR_EVERY
+                if (lock := WriterLock.for_checking(self._layout)) is not None:
+                    try:
+                        self._caches.follow()
+                    finally:
+                        lock.release()
+            if self._generation != newest:
+                self._settings = self._store.settings()
+                self._generation = newest
+
+    def _resolved(self, filter: Filter | None, generation: int) -> RowFilter | None:
+        return self._filters.resolve(filter, generation, self._settings_committed().fields)
+
+    def _settings_committed(self) -> IndexSettings:
+        return self._writer.committed if self._writer else self._settings
+
+    def _queries(self, vectors: Vectors, count: int) -> Vectors:
+        checked = checked_vectors(vectors, count, self._settings.dimension)
+        if not np.isfinite(checked).all():
+            raise UsageError("a query vector has a number that is not finite; encode the query again")
+        return checked
+
+    def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[Ranking]:
+        def search(text: str) -> Ranking:
+            return self._caches.lexical.search(text, k, allowed, bm25)
+
+        if len(texts) < _WORTH_THREADS:
+            return [search(text) for text in texts]
+        return list(self._pool().map(search, texts))
+
+    def _pool(self) -> ThreadPoolExecutor:
+        with self._refreshing:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")
+            return self._threads
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UsageError(f"k is {k}; it must be at least 1")
+
+
+def _check_offset(offset: int, fusion: Fusion) -> None:
+    if not 0 <= offset < 2 * fusion.window:
+        raise UsageError(
+            f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits hold "
+            f"no more; raise the fusion's window to page further"
+        )
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file())

@@ -1,0 +1,179 @@
+"""FAISS behind plain functions: what kind of index, how it is made, how it is searched among some of its vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.config import Similarity
+from hybrid_search.errors import ConfigError
+
+__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score"]
+
+Floats = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+# FAISS wraps these classes at import time to take other arguments than its type stubs know.
+_swig: Any = faiss
+
+FLAT = "Flat"
+_GRAPH = "HNSW32"
+_GRAPH_FROM = 200_000
+_TRAINED_ON = 262_144
+_EF_CONSTRUCTION = 100
+_EF_SEARCH = 128
+_PROBES = 16
+_EXACT_UP_TO = 20_000
+_BLOCK = 65_536
+
+
+def check_factory(factory: str, dimension: int) -> None:
+    """Check an ``index_factory`` string by making an empty index.
+
+    :raises ConfigError: if FAISS can't, with its reason.
+    """
+    if factory != "auto" and dimension:
+        _make(factory, dimension, "dot")
+
+
+def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
+    metric = faiss.METRIC_L2 if similarity == "l2" else faiss.METRIC_INNER_PRODUCT
+    try:
+        index = faiss.index_factory(dimension, factory, metric)
+    except RuntimeError as error:
+        reason = str(error).rpartition("Error: ")[2].strip() or str(error)
+        raise ConfigError(
+            f"faiss is {factory!r}, which FAISS refuses for dimension {dimension}: {reason}; "
+            f"see its guidelines for index_factory, or use auto, Flat or HNSW32"
+        ) from error
+    if isinstance(index, faiss.IndexIDMap):
+        raise ConfigError(f"faiss is {factory!r}; leave IDMap out, positions are kept beside the index")
+    if isinstance(graph := _inner(index), faiss.IndexHNSW):
+        graph.hnsw.efConstruction = _EF_CONSTRUCTION
+    return index
+
+
+def _inner(index: Any) -> Any:
+    """Return the index that does the work, without a transformation of the vectors before it."""
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def kind_for(factory: str, dimension: int, count: int) -> str:
+    """Return what to build for so many vectors: the factory's index, or ``Flat`` while they can't train it yet."""
+    if factory == "auto":
+        return FLAT if count < _GRAPH_FROM else _GRAPH
+    index = _make(factory, dimension, "dot")
+    if index.is_trained:
+        return factory
+    return factory if count >= _needed(index, factory) else FLAT
+
+
+def _needed(index: Any, factory: str) -> int:
+    """Return how many vectors training takes: 39 for each centroid is where FAISS stops warning."""
+    inner = _inner(index)
+    lists = inner.nlist if isinstance(inner, faiss.IndexIVF) else 1
+    codes = 256 if "PQ" in factory or "RQ" in factory or "LSQ" in factory else 1
+    return int(39 * max(lists, codes, 10))
+
+
+def build(kind: str, vectors: Floats, similarity: Similarity) -> Any:
+    """Make an index of prepared vectors (n, dimension), trained on a sample of them where it needs training."""
+    index = _make(kind, vectors.shape[1], similarity)
+    if not index.is_trained:
+        step = max(1, len(vectors) // _TRAINED_ON)
+        index.train(np.ascontiguousarray(vectors[::step]))
+    index.add(vectors)
+    return index
+
+
+def prepared(vectors: Floats, similarity: Similarity) -> Floats:
+    """Return vectors as the index holds and searches them: contiguous float32 (n, dimension), length 1 for cosine."""
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if similarity != "cosine" or not len(vectors):
+        return vectors
+    # The largest component first: squares of very small or large numbers leave float32's range.
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit: Floats = np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)
+    return unit
+
+
+def to_score(values: Floats, similarity: Similarity) -> NDArray[np.float64]:
+    """Turn FAISS's inner products or squared distances into OpenSearch's scores, higher is better."""
+    wide = values.astype(np.float64)
+    if similarity == "cosine":
+        return (1 + np.clip(wide, -1, 1)) / 2
+    if similarity == "l2":
+        return 1 / (1 + np.maximum(wide, 0))
+    return np.where(wide >= 0, 1 + np.maximum(wide, 0), 1 / (1 - np.minimum(wide, 0)))
+
+
+def search(
+    index: Any,
+    queries: Floats,
+    k: int,
+    *,
+    alive: NDArray[np.bool_],
+    bitmap: NDArray[np.uint8] | None,
+    count: int,
+) -> tuple[Floats, Positions]:
+    """Return the k best of the vectors that are alive, for each query: (values, positions), each (queries, k).
+
+    A missing neighbour has position -1. A graph, which would miss most of a small part of its vectors, is replaced by
+    an exact comparison with that part.
+
+    :param alive: (n,) which positions may be found.
+    :param bitmap: the same as FAISS wants it, little-endian bits; None when all may.
+    :param count: how many may.
+    """
+    inner = _inner(index)
+    graph = isinstance(inner, faiss.IndexHNSW)
+    if graph and bitmap is not None and count <= max(_EXACT_UP_TO, len(alive) // 10):
+        return _exact(index, queries, k, np.flatnonzero(alive))
+    values, positions = _native(index, queries, k, bitmap=bitmap, share=count / len(alive))
+    if graph and (positions < 0).any():
+        return _exact(index, queries, k, np.flatnonzero(alive))
+    return values, positions
+
+
+def _native(
+    index: Any,
+    queries: Floats,
+    k: int,
+    *,
+    bitmap: NDArray[np.uint8] | None,
+    share: float,
+) -> tuple[Floats, Positions]:
+    inner = _inner(index)
+    selector = None if bitmap is None else _swig.IDSelectorBitmap(bitmap)
+    if isinstance(inner, faiss.IndexHNSW):
+        effort = int(max(_EF_SEARCH, k) / share)
+        parameters = _swig.SearchParametersHNSW(sel=selector, efSearch=effort)
+    elif isinstance(inner, faiss.IndexIVF):
+        probes = min(inner.nlist, int(max(_PROBES, inner.nlist // 16) / share) + 1)
+        parameters = _swig.SearchParametersIVF(sel=selector, nprobe=probes)
+    elif selector is None:
+        return index.search(queries, k)  # type: ignore[no-any-return]
+    else:
+        parameters = _swig.SearchParameters(sel=selector)
+    if inner is not index:
+        parameters = _swig.SearchParametersPreTransform(index_params=parameters)
+    return index.search(queries, k, params=parameters)  # type: ignore[no-any-return]
+
+
+def _exact(index: Any, queries: Floats, k: int, positions: Positions) -> tuple[Floats, Positions]:
+    """Compare with every vector at ``positions``, block by block."""
+    inner = _inner(index)
+    descending = inner.metric_type == faiss.METRIC_INNER_PRODUCT
+    heap = faiss.ResultHeap(len(queries), k, keep_max=descending)
+    for start in range(0, len(positions), _BLOCK):
+        block = positions[start : start + _BLOCK]
+        vectors = index.reconstruct_batch(block)
+        values, local = faiss.knn(queries, vectors, min(k, len(block)), metric=inner.metric_type)
+        heap.add_result(values, block[local])
+    heap.finalize()
+    return heap.D, heap.I

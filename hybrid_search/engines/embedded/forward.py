@@ -1,0 +1,200 @@
+"""The forward index: which terms each document has, how often, and how long it is. Two append-only files.
+
+A term is its 48-bit hash, so there is no lexicon to load; two of a query's candidates' terms collide once in about
+10^9 queries. A posting is one 64-bit word: the hash above, the count (at most 65,535) in the low 16 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.engines.embedded.manifest import Manifest, checksum_of
+from hybrid_search.engines.embedded.store import Store, read_state
+from hybrid_search.storage import disk_errors
+
+__all__ = ["ForwardIndex", "term_hash"]
+
+_POSTINGS = "postings.u64"
+_ROWS = "rows.bin"
+_ROW = np.dtype([("end", "<u8"), ("length", "<u4")])
+_MOST = 0xFFFF
+_BATCH = 4096
+_MOST_HASHES = 500_000
+
+
+def term_hash(term: str) -> int:
+    """Return a term's 48-bit hash."""
+    return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "replace"), digest_size=6).digest(), "little")
+
+
+class ForwardIndex:
+    """The forward index in memory-mapped files, and its totals over the documents that are there."""
+
+    def __init__(self, folder: Path, terms_of: Callable[[str], list[str]]) -> None:
+        self.folder = folder
+        self._terms_of = terms_of
+        self._hashes: dict[str, int] = {}
+        self.reset()
+
+    @property
+    def end(self) -> int:
+        """The first row that is not in."""
+        return len(self._rows)
+
+    @property
+    def documents(self) -> int:
+        """Documents that are there."""
+        return int(self.manifest.extra["documents"])
+
+    @property
+    def average_length(self) -> float:
+        """Terms per document; 1 without any, so that it can divide."""
+        return self.manifest.extra["terms"] / self.documents if self.documents and self.manifest.extra["terms"] else 1.0
+
+    def load(self, manifest: Manifest) -> None:
+        """Map the files as a manifest describes them.
+
+        :raises StorageError: if they can't be read.
+        """
+        self.manifest = manifest
+        with disk_errors(f"reading {self.folder}"):
+            self._postings = self._mapped(_POSTINGS, np.dtype("<u8"))
+            self._rows = self._mapped(_ROWS, _ROW)
+
+    def _mapped(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
+        size = self.manifest.files.get(name, (0, 0))[0]
+        if not size:
+            return np.zeros(1 if name == _ROWS else 0, kind)
+        # A plain view of the mapping: indexing the memmap class itself is several times slower.
+        return np.asarray(np.memmap(self.folder / name, kind, mode="r", shape=(size // kind.itemsize,)))
+
+    def reset(self) -> None:
+        """Forget everything; the files are cut at the next :meth:`sync`."""
+        self.load(Manifest(extra={"documents": 0, "terms": 0}))
+
+    def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
+        """Compare the files with a manifest; what lies behind the recorded end was left by a crash and is no matter."""
+        found = []
+        for name, (size, crc) in manifest.files.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size < size:
+                found.append(f"{path} is missing or too short")
+            elif contents and checksum_of(path, size) != crc:
+                found.append(f"{path} is not what was written (checksum)")
+        return found
+
+    def sync(self, store: Store) -> None:
+        """Take in the rows that are missing and forget those that are gone. For the process with the writer's lock.
+
+        :raises StorageError: if the disk is full; the files up to the manifest's end stay as they are.
+        """
+        old = self.manifest
+        with store.database.reading() as connection, disk_errors(f"writing {self.folder}"):
+            state = read_state(connection)
+            gone = store.gone_since(connection, old.generation, old.last_row)
+            gone = gone[gone < len(self._rows)]
+            terms = int(old.extra["terms"]) - int(self._rows["length"][gone].sum(dtype=np.int64))
+            self.folder.mkdir(exist_ok=True)
+            files, added = self._append(store.texts_after(connection, old.last_row), old, state.next_row)
+        new = replace(
+            old,
+            generation=state.generation,
+            last_row=state.next_row - 1,
+            files=files,
+            extra={"documents": state.documents, "terms": terms + added},
+        )
+        new.write(self.folder)
+        self.load(new)
+
+    def _append(
+        self, texts: Iterable[tuple[int, str]], old: Manifest, next_row: int
+    ) -> tuple[dict[str, tuple[int, int]], int]:
+        with (
+            _Appended(self.folder / _POSTINGS, *old.files.get(_POSTINGS, (0, 0))) as postings,
+            _Appended(self.folder / _ROWS, *old.files.get(_ROWS, (0, 0))) as rows,
+        ):
+            end, terms, expected = postings.size // 8, 0, rows.size // _ROW.itemsize
+            words: list[int] = []
+            records: list[tuple[int, int]] = []
+            for row, text in texts:
+                # Rows without a document (gone before they came in) are records of no length.
+                records.extend([(end, 0)] * (row - expected - len(records)))
+                found = self._terms_of(text)
+                counts = Counter(found)
+                words.extend(self._hash(term) << 16 | min(count, _MOST) for term, count in counts.items())
+                end += len(counts)
+                terms += len(found)
+                records.append((end, len(found)))
+                if len(records) >= _BATCH:
+                    postings.write(np.array(words, "<u8").tobytes())
+                    rows.write(np.array(records, _ROW).tobytes())
+                    expected += len(records)
+                    words, records = [], []
+            records.extend([(end, 0)] * (next_row - expected - len(records)))
+            postings.write(np.array(words, "<u8").tobytes())
+            rows.write(np.array(records, _ROW).tobytes())
+            return {_POSTINGS: postings.sync(), _ROWS: rows.sync()}, terms
+
+    def _hash(self, term: str) -> int:
+        known = self._hashes.get(term)
+        if known is None:
+            if len(self._hashes) >= _MOST_HASHES:
+                self._hashes.clear()
+            known = self._hashes[term] = term_hash(term)
+        return known
+
+    def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return documents' lengths in terms, (n,)."""
+        return self._rows["length"][rows].astype(np.int64)
+
+    def counts(self, rows: NDArray[np.int64], terms: list[str]) -> NDArray[np.float64]:
+        """Return how often each term stands in each document: (terms, n)."""
+        starts = self._rows["end"][rows - 1].astype(np.int64)
+        sizes = self._rows["end"][rows].astype(np.int64) - starts
+        ends = np.cumsum(sizes)
+        words = self._postings[np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)]
+        hashes = words >> np.uint64(16)
+        counts = np.zeros((len(terms), len(rows)))
+        for number, term in enumerate(terms):
+            at = np.flatnonzero(hashes == np.uint64(term_hash(term)))
+            counts[number, np.searchsorted(ends, at, side="right")] = words[at] & np.uint64(_MOST)
+        return counts
+
+
+class _Appended:
+    """A file that is cut to its recorded end, then only grows, with its checksum kept as it does."""
+
+    def __init__(self, path: Path, size: int, crc: int) -> None:
+        self._path = path
+        self.size = size
+        self._crc = crc
+        self._file: BinaryIO
+
+    def __enter__(self) -> _Appended:
+        self._file = self._path.open("r+b" if self._path.exists() else "w+b")
+        self._file.truncate(self.size)
+        self._file.seek(self.size)
+        return self
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.size += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+
+    def sync(self) -> tuple[int, int]:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self.size, self._crc
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

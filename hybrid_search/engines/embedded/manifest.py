@@ -1,0 +1,99 @@
+"""What a cache folder should hold: each file's size and checksum, and how far the cache had followed the store."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from hybrid_search.storage import atomic_write_bytes
+
+__all__ = ["Manifest", "checksum_of", "listed"]
+
+_NAME = "manifest.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A cache's own description, written last.
+
+    :ivar generation: the store's generation that the cache has followed.
+    :ivar last_row: every row up to this one is in, or was gone before it came in.
+    :ivar files: name -> (size in bytes, CRC-32).
+    :ivar clean: False while the cache is being changed; files may then differ from what is listed.
+    :ivar extra: what the cache keeps for itself.
+    """
+
+    generation: int = 0
+    last_row: int = 0
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    clean: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Read a folder's manifest; None when it is missing or damaged, which both mean "build again"."""
+        try:
+            outer = json.loads((folder / _NAME).read_bytes())
+            if zlib.crc32(outer["body"].encode()) != outer["checksum"]:
+                return None
+            body = json.loads(outer["body"])
+            body["files"] = {name: (size, crc) for name, (size, crc) in body["files"].items()}
+            return cls(**body)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest in one step.
+
+        :raises StorageError: if it can't be written.
+        """
+        body = json.dumps(asdict(self), sort_keys=True)
+        outer = {"body": body, "checksum": zlib.crc32(body.encode())}
+        atomic_write_bytes(folder / _NAME, json.dumps(outer).encode())
+
+    def problems(self, folder: Path, *, contents: bool) -> list[str]:
+        """Compare the files with the list.
+
+        :param contents: compare checksums too, not the sizes only.
+        """
+        found = []
+        for name, (size, crc) in sorted(self.files.items()):
+            path = folder / name
+            try:
+                actual = path.stat().st_size
+                if actual != size:
+                    found.append(f"{path} has {actual} bytes instead of {size}")
+                elif contents and checksum_of(path) != crc:
+                    found.append(f"{path} is not what was written (checksum)")
+            except OSError as error:
+                found.append(f"{path}: {error.strerror}")
+        return found
+
+
+def checksum_of(path: Path, limit: int | None = None) -> int:
+    """Return the CRC-32 of a file's first ``limit`` bytes (all without a limit)."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK if limit is None else min(_CHUNK, limit)):
+            crc = zlib.crc32(block, crc)
+            limit = None if limit is None else limit - len(block)
+    return crc
+
+
+def listed(
+    folder: Path, names: Iterable[str], known: Mapping[str, tuple[int, int]] | None = None
+) -> dict[str, tuple[int, int]]:
+    """Return the sizes and checksums of files; those in ``known`` with the same size are not read again."""
+    files = {}
+    for name in names:
+        size = (folder / name).stat().st_size
+        if known and name in known and known[name][0] == size:
+            files[name] = known[name]
+        else:
+            files[name] = (size, checksum_of(folder / name))
+    return files

@@ -1,0 +1,202 @@
+"""What is committed, read from SQLite. A row never changes and is never reused; a replaced document gets a new one."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.config import IndexSettings
+from hybrid_search.engines.embedded.database import Database
+from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
+from hybrid_search.engines.embedded.records import decode_metadata, text_checksum
+from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError
+from hybrid_search.streams import in_batches
+from hybrid_search.types import Document
+
+__all__ = ["State", "Store"]
+
+Rows = NDArray[np.int64]
+
+_CHUNK = 500
+_PAGE = 512
+_VECTORS = 4096
+_MOST_IDS = 1_000_000
+_DOCUMENT = "id, title, text, metadata, checksum, row"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the store stands: counts, and what the caches compare themselves with.
+
+    :ivar generation: grows by one with each commit that changed something.
+    :ivar next_row: the row that the next document gets.
+    """
+
+    generation: int
+    next_row: int
+    documents: int
+    vectors: int
+
+
+class Store:
+    """Reads of the committed state. Every method is safe in any thread."""
+
+    def __init__(self, layout: Layout, database: Database) -> None:
+        self.layout = layout
+        self.database = database
+        # A row's id never changes, so this can't go stale; it only has to be bounded.
+        self._ids: dict[int, str] = {}
+
+    @classmethod
+    def open(cls, layout: Layout, *, writable: bool) -> Self:
+        """Open the database of an existing index.
+
+        :raises IndexNotFound: if it has none, or one that was never finished.
+        :raises SearchIndexError: if a newer version of this package made it.
+        :raises CorruptIndex: if it is no sound database.
+        """
+        if not layout.exists():
+            raise IndexNotFound(
+                f"{layout.folder}: no index here (looked for {layout.database.name}); "
+                f"check the path, or create one with `hybrid-search load`"
+            )
+        store = cls(layout, Database(layout.database, writable=writable))
+        try:
+            store._check_version()
+        except BaseException:
+            store.database.close()
+            raise
+        return store
+
+    def _check_version(self) -> None:
+        with self.database.reading() as connection:
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]
+            version = meta(connection, "format_version") if tables else None
+        if version is None:
+            raise IndexNotFound(f"{self.layout.folder}: the index here was never finished; create it again")
+        if version != FORMAT_VERSION:
+            raise SearchIndexError(
+                f"{self.layout.folder}: the index has format {version!r}, this version reads {FORMAT_VERSION}; "
+                f"use the version that made it, or load the data again"
+            )
+
+    def settings(self) -> IndexSettings:
+        """Read the index's settings, with the metadata fields declared so far."""
+        with self.database.reading() as connection:
+            text = meta(connection, "settings")
+        if not isinstance(text, str):
+            raise CorruptIndex(f"{self.layout.database}: the settings are missing; load the data again")
+        return IndexSettings.from_json(text, source=str(self.layout.database))
+
+    def state(self) -> State:
+        """Read the generation and the counts."""
+        with self.database.reading() as connection:
+            return read_state(connection)
+
+    def ids(self, rows: Sequence[int]) -> list[str | None]:
+        """Look up the ids of rows, None for a row that is gone (it may still be known when it went just now)."""
+        known = self._ids
+        missing = [row for row in rows if row not in known]
+        if missing:
+            if len(known) + len(missing) > _MOST_IDS:
+                self._ids = known = {}
+                missing = list(rows)
+            with self.database.reading() as connection:
+                for chunk in in_batches(missing, _CHUNK):
+                    known.update(
+                        connection.execute(f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})", chunk)
+                    )
+        return [known.get(row) for row in rows]
+
+    def documents(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id.
+
+        :raises CorruptIndex: if a document is not what was written, naming it.
+        """
+        found: dict[str, Document] = {}
+        with self.database.reading() as connection:
+            for chunk in in_batches(dict.fromkeys(ids), _CHUNK):
+                query = f"SELECT {_DOCUMENT} FROM documents WHERE id IN ({_marks(chunk)})"
+                found.update((row[0], self._document(row)) for row in connection.execute(query, chunk))
+        return [found.get(id) for id in ids]
+
+    def all_documents(self) -> Iterator[Document]:
+        """Iterate in the order of first addition, a page at a time, so that no transaction outlives a page."""
+        after = 0
+        while True:
+            with self.database.reading() as connection:
+                query = f"SELECT {_DOCUMENT}, first FROM documents WHERE first > ? ORDER BY first LIMIT {_PAGE}"
+                page = connection.execute(query, (after,)).fetchall()
+            if not page:
+                return
+            after = page[-1][-1]
+            yield from (self._document(row) for row in page)
+
+    def texts_after(self, connection: Connection, row: int) -> Iterator[tuple[int, str]]:
+        """Iterate over (row, searchable text) of the rows above ``row``, ascending."""
+        query = f"SELECT {_DOCUMENT} FROM documents WHERE row > ? ORDER BY row"
+        for record in connection.execute(query, (row,)):
+            yield record[5], self._document(record).searchable_text
+
+    def vectors_after(self, connection: Connection, row: int) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        """Iterate over batches of (rows, vectors) above ``row``, rows ascending.
+
+        :raises CorruptIndex: if a vector is not what was written, naming its document.
+        """
+        cursor = connection.execute("SELECT row, vector, checksum FROM vectors WHERE row > ? ORDER BY row", (row,))
+        while records := cursor.fetchmany(_VECTORS):
+            for number, vector, checksum in records:
+                if zlib.crc32(vector) != checksum:
+                    raise self.corrupt(number, "the vector")
+            blob = b"".join(vector for _, vector, _ in records)
+            yield (
+                np.array([number for number, _, _ in records], np.int64),
+                np.frombuffer(blob, np.float32).reshape(len(records), -1),
+            )
+
+    def gone_since(self, connection: Connection, generation: int, up_to: int) -> Rows:
+        """Return the rows up to ``up_to`` that went after ``generation``."""
+        query = "SELECT row FROM tombstones WHERE generation > ? AND row <= ?"
+        return np.fromiter((row for (row,) in connection.execute(query, (generation, up_to))), np.int64)
+
+    def _document(self, record: tuple[Any, ...]) -> Document:
+        id, title, text, metadata, checksum, row = record[:6]
+        if text_checksum(id, title, text, metadata) != checksum:
+            raise self.corrupt(row, f"the text of document {id!r}")
+        return Document(id, text, title, decode_metadata(metadata))
+
+    def corrupt(self, row: int, what: str) -> CorruptIndex:
+        """Make the error for a row that is not what was written."""
+        return CorruptIndex(
+            f"{self.layout.database}, row {row} (document {self.ids([row])[0]!r}): {what} is not what was written; "
+            f"delete the document and add it again, or load the data again"
+        )
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ",".join("?" for _ in values)
+
+
+def meta(connection: Connection, key: str) -> object:
+    """Read one value of the meta table, None when it is not there."""
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return found[0] if found else None
+
+
+def read_state(connection: Connection) -> State:
+    """Read the state through a connection.
+
+    :raises CorruptIndex: if a number is missing.
+    """
+    names = tuple(State.__dataclass_fields__)
+    values = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN ({_marks(names)})", names))
+    try:
+        return State(**{name: int(value) for name, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again") from error

@@ -1,0 +1,192 @@
+"""The tantivy index: finds the documents that share terms with a query, best first by its own BM25."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+
+from hybrid_search.analysis import Analyzer
+from hybrid_search.engines.embedded.filter_rows import RowFilter
+from hybrid_search.engines.embedded.manifest import Manifest, listed
+from hybrid_search.engines.embedded.store import Store, read_state
+from hybrid_search.errors import StorageError
+from hybrid_search.storage import disk_errors
+
+__all__ = ["TantivyIndex"]
+
+_TEXT = "text"
+_ROW = "row"
+_HEAP = 64_000_000
+_MOST_LISTED = 50_000
+
+
+class TantivyIndex:
+    """A folder of tantivy's, following the store."""
+
+    def __init__(self, folder: Path, analyzer: Analyzer) -> None:
+        self.folder = folder
+        self._analyzer = analyzer
+        self.manifest = Manifest()
+        builder = tantivy.SchemaBuilder()
+        builder.add_unsigned_field(_ROW, indexed=True, fast=True)
+        builder.add_text_field(_TEXT, tokenizer_name=analyzer.name, index_option="freq")
+        self._schema = builder.build()
+        self._index: tantivy.Index | None = None
+        self._searcher: tantivy.Searcher | None = None
+
+    def load(self, manifest: Manifest) -> None:
+        """Open the folder as a manifest describes it, or what it has become since.
+
+        :raises ValueError: if tantivy can't read it.
+        """
+        self.manifest = manifest
+        self._index = tantivy.Index(self._schema, path=str(self.folder), reuse=True)
+        self._index.register_tokenizer(self._analyzer.name, self._analyzer.for_tantivy())
+        self._index.reload()
+        self._searcher = self._index.searcher()
+
+    def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
+        """Compare the files with a manifest; where a crash left it unclean, those that can't have changed."""
+        if not manifest.clean:
+            unchanged = {
+                name: known
+                for name, known in manifest.files.items()
+                if not name.endswith(".json") and (self.folder / name).exists()
+            }
+            manifest = replace(manifest, files=unchanged)
+        return manifest.problems(self.folder, contents=contents)
+
+    def reset(self) -> None:
+        """Empty the folder."""
+        self._index = self._searcher = None
+        with disk_errors(f"clearing {self.folder}"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+        self.load(Manifest())
+
+    def sync(self, store: Store) -> None:
+        """Take in the rows that are missing and drop those that are gone. For the process with the writer's lock.
+
+        Doing it again after a crash is harmless: rows above the manifest's last one are dropped before they come in.
+
+        :raises StorageError: if the disk is full; the next call takes up the work.
+        """
+        old = self.manifest
+        with store.database.reading() as connection, _tantivy_errors(self.folder):
+            state = read_state(connection)
+            replace(old, clean=False).write(self.folder)
+            self.load(old)
+            writer = self._open_index.writer(_HEAP, 1)
+            try:
+                self._drop(writer, old.last_row, store.gone_since(connection, old.generation, old.last_row))
+                for row, text in store.texts_after(connection, old.last_row):
+                    document = tantivy.Document()
+                    document.add_unsigned(_ROW, row)
+                    document.add_text(_TEXT, text)
+                    writer.add_document(document)
+                writer.commit()
+            except BaseException:
+                writer.rollback()
+                raise
+            finally:
+                # Merges change files; the manifest has to be written after the last of them.
+                writer.wait_merging_threads()
+            names = [name for name in os.listdir(self.folder) if _is_content(name)]
+            unchanged = {name: known for name, known in old.files.items() if not name.endswith(".json")}
+            new = Manifest(state.generation, state.next_row - 1, listed(self.folder, names, unchanged))
+        new.write(self.folder)
+        self.load(new)
+
+    def _drop(self, writer: tantivy.IndexWriter, last_row: int, gone: NDArray[np.int64]) -> None:
+        writer.delete_documents_by_query(
+            tantivy.Query.range_query(
+                self._schema, _ROW, tantivy.FieldType.Unsigned, lower_bound=last_row, include_lower=False
+            )
+        )
+        for row in gone.tolist():
+            writer.delete_documents_by_term(_ROW, row)
+
+    def search(
+        self, terms: list[str], limit: int, allowed: RowFilter | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return up to ``limit`` (rows, tantivy's scores), best first; fewer only when no more match.
+
+        :param terms: the query's terms; a repeated term counts as often as it stands there.
+        """
+        parts = [(tantivy.Occur.Should, tantivy.Query.term_query(self._schema, _TEXT, term, "freq")) for term in terms]
+        if allowed is None:
+            return self._collect(tantivy.Query.boolean_query(parts), limit)
+        if allowed.count <= _MOST_LISTED:
+            narrowed = [
+                (tantivy.Occur.Must, tantivy.Query.boolean_query(parts)),
+                (tantivy.Occur.Must, allowed.derive("tantivy", lambda: self._listed(allowed))),
+            ]
+            return self._collect(tantivy.Query.boolean_query(narrowed), limit)
+        return self._sift(tantivy.Query.boolean_query(parts), limit, allowed)
+
+    def _listed(self, allowed: RowFilter) -> tantivy.Query:
+        rows = np.flatnonzero(allowed.mask).tolist()
+        return tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, _ROW, rows), 0.0)
+
+    def _sift(
+        self, query: tantivy.Query, limit: int, allowed: RowFilter
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Fetch more and more of the unfiltered ranking until enough of it passes."""
+        fetched = int(limit * len(allowed.mask) / allowed.count * 1.2) + 10
+        while True:
+            rows, scores = self._collect(query, fetched)
+            passing = allowed.passes(rows)
+            if passing.sum() >= limit or len(rows) < fetched:
+                return rows[passing][:limit], scores[passing][:limit]
+            fetched *= 4
+
+    def _collect(self, query: tantivy.Query, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        searcher = self._open_searcher
+        limit = min(limit, max(searcher.num_docs, 1))
+        hits = searcher.search(query, limit, count=False).hits
+        rows = searcher.fast_field_values(_ROW, [address for _, address in hits])
+        return np.array(rows, np.int64), np.array([score for score, _ in hits], np.float64)
+
+    def document_frequency(self, term: str) -> int:
+        """Return how many documents have the term; a document that is gone counts until its segment is merged."""
+        return self._open_searcher.doc_freq(_TEXT, term)
+
+    def count(self) -> int:
+        """Return how many documents are in."""
+        return self._open_searcher.num_docs
+
+    @property
+    def _open_index(self) -> tantivy.Index:
+        if self._index is None:
+            raise StorageError(f"{self.folder}: the lexical index is not open")
+        return self._index
+
+    @property
+    def _open_searcher(self) -> tantivy.Searcher:
+        if self._searcher is None:
+            raise StorageError(f"{self.folder}: the lexical index is not open")
+        return self._searcher
+
+
+def _is_content(name: str) -> bool:
+    return not name.endswith((".lock", ".part")) and name != "manifest.json"
+
+
+@contextmanager
+def _tantivy_errors(folder: Path) -> Iterator[None]:
+    try:
+        with disk_errors(f"writing {folder}"):
+            yield
+    except ValueError as error:
+        # tantivy reports everything as a ValueError; while writing, that is the disk.
+        raise StorageError(
+            f"writing {folder}: {error}; the documents are safe, and are taken in at the next commit or opening"
+        ) from error

@@ -1,0 +1,90 @@
+"""How fast a retriever answers and encodes, measured on the spot. Layer 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from time import perf_counter_ns
+
+import numpy as np
+
+from hybrid_search.errors import UsageError
+from hybrid_search.retriever import MODES, Mode, Retriever
+
+__all__ = ["Latency", "Speed", "measure_latency", "measure_speed"]
+
+_WARM_UP = 20
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One mode's speed.
+
+    :ivar p50: median of one query's time in ms, alone, encoding and texts included; p95 and p99 likewise.
+    :ivar queries_per_second: in batches.
+    """
+
+    p50: float
+    p95: float
+    p99: float
+    queries_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured. The encoding rates are texts per second, None for a retriever without towers."""
+
+    latency: dict[Mode, Latency]
+    queries_encoded_per_second: float | None
+    documents_encoded_per_second: float | None
+
+
+def measure_speed(
+    retriever: Retriever, queries: Sequence[str], documents: Sequence[str], *, k: int = 10, repeats: int = 200
+) -> Speed:
+    """Measure every mode that the retriever has, and the towers.
+
+    :param queries: query texts, reused in turn until ``repeats`` are reached.
+    :param documents: texts to encode, as long as real ones; a few hundred are enough.
+    :raises UsageError: as :func:`measure_latency`.
+    """
+    modes = [mode for mode in MODES if mode == "bm25" or retriever.encoder is not None]
+    latency = {mode: measure_latency(retriever, queries, mode=mode, k=k, repeats=repeats) for mode in modes}
+    if retriever.encoder is None:
+        return Speed(latency, None, None)
+    return Speed(
+        latency,
+        _rate(retriever.encode_queries, list(islice(cycle(queries), max(repeats, len(queries))))),
+        _rate(retriever.encode_documents, documents) if documents else None,
+    )
+
+
+def measure_latency(
+    retriever: Retriever, queries: Sequence[str], *, mode: Mode = "hybrid", k: int = 10, repeats: int = 200
+) -> Latency:
+    """Time single queries, then the same queries in batches, after a warm-up.
+
+    :raises UsageError: if there is no query, or ``repeats`` is below 1.
+    """
+    if not queries or repeats < 1:
+        raise UsageError(f"latency needs at least one query and one repeat; got {len(queries)} and {repeats}")
+    texts = list(islice(cycle(queries), repeats))
+    for text in islice(cycle(queries), _WARM_UP):
+        retriever.search(text, k, mode=mode)
+    milliseconds = []
+    for text in texts:
+        started = perf_counter_ns()
+        retriever.search(text, k, mode=mode)
+        milliseconds.append((perf_counter_ns() - started) / 1e6)
+    p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99)).tolist()
+    return Latency(p50, p95, p99, _rate(lambda batch: retriever.search_many(batch, k, mode=mode), texts))
+
+
+def _rate(work: Callable[[Sequence[str]], object], texts: Sequence[str]) -> float:
+    work(texts[:_WARM_UP])
+    started = perf_counter_ns()
+    for first in range(0, len(texts), _BATCH):
+        work(texts[first : first + _BATCH])
+    return len(texts) / max(perf_counter_ns() - started, 1) * 1e9

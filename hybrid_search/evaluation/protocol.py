@@ -1,0 +1,201 @@
+"""The evaluation protocol: several systems over one whole index, the same queries, the same measures. Layer 4.
+
+Every system ranks the full corpus, and BM25 is always among them (design, invariant 5). ``bm25``, ``knn`` and
+``hybrid`` are what the index serves: ``hybrid`` with the index's fusion, which returns at most twice its window.
+``random`` is a seeded draw, ``untrained`` an exact search with an encoder that has learnt nothing from queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hybrid_search.config import Bm25, Setting
+from hybrid_search.errors import ConfigError, DataError, UsageError
+from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
+from hybrid_search.evaluation.measures import MEASURES, Qrels, means, measure, qrels_of
+from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
+from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
+from hybrid_search.streams import in_batches
+from hybrid_search.types import Judgement, Query, Ranking
+
+__all__ = ["SYSTEMS", "Evaluation", "EvaluationCounts", "EvaluationSettings", "System", "evaluate"]
+
+System = Literal["random", "bm25", "untrained", "knn", "hybrid"]
+
+SYSTEMS: tuple[System, ...] = get_args(System)
+"""All systems, in the order of a report."""
+
+_BATCH = 256
+
+
+class EvaluationSettings(Setting, frozen=True):
+    """What is evaluated and how.
+
+    :ivar systems: None for all that can be run; BM25 is run in any case.
+    :ivar depth: how many documents are ranked per query.
+    :ivar bm25: k1 and b of the ``bm25`` system instead of the index's; ``hybrid`` keeps the index's.
+    :ivar min_grade: the lowest grade that counts as relevant in binary measures.
+    :ivar seed: of the random system.
+    :ivar keep_runs: keep the rankings themselves; 10,000 queries to depth 1,000 are about 1 GB a system.
+    """
+
+    systems: tuple[System, ...] | None = None
+    depth: int = 1_000
+    bm25: Bm25 | None = None
+    min_grade: int = 1
+    seed: int = 0
+    keep_runs: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= MAX_K:
+            raise ConfigError(f"depth is {self.depth}; it must be from 1 to {MAX_K}")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationCounts:
+    """What the figures rest on.
+
+    :ivar queries: evaluated: given, and judged with at least one relevant document.
+    :ivar unjudged: queries given that have no judgement; left out.
+    :ivar without_relevant: queries given whose judgements hold no relevant document; left out.
+    :ivar documents: in the index.
+    :ivar judgements: of the evaluated queries.
+    :ivar relevant: of these, the relevant ones.
+    :ivar relevant_missing: of these, those whose document is not in the index: no system can find them.
+    """
+
+    queries: int
+    unjudged: int
+    without_relevant: int
+    documents: int
+    judgements: int
+    relevant: int
+    relevant_missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came out.
+
+    :ivar values: system -> measure -> query id -> value.
+    :ivar runs: system -> query id -> ranking; empty unless runs were kept.
+    """
+
+    values: Mapping[str, Mapping[str, Mapping[str, float]]]
+    runs: Mapping[str, Mapping[str, Ranking]]
+    counts: EvaluationCounts
+    settings: EvaluationSettings
+
+    @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """System -> measure -> mean over the queries."""
+        return {system: means(values) for system, values in self.values.items()}
+
+
+class _Collector:
+    """Measures rankings as they come, so that they need not be kept."""
+
+    def __init__(self, systems: Iterable[System], qrels: Qrels, keep: bool) -> None:
+        self.values: dict[str, dict[str, dict[str, float]]] = {s: {name: {} for name in MEASURES} for s in systems}
+        self.runs: dict[str, dict[str, Ranking]] = {system: {} for system in self.values} if keep else {}
+        self._qrels = qrels
+
+    def take(self, system: System, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
+        run = {query.id: ranking for query, ranking in zip(queries, rankings, strict=True)}
+        of_batch = Qrels({query: self._qrels.grades[query] for query in run}, self._qrels.min_grade, ())
+        for name, by_query in measure(run, of_batch).items():
+            self.values[system][name].update(by_query)
+        if self.runs:
+            self.runs[system].update(run)
+
+
+def evaluate(
+    retriever: Retriever,
+    queries: Iterable[Query],
+    judgements: Iterable[Judgement],
+    *,
+    settings: EvaluationSettings | None = None,
+    untrained: Encoder | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Rank the whole index for every judged query with every system, and measure.
+
+    :param untrained: the encoder of the system ``untrained``.
+    :raises DataError: if no query has a relevant judgement.
+    :raises UsageError: if a system was asked for that can't be run: ``knn`` and ``hybrid`` need a retriever with
+        towers, ``untrained`` its encoder.
+    """
+    settings = settings or EvaluationSettings()
+    systems = _systems(settings, retriever, untrained)
+    given = {query.id: query for query in queries}
+    qrels = qrels_of((j for j in judgements if j.query_id in given), min_grade=settings.min_grade)
+    judged = [given[query] for query in qrels.grades]
+    if not judged:
+        raise DataError(
+            f"none of the {len(given)} queries has a judgement of grade {settings.min_grade} or more; "
+            "check that queries and judgements belong together"
+        )
+    collector = _Collector(systems, qrels, settings.keep_runs)
+    served = [system for system in MODES if system in systems]
+    with progress("evaluating", len(judged) * len(served)) as task:
+        _run_served(retriever, served, judged, settings, collector, task)
+    if "random" in systems:
+        ids = [document.id for document in retriever.engine.documents()]
+        rankings = [random_ranking(ids, query.id, settings.depth, settings.seed) for query in judged]
+        collector.take("random", judged, rankings)
+    if untrained is not None and "untrained" in systems:
+        with progress("encoding untrained", retriever.engine.count()) as task:
+            rankings = exact_rankings(untrained, retriever.engine.documents(), judged, settings.depth, task)
+        collector.take("untrained", judged, rankings)
+    return Evaluation(collector.values, collector.runs, _counts(given, qrels, retriever.engine), settings)
+
+
+def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Encoder | None) -> list[System]:
+    runnable = {
+        "random": True,
+        "bm25": True,
+        "untrained": untrained is not None,
+        "knn": retriever.encoder is not None,
+        "hybrid": retriever.encoder is not None,
+    }
+    for system in settings.systems or ():
+        if not runnable[system]:
+            raise UsageError(f"system {system!r} can't be evaluated without its towers; give them or leave it out")
+    asked = {*(settings.systems or SYSTEMS), "bm25"}
+    return [system for system in SYSTEMS if system in asked and runnable[system]]
+
+
+def _run_served(
+    retriever: Retriever,
+    modes: Sequence[Mode],
+    queries: Sequence[Query],
+    settings: EvaluationSettings,
+    collector: _Collector,
+    task: Task,
+) -> None:
+    for mode in modes:
+        bm25 = settings.bm25 if mode == "bm25" else None
+        for batch in in_batches(queries, _BATCH):
+            rankings = retriever.rankings([query.text for query in batch], settings.depth, mode=mode, bm25=bm25)
+            collector.take(mode, batch, rankings)
+            task.advance(len(batch))
+
+
+def _counts(given: Mapping[str, Query], qrels: Qrels, engine: Engine) -> EvaluationCounts:
+    relevant = [
+        document for grades in qrels.grades.values() for document, grade in grades.items() if grade >= qrels.min_grade
+    ]
+    stored = {
+        document.id for batch in in_batches(sorted(set(relevant)), _BATCH) for document in engine.get(batch) if document
+    }
+    return EvaluationCounts(
+        queries=len(qrels.grades),
+        unjudged=len(given) - len(qrels.grades) - len(qrels.left_out),
+        without_relevant=len(qrels.left_out),
+        documents=engine.count(),
+        judgements=sum(map(len, qrels.grades.values())),
+        relevant=len(relevant),
+        relevant_missing=sum(document not in stored for document in relevant),
+    )

@@ -1,0 +1,117 @@
+"""An evaluation as JSON and as table rows. Layer 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hybrid_search.evaluation.latency import Speed
+from hybrid_search.evaluation.measures import MEASURES, PRIMARY
+from hybrid_search.evaluation.protocol import Evaluation
+from hybrid_search.evaluation.significance import Comparison, compare
+
+__all__ = ["QueryChange", "as_json", "compare_with_bm25", "largest_changes", "measure_rows", "significance_rows"]
+
+_BASELINE = "bm25"
+
+_LATENCIES = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChange:
+    """One query on which a system differs from BM25. ``change`` is the system's value less BM25's."""
+
+    query_id: str
+    value: float
+    baseline: float
+    change: float
+
+
+def compare_with_bm25(evaluation: Evaluation, *, seed: int = 0) -> dict[str, Comparison]:
+    """Compare every system with BM25 in nDCG@10; one measure only, so that no second correction is needed.
+
+    :param seed: of the resampling.
+    """
+    return compare(_primary(evaluation), baseline=_BASELINE, seed=seed)
+
+
+def as_json(
+    evaluation: Evaluation, comparisons: Mapping[str, Comparison], *, speed: Speed | None = None
+) -> dict[str, Any]:
+    """Return the whole evaluation as plain values.
+
+    ``systems``: system -> measure -> mean. ``significance``: the measure tested, the baseline, and per system its
+    comparison. ``latency_ms``: mode -> percentile -> ms, empty without ``speed``. ``rates``: per second. ``counts``:
+    what the figures rest on.
+
+    :param comparisons: of :func:`compare_with_bm25`.
+    """
+    latency = {} if speed is None else speed.latency
+    return {
+        "systems": evaluation.means,
+        "significance": {
+            "measure": PRIMARY,
+            "baseline": _BASELINE,
+            "systems": {system: asdict(comparison) for system, comparison in comparisons.items()},
+        },
+        "latency_ms": {
+            mode: {name: getattr(of_mode, name) for name in _LATENCIES} for mode, of_mode in latency.items()
+        },
+        "rates": {} if speed is None else _rates(speed),
+        "counts": asdict(evaluation.counts),
+    }
+
+
+def measure_rows(means: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """Return a table's cells: a header row, then a row per system, values to three decimals."""
+    rows = [(system, *(f"{values[name]:.3f}" for name in MEASURES)) for system, values in means.items()]
+    return [("system", *MEASURES), *rows]
+
+
+def significance_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:
+    """Return a table's cells: a header row, then per system its mean and its difference to BM25, each with interval."""
+    header = ("system", f"{PRIMARY} [95 %]", "difference to BM25 [95 %]", "p (Holm)", "wins/losses/ties")
+    return [header, *(_significance_row(system, c) for system, c in comparisons.items())]
+
+
+def largest_changes(evaluation: Evaluation, system: str, *, count: int = 10) -> tuple[list[QueryChange], ...]:
+    """Return the queries on which a system gains and loses most against BM25.
+
+    :return: (wins, losses), at most ``count`` each, the largest first; equal ones by query id.
+    """
+    values, baseline = (_primary(evaluation)[name] for name in (system, _BASELINE))
+    changes = [QueryChange(q, values[q], baseline[q], values[q] - baseline[q]) for q in sorted(values)]
+    wins = sorted((c for c in changes if c.change > 0), key=lambda c: -c.change)
+    losses = sorted((c for c in changes if c.change < 0), key=lambda c: c.change)
+    return wins[:count], losses[:count]
+
+
+def _primary(evaluation: Evaluation) -> dict[str, Mapping[str, float]]:
+    return {system: values[PRIMARY] for system, values in evaluation.values.items()}
+
+
+def _rates(speed: Speed) -> dict[str, float | None]:
+    searched = {f"{mode}_queries": of_mode.queries_per_second for mode, of_mode in speed.latency.items()}
+    return {
+        **searched,
+        "queries_encoded": speed.queries_encoded_per_second,
+        "documents_encoded": speed.documents_encoded_per_second,
+    }
+
+
+def _significance_row(system: str, comparison: Comparison) -> tuple[str, ...]:
+    if system == _BASELINE:
+        return system, _with_interval(comparison.mean, comparison.interval, ""), "", "", ""
+    return (
+        system,
+        _with_interval(comparison.mean, comparison.interval, ""),
+        _with_interval(comparison.difference, comparison.difference_interval, "+"),
+        f"{comparison.p_holm:.4f}",
+        f"{comparison.wins}/{comparison.losses}/{comparison.ties}",
+    )
+
+
+def _with_interval(value: float, interval: Sequence[float] | None, sign: str) -> str:
+    shown = f"{value:{sign}.3f}"
+    return shown if interval is None else f"{shown} [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"

@@ -1,0 +1,348 @@
+"""The retriever: one encoder and one engine made to fit, and the query layer over them. Layer 3.
+
+Texts without content have a defined answer in every mode:
+
+==============================  ===============  ======  ========
+query                           hybrid           bm25    knn
+==============================  ===============  ======  ========
+empty or white space only       no hits          no hits no hits
+no word the towers know         BM25 alone       BM25    no hits
+no word the index knows         k-NN alone       no hits k-NN
+==============================  ===============  ======  ========
+
+"BM25 alone" means weights (1, 0), which the hits' ``legs`` say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+
+from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.errors import ModelMismatch, UsageError
+from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters import Filter
+from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.streams import in_batches
+from hybrid_search.types import Document, Hit, Ranking, Rejection
+
+__all__ = ["MAX_K", "MODES", "AddReport", "AsyncRetriever", "Mode", "Retriever"]
+
+Mode = Literal["hybrid", "bm25", "knn"]
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""How a query can be answered: both legs fused, or one leg alone."""
+
+MAX_K = 10_000
+"""The deepest rank that can be asked for, as on OpenSearch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What became of added documents.
+
+    :ivar added: how many are in the index, committed.
+    :ivar rejected: the others, each with its reason.
+    """
+
+    added: int
+    rejected: tuple[Rejection, ...]
+
+
+class Retriever:
+    """Searches and fills one index with the towers that made its vectors.
+
+    :param encoder: the towers; None for BM25 only.
+    :param engine: the open index. :meth:`close` closes it.
+    :param fusion: how the legs are joined where a search names nothing else; the index's own by default.
+    :raises ModelMismatch: if the towers are not those of the index.
+    """
+
+    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
+        if encoder is not None:
+            _check_model(encoder, engine.settings)
+        self.encoder = encoder
+        self.engine = engine
+        self.fusion = fusion or engine.settings.fusion
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[Hit]:
+        """Answer one query; as :meth:`search_many`."""
+        return self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[list[Hit]]:
+        """Answer queries in one batch.
+
+        :param k: hits per query, 1 to 10,000 together with ``offset``.
+        :param filter: only documents that fit; a string is parsed by :mod:`hybrid_search.filter_parser`.
+        :param offset: skip this many hits. A hybrid search pages inside the fusion's window: it has at most
+            ``2 * window`` hits in all.
+        :param fusion: for these queries instead of the retriever's.
+        :return: per query, in the order given, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
+            where there are no more.
+        :raises UsageError: if k, offset or mode is out of range, or the retriever has no towers for the mode.
+        :raises FilterError: if the filter can't be parsed or names a field that the index does not have.
+        """
+        _check_page(k, offset)
+        self._check_mode(mode)
+        condition = _parsed(filter)
+        asked = _asked(queries)
+        texts = [queries[place] for place in asked]
+        if mode == "hybrid":
+            found = self._search_hybrid(texts, k, condition, offset, fusion or self.fusion)
+        else:
+            found = [
+                self.engine.hits(_page(ranking, offset), first_rank=offset + 1, leg=mode)
+                for ranking in self._rank_leg(texts, k + offset, mode, condition, None)
+            ]
+        hits: list[list[Hit]] = [[] for _ in queries]
+        for place, of_query in zip(asked, found, strict=True):
+            hits[place] = of_query
+        return hits
+
+    def rankings(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        bm25: Bm25 | None = None,
+    ) -> list[Ranking]:
+        """Rank without fetching texts where the engine can: for evaluation and mining.
+
+        :param bm25: k1 and b instead of the index's, in mode ``bm25`` only.
+        :return: one ranking of at most ``k`` documents per query; the same order as :meth:`search_many`.
+        :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
+        """
+        _check_page(k, 0)
+        self._check_mode(mode)
+        if bm25 is not None and mode != "bm25":
+            raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
+        condition = _parsed(filter)
+        asked = _asked(queries)
+        texts = [queries[place] for place in asked]
+        if mode == "hybrid":
+            found = [_ranking(hits) for hits in self._search_hybrid(texts, k, condition, 0, self.fusion)]
+        else:
+            found = self._rank_leg(texts, k, mode, condition, bm25)
+        rankings = [Ranking((), ()) for _ in queries]
+        for place, ranking in zip(asked, found, strict=True):
+            rankings[place] = ranking
+        return rankings
+
+    def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
+        """Encode and add (or replace) documents, batch by batch, then commit.
+
+        A batch is all that is held in memory, so any stream can be given. If the stream itself fails, what came
+        before stays uncommitted.
+
+        :raises ModelMismatch: if the index holds vectors and the retriever has no towers.
+        :raises UsageError: if ``batch_size`` is below 1.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        if self.encoder is None and self.engine.settings.dimension:
+            raise ModelMismatch(
+                f"the index holds vectors of model {self.engine.settings.fingerprint}, and this retriever has no "
+                "towers; open it with that model to add documents"
+            )
+        seen, rejected = 0, list[Rejection]()
+        for batch in in_batches(documents, batch_size):
+            texts = [document.searchable_text for document in batch]
+            vectors = None if self.encoder is None else self.encoder.encode_documents(texts)
+            rejected += self.engine.add(batch, vectors)
+            seen += len(batch)
+        self.engine.commit()
+        return AddReport(seen - len(rejected), tuple(rejected))
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents and commit; ids that are not there are ignored. Returns how many were."""
+        deleted = self.engine.delete(ids)
+        self.engine.commit()
+        return deleted
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id, None where there is none."""
+        return self.engine.get(ids)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode with the query tower: (n, dimension) float32; a text without a known word is a zero row.
+
+        :raises UsageError: if the retriever has no towers.
+        """
+        return self._towers().encode_queries(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode with the document tower; otherwise as :meth:`encode_queries`. A title comes before its text."""
+        return self._towers().encode_documents(texts)
+
+    def close(self) -> None:
+        """Close the engine; what was not committed is dropped."""
+        self.engine.close()
+
+    def _search_hybrid(
+        self, texts: list[str], k: int, condition: Filter | None, offset: int, fusion: Fusion
+    ) -> list[list[Hit]]:
+        if not texts:
+            return []
+        vectors = self.encode_queries(texts)
+        known = vectors.any(axis=1)
+        hits: list[list[Hit]] = [[] for _ in texts]
+        # A query the towers know nothing of must not depend on the k-NN leg's weight: (0, 1) would tie all its hits.
+        for rows, joined in ((known, fusion), (~known, fusion.replace(weights=(1.0, 0.0)))):
+            places = np.flatnonzero(rows).tolist()
+            if places:
+                found = self.engine.search_hybrid(
+                    [texts[place] for place in places], vectors[rows], k, fusion=joined, filter=condition, offset=offset
+                )
+                for place, of_query in zip(places, found, strict=True):
+                    hits[place] = of_query
+        return hits
+
+    def _rank_leg(
+        self, texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None
+    ) -> list[Ranking]:
+        if not texts:
+            return []
+        if mode == "bm25":
+            return self.engine.search_lexical(texts, k, condition, bm25=bm25)
+        return self.engine.search_dense(self.encode_queries(texts), k, condition)
+
+    def _check_mode(self, mode: str) -> None:
+        if mode not in MODES:
+            raise UsageError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+        if mode != "bm25":
+            self._towers()
+
+    def _towers(self) -> Encoder:
+        if self.encoder is None:
+            raise UsageError("this retriever has no towers; open the index with its model, or search with mode 'bm25'")
+        return self.encoder
+
+
+class AsyncRetriever:
+    """The retriever for ``asyncio``: each call runs in a worker thread, so that the event loop stays free.
+
+    The methods, their arguments and errors are :class:`Retriever`'s.
+    """
+
+    def __init__(self, retriever: Retriever) -> None:
+        self.retriever = retriever
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[Hit]:
+        """Answer one query; see :meth:`Retriever.search_many`."""
+        return (await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion))[0]
+
+    async def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[list[Hit]]:
+        """Answer queries in one batch; see :meth:`Retriever.search_many`."""
+        return await asyncio.to_thread(
+            self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion
+        )
+
+    async def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
+        """Encode, add and commit documents; see :meth:`Retriever.add`."""
+        return await asyncio.to_thread(self.retriever.add, documents, batch_size=batch_size)
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents and commit; see :meth:`Retriever.delete`."""
+        return await asyncio.to_thread(self.retriever.delete, ids)
+
+    async def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id; see :meth:`Retriever.get`."""
+        return await asyncio.to_thread(self.retriever.get, ids)
+
+    async def close(self) -> None:
+        """Close the engine; see :meth:`Retriever.close`."""
+        await asyncio.to_thread(self.retriever.close)
+
+
+def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
+    if not settings.dimension:
+        raise ModelMismatch(
+            f"the index holds no vectors, so model {encoder.fingerprint} can't search it; search it without a model "
+            "(mode bm25), or load the documents into a new index with the model"
+        )
+    of_model = (encoder.fingerprint, encoder.dimension, encoder.similarity)
+    of_index = (settings.fingerprint, settings.dimension, settings.similarity)
+    if of_model != of_index:
+        raise ModelMismatch(
+            "the index was built with model {} ({} dimensions, {} similarity) and ".format(*of_index)
+            + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
+            + "open the index with the model it was built with, or load the documents into a new index with this one"
+        )
+
+
+def _check_page(k: int, offset: int) -> None:
+    if not 1 <= k <= MAX_K:
+        raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
+    if not 0 <= offset <= MAX_K - k:
+        raise UsageError(f"offset is {offset}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit")
+
+
+def _parsed(filter: Filter | str | None) -> Filter | None:
+    return parse_filter(filter) if isinstance(filter, str) else filter
+
+
+def _asked(queries: Sequence[str]) -> list[int]:
+    """Positions of the queries that ask anything."""
+    return [place for place, query in enumerate(queries) if query.strip()]
+
+
+def _page(ranking: Ranking, offset: int) -> Ranking:
+    return Ranking(ranking.ids[offset:], ranking.scores[offset:]) if offset else ranking
+
+
+def _ranking(hits: list[Hit]) -> Ranking:
+    return Ranking(tuple(hit.id for hit in hits), tuple(hit.score for hit in hits))

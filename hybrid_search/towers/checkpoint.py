@@ -1,0 +1,148 @@
+"""A trained model as a folder: written whole or not at all, read back checked. Layer 2, torch.
+
+::
+
+    model.json             what it is, hashes of the files below, fusion and BM25 settings to search with
+    tokenizer.json         text -> ids
+    weights.safetensors    both towers' parameters
+    query.onnx             the towers for ONNX Runtime
+    document.onnx
+    untrained.safetensors  the word vectors before training, the baseline of an evaluation
+    training.json          data, arguments, seed, curve
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hybrid_search.config import TowerConfig
+from hybrid_search.errors import CorruptModel
+from hybrid_search.storage import atomic_write_bytes, disk_errors, replace_folder, sha256_of
+from hybrid_search.towers.model_card import (
+    FORMAT_VERSION,
+    MODEL_FILE,
+    ModelCard,
+    ServingDefaults,
+    read_model_card,
+    verify_files,
+    write_model_card,
+)
+from hybrid_search.towers.onnx_export import check_export, export_tower
+from hybrid_search.towers.tokenizer import TextTokenizer
+from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.untrained import save_untrained
+from hybrid_search.towers.word_vectors import WordVectors
+
+__all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults"]
+
+
+def save_checkpoint(
+    folder: Path,
+    towers: TwoTower,
+    tokenizer: TextTokenizer,
+    *,
+    untrained: WordVectors,
+    training: Mapping[str, Any],
+    defaults: ServingDefaults,
+) -> ModelCard:
+    """Write a checkpoint beside ``folder``, check its ONNX files against torch, then put it in the folder's place.
+
+    :param untrained: the word vectors that training started from.
+    :param training: how it was trained; plain JSON values.
+    :raises ModelError: if ONNX and torch disagree; nothing is changed then.
+    :raises StorageError: if the disk is full; nothing is changed then.
+    """
+    with disk_errors(f"writing {folder}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    try:
+        with disk_errors(f"writing {folder}"):
+            staging.chmod(0o755)
+        _write_files(staging, towers, tokenizer, untrained=untrained, training=training)
+        card = ModelCard(
+            format_version=FORMAT_VERSION,
+            fingerprint=fingerprint_of(towers, tokenizer.hash),
+            tower=towers.config,
+            tokenizer_hash=tokenizer.hash,
+            vocabulary_size=tokenizer.vocabulary_size,
+            files={path.name: sha256_of(path) for path in sorted(staging.iterdir())},
+            defaults=defaults,
+        )
+        write_model_card(staging, card)
+        replace_folder(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return card
+
+
+def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:
+    """Read a checkpoint back for training on or for comparing with ONNX; the towers come in evaluation mode.
+
+    :raises ModelNotFound: if there is none.
+    :raises CorruptModel: if a file changed since it was written.
+    """
+    card = read_model_card(folder)
+    verify_files(folder, card, card.files)
+    tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+    towers = TwoTower(card.tower, card.vocabulary_size)
+    try:
+        stored = load_file(folder / "weights.safetensors")
+    except SafetensorError as error:
+        raise CorruptModel(f"{folder / 'weights.safetensors'} is not readable: {error}") from error
+    own = _weights(towers)
+    if {name: weight.shape for name, weight in own.items()} != {name: w.shape for name, w in stored.items()}:
+        raise CorruptModel(f"{folder / 'weights.safetensors'} does not fit the towers that {MODEL_FILE} describes")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(stored[name])
+    return towers.eval(), tokenizer, card
+
+
+def set_defaults(folder: Path, defaults: ServingDefaults) -> ModelCard:
+    """Replace the settings that an index takes over from the model; vectors and fingerprint stay as they are."""
+    card = read_model_card(folder)
+    card = card.replace(defaults=defaults)
+    write_model_card(folder, card)
+    return card
+
+
+def fingerprint_of(towers: TwoTower, tokenizer_hash: str) -> str:
+    """Name what decides a vector: SHA-256 over the weights, the tokenizer's hash and the tower configuration."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(_weights(towers).items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.numpy(force=True).tobytes())
+    digest.update(f"{tokenizer_hash}\n".encode())
+    config: TowerConfig = towers.config
+    digest.update(config.to_json())
+    return digest.hexdigest()
+
+
+def _write_files(
+    folder: Path, towers: TwoTower, tokenizer: TextTokenizer, *, untrained: WordVectors, training: Mapping[str, Any]
+) -> None:
+    atomic_write_bytes(folder / "tokenizer.json", tokenizer.to_json().encode())
+    atomic_write_bytes(folder / "training.json", msgspec.json.format(msgspec.json.encode(training), indent=2) + b"\n")
+    save_untrained(folder / "untrained.safetensors", untrained, towers.config.sif_a)
+    weights = {name: weight.detach().contiguous() for name, weight in _weights(towers).items()}
+    with disk_errors(f"writing {folder / 'weights.safetensors'}"):
+        save_file(weights, folder / "weights.safetensors")
+    for tower, name in ((towers.query_tower, "query.onnx"), (towers.document_tower, "document.onnx")):
+        export_tower(tower, folder / name)
+        check_export(tower, folder / name, towers.vocabulary_size)
+
+
+def _weights(towers: TwoTower) -> dict[str, Tensor]:
+    """Return each parameter once, also where towers share it."""
+    return dict(towers.named_parameters())

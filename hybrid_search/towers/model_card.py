@@ -1,0 +1,117 @@
+"""``model.json``: what a checkpoint is, what its files' hashes are, and how to search with it. Layer 2, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from hybrid_search.config import Bm25, Fusion, Setting, TowerConfig
+from hybrid_search.errors import ConfigError, CorruptModel, ModelError, ModelNotFound
+from hybrid_search.storage import atomic_write_bytes, disk_errors, sha256_of
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MODEL_FILE",
+    "SERVING_FILES",
+    "ModelCard",
+    "ServingDefaults",
+    "read_model_card",
+    "verify_files",
+    "write_model_card",
+]
+
+_RESTORE = "restore the checkpoint from a copy, or train again"
+FORMAT_VERSION = 1
+MODEL_FILE = "model.json"
+SERVING_FILES = (MODEL_FILE, "tokenizer.json", "query.onnx", "document.onnx", "untrained.safetensors")
+"""What encoding needs, and an index copies; the rest of a checkpoint is for training on."""
+
+
+class ServingDefaults(Setting, frozen=True):
+    """What an index takes over from the model, as fitted on validation queries. Not part of the fingerprint."""
+
+    fusion: Fusion = Fusion()
+    bm25: Bm25 = Bm25()
+
+
+class ModelCard(Setting, frozen=True):
+    """The content of ``model.json``.
+
+    :ivar fingerprint: 64 hexadecimal digits over all that decides a vector: weights, tokenizer, tower configuration.
+    :ivar files: name -> SHA-256 of each other file of the checkpoint.
+    """
+
+    format_version: int
+    fingerprint: str
+    tower: TowerConfig
+    tokenizer_hash: str
+    vocabulary_size: int
+    files: dict[str, str]
+    defaults: ServingDefaults = ServingDefaults()
+
+    @property
+    def short_fingerprint(self) -> str:
+        """The first 12 digits, for people."""
+        return self.fingerprint[:12]
+
+
+def read_model_card(folder: Path) -> ModelCard:
+    """Read and check ``model.json``.
+
+    :raises ModelNotFound: if the folder or the file is not there.
+    :raises CorruptModel: if the content is not what was written.
+    :raises ModelError: if a newer version wrote it.
+    """
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise ModelNotFound(f"there is no model at {folder}: no {MODEL_FILE} in it; give the folder that `train` wrote")
+    with disk_errors(f"reading {path}"):
+        data = path.read_bytes()
+    try:
+        values = msgspec.json.decode(data, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptModel(f"{path} is not readable ({error}); {_RESTORE}") from error
+    if values.pop("checksum", None) != _checksum(values):
+        raise CorruptModel(f"{path} does not match its own checksum; {_RESTORE}")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has format version {values.get('format_version')}, this program reads {FORMAT_VERSION}; "
+            f"use the version of hybrid-search that wrote it, or train again"
+        )
+    try:
+        return ModelCard.from_mapping(values, source=str(path))
+    except ConfigError as error:
+        raise CorruptModel(f"{error}; {_RESTORE}") from error
+
+
+def write_model_card(folder: Path, card: ModelCard) -> None:
+    """Write ``model.json`` atomically, with a checksum over its own content.
+
+    :raises StorageError: if it can't be written.
+    """
+    values = msgspec.to_builtins(card)
+    data = msgspec.json.encode({**values, "checksum": _checksum(values)})
+    atomic_write_bytes(folder / MODEL_FILE, msgspec.json.format(data, indent=2) + b"\n")
+
+
+def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
+    """Compare files with the hashes that were recorded when they were written.
+
+    :param names: files of the checkpoint; ``model.json`` is passed over, :func:`read_model_card` checks it.
+    :raises CorruptModel: naming the first file that is missing or changed.
+    """
+    for name in names:
+        if name == MODEL_FILE:
+            continue
+        path = folder / name
+        if not path.is_file():
+            raise CorruptModel(f"{path} is missing; {_RESTORE}")
+        if (found := sha256_of(path)) != (recorded := card.files.get(name, "")):
+            raise CorruptModel(f"{path} has SHA-256 {found[:12]}…, {recorded[:12]}… was recorded; {_RESTORE}")
+
+
+def _checksum(values: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()

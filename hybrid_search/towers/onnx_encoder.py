@@ -1,0 +1,125 @@
+"""Encoding with ONNX Runtime: what searches, indexes and serves. Layer 2, no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hybrid_search.config import Similarity
+from hybrid_search.errors import CorruptModel
+from hybrid_search.towers.model_card import SERVING_FILES, ModelCard, read_model_card, verify_files
+from hybrid_search.towers.padding import batches_by_length, pad_ids
+from hybrid_search.towers.tokenizer import TextTokenizer
+
+__all__ = ["OnnxEncoder"]
+
+_PADDED_TOKENS = 3_072  # per batch
+
+
+class OnnxEncoder:
+    """Both towers of a checkpoint on the CPU. Safe to share between threads.
+
+    The towers load when they are first used: a process that only searches never holds the document tower.
+    """
+
+    def __init__(self, folder: Path, card: ModelCard, threads: int) -> None:
+        self._folder, self._card = folder, card
+        self._threads = threads or _available_cores()
+        self._tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 0) -> Self:
+        """Open a checkpoint, or the copy of one that an index carries, and check every file of it that serving needs.
+
+        :param threads: how many batches are encoded at a time; 0 for one per core.
+        :raises ModelNotFound: if there is none.
+        :raises CorruptModel: naming the file that is missing or changed.
+        """
+        card = read_model_card(folder)
+        verify_files(folder, card, SERVING_FILES)
+        return cls(folder, card, threads)
+
+    @property
+    def card(self) -> ModelCard:
+        """The checkpoint's description."""
+        return self._card
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what decides a vector: weights, tokenizer, configuration."""
+        return self._card.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self._card.tower.dimension
+
+    @property
+    def similarity(self) -> Similarity:
+        """How two vectors are compared."""
+        return self._card.tower.similarity
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode queries with the query tower.
+
+        :return: (n, dimension) in the order given, unit rows with cosine similarity; a text without a known token is a
+            zero row.
+        """
+        return self._encode(texts, self._query_session, self._card.tower.max_query_tokens)
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode documents with the document tower; otherwise as :meth:`encode_queries`."""
+        return self._encode(texts, self._document_session, self._card.tower.max_document_tokens)
+
+    @cached_property
+    def _query_session(self) -> Any:
+        return _session(self._folder / "query.onnx")
+
+    @cached_property
+    def _document_session(self) -> Any:
+        return _session(self._folder / "document.onnx")
+
+    def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> NDArray[np.float32]:
+        id_lists = self._tokenizer.encode(texts, max_tokens)
+        if len(texts) == 1:
+            return _run(session, id_lists)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+
+        def encode(rows: NDArray[np.intp]) -> None:
+            vectors[rows] = _run(session, [id_lists[row] for row in rows])
+
+        batches = batches_by_length([len(ids) for ids in id_lists], _PADDED_TOKENS)
+        with ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(encode, batches):
+                pass
+        return vectors
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    # One thread a run, several runs at a time: recurrent steps are too small to split.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises nothing narrower
+        raise CorruptModel(f"ONNX Runtime can't load {path}: {error}; restore the checkpoint or train again") from error
+
+
+def _run(session: Any, id_lists: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    ids = pad_ids(id_lists)
+    (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,105 @@
+"""A tower as an ONNX file, and the proof that it computes what torch computes. Layer 2, torch."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from hybrid_search.errors import ModelError
+from hybrid_search.storage import disk_errors
+from hybrid_search.towers.two_tower import Tower
+
+__all__ = ["TOLERANCE", "check_export", "export_tower"]
+
+TOLERANCE = 1e-5
+"""How far ONNX Runtime's numbers may lie from torch's; relative to the longest vector where that is above 1."""
+
+_OPSET = 17
+
+
+class _Graph(nn.Module):
+    """The inputs and the output that ml-commons expects of a model that embeds sentences."""
+
+    def __init__(self, tower: Tower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return torch.as_tensor(self.tower(input_ids * attention_mask))
+
+
+def export_tower(tower: Tower, path: Path) -> None:
+    """Write a tower in evaluation mode as ONNX.
+
+    Inputs ``input_ids`` and ``attention_mask`` (n, t) int64, any n and t; output ``sentence_embedding`` (n, dimension).
+
+    :raises StorageError: if the file can't be written.
+    """
+    ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]])
+    was_training = tower.training
+    tower.eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), disk_errors(f"writing {path}"):
+            # The tracing exporter is deprecated and warns of fixed sizes that check_export shows not to be fixed.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _Graph(tower),
+                (ids, (ids != 0).long()),
+                str(path),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["sentence_embedding"],
+                dynamic_axes={
+                    "input_ids": {0: "batch", 1: "time"},
+                    "attention_mask": {0: "batch", 1: "time"},
+                    "sentence_embedding": {0: "batch"},
+                },
+            )
+    finally:
+        tower.train(was_training)
+
+
+def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
+    """Compare a file with the tower it was made from, on texts of many lengths, empty and unknown ones among them.
+
+    :return: the largest difference of any number.
+    :raises ModelError: if it is above :data:`TOLERANCE`.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    largest = 0.0
+    was_training = tower.training
+    tower.eval()
+    try:
+        for ids in _samples(vocabulary_size):
+            with torch.no_grad():
+                wanted = tower(torch.from_numpy(ids)).numpy()
+            (found,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+            scale = max(1.0, float(np.linalg.norm(wanted, axis=1).max()))
+            largest = max(largest, float(np.abs(found - wanted).max()) / scale)
+    finally:
+        tower.train(was_training)
+    if not largest <= TOLERANCE:
+        raise ModelError(
+            f"{path.name} differs from torch by {largest:.1e}, more than {TOLERANCE:.0e}; nothing was saved. "
+            f"Train with another encoder or pooling, and report this"
+        )
+    return largest
+
+
+def _samples(vocabulary_size: int) -> list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+    rng = np.random.default_rng(0)
+    samples = []
+    for rows, longest in ((1, 1), (1, 7), (16, 40), (5, 160)):
+        ids = rng.integers(1, vocabulary_size, size=(rows, longest))
+        lengths = rng.integers(1, longest + 1, size=rows)
+        ids[np.arange(longest) >= lengths[:, None]] = 0
+        samples.append(ids)
+    samples[2][0] = 0  # an empty text
+    samples[2][1, 0], samples[2][1, 1:] = 1, 0  # a text of one unknown word
+    return samples

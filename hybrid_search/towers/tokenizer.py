@@ -1,0 +1,159 @@
+"""Text to token ids: frequent words whole, rare words in pieces. One ``tokenizer.json`` for training and serving.
+
+Layer 2, no torch. The file is of the plain ``tokenizers`` kind (NFKC, lower case, runs of letters and digits,
+WordPiece), so that whatever reads such a file, a cluster's ml-commons too, cuts a text exactly as training did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from hybrid_search.errors import ConfigError, CorruptModel
+from hybrid_search.storage import disk_errors
+from hybrid_search.streams import in_batches
+
+__all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
+
+PAD, UNK = 0, 1
+"""Reserved ids. No text reaches the names ``[PAD]`` and ``[UNK]``: brackets never are part of a word."""
+
+_PAD_NAME, _UNK_NAME = "[PAD]", "[UNK]"
+_RESTORE = "restore the checkpoint from a copy, or train again"
+_LONGEST_WORD = 100  # characters; a longer run is UNK, which also bounds WordPiece's quadratic search
+_ENCODED_AT_ONCE = 1024  # texts; tokenizers' own records of a text are some 50 times larger than its ids
+_MOST_WORDS = 4_000_000  # distinct words counted at a time; beyond it those seen once are forgotten
+_WORDS_FOR_PIECES = 200_000
+_PIECE_SHARE, _MOST_PIECES, _MOST_CHARACTERS = 0.2, 6_000, 1_000
+
+
+class TextTokenizer:
+    """Turns texts into token ids. Immutable; may be shared by threads."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "tokenizer.json") -> Self:
+        """Read a tokenizer from the content of its file.
+
+        :raises CorruptModel: if the text is not a tokenizer with PAD at 0 and UNK at 1; ``source`` is named.
+        """
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise CorruptModel(f"{source} is not a tokenizer ({error}); {_RESTORE}") from error
+        if tokenizer.id_to_token(PAD) is None or tokenizer.id_to_token(UNK) is None:
+            raise CorruptModel(f"{source} has no tokens 0 (PAD) and 1 (UNK); {_RESTORE}")
+        return cls(tokenizer)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a ``tokenizer.json``.
+
+        :raises StorageError: if the file can't be read.
+        :raises CorruptModel: as :meth:`from_json`.
+        """
+        with disk_errors(f"reading {path}"):
+            data = path.read_bytes()
+        return cls.from_json(data.decode("utf-8", "replace"), source=str(path))
+
+    def to_json(self) -> str:
+        """Return the content of ``tokenizer.json`` in a canonical form: equal tokenizers, equal text."""
+        return json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False, sort_keys=True, indent=1)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of :meth:`to_json`, 64 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens; ids run from 0 to this minus 1."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def tokens(self) -> list[str]:
+        """Return the tokens in the order of their ids; a piece inside a word starts with ``##``."""
+        by_token: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(by_token, key=by_token.__getitem__)
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.int32]]:
+        """Cut texts into token ids.
+
+        :param max_tokens: longer texts are cut here.
+        :return: one int32 array per text, 0 to ``max_tokens`` long, without padding.
+        """
+        encoded: list[NDArray[np.int32]] = []
+        for batch in in_batches(map(_encodable, texts), _ENCODED_AT_ONCE):
+            if len(batch) == 1:  # saves the thread pool's 20 microseconds
+                encodings = [self._tokenizer.encode(batch[0], add_special_tokens=False)]
+            else:
+                encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            encoded += [np.array(encoding.ids[:max_tokens], dtype=np.int32) for encoding in encodings]
+        return encoded
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int) -> TextTokenizer:
+    """Learn a vocabulary. Reads the texts once and keeps only word counts; the same texts give the same tokenizer.
+
+    :param vocabulary: most tokens, PAD and UNK included.
+    :param min_frequency: a word seen less often than this is not kept whole but cut into pieces.
+    :raises ConfigError: if ``vocabulary`` leaves no room for words.
+    """
+    if vocabulary < 16:
+        raise ConfigError(f"vocabulary is {vocabulary}; it must be at least 16")
+    counts = _count_words(texts)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    pieces = _learn_pieces(ranked[:_WORDS_FOR_PIECES], min(_MOST_PIECES, int(vocabulary * _PIECE_SHARE)))
+    tokens = dict.fromkeys([_PAD_NAME, _UNK_NAME])
+    tokens.update(dict.fromkeys([w for w in ranked if counts[w] >= min_frequency][: vocabulary - 2 - len(pieces)]))
+    tokens.update(dict.fromkeys(pieces))
+    return TextTokenizer(_pipeline({token: number for number, token in enumerate(tokens)}))
+
+
+def _pipeline(vocabulary: dict[str, int]) -> Tokenizer:
+    model = models.WordPiece(vocabulary, unk_token=_UNK_NAME, max_input_chars_per_word=_LONGEST_WORD)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}]+"), "removed")
+    return tokenizer
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates (broken JSON escapes leave them), which have no UTF-8 form."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _count_words(texts: Iterable[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for words in _words(texts):
+        counts.update(words)
+        if len(counts) > _MOST_WORDS:
+            counts = Counter({word: count for word, count in counts.items() if count > 1})
+    return counts
+
+
+def _words(texts: Iterable[str]) -> Iterator[list[str]]:
+    pipeline: Any = _pipeline({_PAD_NAME: PAD, _UNK_NAME: UNK})
+    normalise, split = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
+    for text in texts:
+        yield [word for word, _ in split(normalise(_encodable(text))) if len(word) <= _LONGEST_WORD]
+
+
+def _learn_pieces(words: list[str], size: int) -> list[str]:
+    """Learn word pieces from distinct words, each counted once: pieces serve the words that are rare or unseen."""
+    learner = Tokenizer(models.WordPiece({}, unk_token=_UNK_NAME))
+    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, min_frequency=2, limit_alphabet=min(_MOST_CHARACTERS, size // 2), show_progress=False
+    )
+    learner.train_from_iterator(words, trainer)
+    return sorted(learner.get_vocab(), key=lambda piece: (len(piece.removeprefix("##")), piece))[:size]

@@ -1,0 +1,131 @@
+"""The two towers: one network for queries, one for documents, into one vector space. Layer 2, torch."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hybrid_search.config import TowerConfig
+from hybrid_search.towers.encoder import ENCODERS
+from hybrid_search.towers.heads import build_head, unit_or_zero
+from hybrid_search.towers.pooling import AttentionPooling, pool, weighted_mean
+from hybrid_search.towers.tokenizer import PAD, UNK
+from hybrid_search.towers.word_vectors import sif_weights
+
+__all__ = ["Tower", "TwoTower"]
+
+
+class Tower(nn.Module):
+    """One tower: word vectors, encoder, pooling, head, and the weighted mean of the word vectors beside them."""
+
+    def __init__(self, config: TowerConfig, embedding: nn.Embedding, log_weights: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = embedding
+        self.encoder = ENCODERS[config.encoder](config)
+        self.attention = AttentionPooling(self.encoder.width) if config.pooling == "attention" else None
+        self.head = build_head(self.encoder.width, config)
+        weighs_tokens = config.residual or config.pooling == "idf"
+        self.log_weights = nn.Parameter(log_weights.clone(), requires_grad=weighs_tokens)
+        self.projection = _rotation(config.embedding_dimension, config.dimension) if config.residual else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Encode token ids.
+
+        :param ids: (n, t) int64, padded on the right with 0.
+        :return: (n, dimension) float32, of unit length with cosine similarity; exactly zero for a text without a known
+            token.
+        """
+        mask = ids != PAD
+        known = ids > UNK
+        embedded = self.embedding(ids)  # (n, t, d)
+        states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
+        weights = self.log_weights[ids].exp()  # (n, t)
+        vectors = self.head(self._pool(states, mask, weights))
+        if self.projection is not None:
+            vectors = vectors + self.projection(weighted_mean(embedded, weights * known))
+        vectors = torch.where(known.any(dim=1, keepdim=True), vectors, torch.zeros_like(vectors))
+        return unit_or_zero(vectors) if self.config.similarity == "cosine" else vectors
+
+    def _pool(self, states: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+        if self.attention is not None:
+            return torch.as_tensor(self.attention(states, mask))
+        if self.config.pooling == "idf":
+            return weighted_mean(states, weights * mask)
+        return pool(self.config.pooling, states, mask, self.encoder.backward_width)
+
+
+class TwoTower(nn.Module):
+    """Query tower and document tower.
+
+    ``tied``: one network for both. ``shared_embeddings``: two networks over one table of word vectors. ``separate``:
+    all twice. Two networks start as equals, so that at the first step both sides speak of the same space.
+
+    :param vectors: (V, embedding_dimension) initial word vectors, random if not given.
+    :param counts: (V,) corpus counts, from which the token weights start (SIF); equal weights if not given.
+    """
+
+    def __init__(
+        self,
+        config: TowerConfig,
+        vocabulary_size: int,
+        *,
+        vectors: NDArray[np.float32] | None = None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        embedding = _embedding(vocabulary_size, config.embedding_dimension, vectors)
+        weights = np.ones(vocabulary_size, np.float32) if counts is None else sif_weights(counts, config.sif_a)
+        self.query_tower = Tower(config, embedding, torch.from_numpy(np.log(weights)))
+        self.document_tower = self.query_tower if config.towers == "tied" else copy.deepcopy(self.query_tower)
+        if config.towers == "shared_embeddings":
+            self.document_tower.embedding = embedding
+
+    def encode_queries(self, ids: Tensor) -> Tensor:
+        """Encode (n, t) ids with the query tower; see :meth:`Tower.forward`."""
+        return torch.as_tensor(self.query_tower(ids))
+
+    def encode_documents(self, ids: Tensor) -> Tensor:
+        """Encode (n, t) ids with the document tower; see :meth:`Tower.forward`."""
+        return torch.as_tensor(self.document_tower(ids))
+
+    def embedding_parameters(self) -> list[nn.Parameter]:
+        """Return the tables of word vectors: one, or two with separate towers."""
+        return [weight for name, weight in self.named_parameters() if name.endswith(".embedding.weight")]
+
+    def freeze_embeddings(self, frozen: bool) -> None:
+        """Keep the word vectors as they are (true) or let training change them (false)."""
+        for parameter in self.embedding_parameters():
+            parameter.requires_grad_(not frozen)
+
+    def use_sparse_gradients(self, sparse: bool) -> None:
+        """Give the word vectors sparse gradients, which ``torch.optim.SparseAdam`` takes and large tables gain from."""
+        for tower in (self.query_tower, self.document_tower):
+            tower.embedding.sparse = sparse
+
+
+def _embedding(size: int, dimension: int, vectors: NDArray[np.float32] | None) -> nn.Embedding:
+    embedding = nn.Embedding(size, dimension, padding_idx=PAD)
+    with torch.no_grad():
+        if vectors is None:
+            nn.init.normal_(embedding.weight, std=0.1)
+        else:
+            embedding.weight.copy_(torch.from_numpy(vectors))
+        embedding.weight[PAD] = 0
+    return embedding
+
+
+def _rotation(width: int, dimension: int) -> nn.Linear:
+    """Return the identity where the widths agree, else a projection that keeps lengths as far as it can."""
+    layer = nn.Linear(width, dimension, bias=False)
+    if width == dimension:
+        nn.init.eye_(layer.weight)
+    else:
+        nn.init.orthogonal_(layer.weight)
+    return layer

@@ -1,0 +1,103 @@
+"""Word vectors: word2vec over the corpus's own tokens, and the weight of each token in a mean. Layer 2, no torch.
+
+gensim is imported inside functions: encoding needs :class:`WordVectors` and not the trainer.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.config import WordVectorConfig
+from hybrid_search.errors import MissingExtra
+from hybrid_search.storage import disk_errors
+from hybrid_search.towers.tokenizer import PAD
+
+__all__ = ["WordVectors", "sif_weights", "train_word_vectors"]
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """A vector and a corpus count for each token id.
+
+    :ivar vectors: (V, d) float32; row 0 (PAD) is zero.
+    :ivar counts: (V,) int64, how often the token stands in the corpus.
+    """
+
+    vectors: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+def sif_weights(counts: NDArray[np.int64], a: float) -> NDArray[np.float32]:
+    """Smooth inverse frequency: a / (a + p), p the token's share of the corpus; (V,) float32 in (0, 1].
+
+    Frequent tokens say little about a text; a is 1e-4 to 1e-3 (Arora et al. 2017). A token never seen weighs 1.
+    """
+    share = counts / max(1, int(counts.sum()))
+    return (a / (a + share)).astype(np.float32)
+
+
+def train_word_vectors(
+    token_lists: Iterable[Sequence[int] | NDArray[np.int32]],
+    *,
+    vocabulary_size: int,
+    dimension: int,
+    config: WordVectorConfig,
+    seed: int,
+) -> WordVectors:
+    """Train word2vec. Reads the lists once; with one worker the same lists and seed give the same vectors.
+
+    :param token_lists: one list of token ids per text; they are streamed to a temporary file.
+    :return: tokens never seen keep small random vectors.
+    :raises MissingExtra: if gensim is not installed.
+    :raises StorageError: if the temporary file can't be written.
+    """
+    rng = np.random.default_rng(seed)
+    vectors = ((rng.random((vocabulary_size, dimension)) - 0.5) / dimension).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
+        corpus = Path(folder) / "tokens.txt"
+        counts = _write_corpus(corpus, token_lists, vocabulary_size)
+        if config.epochs and counts.any():
+            _learn(corpus, vectors, config, seed)
+    vectors[PAD] = 0
+    return WordVectors(vectors, counts)
+
+
+def _write_corpus(
+    path: Path, token_lists: Iterable[Sequence[int] | NDArray[np.int32]], vocabulary_size: int
+) -> NDArray[np.int64]:
+    """Write one line of ids per text and return how often each id occurs."""
+    names = [str(token) for token in range(vocabulary_size)]
+    counts = np.zeros(vocabulary_size, dtype=np.int64)
+    with disk_errors(f"writing {path}"), path.open("w", encoding="ascii") as file:
+        for tokens in token_lists:
+            if len(tokens):
+                np.add.at(counts, np.asarray(tokens), 1)
+                file.write(" ".join([names[token] for token in tokens]) + "\n")
+    return counts
+
+
+def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig, seed: int) -> None:
+    """Train on the file and put each seen token's vector into its row of ``vectors``."""
+    try:
+        from gensim.models import Word2Vec
+    except ImportError as error:
+        raise MissingExtra("gensim", "train") from error
+    model = Word2Vec(
+        corpus_file=str(corpus),
+        vector_size=vectors.shape[1],
+        sg=int(config.algorithm == "skipgram"),
+        window=config.window,
+        negative=config.negative,
+        epochs=config.epochs,
+        alpha=config.learning_rate,
+        workers=config.workers,
+        min_count=1,
+        seed=seed,
+    )
+    vectors[np.array(model.wv.index_to_key, dtype=np.int64)] = model.wv.vectors

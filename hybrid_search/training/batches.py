@@ -1,0 +1,119 @@
+"""Batches in an order that the seed decides, and what may not count as a negative in each. Layer 3."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hybrid_search.config import TrainConfig
+from hybrid_search.training.data import TrainingData
+from hybrid_search.training.negatives import NegativeSampler
+from hybrid_search.training.rows import Int32, pad
+from hybrid_search.training.self_supervision import SelfSupervision
+
+__all__ = ["Batch", "Batches", "epoch_batches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's input: b examples, of which the first l come from labels; these have k hard negatives each.
+
+    :ivar queries: (b, t) token ids.
+    :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
+    :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
+    :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
+    """
+
+    queries: Tensor
+    documents: Tensor
+    mask: Tensor
+    teacher: Tensor | None = None
+
+
+class Batches:
+    """Makes the batch of any step, without having made the ones before it."""
+
+    def __init__(self, data: TrainingData, config: TrainConfig) -> None:
+        self._data = data
+        self._config = config
+        self.per_epoch = max(1, len(data.pairs) // config.batch_size)
+        limit = config.max_steps or config.epochs * self.per_epoch
+        self.steps = min(limit, config.epochs * self.per_epoch)
+        self._sampler = NegativeSampler(data, config, self.steps)
+        self._unlabelled = SelfSupervision(data.documents, config.seed)
+        # A teacher has no scores for queries that are made up.
+        self._made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
+        self._epoch = -1
+        self._order: list[NDArray[np.int64]] = []
+
+    def at(self, step: int) -> Batch:
+        """Make the batch of a step, 0-based."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = epoch_batches(self._data.pairs, self._config.batch_size, self._config.seed, epoch)
+            self._epoch = epoch
+        queries, positives = self._data.pairs[self._order[place]].T
+        negatives = self._sampler.draw(queries, step)
+        rows, made_queries, made_documents = self._unlabelled.draw(self._made, step)
+        documents = self._data.documents
+        tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
+        answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
+        return Batch(
+            pad([*self._data.queries.chosen(queries), *made_queries]),
+            pad(tokens),
+            torch.from_numpy(_mask(answers, np.concatenate([positives, rows, negatives.ravel()]))),
+            self._teacher(queries, np.column_stack([positives, negatives])),
+        )
+
+    def _teacher(self, queries: Int32, candidates: NDArray[np.int64]) -> Tensor | None:
+        if not self._data.teacher:
+            return None
+        scores = [[self._data.teacher[int(q), int(d)] for d in row] for q, row in zip(queries, candidates, strict=True)]
+        return torch.tensor(scores, dtype=torch.float32)
+
+
+def _mask(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+    columns: dict[int, list[int]] = defaultdict(list)
+    for column, document in enumerate(documents.tolist()):
+        columns[document].append(column)
+    mask = np.zeros((len(answers), len(documents)), dtype=np.bool_)
+    for line, known in zip(mask, answers, strict=True):
+        for document in known.tolist():
+            line[columns.get(document, [])] = True
+    return mask
+
+
+def epoch_batches(pairs: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Cut the pairs, shuffled by seed and epoch, into full batches of pair numbers.
+
+    No query and no positive text is twice in a batch, as long as there are enough others to fill it. What is left
+    over and fills no batch waits for another epoch; fewer pairs than one batch make one smaller batch.
+    """
+    order = deque(np.random.default_rng([seed, 0, epoch]).permutation(len(pairs)).tolist())
+    size = min(batch_size, len(pairs))
+    return [np.array(_fill(order, pairs, size)) for _ in range(len(pairs) // size)]
+
+
+def _fill(order: deque[int], pairs: NDArray[np.int32], size: int) -> list[int]:
+    batch: list[int] = []
+    queries: set[int] = set()
+    documents: set[int] = set()
+    deferred: list[int] = []
+    while order and len(batch) < size:
+        pair = order.popleft()
+        query, document = pairs[pair].tolist()
+        if query in queries or document in documents:
+            deferred.append(pair)
+            continue
+        batch.append(pair)
+        queries.add(query)
+        documents.add(document)
+    clashing = size - len(batch)
+    order.extendleft(reversed(deferred[clashing:]))
+    return batch + deferred[:clashing]

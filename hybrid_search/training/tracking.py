@@ -1,0 +1,89 @@
+"""Where a run's numbers go: a file of JSON lines, or Weights & Biases (extra). Layer 3."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hybrid_search.errors import MissingExtra
+from hybrid_search.storage import disk_errors
+
+__all__ = ["JsonlTracker", "WandbTracker"]
+
+
+class JsonlTracker:
+    """Appends a line a call: ``{"step", "time", …values}``. Every line is flushed, so a crash loses at most its own.
+
+    Opening an existing file goes on after its last whole line. A run resumed from an earlier state logs some steps a
+    second time; of two lines with the same step the later one counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with disk_errors(f"opening {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            _cut_torn_line(path)
+            self._file = path.open("ab")
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write values at a step; numbers that JSON has no form for (NaN, infinite) are written as text.
+
+        :raises StorageError: if the disk is full.
+        """
+        record = {"step": step, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        record |= {name: _jsonable(value) for name, value in values.items()}
+        with disk_errors(f"writing {self._path}"):
+            self._file.write(msgspec.json.encode(record) + b"\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class WandbTracker:
+    """Logs to Weights & Biases; ``offline`` needs no network and no account, and can be synchronised later.
+
+    :raises MissingExtra: if wandb is not installed.
+    """
+
+    def __init__(self, project: str, folder: Path, *, offline: bool = True, name: str | None = None) -> None:
+        if importlib.util.find_spec("wandb") is None:
+            raise MissingExtra("wandb", "tracking")
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        mode = "offline" if offline else "online"
+        self._run: Any = wandb.init(project=project, dir=str(folder), mode=mode, name=name)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Log numbers at a step; everything else becomes part of the run's configuration."""
+        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        settings = {name: value for name, value in values.items() if name not in numbers}
+        if settings:
+            self._run.config.update(settings, allow_val_change=True)
+        if numbers:
+            self._run.log(numbers, step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+def _cut_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
+def _jsonable(value: object) -> object:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,103 @@
+"""Evaluate an index on a data set's judged queries: every system side by side, with significance and speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybrid_search.errors import DataError
+from hybrid_search.evaluation.latency import Speed, measure_speed
+from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
+from hybrid_search.evaluation.runs import write_run
+from hybrid_search.protocols import Dataset, Encoder, Progress, silent
+from hybrid_search.workflows.locations import open_retriever
+
+if TYPE_CHECKING:
+    from hybrid_search.retriever import Retriever
+
+__all__ = ["EvaluateRequest", "EvaluateResult", "evaluate_index"]
+
+SPEED_DOCUMENTS = 512
+"""Documents encoded to measure the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """What to evaluate.
+
+    :ivar split: whose queries; empty for the last split that the data set names (``test`` where there is one).
+    :ivar judgement_set: empty for the data set's default one.
+    :ivar run_out: write a TREC run per system here; the system's name is put before the file's ending.
+    """
+
+    split: str = ""
+    judgement_set: str = ""
+    model: Path | None = None
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    run_out: Path | None = None
+    speed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """What came out, for :mod:`hybrid_search.evaluation.report` to render."""
+
+    split: str
+    evaluation: Evaluation
+    speed: Speed | None
+    run_files: tuple[str, ...]
+
+
+def evaluate_index(
+    dataset: Dataset, location: str | Path, request: EvaluateRequest | None = None, *, progress: Progress = silent
+) -> EvaluateResult:
+    """Rank the whole index for every judged query of a split, with every system.
+
+    :raises DataError: if the data set has no such split or judgement set, or no judged query.
+    """
+    request = request or EvaluateRequest()
+    split = _split(dataset, request.split)
+    with open_retriever(location, model=request.model) as retriever:
+        queries = list(dataset.queries(split))
+        evaluation = evaluate(
+            retriever,
+            queries,
+            dataset.judgements(split, request.judgement_set),
+            settings=request.settings,
+            untrained=_untrained(retriever, request.model),
+            progress=progress,
+        )
+        speed = None
+        if request.speed:
+            texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
+            speed = measure_speed(retriever, [query.text for query in queries], texts)
+        files = _write_runs(request.run_out, evaluation) if request.run_out else ()
+    return EvaluateResult(split, evaluation, speed, files)
+
+
+def _split(dataset: Dataset, asked: str) -> str:
+    splits = dataset.splits()
+    if not splits:
+        raise DataError(f"{dataset.name} has no judged queries; evaluation needs queries and qrels")
+    if asked and asked not in splits:
+        raise DataError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
+    return asked or ("test" if "test" in splits else splits[-1])
+
+
+def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
+    """Open the towers' own starting point: the weighted mean of the word vectors, before any training."""
+    from hybrid_search.towers.untrained import UntrainedEncoder
+
+    folder = model or retriever.engine.model_folder()
+    return UntrainedEncoder.load(folder) if retriever.encoder is not None and folder is not None else None
+
+
+def _write_runs(path: Path, evaluation: Evaluation) -> tuple[str, ...]:
+    files = []
+    for system, run in evaluation.runs.items():
+        file = path.with_name(f"{path.stem}.{system}{path.suffix}")
+        write_run(file, run, tag=system)
+        files.append(str(file))
+    return tuple(files)

@@ -1,0 +1,134 @@
+"""Fit what an index takes over from its model: BM25's k1 and b, and the weight of the two legs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from hybrid_search.config import Bm25, IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.evaluation.tune import FusionFit, fit_bm25, fit_fusion
+from hybrid_search.protocols import Progress
+from hybrid_search.retriever import Retriever
+from hybrid_search.streams import in_batches
+from hybrid_search.towers.model_card import ServingDefaults
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.types import Document, Example, Judgement, Query, Ranking
+from hybrid_search.workflows.work import WorkFolder
+
+__all__ = ["FitReport", "fit_defaults"]
+
+MOST_DOCUMENTS = 20_000
+"""A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
+
+MOST_BM25_QUERIES = 500
+BATCH = 1_024
+DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """The fitted defaults, each system's nDCG@10 on the validation queries, and what a person should know."""
+
+    defaults: ServingDefaults
+    validation: Mapping[str, float]
+    notes: Sequence[str]
+
+
+def fit_defaults(
+    engine: EmbeddedEngine,
+    work: WorkFolder,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    positives: Mapping[str, frozenset[str]],
+    progress: Progress,
+) -> FitReport:
+    """Choose k1 and b on training queries, then the fusion weight on the validation queries, which trained nothing.
+
+    :param engine: the whole corpus, lexical.
+    :param positives: per query id, the ids of all documents known to be relevant.
+    """
+    if not validation:
+        return FitReport(ServingDefaults(), {}, ["no validation queries, so fusion and BM25 keep their defaults"])
+    seen = {query.id: query for query in (*_queries(validation), *islice(_queries(training), MOST_BM25_QUERIES))}
+    relevant = frozenset().union(*(positives.get(query, frozenset()) for query in seen))
+    encoder = OnnxEncoder.load(work.model)
+    with _indexed(engine, relevant, encoder, work, progress) as retriever:
+        judgements = _judgements(seen, positives)
+        bm25 = fit_bm25(
+            lambda pair: retriever.rankings([q.text for q in seen.values()], DEPTH, mode="bm25", bm25=pair),
+            list(seen.values()),
+            judgements,
+        )
+        held_out = list(_queries(validation))
+        fusion = _fit_fusion(retriever, held_out, _judgements((q.id for q in held_out), positives), bm25.bm25)
+    return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
+
+
+def _fit_fusion(
+    retriever: Retriever, queries: Sequence[Query], judgements: Sequence[Judgement], bm25: Bm25
+) -> FusionFit:
+    texts, window = [query.text for query in queries], retriever.fusion.window
+    legs: list[dict[str, Ranking]] = [
+        dict(zip((query.id for query in queries), rankings, strict=True))
+        for rankings in (
+            retriever.rankings(texts, window, mode="bm25", bm25=bm25),
+            retriever.rankings(texts, window, mode="knn"),
+        )
+    ]
+    return fit_fusion(legs[0], legs[1], judgements)
+
+
+def _indexed(
+    engine: EmbeddedEngine, relevant: frozenset[str], encoder: OnnxEncoder, work: WorkFolder, progress: Progress
+) -> Retriever:
+    """Index the corpus, or a sample of it, with the trained towers; its retriever closes the index."""
+    folder = work.path / "fit"
+    EmbeddedEngine.drop(folder)
+    settings = IndexSettings(
+        fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity, faiss="Flat"
+    )
+    retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
+    count = min(engine.count(), MOST_DOCUMENTS)
+    with progress("encoding for the fit", count) as task:
+        for batch in in_batches(_sampled(engine, relevant), BATCH):
+            retriever.engine.add(batch, encoder.encode_documents([d.searchable_text for d in batch]))
+            task.advance(len(batch))
+    retriever.engine.commit()
+    return retriever
+
+
+def _sampled(engine: EmbeddedEngine, relevant: frozenset[str]) -> Iterator[Document]:
+    share = MOST_DOCUMENTS / max(engine.count(), 1)
+    generator = np.random.default_rng(0)
+    for document in engine.documents():
+        if share >= 1 or document.id in relevant or generator.random() < share:
+            yield document
+
+
+def _queries(examples: Iterable[Example]) -> Iterator[Query]:
+    yield from {example.query.id: example.query for example in examples}.values()
+
+
+def _judgements(queries: Iterable[str], positives: Mapping[str, frozenset[str]]) -> list[Judgement]:
+    return [Judgement(query, document, 1) for query in queries for document in sorted(positives.get(query, ()))]
+
+
+def _validation(fit: FusionFit) -> dict[str, float]:
+    curve = dict(fit.curve)
+    values = {"queries": fit.queries, "bm25": curve[1.0], "knn": curve[0.0], "hybrid": curve[fit.fusion.weights[0]]}
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def _notes(fit: FusionFit) -> list[str]:
+    weight = fit.fusion.weights[0]
+    if fit.fuses:
+        return [f"fusion weight {weight:.2f} for BM25 gains {fit.gain:+.3f} nDCG@10 over BM25 alone"]
+    return [
+        "fusing does not gain over BM25 alone on the validation queries, so the default weight of k-NN is 0; "
+        "more training examples help most, then longer training"
+    ]

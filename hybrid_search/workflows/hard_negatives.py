@@ -1,0 +1,101 @@
+"""The hard negatives of a training run, from every source that its schedule names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hybrid_search.config import NegativeSource, TrainConfig
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import UsageError
+from hybrid_search.protocols import Progress, Task
+from hybrid_search.training.mining import Miner, mine_in_row
+from hybrid_search.training.negatives_file import read_header, read_negatives, write_negatives
+from hybrid_search.training.pairs import Pairs
+from hybrid_search.types import Example, Ranking, Rejection
+from hybrid_search.workflows.mining import negatives_header
+from hybrid_search.workflows.work import WorkFolder
+
+__all__ = ["collect_negatives"]
+
+Negatives = dict[NegativeSource, dict[str, list[str]]]
+
+
+def collect_negatives(
+    engine: EmbeddedEngine,
+    pairs: Pairs,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    *,
+    work: WorkFolder,
+    files: Sequence[Path] = (),
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Mapping[NegativeSource, Mapping[str, Sequence[str]]]:
+    """Read the files given, and mine what the schedule names beyond them.
+
+    :return: per source, query id -> document ids; ``random`` needs none.
+    :raises UsageError: if the schedule names dense negatives and no file brings them.
+    """
+    negatives: Negatives = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        _read(file, negatives, reject)
+    wanted = {source for _, mix in config.negatives for source in mix} - {"random"}
+    if config.loss in ("margin_mse", "kl") or config.hard_negatives == 0:
+        return negatives  # a distilling loss takes the scored documents, and no hard negatives need no mining
+    if "dense" in wanted and "dense" not in negatives:
+        raise UsageError(
+            "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
+            "with --negatives-file"
+        )
+    if "in_row" in wanted:
+        dropped: Counter[str] = Counter()
+        for query in mine_in_row(examples, pairs.positives, dropped=dropped):
+            negatives["in_row"][query.query_id] = [negative.id for negative in query.negatives]
+    if "bm25" in wanted and "bm25" not in negatives:
+        file = work.path / "negatives.jsonl"
+        if not file.exists():
+            _mine(engine, pairs, examples, config, file, progress, say)
+        _read(file, negatives, reject)
+    return negatives
+
+
+def _read(file: Path, negatives: Negatives, reject: Callable[[Rejection], None]) -> None:
+    source = read_header(file).source
+    for query in read_negatives(file, reject):
+        negatives[source][query.query_id] += [negative.id for negative in query.negatives]
+
+
+def _mine(
+    engine: EmbeddedEngine,
+    pairs: Pairs,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    file: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> None:
+    queries = len({example.query.id for example in examples})
+    with progress("mining BM25 negatives", queries) as task:
+        miner = Miner(
+            _search(engine, task),
+            engine.get,
+            rank_window=config.rank_window,
+            false_negative_margin=config.false_negative_margin,
+            seed=config.seed,
+        )
+        header = negatives_header(engine, "the training corpus", "bm25", config)
+        write_negatives(file, header, miner.mine(examples, pairs.positives))
+    if miner.dropped:
+        say("taken for false negatives: " + ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in miner.dropped.items()))
+
+
+def _search(engine: EmbeddedEngine, task: Task) -> Callable[[Sequence[str], int], list[Ranking]]:
+    def search(texts: Sequence[str], k: int) -> list[Ranking]:
+        rankings = engine.search_lexical(texts, k)
+        task.advance(len(texts))
+        return rankings
+
+    return search

@@ -1,0 +1,268 @@
+"""From a data set to a checkpoint: corpus, tokens, word vectors, negatives, towers, fitted defaults."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hybrid_search.config import TowerConfig, TrainConfig
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import TrainingError
+from hybrid_search.protocols import Dataset, Progress, Tracker, silent
+from hybrid_search.storage import disk_errors, replace_folder
+from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
+from hybrid_search.towers.model_card import ModelCard, ServingDefaults
+from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.training.data import Tokens, TrainingData, build_training_data, build_validation_data
+from hybrid_search.training.distillation import read_teacher_scores
+from hybrid_search.training.loop import TrainReport, train_towers
+from hybrid_search.training.pairs import Pairs, gather_examples, split_by_query
+from hybrid_search.training.tracking import JsonlTracker
+from hybrid_search.types import Example, Rejection
+from hybrid_search.workflows.corpus import add_missing, open_corpus
+from hybrid_search.workflows.fitting import FitReport, fit_defaults
+from hybrid_search.workflows.hard_negatives import collect_negatives
+from hybrid_search.workflows.mining import held_out_hashes
+from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
+from hybrid_search.workflows.work import WorkFolder
+
+__all__ = ["TrainRequest", "TrainSummary", "train"]
+
+LOG = "log.jsonl"
+"""The run's numbers, in the checkpoint too."""
+
+Reject = Callable[[Rejection], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, and on what.
+
+    :ivar split: what to train on; a query whose text is in any other split is left out.
+    :ivar negatives_files: files of ``mine``; their sources are not mined again.
+    :ivar restart: throw away an unfinished run instead of going on with it.
+    :ivar keep_work: keep the work folder (index, negatives, log) after the end.
+    """
+
+    towers: TowerConfig = field(default_factory=TowerConfig)
+    config: TrainConfig = field(default_factory=TrainConfig)
+    split: str = "train"
+    negatives_files: tuple[Path, ...] = ()
+    restart: bool = False
+    keep_work: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries."""
+
+    model: str
+    fingerprint: str
+    seconds: float
+    steps: int
+    best_step: int
+    stopped_because: str
+    vocabulary_size: int
+    examples: Mapping[str, int]
+    validation: Mapping[str, float]
+    defaults: Mapping[str, Any]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """The examples of a run, apart by query."""
+
+    pairs: Pairs
+    training: list[Example]
+    validation: list[Example]
+
+
+def train(
+    dataset: Dataset,
+    out: Path,
+    request: TrainRequest | None = None,
+    *,
+    tracker: Tracker | None = None,
+    reject: Reject = lambda rejection: None,
+    progress: Progress = silent,
+    say: Say = lambda text: None,
+) -> TrainSummary:
+    """Train two towers on a data set and write a checkpoint.
+
+    An interrupted run leaves ``OUT.work``; the same call goes on from there and ends with the same weights.
+
+    :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
+    :param tracker: takes the run's numbers; None writes JSON lines into the work folder.
+    :param reject: called with each record that can't be used.
+    :raises TrainingError: if there is nothing to train on, or training can't go on.
+    :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
+    """
+    request = request or TrainRequest()
+    work = WorkFolder(out)
+    if work.claim(
+        f"{dataset.name} {getattr(dataset, 'path', '')}".strip(),
+        request.split,
+        request.towers,
+        request.config,
+        negatives_files=request.negatives_files,
+        restart=request.restart,
+    ):
+        say(f"going on with the unfinished run in {work.path}")
+    engine = open_corpus(dataset, work, reject=reject, progress=progress)
+    try:
+        split = _gather(dataset, engine, request, say)
+        vocabulary = learn_vocabulary(
+            lambda: _texts(engine, split.training),
+            work.path,
+            request.towers,
+            request.config,
+            count=engine.count() + len(split.training),
+            progress=progress,
+        )
+        data = _prepare(engine, split, vocabulary, request, work, reject=reject, progress=progress, say=say)
+        towers = _new_towers(request, vocabulary)
+        report = train_towers(
+            towers, data, request.config, work=work.path, tracker=tracker or JsonlTracker(work.log), progress=progress
+        )
+        _write(work.model, towers, vocabulary, request, report, data)
+        fit = fit_defaults(
+            engine, work, split.training, split.validation, positives=split.pairs.positives, progress=progress
+        )
+        card = _publish(work, out, fit)
+    finally:
+        engine.close()
+    if not request.keep_work:
+        work.remove()
+    return _summary(out, card, report, fit, split, vocabulary)
+
+
+def _gather(dataset: Dataset, engine: EmbeddedEngine, request: TrainRequest, say: Say) -> _Split:
+    """Collect the examples, index the documents that only they bring, and hold some queries out."""
+    config = request.config
+    pairs = gather_examples(
+        dataset,
+        request.split,
+        get_documents=engine.get,
+        max_samples=config.max_samples,
+        seed=config.seed,
+        held_out=held_out_hashes(dataset, request.split),
+    )
+    if not pairs.examples:
+        splits = ", ".join(dataset.splits()) or "none"
+        raise TrainingError(
+            f"{dataset.name} has no training examples in split {request.split!r} (splits with queries: {splits}; "
+            f"counted: {dict(pairs.report)}); give queries and qrels for it, or name another with --split"
+        )
+    add_missing(engine, pairs.examples)
+    training, validation = split_by_query(pairs.examples, config.validation_share, config.seed)
+    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items())
+    say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
+    return _Split(pairs, training, validation)
+
+
+def _texts(engine: EmbeddedEngine, examples: Sequence[Example]) -> Iterator[str]:
+    yield from (document.searchable_text for document in engine.documents())
+    yield from dict.fromkeys(example.query.text for example in examples)
+
+
+def _prepare(
+    engine: EmbeddedEngine,
+    split: _Split,
+    vocabulary: Vocabulary,
+    request: TrainRequest,
+    work: WorkFolder,
+    *,
+    reject: Reject,
+    progress: Progress,
+    say: Say,
+) -> TrainingData:
+    """Turn examples, negatives and the validation corpus into arrays of tokens."""
+    config, towers, tokenizer = request.config, request.towers, vocabulary.tokenizer
+    tokens = Tokens(
+        queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
+        documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
+    )
+    negatives = collect_negatives(
+        engine, split.pairs, split.training, config,
+        work=work, files=request.negatives_files, reject=reject, progress=progress, say=say,
+    )  # fmt: skip
+    validation = build_validation_data(
+        split.validation, tokens, positives=split.pairs.positives, others=engine.documents(),
+        max_queries=config.validation_queries, max_documents=config.validation_documents, seed=config.seed,
+    )  # fmt: skip
+    teacher = read_teacher_scores(Path(config.teacher_scores), reject) if config.teacher_scores else None
+    return build_training_data(
+        split.training, tokens, positives=split.pairs.positives, negatives=negatives,
+        get_documents=engine.get, teacher=teacher, validation=validation,
+    )  # fmt: skip
+
+
+def _new_towers(request: TrainRequest, vocabulary: Vocabulary) -> TwoTower:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.config.seed)
+        known = vocabulary.word_vectors
+        return TwoTower(
+            request.towers, vocabulary.tokenizer.vocabulary_size, vectors=known.vectors, counts=known.counts
+        )
+
+
+def _write(
+    folder: Path,
+    towers: TwoTower,
+    vocabulary: Vocabulary,
+    request: TrainRequest,
+    report: TrainReport,
+    data: TrainingData,
+) -> None:
+    training = {
+        "split": request.split,
+        "settings": msgspec.to_builtins(request.config),
+        "data": dict(data.report),
+        "report": msgspec.to_builtins(report),
+        "numpy": np.__version__,
+    }
+    save_checkpoint(
+        folder, towers, vocabulary.tokenizer,
+        untrained=vocabulary.word_vectors, training=training, defaults=ServingDefaults(),
+    )  # fmt: skip
+
+
+def _publish(work: WorkFolder, out: Path, fit: FitReport) -> ModelCard:
+    """Store the fitted defaults and the log in the checkpoint, and put it in its place."""
+    card = set_defaults(work.model, fit.defaults)
+    if work.log.exists():
+        with disk_errors(f"writing {work.model / LOG}"):
+            shutil.copyfile(work.log, work.model / LOG)
+    replace_folder(work.model, out)
+    return card
+
+
+def _summary(
+    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: _Split, vocabulary: Vocabulary
+) -> TrainSummary:
+    notes = list(fit.notes)
+    if report.best_step == 0 and report.steps:
+        notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
+    return TrainSummary(
+        model=str(out),
+        fingerprint=card.fingerprint,
+        seconds=round(report.seconds, 1),
+        steps=report.steps,
+        best_step=report.best_step,
+        stopped_because=report.stopped_because,
+        vocabulary_size=vocabulary.tokenizer.vocabulary_size,
+        examples=dict(split.pairs.report),
+        validation=fit.validation,
+        defaults=msgspec.to_builtins(card.defaults),
+        notes=notes,
+    )

@@ -1,0 +1,92 @@
+"""The dead-letter file: every record that was refused, as it came, with the place and the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hybrid_search.errors import StorageError
+from hybrid_search.types import Rejection
+
+__all__ = ["DeadLetter"]
+
+
+class DeadLetter:
+    """Appends rejections to a file of JSON lines, ``{source, line, field, reason, record}``, and counts them.
+
+    The file is made with the first rejection, so a clean run leaves none. Each line is appended in one write, so
+    several processes may share a file. Pass the object itself as the ``reject`` of a loader.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """How many records were refused."""
+        return self._counts.total()
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Reason (with its field in front, where it has one) -> how often, most frequent first."""
+        return dict(self._counts.most_common())
+
+    def __call__(self, rejection: Rejection) -> None:
+        """Write one rejection.
+
+        :raises StorageError: if the file can't be written.
+        """
+        # Pure ASCII: a record may hold lone surrogates, which no UTF-8 encoder takes.
+        line = json.dumps(asdict(rejection), ensure_ascii=True).encode("ascii") + b"\n"
+        try:
+            if self._descriptor is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            self._abandon()
+            raise self._failure(error.strerror or str(error)) from error
+        if written != len(line):
+            raise self._failure("the disk is full")
+        self._counts[f"{rejection.field}: {rejection.reason}" if rejection.field else rejection.reason] += 1
+
+    def close(self) -> None:
+        """Make the file durable and close it; nothing to do where nothing was rejected.
+
+        :raises StorageError: if the last bytes can't be written.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
+        finally:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _abandon(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _failure(self, reason: str) -> StorageError:
+        return StorageError(
+            f"the dead-letter file {self.path} can't be written: {reason}; free space or choose another"
+        )

@@ -1,0 +1,94 @@
+"""A corpus in JSON lines with optional queries and qrels: what a BEIR folder and a user's own files come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybrid_search.types import Document, Judgement, Query
+from loaders.dataset import BaseDataset, order_splits
+from loaders.formats import Reject, read_json_lines, read_qrels
+from loaders.records import FieldError, parse_document, parse_query
+from loaders.seen import FirstOnly
+
+__all__ = ["CorpusFiles", "JudgedCorpus"]
+
+ALL = "all"
+"""The split of queries that come without qrels."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFiles:
+    """Where the parts are: documents, queries (None: there are none), and split -> qrels."""
+
+    documents: Path
+    queries: Path | None
+    qrels: Mapping[str, Path]
+
+
+class JudgedCorpus(BaseDataset):
+    """Documents and queries in JSON lines, judgements in one qrels file a split.
+
+    A split's queries are those that its qrels judge. An id that comes again with other content is rejected; the first
+    one stays.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: CorpusFiles,
+        reject: Reject,
+        *,
+        parse: Callable[[Mapping[str, Any]], Document] = parse_document,
+    ) -> None:
+        super().__init__(name)
+        self._files = files
+        self._reject = reject
+        self._parse = parse
+
+    def documents(self) -> Iterator[Document]:
+        """Stream the corpus, each document once, in the file's order."""
+        first = FirstOnly("documents", self._start_pass("documents"), self._reject)
+        for line, record in read_json_lines(self._files.documents, self._reject):
+            try:
+                document = self._parse(record)
+            except FieldError as error:
+                self._reject(line.rejected(error.field, error.reason))
+                continue
+            content = f"{document.title}\0{document.text}\0{document.metadata}"
+            if first.passes(line, document.id, content):
+                yield document
+
+    def splits(self) -> tuple[str, ...]:
+        """Splits that have qrels, training first; the one split ``all`` where queries come without any."""
+        if self._files.queries is None:
+            return ()
+        return order_splits(self._files.qrels) or (ALL,)
+
+    def queries(self, split: str) -> Iterator[Query]:
+        """Stream the queries that the split's qrels judge, in the file's order."""
+        self._check_split(split)
+        return self._queries(split)
+
+    def judgements(self, split: str, judgement_set: str = "") -> Iterator[Judgement]:
+        """Stream the split's qrels."""
+        self._check_split(split)
+        self._check_judgement_set(judgement_set)
+        return read_qrels(self._files.qrels[split], self._reject) if split in self._files.qrels else iter(())
+
+    def _queries(self, split: str) -> Iterator[Query]:
+        if self._files.queries is None:
+            return
+        kind = f"{split}_queries"
+        first = FirstOnly(kind, self._start_pass(kind), self._reject)
+        judged = {judgement.query_id for judgement in self.judgements(split)} if self._files.qrels else None
+        for line, record in read_json_lines(self._files.queries, self._reject):
+            try:
+                query = parse_query(record)
+            except FieldError as error:
+                self._reject(line.rejected(error.field, error.reason))
+                continue
+            if (judged is None or query.id in judged) and first.passes(line, query.id, query.text):
+                yield query

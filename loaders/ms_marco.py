@@ -1,0 +1,107 @@
+"""``ms_marco``: the question-answering form of MS MARCO, from the hub or from local files with the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hybrid_search.types import Document, Example, Judgement, Query
+from loaders.dataset import BaseDataset, order_splits
+from loaders.formats import Line, Reject
+from loaders.records import FieldError
+from loaders.result_page import ResultPage, parse_row
+from loaders.result_page_rows import Rows, hub_rows, local_rows
+from loaders.seen import FirstOnly, Seen
+
+__all__ = ["MsMarco", "open_dataset"]
+
+
+def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> MsMarco:
+    """Open the hub's data set (``path`` None), a local folder in its layout, or files with its rows.
+
+    :param reject: called with every row that is refused, while reading.
+    :param config: ``v1.1`` or ``v2.1`` (the default, from the hub), or a configuration of the local folder.
+    :raises UsageError: if there is no such configuration.
+    :raises DatasetNotFound: if the path does not hold what is looked for.
+    :raises DataError: if the hub can't be reached.
+    :raises MissingExtra: if ``datasets`` is needed and not installed.
+    """
+    return MsMarco(hub_rows(config) if path is None else local_rows(path, config), reject)
+
+
+class MsMarco(BaseDataset):
+    """Result pages: queries, their passages, and which of them were selected.
+
+    A passage that several rows share is one document, named by its text's hash. The judgement set ``selected`` (the
+    default) takes the selected passages for relevant, ``page`` the whole result page. A row without a selected passage
+    gives documents and a query, no example and nothing in ``selected``. :meth:`report` counts such rows, blanks and
+    duplicates. Every pass reads the rows anew.
+    """
+
+    def __init__(self, sources: Mapping[str, Rows], reject: Reject) -> None:
+        super().__init__("ms_marco")
+        self._sources = sources
+        self._reject = reject
+
+    def documents(self) -> Iterator[Document]:
+        """Stream the passages of all splits, each text once."""
+        counts, seen = self._start_pass("documents"), Seen()
+        for split in self.splits():
+            for _, page in self._pages(split):
+                counts["blank_passages"] += page.blanks
+                for document in page.passages:
+                    is_new = seen.add(document.id) == "new"
+                    counts["documents" if is_new else "duplicate_passages"] += 1
+                    if is_new:
+                        yield document
+
+    def splits(self) -> tuple[str, ...]:
+        """The official splits that are there: train, validation, test."""
+        return order_splits(self._sources)
+
+    def judgement_sets(self) -> tuple[str, ...]:
+        """``selected``, the default, and ``page``."""
+        return ("selected", "page")
+
+    def queries(self, split: str) -> Iterator[Query]:
+        """Stream a split's queries, those without a selected passage too."""
+        self._check_split(split)
+        return self._stream_queries(split)
+
+    def judgements(self, split: str, judgement_set: str = "") -> Iterator[Judgement]:
+        """Stream a split's judgements, all of grade 1: an unselected passage was not judged, so it has no grade 0."""
+        self._check_split(split)
+        chosen = self._check_judgement_set(judgement_set)
+        return (
+            Judgement(page.query.id, document.id, 1)
+            for _, page in self._pages(split)
+            for document in (page.selected if chosen == "selected" else page.passages)
+        )
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Stream one example for each selected passage; the row's unselected passages are its negatives."""
+        self._check_split(split)
+        return self._stream_examples(split)
+
+    def _stream_queries(self, split: str) -> Iterator[Query]:
+        kind = f"{split}_queries"
+        counts = self._start_pass(kind)
+        first = FirstOnly(kind, counts, self._reject)
+        for line, page in self._pages(split):
+            counts[f"{split}_rows_without_selected"] += not page.selected
+            if first.passes(line, page.query.id, page.query.text):
+                yield page.query
+
+    def _stream_examples(self, split: str) -> Iterator[Example]:
+        counts = self._start_pass(f"{split} examples")
+        for _, page in self._pages(split):
+            for positive in page.selected:
+                counts[f"{split}_examples"] += 1
+                yield Example(page.query, positive, page.others, page.answers)
+
+    def _pages(self, split: str) -> Iterator[tuple[Line, ResultPage]]:
+        for line, row in self._sources[split](self._reject):
+            try:
+                yield line, parse_row(row)
+            except FieldError as error:
+                self._reject(line.rejected(error.field, error.reason))

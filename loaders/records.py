@@ -1,0 +1,123 @@
+"""JSON objects to documents and queries, each field checked; used for BEIR folders and for a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hybrid_search.types import Document, MetadataValue, Query
+
+__all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_unknown"]
+
+ID_BYTES = 512
+"""The longest id in UTF-8 bytes, which is OpenSearch's limit."""
+
+_DOCUMENT_FIELDS = frozenset({"id", "_id", "text", "title", "metadata"})
+_LONG = range(-(2**63), 2**63)
+
+
+class FieldError(ValueError):
+    """A field of a record can't be taken. Caught by the readers, which turn it into a rejection."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def parse_document(record: Mapping[str, Any]) -> Document:
+    """Build a document from ``id`` (or ``_id``), ``text``, ``title`` and ``metadata``; other fields are not looked at.
+
+    :raises FieldError: on a bad id, a bad value, or if both title and text are blank.
+    """
+    id = _id(record)
+    text, title = _string(record, "text"), _string(record, "title")
+    if not (text.strip() or title.strip()):
+        raise FieldError("text", "blank, and so is the title")
+    return Document(id, text, title, _metadata(record.get("metadata")))
+
+
+def parse_query(record: Mapping[str, Any]) -> Query:
+    """Build a query from ``id`` (or ``_id``) and ``text``; other fields are not looked at.
+
+    :raises FieldError: on a bad id or a blank text.
+    """
+    id, text = _id(record), _string(record, "text")
+    if not text.strip():
+        raise FieldError("text", "blank")
+    return Query(id, text)
+
+
+def refuse_unknown(record: Mapping[str, Any]) -> None:
+    """Check that a document has no other fields: a field that would be dropped in silence is most likely metadata.
+
+    :raises FieldError: naming the first unknown field.
+    """
+    for name in record:
+        if name not in _DOCUMENT_FIELDS:
+            raise FieldError(name, "unknown field; put it under 'metadata' to keep it, or leave it out")
+
+
+def check_id(id: str, field: str = "id") -> str:
+    """Return the id if it can name a document in every engine.
+
+    :raises FieldError: if it is blank, above 512 bytes, or has control characters.
+    """
+    if not id.strip():
+        raise FieldError(field, "blank")
+    size = len(id.encode("utf-8", "surrogatepass"))
+    if size > ID_BYTES:
+        raise FieldError(field, f"{size} bytes long in UTF-8, at most {ID_BYTES} can be stored")
+    if any(ord(character) < 32 for character in id):
+        raise FieldError(field, "has a control character")
+    return id
+
+
+def _id(record: Mapping[str, Any]) -> str:
+    if "id" in record and "_id" in record:
+        raise FieldError("id", "both 'id' and '_id' are given; keep one")
+    field = "_id" if "_id" in record else "id"
+    value = record.get(field)
+    if value is None:
+        raise FieldError(field, "missing")
+    # bool is an int to Python, but `true` is no id.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise FieldError(field, f"expected a string or an integer, found {_kind(value)}")
+    return check_id(value, field)
+
+
+def _string(record: Mapping[str, Any], field: str) -> str:
+    value = record.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise FieldError(field, f"expected a string, found {_kind(value)}")
+    return value
+
+
+def _metadata(value: Any) -> dict[str, MetadataValue]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise FieldError("metadata", f"expected an object, found {_kind(value)}")
+    return {name: _value(f"metadata.{name}", item) for name, item in value.items() if item is not None}
+
+
+def _value(field: str, value: Any) -> MetadataValue:
+    if isinstance(value, list):
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise FieldError(field, "a list may hold strings only")
+    if isinstance(value, dict):
+        raise FieldError(field, "nested objects can't be stored; flatten it")
+    if isinstance(value, int) and value not in _LONG:
+        raise FieldError(field, "an integer beyond 64 bits can't be stored")
+    scalar: str | int | float | bool = value
+    return scalar
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a truth value", int: "an integer", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "an object")

@@ -1,0 +1,65 @@
+"""Finding loaders: all of them, the built-in ones too, through the entry-point group ``hybrid_search.loaders``.
+
+An entry point names a factory ``open_dataset(path, *, reject, config)`` that returns a
+:class:`~loaders.dataset.Dataset`. Only the loader that is asked for is imported, so a broken one harms nobody else.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from hybrid_search.errors import DataError, HybridSearchError, UsageError
+from loaders.dataset import Dataset
+from loaders.formats import Reject
+from loaders.seen import once
+
+__all__ = ["GROUP", "available", "open_dataset"]
+
+GROUP = "hybrid_search.loaders"
+
+
+class _Factory(Protocol):
+    def __call__(self, path: Path | None, *, reject: Reject, config: str = "") -> Dataset: ...
+
+
+def available() -> list[str]:
+    """Names of the installed loaders, sorted; none of them is imported."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def open_dataset(name: str, path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
+    """Open a data set by its loader's name. The files are checked at once and read when the data set is iterated.
+
+    :param path: the file or folder; None for a loader that needs none.
+    :param reject: called once with every record that is refused, while reading.
+    :param config: the configuration, for a loader that has several.
+    :raises UsageError: if there is no such loader, or it needs a path and got none, or has no such configuration.
+    :raises DatasetNotFound: if the path does not hold what the loader looks for.
+    :raises DataError: if the loader can't be imported, or the data can't be reached.
+    :raises MissingExtra: if the loader needs an optional dependency that is not installed.
+    """
+    return _load(_find(name))(path, reject=once(reject), config=config)
+
+
+def _find(name: str) -> EntryPoint:
+    # One distribution may be listed twice (an editable install beside its source tree); two that differ are a clash.
+    points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+    if not points:
+        raise UsageError(f"there is no loader {name!r}; installed are: {', '.join(available()) or 'none'}")
+    if len(points) > 1:
+        raise UsageError(f"the loader {name!r} is registered by several packages: {', '.join(sorted(points))}")
+    return next(iter(points.values()))
+
+
+def _load(point: EntryPoint) -> _Factory:
+    try:
+        factory = point.load()
+    except HybridSearchError:
+        raise
+    except Exception as error:
+        owner = f" of the package {point.dist.name}" if point.dist else ""
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"the loader {point.name!r}{owner} ({point.value}) can't be imported: {reason}") from error
+    return cast(_Factory, factory)

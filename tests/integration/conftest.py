@@ -1,0 +1,111 @@
+"""One small model and index, made by the command line as a user would, shared by all tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOPICS = {
+    "tides": ("the moon pulls the sea", "high water", "low water", "the harbour at ebb", "spring tides at full moon"),
+    "bread": ("flour and yeast rise", "knead the dough", "bake a loaf", "crust and crumb", "sour starter overnight"),
+    "bees": ("a hive of workers", "the queen lays eggs", "honey in the comb", "pollen from clover", "a swarm in May"),
+    "clocks": (
+        "a pendulum swings",
+        "wind the spring",
+        "gears drive the hands",
+        "the escapement ticks",
+        "chime at noon",
+    ),
+    "glaciers": (
+        "ice flows downhill",
+        "a moraine of rubble",
+        "crevasses open",
+        "snow packs into firn",
+        "calving bergs",
+    ),
+    "violins": ("rosin on the bow", "strings tuned in fifths", "a spruce soundboard", "bridge and post", "vibrato"),
+}
+YEARS = {"tides": 2001, "bread": 2005, "bees": 2010, "clocks": 2015, "glaciers": 2018, "violins": 2020}
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def run(*arguments: object, cwd: Path, stdin: str = "", timeout: float = 300) -> Ran:
+    """Run the command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-m", "hybrid_search", *map(str, arguments)],
+        cwd=cwd, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def write_data(folder: Path) -> Path:
+    """Write 150 documents on six topics with a question each, in the jsonl loader's form; a third is for testing."""
+    folder.mkdir()
+    documents, queries, train, test = [], [], [], []
+    for topic, phrases in TOPICS.items():
+        for number in range(25):
+            first, second = phrases[number % 5], phrases[(number * 2 + 1) % 5]
+            identity = f"{topic}-{number:02}"
+            text = f"About {topic}, note {number}: {first}, and then {second}. Observed on day {number * 7}."
+            documents.append(
+                {
+                    "id": identity,
+                    "title": topic,
+                    "text": text,
+                    "metadata": {"topic": topic, "year": YEARS[topic] + number},
+                }
+            )
+            queries.append({"id": f"q-{identity}", "text": f"{second} day {number * 7}"})
+            (test if number % 3 == 0 else train).append(f"q-{identity}\t{identity}\t1")
+    (folder / "documents.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries))
+    header = "query-id\tcorpus-id\tscore\n"
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "train.tsv").write_text(header + "\n".join(train) + "\n")
+    (folder / "qrels" / "test.tsv").write_text(header + "\n".join(test) + "\n")
+    return folder
+
+
+TINY = (
+    "--hidden", 16, "--dimension", 32, "--embedding-dimension", 32, "--head-hidden", 32, "--vocabulary", 400,
+    "--epochs", 4, "--batch-size", 16, "--evaluate-every", 5, "--checkpoint-every", 5, "--threads", 1,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Home:
+    path: Path
+    data: Path
+    model: Path
+    index: Path
+
+    def run(self, *arguments: object, stdin: str = "") -> Ran:
+        return run(*arguments, cwd=self.path, stdin=stdin)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    path = tmp_path_factory.mktemp("home")
+    made = Home(path, write_data(path / "data"), path / "model", path / "index")
+    trained = made.run("train", "jsonl", "--path", made.data, "--out", made.model, *TINY)
+    assert trained.code == 0, trained.err
+    loaded = made.run("load", "jsonl", "--path", made.data, "--model", made.model, "--to", made.index)
+    assert loaded.code == 0, loaded.err
+    return made

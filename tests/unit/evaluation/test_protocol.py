@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+from fakes import PETS, AxisEncoder, MemoryEngine
+
+from hybrid_search.config import Bm25, IndexSettings
+from hybrid_search.errors import ConfigError, DataError, UsageError
+from hybrid_search.evaluation import protocol
+from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
+from hybrid_search.retriever import Retriever
+from hybrid_search.types import Judgement, Query
+
+QUERIES = (Query("q1", "cat"), Query("q2", "sleeps"), Query("q3", "dog"), Query("q4", "oak"), Query("q5", "tree"))
+JUDGEMENTS = (
+    Judgement("q1", "d2", 1),
+    Judgement("q2", "d5", 2),
+    Judgement("q2", "gone", 1),
+    Judgement("q4", "d4", 0),
+    Judgement("elsewhere", "d1", 1),
+)
+
+
+@pytest.fixture
+def retriever() -> Retriever:
+    retriever = Retriever(AxisEncoder(), MemoryEngine())
+    retriever.add(PETS)
+    return retriever
+
+
+def test_all_systems_that_can_be_run_are_evaluated_in_report_order(retriever) -> None:
+    assert list(evaluate(retriever, QUERIES, JUDGEMENTS).values) == ["random", "bm25", "knn", "hybrid"]
+    with_untrained = evaluate(retriever, QUERIES, JUDGEMENTS, untrained=AxisEncoder("plain"))
+    assert list(with_untrained.values) == ["random", "bm25", "untrained", "knn", "hybrid"]
+
+
+def test_bm25_is_evaluated_even_when_it_was_not_asked_for(retriever) -> None:
+    evaluation = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(systems=("knn",)))
+    assert list(evaluation.values) == ["bm25", "knn"]
+
+
+def test_means_are_those_by_hand(retriever) -> None:
+    means = evaluate(retriever, QUERIES, JUDGEMENTS).means
+    # q1 "cat": BM25 finds d1 only, k-NN d2 first. q2 "sleeps": BM25 d5 first, k-NN nothing, hybrid as BM25.
+    assert means["bm25"]["RR@10"] == pytest.approx(0.5)
+    assert means["knn"]["RR@10"] == pytest.approx(0.5)
+    assert means["hybrid"]["RR@10"] == pytest.approx((1 / 2 + 1) / 2)
+    assert means["knn"]["R@10"] == pytest.approx((1 + 0) / 2)
+
+
+def test_untrained_ranks_the_whole_corpus_with_its_own_encoder(retriever) -> None:
+    evaluation = evaluate(retriever, QUERIES, JUDGEMENTS, untrained=AxisEncoder("plain"))
+    assert evaluation.runs["untrained"]["q1"].ids == evaluation.runs["knn"]["q1"].ids == ("d2", "d1", "d3", "d4")
+
+
+def test_counts_say_what_was_left_out_and_what_is_missing(retriever) -> None:
+    counts = evaluate(retriever, QUERIES, JUDGEMENTS).counts
+    assert (counts.queries, counts.unjudged, counts.without_relevant) == (2, 2, 1)
+    assert (counts.documents, counts.judgements, counts.relevant, counts.relevant_missing) == (5, 3, 3, 1)
+
+
+def test_runs_reach_the_depth_and_are_kept_unless_told_otherwise(retriever) -> None:
+    shallow = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(depth=1))
+    assert {len(ranking) for run in shallow.runs.values() for ranking in run.values()} <= {0, 1}
+    assert set(shallow.runs["bm25"]) == {"q1", "q2"}
+    dropped = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(keep_runs=False))
+    assert dropped.runs == {}
+    assert dropped.means == evaluate(retriever, QUERIES, JUDGEMENTS).means
+
+
+def test_batches_change_nothing(retriever, monkeypatch) -> None:
+    whole = evaluate(retriever, QUERIES, JUDGEMENTS)
+    monkeypatch.setattr(protocol, "_BATCH", 1)
+    assert evaluate(retriever, QUERIES, JUDGEMENTS) == whole
+
+
+def test_bm25_parameters_change_the_bm25_system_only(retriever) -> None:
+    plain = evaluate(retriever, QUERIES, JUDGEMENTS)
+    other = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(bm25=Bm25(k1=2.4)))
+    assert other.runs["bm25"]["q1"].scores == (4.0,)
+    assert other.runs["hybrid"] == plain.runs["hybrid"]
+
+
+def test_progress_counts_queries_and_encoded_documents(retriever) -> None:
+    shown = []
+
+    class Task:
+        def __init__(self, label, total):
+            self.entry = [label, total, 0]
+            shown.append(self.entry)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def advance(self, amount=1):
+            self.entry[2] += amount
+
+    evaluate(retriever, QUERIES, JUDGEMENTS, untrained=AxisEncoder("plain"), progress=Task)
+    assert shown == [["evaluating", 6, 6], ["encoding untrained", 5, 5]]
+
+
+def test_a_retriever_without_towers_is_evaluated_with_bm25() -> None:
+    retriever = Retriever(None, MemoryEngine(IndexSettings()))
+    retriever.add(PETS)
+    assert list(evaluate(retriever, QUERIES, JUDGEMENTS).values) == ["random", "bm25"]
+    with pytest.raises(UsageError, match="system 'hybrid' can't be evaluated without its towers"):
+        evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(systems=("hybrid",)))
+
+
+def test_queries_and_judgements_that_do_not_belong_together_are_refused(retriever) -> None:
+    with pytest.raises(DataError, match="none of the 1 queries has a judgement of grade 1 or more"):
+        evaluate(retriever, [Query("q9", "cat")], JUDGEMENTS)
+
+
+def test_a_depth_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match="depth is 0; it must be from 1 to 10000"):
+        EvaluationSettings(depth=0)

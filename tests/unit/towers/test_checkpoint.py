@@ -1,0 +1,184 @@
+"""Checkpoints: what is written is what is read, and what changed on the disk is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_towers import TEXTS, small_config, small_towers
+
+from hybrid_search.config import Bm25, Fusion
+from hybrid_search.errors import CorruptModel, ModelError, ModelNotFound
+from hybrid_search.towers import checkpoint as checkpoint_module
+from hybrid_search.towers.checkpoint import fingerprint_of, load_towers, save_checkpoint, set_defaults
+from hybrid_search.towers.model_card import ServingDefaults, read_model_card, write_model_card
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.padding import pad_ids
+from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
+from hybrid_search.towers.untrained import UntrainedEncoder
+from hybrid_search.towers.word_vectors import WordVectors
+
+FILES = [
+    "document.onnx", "model.json", "query.onnx", "tokenizer.json", "training.json", "untrained.safetensors",
+    "weights.safetensors",
+]  # fmt: skip
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def test_a_checkpoint_is_seven_files(checkpoint: Path) -> None:
+    assert sorted(path.name for path in checkpoint.iterdir()) == FILES
+
+
+@pytest.mark.parametrize("sharing", ["tied", "shared_embeddings", "separate"])
+def test_towers_come_back_as_they_were_saved(
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors, sharing: str
+) -> None:
+    towers = small_towers(small_config(towers=sharing, pooling="attention"), tokenizer.vocabulary_size)
+    card = save_checkpoint(
+        tmp_path / "m", towers, tokenizer, untrained=word_vectors, training={}, defaults=ServingDefaults()
+    )
+    again, tokenizer_again, card_again = load_towers(tmp_path / "m")
+    ids = torch.from_numpy(pad_ids(tokenizer.encode(TEXTS, 32)))
+    assert torch.equal(again.encode_queries(ids), towers.encode_queries(ids))
+    assert torch.equal(again.encode_documents(ids), towers.encode_documents(ids))
+    assert tokenizer_again.hash == tokenizer.hash
+    assert card_again == card
+    assert card.short_fingerprint == card.fingerprint[:12]
+    assert not again.training
+
+
+def test_saving_leaves_the_towers_in_the_mode_they_were_in(
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    towers = small_towers(small_config(dropout=0.5), tokenizer.vocabulary_size).train()
+    save_checkpoint(tmp_path / "m", towers, tokenizer, untrained=word_vectors, training={}, defaults=ServingDefaults())
+    assert all(module.training for module in towers.modules())
+
+
+def test_saving_again_replaces_the_old_checkpoint_and_leaves_nothing_beside_it(
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    prints = []
+    for seed in (0, 1):
+        towers = small_towers(small_config(encoder="mean"), tokenizer.vocabulary_size, seed)
+        card = save_checkpoint(
+            tmp_path / "m",
+            towers,
+            tokenizer,
+            untrained=word_vectors,
+            training={"seed": seed},
+            defaults=ServingDefaults(),
+        )
+        prints.append(card.fingerprint)
+    assert prints[0] != prints[1]
+    assert read_model_card(tmp_path / "m").fingerprint == prints[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_checkpoint_whose_onnx_differs_from_torch_is_not_published(
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = small_towers(small_config(encoder="mean"), tokenizer.vocabulary_size, seed=9)
+    export = checkpoint_module.export_tower
+    monkeypatch.setattr(checkpoint_module, "export_tower", lambda tower, path: export(other.query_tower, path))
+    towers = small_towers(small_config(encoder="mean"), tokenizer.vocabulary_size)
+    with pytest.raises(ModelError, match=r"query\.onnx differs from torch"):
+        save_checkpoint(
+            tmp_path / "m", towers, tokenizer, untrained=word_vectors, training={}, defaults=ServingDefaults()
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0, 1 / 3, 2 / 3, 1])
+def test_a_flipped_byte_is_refused_with_the_files_name(copy: Path, name: str, place: float) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[int(place * (len(data) - 1))] ^= 0x04
+    (copy / name).write_bytes(data)
+    with pytest.raises(CorruptModel, match=name.replace(".", r"\.")):
+        load_towers(copy)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "query.onnx", "document.onnx", "untrained.safetensors"])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(CorruptModel, match=f"{name} is missing"):
+        OnnxEncoder.load(copy)
+
+
+def test_no_checkpoint_is_another_error_than_a_broken_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="there is no model at"):
+        load_towers(tmp_path / "nothing")
+
+
+def test_a_number_changed_by_hand_in_the_card_is_noticed(copy: Path) -> None:
+    card = (copy / "model.json").read_text()
+    (copy / "model.json").write_text(card.replace('"max_query_tokens": 32', '"max_query_tokens": 33'))
+    with pytest.raises(CorruptModel, match="does not match its own checksum"):
+        read_model_card(copy)
+
+
+def test_a_newer_format_asks_for_a_newer_program(copy: Path) -> None:
+    write_model_card(copy, read_model_card(copy).replace(format_version=2))
+    with pytest.raises(ModelError, match="format version 2, this program reads 1"):
+        read_model_card(copy)
+
+
+def test_defaults_change_without_changing_the_fingerprint(copy: Path) -> None:
+    before = read_model_card(copy)
+    wanted = ServingDefaults(fusion=Fusion(weights=(0.7, 0.3)), bm25=Bm25(k1=0.9, b=0.4))
+    set_defaults(copy, wanted)
+    after, _, _ = read_model_card(copy), OnnxEncoder.load(copy), load_towers(copy)
+    assert after.defaults == wanted
+    assert after.fingerprint == before.fingerprint
+
+
+def test_the_fingerprint_follows_weights_tokenizer_and_configuration(tokenizer: TextTokenizer) -> None:
+    config = small_config()
+    first = fingerprint_of(small_towers(config), tokenizer.hash)
+    assert first == fingerprint_of(small_towers(config), tokenizer.hash)
+    other_weights = small_towers(config)
+    with torch.no_grad():
+        other_weights.document_tower.log_weights[5] += 1e-3
+    other_tokenizer = train_tokenizer(TEXTS[:4], vocabulary=100, min_frequency=1)
+    others = {
+        fingerprint_of(other_weights, tokenizer.hash),
+        fingerprint_of(small_towers(config), other_tokenizer.hash),
+        fingerprint_of(small_towers(small_config(max_query_tokens=31)), tokenizer.hash),
+    }
+    assert len(others | {first}) == 4
+
+
+def test_the_card_is_json_that_people_can_read(checkpoint: Path) -> None:
+    card = json.loads((checkpoint / "model.json").read_text())
+    assert card["tower"]["encoder"] == "gru"
+    assert sorted(card["files"]) == [name for name in FILES if name != "model.json"]
+
+
+def test_the_untrained_baseline_is_the_weighted_mean_by_hand(
+    checkpoint: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    encoder = UntrainedEncoder.load(checkpoint)
+    ids = tokenizer.encode(["the cat"], 10)[0]
+    weights = 1e-4 / (1e-4 + word_vectors.counts[ids] / word_vectors.counts.sum())
+    wanted = (word_vectors.vectors[ids].astype(np.float16) * weights[:, None]).sum(axis=0)
+    found = encoder.encode_documents(["the cat", "жизнь", ""])
+    np.testing.assert_allclose(found[0], wanted / np.linalg.norm(wanted), atol=1e-5)
+    assert not found[1:].any()
+    assert (encoder.dimension, encoder.similarity) == (8, "cosine")
+    assert encoder.fingerprint != read_model_card(checkpoint).fingerprint
+
+
+def test_the_untrained_baseline_encodes_alike_alone_and_in_a_batch(checkpoint: Path) -> None:
+    encoder = UntrainedEncoder.load(checkpoint)
+    batch = encoder.encode_queries(TEXTS)
+    alone = np.concatenate([encoder.encode_queries([text]) for text in TEXTS])
+    np.testing.assert_allclose(batch, alone, atol=1e-6)

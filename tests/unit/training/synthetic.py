@@ -1,0 +1,67 @@
+"""A task that towers can only solve by learning: query words and document words that never meet, paired by topic."""
+
+import numpy as np
+import torch
+
+from hybrid_search.config import TowerConfig, TrainConfig
+from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.training.data import Tokens, TrainingData, build_training_data, build_validation_data
+from hybrid_search.types import Document, Example, Query
+
+TOPICS = 12
+VOCABULARY = 2 + 2 * 4 * TOPICS
+
+TOWERS = TowerConfig(
+    hidden=8,
+    dimension=16,
+    embedding_dimension=16,
+    head_hidden=16,
+    dropout=0.1,
+    max_query_tokens=8,
+    max_document_tokens=16,
+)
+TRAINING = TrainConfig(
+    epochs=6,
+    batch_size=8,
+    learning_rate=1e-2,
+    embedding_learning_rate=3e-2,
+    negatives=((0.0, {"random": 1.0}),),
+    evaluate_every=12,
+    checkpoint_every=5,
+    patience=0,
+    threads=1,
+    temperature=0.1,
+)
+
+
+def encode(texts):
+    return [np.array([int(word) for word in text.split()], dtype=np.int32) for text in texts]
+
+
+def example(topic, generator, number):
+    first = 2 + 8 * topic
+    query = " ".join(map(str, generator.integers(first, first + 4, 4)))
+    text = " ".join(map(str, generator.integers(first + 4, first + 8, 9)))
+    return Example(Query(f"q{number}", query), Document(f"d{number}", text))
+
+
+def examples(count, seed):
+    generator = np.random.default_rng(seed)
+    made = [example(number % TOPICS, generator, f"{seed}-{number}") for number in range(count)]
+    return list({e.query.text: e for e in made}.values())
+
+
+def training_data() -> TrainingData:
+    tokens = Tokens(encode, encode)
+    validation = build_validation_data(
+        examples(24, 1), tokens, positives={}, others=[], max_queries=24, max_documents=100, seed=0
+    )
+    return build_training_data(
+        examples(96, 0), tokens, positives={}, negatives={}, get_documents=lambda ids: [], validation=validation
+    )
+
+
+def towers() -> TwoTower:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return TwoTower(TOWERS, VOCABULARY)
