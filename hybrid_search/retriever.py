@@ -45,7 +45,7 @@ MAX_K = 10_000
 class AddReport:
     """What became of added documents.
 
-    :ivar added: how many are in the index, committed.
+    :ivar added: how many were taken and committed, replacements of earlier documents included.
     :ivar rejected: the others, each with its reason.
     """
 
@@ -107,7 +107,8 @@ class Retriever:
         :param fusion: for these queries instead of the retriever's.
         :return: per query, in the order given, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
             where there are no more.
-        :raises UsageError: if k, offset or mode is out of range, or the retriever has no towers for the mode.
+        :raises UsageError: if k or the mode is none of these, the offset lies behind the last rank that there can
+            be, or the retriever has no towers for the mode.
         :raises FilterError: if the filter can't be parsed or names a field that the index does not have.
         """
         _check_page(k, offset)
@@ -244,7 +245,8 @@ class Retriever:
 
     def _towers(self) -> Encoder:
         if self.encoder is None:
-            raise UsageError("this retriever has no towers; open the index with its model, or search with mode 'bm25'")
+            why = "was opened without its towers" if self.engine.settings.dimension else "holds no vectors"
+            raise UsageError(f"the index {why}; search with mode 'bm25', or load the documents with a model")
         return self.encoder
 
 

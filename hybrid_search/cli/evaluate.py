@@ -48,7 +48,7 @@ __all__ = ["command", "print_evaluation"]
 @click.option(
     "--run-out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write TREC run files, one a system: run.trec gives run.bm25.trec and so on.",
+    help="Write the hybrid's TREC run here, the other systems' beside it (run.trec: run.bm25.trec and so on).",
 )
 @click.option("--speed/--no-speed", default=True, show_default=True, help="Measure latency and rates too.")
 @click.option(

@@ -41,6 +41,7 @@ HELP: Mapping[str, str] = {
     "epochs": "Most passes over the training examples.",
     "max_steps": "Most steps, 0 for no limit.",
     "max_samples": "Most training examples, 0 for all.",
+    "self_supervised": "Examples made out of documents alone, for each labelled one of a batch; 0 for none.",
     "batch_size": "Examples a step; the others of a batch are its in-batch negatives.",
     "learning_rate": "Learning rate of everything but the word vectors.",
     "embedding_learning_rate": "Learning rate of the word vectors.",

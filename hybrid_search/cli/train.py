@@ -95,8 +95,9 @@ def _settings(given: dict[str, Any]) -> TrainSettings:
     base = _read(given.pop("settings_file"))
     towers = base.towers.replace(**changed(TowerConfig, given))
     word_vectors = base.training.word_vectors.replace(**changed(WordVectorConfig, given, prefix=WORD2VEC))
+    mix = given.pop("negatives")
     changes = changed(TrainConfig, given) | {"word_vectors": word_vectors}
-    if (mix := given.pop("negatives", None)) is not None:
+    if mix is not None:
         changes["negatives"] = parse_mix(mix)
     return TrainSettings(towers=towers, training=base.training.replace(**changes))
 

@@ -28,7 +28,7 @@ from hybrid_search.types import Judgement, Query, Ranking
 
 __all__ = ["BM25_GRID", "Bm25Fit", "FusionFit", "fit_bm25", "fit_fusion"]
 
-BM25_GRID = tuple(Bm25(k1=k1, b=b) for k1 in (0.6, 0.9, 1.2, 1.6, 2.0) for b in (0.2, 0.4, 0.6, 0.75, 0.9))
+BM25_GRID = tuple(Bm25(k1=k1, b=b) for k1 in (0.6, 0.9, 1.2, 1.6) for b in (0.2, 0.4, 0.6, 0.75))
 """The k1 and b that :func:`fit_bm25` tries."""
 
 _STEPS = 20

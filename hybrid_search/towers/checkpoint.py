@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,12 @@ def save_checkpoint(
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
     """
+    # One fixed name, so that what a killed process left is cleared by the next.
+    staging = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
     with disk_errors(f"writing {folder}"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+        staging.mkdir(parents=True)
     try:
-        with disk_errors(f"writing {folder}"):
-            staging.chmod(0o755)
         _write_files(staging, towers, tokenizer, untrained=untrained, training=training)
         card = ModelCard(
             format_version=FORMAT_VERSION,

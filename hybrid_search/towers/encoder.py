@@ -86,7 +86,8 @@ class RecurrentEncoder(nn.Module):
         weights = [getattr(self.net, f"{part}_{name}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         start = inputs.new_zeros(1, inputs.shape[0], self.net.hidden_size)
         first = (start, start) if isinstance(self.net, nn.LSTM) else start
-        return torch.as_tensor(self._run(inputs, first, weights, True, 1, 0.0, self.training, False, True)[0])
+        states: Tensor = self._run(inputs, first, weights, True, 1, 0.0, self.training, False, True)[0]
+        return states
 
 
 class ConvolutionalEncoder(nn.Module):
@@ -133,11 +134,18 @@ def _initialise(net: nn.RNNBase) -> None:
             start(gate)
 
 
+def _transformer(config: TowerConfig) -> nn.Module:
+    from hybrid_search.towers.transformer import TransformerEncoder  # an extra, slow to import
+
+    return TransformerEncoder(config)
+
+
 ENCODERS: Mapping[EncoderKind, Callable[[TowerConfig], Any]] = {
     "mean": MeanEncoder,
     "rnn": RecurrentEncoder,
     "gru": RecurrentEncoder,
     "lstm": RecurrentEncoder,
     "cnn": ConvolutionalEncoder,
+    "transformer": _transformer,
 }
 """Encoder kind -> its module. Each has ``width``, ``backward_width`` and ``forward(embedded, lengths)``."""

@@ -1,8 +1,8 @@
 """Training losses: pure functions on score matrices. Layer 2.
 
 A batch of b examples is scored against m candidate documents: column i < b is the positive of query i, and the columns
-from b on are hard negatives, k for each of the first l examples in their order, so m = b + l * k. Every loss takes a mask
-(b, m), True where a candidate must not count as a negative of the query (it is one of its positives).
+from b on are hard negatives, k for each of the first l examples in their order, so m = b + l * k. Every loss takes a
+mask (b, m), True where a candidate must not count as a negative of the query (it is one of its positives).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: TripletMin
     positive = distance.diagonal().unsqueeze(1)  # (b, 1)
     barred = mask | _diagonal(distance)
     if mining == "given":
-        own = own_columns(*distance.shape, each)[:, 1:]  # (l, k)
+        own = own_columns(len(distance), distance.shape[1], each)[:, 1:]  # (l, k)
         labelled = len(own)
         violations = functional.relu(positive[:labelled] - distance[:labelled].gather(1, own) + margin)
         allowed = ~barred[:labelled].gather(1, own)

@@ -30,7 +30,8 @@ class _Graph(nn.Module):
         self.tower = tower
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return torch.as_tensor(self.tower(input_ids * attention_mask))
+        vectors: Tensor = self.tower(input_ids * attention_mask)
+        return vectors
 
 
 def export_tower(tower: Tower, path: Path) -> None:

@@ -25,7 +25,8 @@ and the attributes that make both compute the same."""
 
 def export_layer(inputs: Tensor, lengths: Tensor, net: nn.RNNBase, layer: int) -> Tensor:
     """Stand for a layer's states (n, t, directions * hidden) in a graph that is being exported."""
-    return torch.as_tensor(_Layer.apply(inputs, lengths.to(torch.int32), net, layer))
+    states: Tensor = _Layer.apply(inputs, lengths.to(torch.int32), net, layer)
+    return states
 
 
 class _Layer(torch.autograd.Function):

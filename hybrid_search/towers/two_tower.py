@@ -41,19 +41,20 @@ class Tower(nn.Module):
             token.
         """
         mask = ids != PAD
-        known = ids > UNK
+        known = (ids > UNK).to(self.log_weights.dtype)
         embedded = self.embedding(ids)  # (n, t, d)
         states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
         weights = self.log_weights[ids].exp()  # (n, t)
         vectors = self.head(self._pool(states, mask, weights))
         if self.projection is not None:
             vectors = vectors + self.projection(weighted_mean(embedded, weights * known))
-        vectors = torch.where(known.any(dim=1, keepdim=True), vectors, torch.zeros_like(vectors))
+        vectors = vectors * known.amax(dim=1, keepdim=True)
         return unit_or_zero(vectors) if self.config.similarity == "cosine" else vectors
 
     def _pool(self, states: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
         if self.attention is not None:
-            return torch.as_tensor(self.attention(states, mask))
+            pooled: Tensor = self.attention(states, mask)
+            return pooled
         if self.config.pooling == "idf":
             return weighted_mean(states, weights * mask)
         return pool(self.config.pooling, states, mask, self.encoder.backward_width)
@@ -89,11 +90,13 @@ class TwoTower(nn.Module):
 
     def encode_queries(self, ids: Tensor) -> Tensor:
         """Encode (n, t) ids with the query tower; see :meth:`Tower.forward`."""
-        return torch.as_tensor(self.query_tower(ids))
+        vectors: Tensor = self.query_tower(ids)
+        return vectors
 
     def encode_documents(self, ids: Tensor) -> Tensor:
         """Encode (n, t) ids with the document tower; see :meth:`Tower.forward`."""
-        return torch.as_tensor(self.document_tower(ids))
+        vectors: Tensor = self.document_tower(ids)
+        return vectors
 
     def embedding_parameters(self) -> list[nn.Parameter]:
         """Return the tables of word vectors: one, or two with separate towers."""

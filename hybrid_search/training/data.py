@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from hybrid_search.types import Document, Example, text_hash
 __all__ = ["Tokens", "TrainingData", "ValidationData", "build_training_data", "build_validation_data"]
 
 _BATCH = 2_000
+_OTHERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ def build_training_data(
     positives: Mapping[str, frozenset[str]],
     negatives: Mapping[NegativeSource, Mapping[str, Sequence[str]]],
     get_documents: GetDocuments,
+    others: Iterable[Document] = (),
     teacher: TeacherScores | None = None,
     validation: ValidationData | None = None,
 ) -> TrainingData:
@@ -94,6 +95,8 @@ def build_training_data(
 
     :param positives: per query id, all documents known to be relevant (``Pairs.positives``).
     :param negatives: per source, query id -> document ids; texts that no example brings come from ``get_documents``.
+    :param others: the corpus, streamed once; a sample of at most 50,000 documents joins those of the examples, for
+        ``random`` negatives and for the examples that are made out of documents alone.
     :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
     :raises TrainingError: if no example is left.
@@ -101,42 +104,33 @@ def build_training_data(
     queries, documents = _Table(), _Table()
     query_rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
     wanted = _wanted(negatives, teacher, query_rows)
-    for example in examples:
-        documents.add_document(example.positive)
-        for document in example.negatives:
-            if document.id in wanted:
-                documents.add_document(document)
+    brought = (d for e in examples for d in (e.positive, *e.negatives) if d is e.positive or d.id in wanted)
+    documents.add_documents(brought)
     documents.fetch(wanted, get_documents)
-
-    answers: list[set[int]] = [set() for _ in range(len(queries))]
-    for example in examples:
-        answers[query_rows[example.query.id]].add(documents.rows[example.positive.id])
-    for query_id, row in query_rows.items():
-        answers[row].update(documents.rows[i] for i in positives.get(query_id, ()) if i in documents.rows)
-    mined = {s: _pools(by_query, query_rows, documents.rows, answers) for s, by_query in negatives.items()}
-
+    documents.add_documents(_sample(others, _OTHERS, np.random.default_rng(0)))
+    answers = _answers(examples, positives, query_rows, documents.rows)
     pairs = list(dict.fromkeys((query_rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
-    counts = Counter(examples=len(examples))
-    scores: dict[tuple[int, int], float] = {}
+    counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents)}
+    scores: Mapping[tuple[int, int], float] = {}
     scored = None
     if teacher is not None:
         scores = _scores(teacher, query_rows, documents.rows)
-        by_query = {i: list(teacher.get(i, ())) for i in query_rows}
-        scored = _pools(by_query, query_rows, documents.rows, answers)
-        pairs = _scored_pairs(pairs, scores, scored, counts)
+        scored = _pools({i: list(teacher.get(i, ())) for i in query_rows}, query_rows, documents.rows, answers)
+        kept = [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
+        counts["without_teacher_score"] = len(pairs) - len(kept)
+        pairs = kept
     if not pairs:
         raise TrainingError(_nothing_left(len(examples), teacher is not None))
-    counts.update(pairs=len(pairs), queries=len(queries), documents=len(documents))
     return TrainingData(
-        queries.encode(tokens.queries),
-        documents.encode(tokens.documents),
-        np.array(pairs, dtype=np.int32),
-        Rows.of(sorted(rows) for rows in answers),
-        mined,
-        scores,
-        scored,
-        validation,
-        dict(counts),
+        queries=queries.encode(tokens.queries),
+        documents=documents.encode(tokens.documents),
+        pairs=np.array(pairs, dtype=np.int32),
+        positives=Rows.of(sorted(rows) for rows in answers),
+        negatives={s: _pools(by_query, query_rows, documents.rows, answers) for s, by_query in negatives.items()},
+        teacher=scores,
+        teacher_negatives=scored,
+        validation=validation,
+        report={**counts, "pairs": len(pairs)},
     )
 
 
@@ -163,17 +157,10 @@ def build_validation_data(
     queries, documents = _Table(), _Table()
     kept = [e for e in examples if e.query.id in chosen]
     rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in kept}
-    for example in kept:
-        documents.add_document(example.positive)
+    documents.add_documents(example.positive for example in kept)
     further = (document for document in others if document.id not in documents.rows)
-    for document in _sample(further, max(0, max_documents - len(documents)), generator):
-        documents.add_document(document)
-    answers: list[set[int]] = [set() for _ in range(len(queries))]
-    for example in kept:
-        answers[rows[example.query.id]].add(documents.rows[example.positive.id])
-    for query_id, row in rows.items():
-        answers[row].update(documents.rows[i] for i in positives.get(query_id, ()) if i in documents.rows)
-    relevant = Rows.of(sorted(row) for row in answers)
+    documents.add_documents(_sample(further, max(0, max_documents - len(documents)), generator))
+    relevant = Rows.of(sorted(row) for row in _answers(kept, positives, rows, documents.rows))
     return ValidationData(queries.encode(tokens.queries), documents.encode(tokens.documents), relevant)
 
 
@@ -197,15 +184,14 @@ class _Table:
         self.rows[name] = row
         return row
 
-    def add_document(self, document: Document) -> None:
-        self.add(document.id, document.searchable_text)
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        for document in documents:
+            self.add(document.id, document.searchable_text)
 
     def fetch(self, ids: Iterable[str], get_documents: GetDocuments) -> None:
         missing = (i for i in ids if i not in self.rows)
         while batch := list(itertools.islice(missing, _BATCH)):
-            for document in get_documents(batch):
-                if document is not None:
-                    self.add_document(document)
+            self.add_documents(document for document in get_documents(batch) if document is not None)
 
     def encode(self, tokens: Callable[[Sequence[str]], Sequence[Int32]]) -> Rows:
         batches = range(0, len(self._texts), _BATCH)
@@ -221,6 +207,20 @@ def _wanted(
     mined = (i for by_query in negatives.values() for query in queries for i in by_query.get(query, ()))
     scored = (i for query in queries for i in (teacher or {}).get(query, ()))
     return dict.fromkeys(itertools.chain(mined, scored))
+
+
+def _answers(
+    examples: Iterable[Example],
+    positives: Mapping[str, frozenset[str]],
+    queries: Mapping[str, int],
+    documents: Mapping[str, int],
+) -> list[set[int]]:
+    answers: dict[int, set[int]] = {row: set() for row in sorted(set(queries.values()))}
+    for example in examples:
+        answers[queries[example.query.id]].add(documents[example.positive.id])
+    for query_id, row in queries.items():
+        answers[row].update(documents[i] for i in positives.get(query_id, ()) if i in documents)
+    return list(answers.values())
 
 
 def _pools(
@@ -245,14 +245,6 @@ def _scores(
         for i, score in teacher.get(query_id, {}).items()
         if i in documents
     }
-
-
-def _scored_pairs(
-    pairs: list[tuple[int, int]], scores: Mapping[tuple[int, int], float], scored: Rows, counts: Counter[str]
-) -> list[tuple[int, int]]:
-    kept = [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
-    counts["without_teacher_score"] = len(pairs) - len(kept)
-    return kept
 
 
 def _nothing_left(examples: int, distils: bool) -> str:

@@ -15,6 +15,8 @@ __all__ = ["deferred_interrupt"]
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Hold the first Ctrl-C back and give a function that tells whether there was one; a second one strikes at once.
 
+    One that the body did not act on is raised at the end, so none is lost.
+
     An interrupt inside an optimiser's step would leave half of the weights moved, a state that no run can go on from
     with the same result. Outside the main thread, where Python delivers no interrupt, nothing is changed.
     """
@@ -33,3 +35,5 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield arrived.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+    if arrived.is_set():
+        raise KeyboardInterrupt

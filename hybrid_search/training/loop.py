@@ -87,9 +87,10 @@ def train_towers(
                 task.advance()
                 if run.is_due(config.evaluate_every) or run.is_finished:
                     run.evaluate()
-                if run.is_due(config.checkpoint_every) or run.is_finished or is_interrupted():
+                interrupted = is_interrupted()
+                if run.is_due(config.checkpoint_every) or run.is_finished or interrupted:
                     run.save(work)
-                if is_interrupted():
+                if interrupted:
                     raise KeyboardInterrupt
         return run.end()
 

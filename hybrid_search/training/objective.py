@@ -101,8 +101,8 @@ def _distilled(
     if batch.teacher is None:
         raise ValueError("a batch without teacher scores; build the training data with them")
     scores = objective.scores(towers, queries, documents)
-    each = batch.teacher.shape[1] - 1
-    return scores.gather(1, losses.own_columns(*scores.shape, each)), batch.teacher
+    own = losses.own_columns(len(scores), scores.shape[1], batch.teacher.shape[1] - 1)
+    return scores.gather(1, own), batch.teacher
 
 
 LOSSES: Mapping[LossKind, Loss] = {

@@ -1,8 +1,8 @@
 """Examples made out of documents alone: new ones at every step, so that nothing is there to memorise. Layer 3.
 
-Labelled queries are few; towers that see nothing else learn them by heart. Two ways to make a query out of a document, in
-turn by chance: its telling words (the tower learns which words name a text), and a stretch that is cut out of it, the
-inverse cloze task (Lee et al. 2019: the tower learns what stands near what, without a word in common).
+Labelled queries are few; towers that see nothing else learn them by heart. Two ways to make a query out of a document,
+in turn by chance: its telling words (the tower learns which words name a text), and a stretch that is cut out of it,
+the inverse cloze task (Lee et al. 2019: the tower learns what stands near what, without a word in common).
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class EvaluateRequest:
 
     :ivar split: whose queries; empty for the last split that the data set names (``test`` where there is one).
     :ivar judgement_set: empty for the data set's default one.
-    :ivar run_out: write a TREC run per system here; the system's name is put before the file's ending.
+    :ivar run_out: write TREC runs: the hybrid's (BM25's for an index without vectors) into this file, those of the
+        other systems beside it, with the system's name before the file's ending.
     """
 
     split: str = ""
@@ -96,8 +97,9 @@ def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
 
 def _write_runs(path: Path, evaluation: Evaluation) -> tuple[str, ...]:
     files = []
+    main = "hybrid" if "hybrid" in evaluation.runs else "bm25"
     for system, run in evaluation.runs.items():
-        file = path.with_name(f"{path.stem}.{system}{path.suffix}")
+        file = path if system == main else path.with_name(f"{path.stem}.{system}{path.suffix}")
         write_run(file, run, tag=system)
         files.append(str(file))
     return tuple(files)

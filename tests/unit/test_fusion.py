@@ -172,7 +172,7 @@ any_fusion = st.builds(
 
 
 @given(legs(), any_fusion)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_result_is_the_union_in_one_total_order_with_shares_that_sum_to_one(pair, fusion) -> None:
     fused = fuse(*pair, fusion)
     assert {f.id for f in fused} == set(pair[0].ids) | set(pair[1].ids)
@@ -183,13 +183,13 @@ def test_the_result_is_the_union_in_one_total_order_with_shares_that_sum_to_one(
 
 
 @given(legs(), any_fusion, st.integers(0, 30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_top_is_the_head_of_the_whole(pair, fusion, top) -> None:
     assert fuse(*pair, fusion, top=top) == fuse(*pair, fusion)[:top]
 
 
 @given(legs(), st.sampled_from([f for f in METHODS if f.method != "rrf"]), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_order_in_which_a_leg_lists_its_hits_changes_no_score(pair, fusion, random) -> None:
     order = list(range(len(pair[0])))
     random.shuffle(order)
@@ -200,7 +200,7 @@ def test_the_order_in_which_a_leg_lists_its_hits_changes_no_score(pair, fusion, 
 
 
 @given(legs(), st.sampled_from([f for f in METHODS if f.method != "z_score"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_document_above_another_in_both_legs_is_never_below_it(pair, fusion) -> None:
     # z_score breaks this on purpose: the mean's own score becomes the raw maximum.
     bm25, knn = (dict(zip(leg.ids, leg.scores, strict=True)) for leg in pair)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fakes import PETS, AxisEncoder, MemoryEngine
+from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filters import Term
 from hybrid_search.retriever import AsyncRetriever, Retriever
@@ -15,8 +17,21 @@ from hybrid_search.types import Document
 
 
 @pytest.fixture
-def retriever() -> Retriever:
-    retriever = Retriever(AxisEncoder(), MemoryEngine())
+def engine(tmp_path) -> Iterator[EmbeddedEngine]:
+    with EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS) as engine:
+        yield engine
+
+
+@pytest.fixture
+def plain_engine(tmp_path) -> Iterator[EmbeddedEngine]:
+    """Holds no vectors."""
+    with EmbeddedEngine.create(tmp_path / "plain", IndexSettings()) as engine:
+        yield engine
+
+
+@pytest.fixture
+def retriever(engine) -> Retriever:
+    retriever = Retriever(AxisEncoder(), engine)
     retriever.add(PETS)
     return retriever
 
@@ -121,51 +136,80 @@ def test_rankings_have_the_order_and_scores_of_the_hits(retriever, mode) -> None
 
 
 def test_bm25_parameters_reach_the_lexical_leg_and_no_other(retriever) -> None:
-    assert retriever.rankings(["cat"], 5, mode="bm25", bm25=Bm25(k1=2.4))[0].scores == (4.0,)
+    # With k1 0 only the idf is left: ln(1 + (5 - 1 + .5) / (1 + .5)) = ln 4.
+    (ranking,) = retriever.rankings(["cat"], 5, mode="bm25", bm25=Bm25(k1=0, b=0.75))
+    assert ranking.scores == pytest.approx((1.386294,), abs=1e-5)
     with pytest.raises(UsageError, match="mode 'hybrid'; they apply to mode 'bm25'"):
         retriever.rankings(["cat"], 5, bm25=Bm25())
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("encoder", "message"),
     [
-        (IndexSettings(fingerprint="other", dimension=4), "built with model other .* model given is axes"),
-        (IndexSettings(fingerprint="axes", dimension=8), r"\(8 dimensions.*\(4 dimensions"),
-        (IndexSettings(fingerprint="axes", dimension=4, similarity="dot"), "dot similarity.* cosine similarity"),
-        (IndexSettings(), "the index holds no vectors"),
+        (AxisEncoder("other"), "built with model axes .* model given is other"),
+        (AxisEncoder(similarity="dot"), r"\(4 dimensions, cosine.*\(4 dimensions, dot"),
     ],
 )
-def test_a_model_that_did_not_make_the_index_is_refused(settings, message) -> None:
+def test_a_model_that_did_not_make_the_index_is_refused(engine, encoder, message) -> None:
     with pytest.raises(ModelMismatch, match=message):
-        Retriever(AxisEncoder(), MemoryEngine(settings))
+        Retriever(encoder, engine)
 
 
-def test_without_towers_only_bm25_is_answered() -> None:
-    retriever = Retriever(None, MemoryEngine(IndexSettings()))
+def test_a_model_of_other_dimensions_is_refused(tmp_path) -> None:
+    engine = EmbeddedEngine.create(tmp_path, IndexSettings(fingerprint="axes", dimension=8))
+    with engine, pytest.raises(ModelMismatch, match=r"\(8 dimensions.*\(4 dimensions"):
+        Retriever(AxisEncoder(), engine)
+
+
+def test_a_model_is_refused_by_an_index_without_vectors(plain_engine) -> None:
+    with pytest.raises(ModelMismatch, match="the index holds no vectors"):
+        Retriever(AxisEncoder(), plain_engine)
+
+
+def test_without_towers_only_bm25_is_answered(plain_engine) -> None:
+    retriever = Retriever(None, plain_engine)
     retriever.add(PETS)
     assert ids(retriever.search("cat", mode="bm25")) == ["d1"]
     with pytest.raises(UsageError, match="no towers"):
         retriever.search("cat")
 
 
-def test_adding_without_towers_to_an_index_with_vectors_is_refused() -> None:
+def test_adding_without_towers_to_an_index_with_vectors_is_refused(engine) -> None:
     with pytest.raises(ModelMismatch, match="holds vectors of model axes"):
-        Retriever(None, MemoryEngine()).add(PETS)
+        Retriever(None, engine).add(PETS)
 
 
-def test_adding_streams_in_batches_and_commits_once() -> None:
-    retriever = Retriever(AxisEncoder(), MemoryEngine())
-    report = retriever.add((document for document in PETS), batch_size=2)
+class Watching(AxisEncoder):
+    """Notes the size of each batch and the thread it is encoded in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.threads: set[int] = set()
+
+    def encode_queries(self, texts):
+        self.batches.append(len(texts))
+        self.threads.add(threading.get_ident())
+        return super().encode_queries(texts)
+
+
+def test_adding_encodes_in_batches_and_commits(engine) -> None:
+    encoder = Watching()
+    report = Retriever(encoder, engine).add((document for document in PETS), batch_size=2)
     assert (report.added, report.rejected) == (5, ())
-    assert retriever.engine.batches == [2, 2, 1]
-    assert retriever.engine.commits == 1
+    assert encoder.batches == [2, 2, 1]
+    assert engine.count() == 5
 
 
-def test_rejected_documents_are_reported_and_the_rest_goes_on() -> None:
-    retriever = Retriever(AxisEncoder(), MemoryEngine())
-    report = retriever.add([Document("empty", ""), *PETS])
+def test_rejected_documents_are_reported_and_the_rest_goes_on(engine) -> None:
+    report = Retriever(AxisEncoder(), engine).add([Document("", "no id"), *PETS])
     assert report.added == 5
-    assert [rejection.record for rejection in report.rejected] == ["empty"]
+    assert [rejection.field for rejection in report.rejected] == ["id"]
+
+
+def test_a_batch_size_below_one_is_refused(retriever) -> None:
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        retriever.add(PETS, batch_size=0)
 
 
 def test_deleted_documents_are_gone_and_missing_ids_are_ignored(retriever) -> None:
@@ -180,34 +224,31 @@ def test_texts_are_encoded_in_order_and_unknown_ones_are_zero_rows(retriever) ->
     assert retriever.encode_queries(["dog"]).dtype == np.float32
 
 
-def test_the_fusion_is_the_indexs_unless_one_is_given() -> None:
-    settings = IndexSettings(fingerprint="axes", dimension=4, fusion=Fusion(window=7))
-    assert Retriever(AxisEncoder(), MemoryEngine(settings)).fusion == Fusion(window=7)
-    assert Retriever(AxisEncoder(), MemoryEngine(settings), Fusion(window=9)).fusion == Fusion(window=9)
+def test_the_fusion_is_the_indexs_unless_one_is_given(tmp_path) -> None:
+    with EmbeddedEngine.create(tmp_path, AXIS_SETTINGS.replace(fusion=Fusion(window=7))) as engine:
+        assert Retriever(AxisEncoder(), engine).fusion == Fusion(window=7)
+        assert Retriever(AxisEncoder(), engine, Fusion(window=9)).fusion == Fusion(window=9)
 
 
-def test_leaving_the_context_closes_the_engine() -> None:
-    with Retriever(AxisEncoder(), MemoryEngine()) as retriever:
-        pass
-    assert retriever.engine.closed
+def test_leaving_the_context_closes_the_engine(engine) -> None:
+    with Retriever(AxisEncoder(), engine) as retriever:
+        retriever.add(PETS)
+    with pytest.raises(UsageError, match="closed"):
+        retriever.search("cat")
 
 
 def test_the_async_twin_answers_alike_and_off_the_event_loop(retriever) -> None:
-    threads = []
-
-    class Watching(AxisEncoder):
-        def encode_queries(self, texts):
-            threads.append(threading.get_ident())
-            return super().encode_queries(texts)
+    expected = retriever.search("cat"), retriever.search_many(["dog", ""], 3)
+    encoder = Watching()
 
     async def session():
-        async with AsyncRetriever(Retriever(Watching(), MemoryEngine())) as twin:
+        async with AsyncRetriever(Retriever(encoder, retriever.engine)) as twin:
             report = await twin.add(PETS)
-            hits, many = await asyncio.gather(twin.search("cat"), twin.search_many(["dog", ""], 3))
-            return report, hits, many, await twin.get(["d1"]), await twin.delete(["d1"])
+            found = await asyncio.gather(twin.search("cat"), twin.search_many(["dog", ""], 3))
+            return report, tuple(found), await twin.get(["d1"]), await twin.delete(["d1"])
 
-    report, hits, many, documents, deleted = asyncio.run(session())
+    report, found, documents, deleted = asyncio.run(session())
     assert (report.added, documents, deleted) == (5, [PETS[0]], 1)
-    assert hits == retriever.search("cat")
-    assert many == retriever.search_many(["dog", ""], 3)
-    assert threading.get_ident() not in threads
+    assert found == expected
+    assert encoder.threads
+    assert threading.get_ident() not in encoder.threads

@@ -83,7 +83,7 @@ class StoreWriter:
         accepted: dict[str, int] = {}
         finite = [True] * len(documents)
         if vectors is not None:
-            finite = np.isfinite(vectors).all(axis=1).tolist()
+            finite = [bool(row.all()) for row in np.isfinite(vectors)]
         for position, document in enumerate(documents):
             try:
                 new_fields = typed_fields(document, fields)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from fakes import PETS, AxisEncoder, MemoryEngine
+from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.config import Bm25, IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation import protocol
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
@@ -21,10 +24,10 @@ JUDGEMENTS = (
 
 
 @pytest.fixture
-def retriever() -> Retriever:
-    retriever = Retriever(AxisEncoder(), MemoryEngine())
-    retriever.add(PETS)
-    return retriever
+def retriever(tmp_path) -> Iterator[Retriever]:
+    with Retriever(AxisEncoder(), EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS)) as retriever:
+        retriever.add(PETS)
+        yield retriever
 
 
 def test_all_systems_that_can_be_run_are_evaluated_in_report_order(retriever) -> None:
@@ -75,8 +78,9 @@ def test_batches_change_nothing(retriever, monkeypatch) -> None:
 
 def test_bm25_parameters_change_the_bm25_system_only(retriever) -> None:
     plain = evaluate(retriever, QUERIES, JUDGEMENTS)
-    other = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(bm25=Bm25(k1=2.4)))
-    assert other.runs["bm25"]["q1"].scores == (4.0,)
+    other = evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(bm25=Bm25(k1=0, b=0.75)))
+    # The idf of "cat" alone: ln 4.
+    assert other.runs["bm25"]["q1"].scores == pytest.approx((1.386294,), abs=1e-5)
     assert other.runs["hybrid"] == plain.runs["hybrid"]
 
 
@@ -101,8 +105,8 @@ def test_progress_counts_queries_and_encoded_documents(retriever) -> None:
     assert shown == [["evaluating", 6, 6], ["encoding untrained", 5, 5]]
 
 
-def test_a_retriever_without_towers_is_evaluated_with_bm25() -> None:
-    retriever = Retriever(None, MemoryEngine(IndexSettings()))
+def test_a_retriever_without_towers_is_evaluated_with_bm25(tmp_path) -> None:
+    retriever = Retriever(None, EmbeddedEngine.create(tmp_path / "plain", IndexSettings()))
     retriever.add(PETS)
     assert list(evaluate(retriever, QUERIES, JUDGEMENTS).values) == ["random", "bm25"]
     with pytest.raises(UsageError, match="system 'hybrid' can't be evaluated without its towers"):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
-from fakes import PETS, AxisEncoder, MemoryEngine
+from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.config import IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.evaluation.latency import measure_latency, measure_speed
 from hybrid_search.evaluation.measures import MEASURES
@@ -22,10 +24,10 @@ from hybrid_search.types import Judgement, Query
 
 
 @pytest.fixture
-def retriever() -> Retriever:
-    retriever = Retriever(AxisEncoder(), MemoryEngine())
-    retriever.add(PETS)
-    return retriever
+def retriever(tmp_path) -> Iterator[Retriever]:
+    with Retriever(AxisEncoder(), EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS)) as retriever:
+        retriever.add(PETS)
+        yield retriever
 
 
 @pytest.fixture
@@ -82,8 +84,9 @@ def test_percentiles_rise_and_rates_are_positive(retriever) -> None:
     assert latency.queries_per_second > 0
 
 
-def test_without_towers_only_bm25_is_timed() -> None:
-    speed = measure_speed(Retriever(None, MemoryEngine(IndexSettings())), ["cat"], ["a cat"], repeats=2)
+def test_without_towers_only_bm25_is_timed(tmp_path) -> None:
+    with Retriever(None, EmbeddedEngine.create(tmp_path / "plain", IndexSettings())) as retriever:
+        speed = measure_speed(retriever, ["cat"], ["a cat"], repeats=2)
     assert list(speed.latency) == ["bm25"]
     assert speed.queries_encoded_per_second is None
 

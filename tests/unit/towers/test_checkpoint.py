@@ -15,7 +15,7 @@ from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import CorruptModel, ModelError, ModelNotFound
 from hybrid_search.towers import checkpoint as checkpoint_module
 from hybrid_search.towers.checkpoint import fingerprint_of, load_towers, save_checkpoint, set_defaults
-from hybrid_search.towers.model_card import ServingDefaults, read_model_card, write_model_card
+from hybrid_search.towers.model_card import SERVING_FILES, ServingDefaults, read_model_card, write_model_card
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
@@ -105,6 +105,9 @@ def test_a_flipped_byte_is_refused_with_the_files_name(copy: Path, name: str, pl
     (copy / name).write_bytes(data)
     with pytest.raises(CorruptModel, match=name.replace(".", r"\.")):
         load_towers(copy)
+    if name in SERVING_FILES:
+        with pytest.raises(CorruptModel, match=name.replace(".", r"\.")):
+            OnnxEncoder.load(copy)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "query.onnx", "document.onnx", "untrained.safetensors"])

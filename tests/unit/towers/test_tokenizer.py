@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,6 +82,16 @@ def test_the_same_texts_give_the_same_file() -> None:
     second = train_tokenizer(iter(reversed(CORPUS)), vocabulary=60, min_frequency=2)
     assert first.to_json() == second.to_json()
     assert first.hash == second.hash
+
+
+def test_another_process_learns_the_same_file() -> None:
+    code = (
+        "from hybrid_search.towers.tokenizer import train_tokenizer\n"
+        "texts = [f'observed {w} day{n} of {w}ing' for n in range(90) for w in ('tide', 'bread', 'glacier', 'violin')]\n"
+        "print(train_tokenizer(texts, vocabulary=300, min_frequency=3).hash)"
+    )
+    hashes = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
+    assert len(hashes) == 1
 
 
 def test_the_vocabulary_keeps_to_its_size() -> None:

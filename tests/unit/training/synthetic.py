@@ -9,7 +9,7 @@ from hybrid_search.training.data import Tokens, TrainingData, build_training_dat
 from hybrid_search.types import Document, Example, Query
 
 TOPICS = 12
-VOCABULARY = 2 + 2 * 4 * TOPICS
+VOCABULARY = 8 * (TOPICS + 1)
 
 TOWERS = TowerConfig(
     hidden=8,
@@ -18,7 +18,7 @@ TOWERS = TowerConfig(
     head_hidden=16,
     dropout=0.1,
     max_query_tokens=8,
-    max_document_tokens=16,
+    max_document_tokens=24,
 )
 TRAINING = TrainConfig(
     epochs=6,
@@ -39,9 +39,9 @@ def encode(texts):
 
 
 def example(topic, generator, number):
-    first = 2 + 8 * topic
+    first = 8 * (topic + 1)
     query = " ".join(map(str, generator.integers(first, first + 4, 4)))
-    text = " ".join(map(str, generator.integers(first + 4, first + 8, 9)))
+    text = " ".join(map(str, generator.integers(first + 4, first + 8, 18)))
     return Example(Query(f"q{number}", query), Document(f"d{number}", text))
 
 
@@ -51,17 +51,30 @@ def examples(count, seed):
     return list({e.query.text: e for e in made}.values())
 
 
-def training_data() -> TrainingData:
+def score(one, other):
+    return 5.0 if int(one.query.text.split()[0]) // 8 == int(other.query.text.split()[0]) // 8 else -5.0
+
+
+def training_data(*, with_teacher=False) -> TrainingData:
+    """Training and validation data; the teacher knows each query's topic."""
+    labelled = examples(96, 0)
+    teacher = {e.query.id: {o.positive.id: score(e, o) for o in labelled} for e in labelled} if with_teacher else None
     tokens = Tokens(encode, encode)
     validation = build_validation_data(
         examples(24, 1), tokens, positives={}, others=[], max_queries=24, max_documents=100, seed=0
     )
     return build_training_data(
-        examples(96, 0), tokens, positives={}, negatives={}, get_documents=lambda ids: [], validation=validation
+        labelled,
+        tokens,
+        positives={},
+        negatives={},
+        get_documents=lambda ids: [],
+        teacher=teacher,
+        validation=validation,
     )
 
 
-def towers() -> TwoTower:
+def towers(config=TOWERS) -> TwoTower:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        return TwoTower(TOWERS, VOCABULARY)
+        return TwoTower(config, VOCABULARY)

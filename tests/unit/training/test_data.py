@@ -41,7 +41,7 @@ def test_equal_texts_share_a_row_and_a_pair_comes_once():
     again = Example(Query("q9", "RED "), Document("d5", "Red  car"))
     data = build([RED, again, RED])
     assert (len(data.queries), len(data.documents), len(data.pairs)) == (1, 1, 1)
-    assert data.report == {"examples": 3, "pairs": 1, "queries": 1, "documents": 1}
+    assert data.report == {"examples": 3, "queries": 1, "documents": 1, "pairs": 1}
 
 
 def test_mined_negatives_are_fetched_once_and_never_a_positive():
@@ -126,3 +126,8 @@ def test_the_validation_corpus_is_cut_to_its_size_by_a_seeded_sample():
 
 def test_without_examples_there_is_nothing_to_validate_on():
     assert validation([]) is None
+
+
+def test_others_join_the_documents_of_the_examples():
+    data = build([RED], others=(Document(i, text) for i, text in CORPUS.items()))
+    assert texts(data.documents, range(len(data.documents))) == ["red car", "blue car", "tree", "house"]

@@ -78,6 +78,21 @@ def test_every_loss_learns(tmp_path, changes):
     assert report.best_measure > report.untrained_measure + 0.3
 
 
+@pytest.mark.parametrize(("loss", "temperature"), [("margin_mse", 0.1), ("kl", 0.1)])
+def test_losses_that_distil_learn_from_a_teachers_scores(tmp_path, loss, temperature):
+    config = synthetic.TRAINING.replace(
+        loss=loss, temperature=temperature, teacher_scores="scores.jsonl", hard_negatives=8, epochs=12
+    )
+    _, report = train(tmp_path, config, data=synthetic.training_data(with_teacher=True))
+    assert report.best_measure > report.untrained_measure + 0.3
+
+
+def test_a_gru_without_residual_path_starts_narrow_and_is_not_taken_for_collapsed(tmp_path):
+    narrow = synthetic.TOWERS.replace(residual=False, pooling="last")
+    _, report = train(tmp_path, synthetic.TRAINING.replace(epochs=20), towers=synthetic.towers(narrow))
+    assert report.steps > 200
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path, uninterrupted):
     again, _ = train(tmp_path)
     assert same_weights(uninterrupted[0], again)

@@ -1,0 +1,108 @@
+"""The lexical leg against independent implementations: bm25s over the same terms, and Lucene's length encoding."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import bm25s
+import ir_measures
+import numpy as np
+import pytest
+
+from hybrid_search.analysis import analyzer
+from hybrid_search.config import Bm25, IndexSettings
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.engines.embedded.bm25 import lucene_length
+from hybrid_search.types import Document
+
+DATA = Path(__file__).parents[4].parent / "shared" / "data"
+PAIRS = [Bm25(k1=1.2, b=0.75), Bm25(k1=0.9, b=0.4), Bm25(k1=0.6, b=0.4)]
+
+
+def test_lengths_are_rounded_as_lucene_does() -> None:
+    lengths = np.array([0, 1, 39, 40, 41, 42, 55, 56, 57, 60, 88, 100, 1000, 100_000])
+    # Exact up to 40; then three bits of mantissa above an offset of 24.
+    assert lucene_length(lengths).tolist() == [0, 1, 39, 40, 40, 42, 54, 56, 56, 60, 88, 96, 984, 98328]
+
+
+@pytest.fixture(scope="module")
+def words() -> list[Document]:
+    """Texts of at most 40 terms, where the rounding of lengths is exact, so bm25s must agree to the last digit."""
+    random_ = random.Random(7)
+    vocabulary = [f"w{number}" for number in range(400)]
+    weights = [1 / (number + 1) for number in range(400)]
+    return [
+        Document(f"d{number}", " ".join(random_.choices(vocabulary, weights, k=random_.randint(1, 40))))
+        for number in range(1500)
+    ]
+
+
+@pytest.mark.parametrize("bm25", PAIRS, ids=str)
+def test_scores_equal_bm25s_for_any_k1_and_b(tmp_path: Path, words: list[Document], bm25: Bm25) -> None:
+    terms_of = analyzer("english").terms_of()
+    oracle = bm25s.BM25(method="lucene", k1=bm25.k1, b=bm25.b)
+    oracle.index([terms_of(document.text) for document in words], show_progress=False)
+    queries = ["w1 w5", "w300", "w2 w2 w17 w40", "w399 w1"]
+    with EmbeddedEngine.create(tmp_path / "index", IndexSettings(bm25=bm25)) as engine:
+        engine.add(words[:700], None)
+        engine.commit()
+        engine.add(words[700:], None)
+        engine.commit()
+        for query, ranking in zip(queries, engine.search_lexical(queries, 20), strict=True):
+            exact = oracle.get_scores(terms_of(query))
+            assert ranking.scores == pytest.approx(np.sort(exact)[::-1][:20].tolist(), rel=1e-5)
+            by_id = dict(zip((document.id for document in words), exact, strict=True))
+            assert ranking.scores == pytest.approx([by_id[id] for id in ranking.ids], rel=1e-5)
+
+
+def read_tsv(path: Path) -> list[list[str]]:
+    return [line.rstrip("\n").split("\t") for line in path.open(encoding="utf-8")]
+
+
+def ndcg(engine: EmbeddedEngine, queries: dict[str, str], qrels: Path, bm25: Bm25) -> float:
+    rankings = engine.search_lexical(list(queries.values()), 1000, bm25=bm25)
+    run = {
+        query: dict(zip(ranking.ids, ranking.scores, strict=True))
+        for query, ranking in zip(queries, rankings, strict=True)
+    }
+    measure = ir_measures.nDCG @ 10
+    return float(ir_measures.calc_aggregate([measure], list(ir_measures.read_trec_qrels(str(qrels))), run)[measure])
+
+
+@pytest.fixture(scope="module")
+def passages(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedEngine:
+    folder = DATA / "msmarco-passage"
+    if not folder.is_dir():
+        pytest.skip(f"the passages are not there: {folder}")
+    engine = EmbeddedEngine.create(tmp_path_factory.mktemp("passages") / "index", IndexSettings())
+    engine.add([Document(id, text) for id, text in read_tsv(folder / "collection.tsv")], None)
+    engine.commit()
+    return engine
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("bm25", "expected"), list(zip(PAIRS, (0.432, 0.457, 0.462), strict=True)), ids=str)
+def test_ndcg_on_dl19_is_that_of_bm25s(passages: EmbeddedEngine, bm25: Bm25, expected: float) -> None:
+    queries = dict(read_tsv(DATA / "msmarco-passage" / "queries.dl19.tsv"))
+    assert ndcg(passages, queries, DATA / "msmarco-passage" / "qrels.dl19.txt", bm25) == pytest.approx(
+        expected, abs=0.004
+    )
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("bm25", PAIRS, ids=str)
+def test_the_first_ten_are_those_of_bm25s(passages: EmbeddedEngine, bm25: Bm25) -> None:
+    terms_of = analyzer("english").terms_of()
+    documents = list(passages.documents())
+    oracle = bm25s.BM25(method="lucene", k1=bm25.k1, b=bm25.b)
+    oracle.index([terms_of(document.text) for document in documents], show_progress=False)
+    queries = [text for _, text in read_tsv(DATA / "msmarco-passage" / "queries.dev.small.tsv")[:200]]
+    shared = []
+    for query, ranking in zip(queries, passages.search_lexical(queries, 10, bm25=bm25), strict=True):
+        exact = oracle.get_scores(terms_of(query))
+        tenth = np.sort(exact)[-10]
+        # A document that ties with the tenth (or, its length rounded, all but does) is as right as another.
+        good = {document.id for document, score in zip(documents, exact, strict=True) if score >= tenth * 0.999}
+        shared.append(len(good & set(ranking.ids)) / 10)
+    assert np.mean(shared) >= 0.97
