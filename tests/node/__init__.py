@@ -1,0 +1,1 @@
+"""A real OpenSearch server for the tests and for ``make opensearch``."""

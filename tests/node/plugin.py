@@ -1,0 +1,39 @@
+"""pytest: one server for all tests that are marked ``opensearch``, started when the first of them is collected."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from node.maven import Unavailable
+from node.server import Server, find_server
+
+_FOUND = pytest.StashKey[Server | str]()
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Start the server if a test needs it, and say which it is."""
+    if config.option.collectonly or not any(item.get_closest_marker("opensearch") for item in items):
+        return None
+    try:
+        config.stash[_FOUND] = server = find_server()
+    except Unavailable as error:
+        config.stash[_FOUND] = str(error)
+        return str(error)
+    return server.describe()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server, also after Ctrl-C."""
+    if isinstance(server := config.stash.get(_FOUND, None), Server):
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def opensearch_server(pytestconfig: pytest.Config) -> Server:
+    """The server; without one the test is skipped, and where CI is set it fails."""
+    found = pytestconfig.stash.get(_FOUND, "the test is not marked opensearch")
+    if isinstance(found, Server):
+        return found
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(found)

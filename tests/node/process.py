@@ -1,0 +1,155 @@
+"""One OpenSearch process from an assembled home: started, waited for, stopped by its process id."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from node.home import assembled_home, cache_folder, enterable
+from node.java import find_java, has_module
+from node.maven import Unavailable
+
+__all__ = ["LocalNode"]
+
+_NOBODY = 65534
+_VECTOR_MODULE = "jdk.incubator.vector"
+_LINES_NOT_WANTED = r"Xlog:gc|Xloggc|HeapDump|ErrorFile|^-Xm[sx]"
+# Quick to start and small: fewer compilers, memory touched when used, one collector thread.
+_JVM = ("-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch", "-XX:-UseG1GC", "-XX:+UseSerialGC")
+_PATIENCE = 180.0
+
+
+class LocalNode:
+    """A single-node cluster on loopback ports of its own.
+
+    :raises Unavailable: if it can't be built, or dies while it starts (with the end of its log).
+    """
+
+    def __init__(self, *, heap: str = "512m", port: int | None = None) -> None:
+        home, java = assembled_home(), _usable(find_java())
+        self.port = port or _free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="opensearch-"))
+        self._log = self._folder / "output.log"
+        _configure(self._folder, home, self.port, _jvm_options(home, java, heap))
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [home / "bin" / "opensearch"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=_environment(self._folder, java), cwd=self._folder, start_new_session=True, **_user(self._folder),
+            )  # fmt: skip
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End the process and remove its data; again is harmless."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def wait(self) -> int:
+        """Wait for the process to end; returns its exit code."""
+        return self._process.wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            if (code := self._process.poll()) is not None:
+                raise Unavailable(f"the node ended with code {code}: {self._last_words()}")
+            try:
+                with urllib.request.urlopen(f"{self.url}/_cluster/health?wait_for_status=yellow", timeout=5) as answer:
+                    if json.load(answer)["status"] in ("yellow", "green"):
+                        return
+            except (OSError, ValueError):
+                time.sleep(0.2)
+        raise Unavailable(f"the node did not answer within {_PATIENCE:.0f} s: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-1500:]
+
+
+def _free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port: int = chosen.getsockname()[1]
+        return port
+
+
+def _usable(java: Path) -> Path:
+    """Copy a Java that the node's user can't enter (one inside root's home) into the cache."""
+    if os.geteuid() != 0 or enterable(java):
+        return java
+    copied = cache_folder() / f"java-{re.sub(r'[^a-z0-9]+', '-', str(java).lower()).strip('-')}"
+    if not copied.is_dir():
+        shutil.copytree(java.resolve(), copied, symlinks=False)
+    return copied
+
+
+def _jvm_options(home: Path, java: Path, heap: str) -> str:
+    unwanted = _LINES_NOT_WANTED if has_module(java, _VECTOR_MODULE) else f"{_LINES_NOT_WANTED}|{_VECTOR_MODULE}"
+    lines = (home / "config" / "jvm.options").read_text().splitlines()
+    kept = [line for line in lines if not re.search(unwanted, line)]
+    return "\n".join([*kept, f"-Xms{heap}", f"-Xmx{heap}", *_JVM, ""])
+
+
+def _configure(folder: Path, home: Path, port: int, jvm_options: str) -> None:
+    config = folder / "config"
+    for name in ("config/jvm.options.d", "data", "logs", "tmp"):
+        (folder / name).mkdir(parents=True)
+    shutil.copytree(home / "config", config, dirs_exist_ok=True)
+    (config / "jvm.options").write_text(jvm_options)
+    settings = {
+        "cluster.name": "hybrid-search-tests",
+        "node.name": f"node-{port}",
+        "path.data": folder / "data",
+        "path.logs": folder / "logs",
+        "network.host": "127.0.0.1",
+        "http.port": port,
+        "transport.port": _free_port(),
+        "discovery.type": "single-node",
+        "cluster.routing.allocation.disk.threshold_enabled": "false",
+    }
+    (config / "opensearch.yml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+
+
+def _environment(folder: Path, java: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(folder),
+        "OPENSEARCH_JAVA_HOME": str(java),
+        "OPENSEARCH_PATH_CONF": str(folder / "config"),
+        "OPENSEARCH_TMPDIR": str(folder / "tmp"),
+    }
+
+
+def _user(folder: Path) -> dict[str, object]:
+    """Root's children run as nobody, who gets the instance's folder."""
+    if os.geteuid() != 0:
+        return {}
+    for parent, folders, files in os.walk(folder):
+        for name in (".", *folders, *files):
+            os.chown(Path(parent, name), _NOBODY, _NOBODY)
+    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
