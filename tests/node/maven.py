@@ -56,9 +56,7 @@ def fetch(artifact: Artifact, folder: Path) -> Path:
 def _by_maven(artifact: Artifact, folder: Path) -> None:
     command = ["mvn", "-q", "-B", _COPY, f"-Dartifact={artifact.coordinates}", f"-DoutputDirectory={folder}"]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"mvn took more than {_PATIENCE:.0f} s for {artifact.coordinates}") from error
     if done.returncode:

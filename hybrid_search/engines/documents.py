@@ -1,0 +1,128 @@
+"""What every engine refuses in a document, and how the first value of a metadata field declares its type."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_search.config import FieldType
+from hybrid_search.protocols import Vectors
+from hybrid_search.types import Document, MetadataValue, Rejection
+
+__all__ = ["Sifted", "refusal", "sift"]
+
+LONGEST_ID = 512
+"""Bytes; OpenSearch's limit."""
+
+LONGEST_KEYWORD = 32_766
+"""Bytes; Lucene's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused(Exception):
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """A batch of documents, checked.
+
+    :ivar positions: of the documents to store, each id once: of the same id twice the last one counts.
+    :ivar fields: the declared fields and those that these documents declare.
+    """
+
+    positions: list[int]
+    fields: dict[str, FieldType]
+    rejections: list[Rejection]
+
+
+def sift(documents: Sequence[Document], vectors: Vectors | None, declared: Mapping[str, FieldType]) -> Sifted:
+    """Tell the documents that can be stored from those that are refused.
+
+    :param vectors: (n, dimension) float32, or None; a row that is not finite refuses its document.
+    """
+    finite = np.ones(len(documents), bool) if vectors is None else np.isfinite(vectors).all(axis=1)
+    fields = dict(declared)
+    accepted: dict[str, int] = {}
+    rejections: list[Rejection] = []
+    for position, document in enumerate(documents):
+        try:
+            new_fields = _new_fields(document, fields)
+            if not finite[position]:
+                raise _Refused("vector", "the vector has a number that is not finite")
+        except _Refused as refused:
+            rejections.append(refusal(document, refused.field, refused.reason))
+            continue
+        fields.update(new_fields)
+        accepted.pop(document.id, None)
+        accepted[document.id] = position
+    return Sifted(list(accepted.values()), fields, rejections)
+
+
+def refusal(document: Document, field: str, reason: str) -> Rejection:
+    """Make the record that the caller gets back, with the whole document in it."""
+    record = {"id": document.id, "text": document.text, "title": document.title, "metadata": dict(document.metadata)}
+    return Rejection(source="index", line=0, field=field, reason=reason, record=json.dumps(record, default=repr))
+
+
+def _new_fields(document: Document, declared: Mapping[str, FieldType]) -> dict[str, FieldType]:
+    """Check a document, and return the metadata fields it would newly declare."""
+    _check_text("id", document.id)
+    _check_text("title", document.title)
+    _check_text("text", document.text)
+    if not 0 < len(document.id.encode()) <= LONGEST_ID:
+        raise _Refused("id", f"the id has {len(document.id.encode())} bytes; it must have 1 to {LONGEST_ID}")
+    if not document.searchable_text.strip():
+        raise _Refused("text", "text and title are empty")
+    new: dict[str, FieldType] = {}
+    for name, value in document.metadata.items():
+        if not name:
+            raise _Refused("metadata", "a metadata field has no name")
+        _check_text("metadata", name)
+        kind = _kind(name, value)
+        wanted = declared.get(name)
+        if wanted is None:
+            new[name] = kind
+        elif kind != wanted and not (kind == "long" and wanted == "double"):
+            raise _Refused(name, f"{name} is {_shown(value)}, which is {kind}; the index has it as {wanted}")
+    return new
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _Refused(name, f"{name} is {_shown(value)}; it must be text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _Refused(name, f"{name} is no valid Unicode: a lone surrogate at character {error.start + 1}") from None
+
+
+def _kind(name: str, value: MetadataValue) -> FieldType:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            if not -(2**63) <= value < 2**63:
+                raise _Refused(name, f"{name} is {value}; a whole number must fit in 64 bits")
+            return "long"
+        case float():
+            if not math.isfinite(value):
+                raise _Refused(name, f"{name} is {value}; a number must be finite")
+            return "double"
+        case str() | tuple():
+            for word in (value,) if isinstance(value, str) else value:
+                _check_text(name, word)
+                if len(word.encode()) > LONGEST_KEYWORD:
+                    raise _Refused(name, f"a value of {name} has more than {LONGEST_KEYWORD} bytes")
+            return "keyword"
+    raise _Refused(name, f"{name} is {_shown(value)}; it must be text, a number, true or false, or several texts")
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

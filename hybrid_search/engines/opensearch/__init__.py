@@ -1,0 +1,6 @@
+"""The OpenSearch engine: an index on a server, searched and fused there."""
+
+from hybrid_search.engines.opensearch.address import SCHEMES
+from hybrid_search.engines.opensearch.engine import OpenSearchEngine
+
+__all__ = ["SCHEMES", "OpenSearchEngine"]
