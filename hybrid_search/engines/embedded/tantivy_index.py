@@ -19,6 +19,7 @@ from hybrid_search.engines.embedded.manifest import Manifest, listed
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.errors import StorageError
 from hybrid_search.storage import disk_errors
+from hybrid_search.streams import in_batches
 
 __all__ = ["TantivyIndex"]
 
@@ -26,6 +27,7 @@ _TEXT = "text"
 _ROW = "row"
 _HEAP = 64_000_000
 _MOST_LISTED = 50_000
+_DROPPED_AT_ONCE = 10_000
 
 
 class TantivyIndex:
@@ -111,8 +113,9 @@ class TantivyIndex:
                 self._schema, _ROW, tantivy.FieldType.Unsigned, lower_bound=last_row, include_lower=False
             )
         )
-        for row in gone.tolist():
-            writer.delete_documents_by_term(_ROW, row)
+        # Not delete_documents_by_term: it takes a whole number for a signed one, and deletes nothing.
+        for rows in in_batches(gone.tolist(), _DROPPED_AT_ONCE):
+            writer.delete_documents_by_query(tantivy.Query.term_set_query(self._schema, _ROW, rows))
 
     def search(
         self, terms: list[str], limit: int, allowed: RowFilter | None
