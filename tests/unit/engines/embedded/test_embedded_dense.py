@@ -68,7 +68,7 @@ def test_flat_finds_what_a_brute_force_finds(
         ("IVF16,Flat", 0.95),
         ("SQ8", 0.9),
         ("IVF16,PQ8x4np", 0.3),
-        ("PCA8,Flat", 0.3),
+        ("PCA15,Flat", 0.5),
         ("PQ8x4np", 0.3),
     ],
 )
