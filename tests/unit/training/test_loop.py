@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -185,13 +186,34 @@ def test_a_finished_run_is_not_trained_again(tmp_path, uninterrupted):
     assert time.monotonic() - started < 1
 
 
+def without_validation():
+    return dataclasses.replace(synthetic.training_data(), validation=None)
+
+
 def test_frozen_word_vectors_do_not_move_and_thaw_on_time(tmp_path):
     before = synthetic.towers().embedding_parameters()[0].detach().clone()
-    frozen, _ = train(tmp_path / "frozen", synthetic.TRAINING.replace(frozen_steps=-1, max_steps=20))
-    late, _ = train(tmp_path / "late", synthetic.TRAINING.replace(frozen_steps=19, max_steps=20, schedule="constant"))
+    config = synthetic.TRAINING.replace(max_steps=20, schedule="constant")
+    frozen, _ = train(tmp_path / "frozen", config.replace(frozen_steps=-1), data=without_validation())
+    late, _ = train(tmp_path / "late", config.replace(frozen_steps=19), data=without_validation())
     assert torch.equal(frozen.embedding_parameters()[0], before)
     assert not torch.equal(late.embedding_parameters()[0], before)
     assert frozen.embedding_parameters()[0].requires_grad
+
+
+def test_the_encoder_joins_after_the_residual_paths_share_of_the_run(tmp_path):
+    untrained = synthetic.towers().document_tower.encoder.state_dict()
+    config = synthetic.TRAINING.replace(max_steps=20, residual_share=1.0)
+    alone, _ = train(tmp_path / "alone", config, data=without_validation())
+    joined, _ = train(tmp_path / "joined", config.replace(residual_share=0.5), data=without_validation())
+    assert all(torch.equal(t, untrained[name]) for name, t in alone.document_tower.encoder.state_dict().items())
+    assert not all(torch.equal(t, untrained[name]) for name, t in joined.document_tower.encoder.state_dict().items())
+    assert not alone.document_tower.skips_encoder
+
+
+def test_without_validation_the_last_weights_are_kept(tmp_path):
+    _, report = train(tmp_path, synthetic.TRAINING.replace(max_steps=5), data=without_validation())
+    assert (report.best_step, report.curve) == (5, ())
+    assert math.isnan(report.best_measure)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
