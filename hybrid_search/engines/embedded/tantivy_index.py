@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ class TantivyIndex:
         with store.database.reading() as connection, _tantivy_errors(self.folder):
             state = read_state(connection)
             replace(old, clean=False).write(self.folder)
+            _remove_stray_deletions(self.folder)
             self.load(old)
             writer = self._open_index.writer(_HEAP, 1)
             try:
@@ -177,6 +179,20 @@ class TantivyIndex:
         if self._searcher is None:
             raise StorageError(f"{self.folder}: the lexical index is not open")
         return self._searcher
+
+
+def _remove_stray_deletions(folder: Path) -> None:
+    """Remove deletion lists of a commit that a crash cut short; tantivy would stumble over them at the next one."""
+    meta = folder / "meta.json"
+    segments = json.loads(meta.read_bytes())["segments"] if meta.exists() else []
+    wanted = {
+        f"{segment['segment_id'].replace('-', '')}.{segment['deletes']['opstamp']}.del"
+        for segment in segments
+        if segment["deletes"]
+    }
+    for path in folder.glob("*.del"):
+        if path.name not in wanted:
+            path.unlink()
 
 
 def _is_content(name: str) -> bool:

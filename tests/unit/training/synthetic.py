@@ -30,6 +30,7 @@ TRAINING = TrainConfig(
     checkpoint_every=5,
     patience=0,
     threads=1,
+    self_supervised=1.0,
     temperature=0.1,
 )
 

@@ -17,6 +17,8 @@ from hybrid_search.training.loop import train_towers
 from hybrid_search.training.state import clear_state, load_state
 from hybrid_search.training.tracking import JsonlTracker
 
+MEAN = synthetic.TOWERS.replace(encoder="mean")
+
 
 class Silent:
     def log(self, step, values):
@@ -75,23 +77,26 @@ def test_a_task_that_needs_learning_is_learnt(uninterrupted):
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_every_loss_learns(tmp_path, changes):
-    _, report = train(tmp_path, synthetic.TRAINING.replace(**changes))
+    _, report = train(tmp_path, synthetic.TRAINING.replace(**changes), towers=synthetic.towers(MEAN))
     assert report.best_measure > report.untrained_measure + 0.3
 
 
 @pytest.mark.parametrize(("loss", "temperature"), [("margin_mse", 0.1), ("kl", 0.1)])
 def test_losses_that_distil_learn_from_a_teachers_scores(tmp_path, loss, temperature):
     config = synthetic.TRAINING.replace(
-        loss=loss, temperature=temperature, teacher_scores="scores.jsonl", hard_negatives=8, epochs=12
+        loss=loss, temperature=temperature, teacher_scores="scores.jsonl", hard_negatives=8, epochs=8
     )
-    _, report = train(tmp_path, config, data=synthetic.training_data(with_teacher=True))
+    data = synthetic.training_data(with_teacher=True)
+    _, report = train(tmp_path, config, towers=synthetic.towers(MEAN), data=data)
     assert report.best_measure > report.untrained_measure + 0.3
 
 
 def test_a_gru_without_residual_path_starts_narrow_and_is_not_taken_for_collapsed(tmp_path):
     narrow = synthetic.TOWERS.replace(residual=False, pooling="last")
-    _, report = train(tmp_path, synthetic.TRAINING.replace(epochs=20), towers=synthetic.towers(narrow))
-    assert report.steps > 200
+    _, report = train(
+        tmp_path, synthetic.TRAINING.replace(epochs=11, self_supervised=0), towers=synthetic.towers(narrow)
+    )
+    assert report.steps > 100
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path, uninterrupted):

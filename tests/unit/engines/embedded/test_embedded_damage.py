@@ -73,6 +73,7 @@ def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
+            assert first, "the writer ended before its first commit"
             time.sleep(moments.uniform(0, 0.4))
             os.kill(process.pid, signal.SIGKILL)
             lines = [first, *process.stdout.read().splitlines()]
@@ -105,6 +106,23 @@ def test_a_reader_repairs_what_a_killed_writer_left(tmp_path: Path) -> None:
         assert len(reader.search_lexical(["everywhere"], 100)[0]) == 58
         assert len(reader.search_dense(QUERY, 100)[0]) == 59
         assert reader.verify() == []
+
+
+def test_a_deletion_list_of_an_unfinished_commit_is_no_obstacle(tmp_path: Path) -> None:
+    fill(tmp_path / "index")
+    (finished,) = (tmp_path / "index" / "lexical").glob("*.del")
+    shutil.copytree(tmp_path / "index", tmp_path / "after")
+    with EmbeddedEngine.open(tmp_path / "after", writable=True) as engine:
+        engine.delete(["00009"])
+        engine.commit()
+    (unfinished,) = (path for path in (tmp_path / "after" / "lexical").glob("*.del") if path.name != finished.name)
+    # What a kill leaves between tantivy's writing of the list and of its meta.json.
+    shutil.copy(unfinished, tmp_path / "index" / "lexical")
+    with EmbeddedEngine.open(tmp_path / "index", writable=True) as engine:
+        engine.delete(["00009"])
+        engine.commit()
+        assert len(engine.search_lexical(["everywhere"], 100)[0]) == 58
+        assert engine.verify() == []
 
 
 @pytest.mark.parametrize("cache", ["lexical", "forward", "dense"])
