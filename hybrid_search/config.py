@@ -148,18 +148,22 @@ class IndexSettings(Setting, frozen=True):
 
 
 class WordVectorConfig(Setting, frozen=True):
-    """How word2vec is trained (gensim). One worker makes it reproducible; more are faster."""
+    """How word2vec is trained (gensim). One worker makes it reproducible; more are faster.
 
-    algorithm: Literal["skipgram", "cbow"] = "skipgram"
+    :ivar algorithm: ``random`` trains none and starts from small random vectors.
+    :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens, 3 to 30.
+    """
+
+    algorithm: Literal["skipgram", "cbow", "random"] = "skipgram"
     window: int = 5
     negative: int = 5
-    epochs: int = 5
+    epochs: int = 0
     learning_rate: float = 0.025
     workers: int = 1
 
     def __post_init__(self) -> None:
         _require(self.window >= 1, "window", self.window, "at least 1")
-        _require(self.epochs >= 0, "epochs", self.epochs, "0 or more (0: random vectors)")
+        _require(self.epochs >= 0, "epochs", self.epochs, "0 (by the size of the corpus) or more")
         _require(self.workers >= 1, "workers", self.workers, "at least 1")
 
 
@@ -213,11 +217,14 @@ class TowerConfig(Setting, frozen=True):
 class TrainConfig(Setting, frozen=True):
     """How towers are trained. Stored in ``training.json``; does not enter the fingerprint.
 
+    :ivar epochs: passes over the training examples at most; 0 for as many as make 600 steps, which suits small sets.
     :ivar max_samples: use at most this many training examples, 0 for all.
     :ivar vocabulary: most tokens the tokenizer may have.
     :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
     :ivar self_supervised: examples made out of documents alone, for each labelled one in a batch; 0 off. A distilling
         loss has none.
+    :ivar residual_share: share of the steps, from the first on, that train the weighted mean of the word vectors alone
+        (where the towers have that residual path); without the encoder a step costs a tenth.
     :ivar hard_negatives: per example and batch, beside the in-batch ones.
     :ivar negatives: the schedule: (start as a share of the run, source -> share of the hard negatives).
     :ivar rank_window: mined negatives come from these ranks, (first, last), 1-based.
@@ -226,12 +233,12 @@ class TrainConfig(Setting, frozen=True):
     """
 
     loss: LossKind = "infonce"
-    epochs: int = 10
+    epochs: int = 0
     max_steps: int = 0
     max_samples: int = 0
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 2e-3
-    embedding_learning_rate: float = 2e-3
+    embedding_learning_rate: float = 5e-3
     warmup_share: float = 0.1
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     clip_norm: float = 1.0
@@ -243,7 +250,8 @@ class TrainConfig(Setting, frozen=True):
     margin: float = 0.2
     triplet_distance: Similarity = "cosine"
     triplet_mining: TripletMining = "batch_hard"
-    self_supervised: float = 1.0
+    self_supervised: float = 4.0
+    residual_share: float = 0.7
     hard_negatives: int = 1
     negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
     rank_window: tuple[int, int] = (5, 100)
@@ -255,13 +263,13 @@ class TrainConfig(Setting, frozen=True):
     word_vectors: WordVectorConfig = WordVectorConfig()
     validation_share: float = 0.1
     validation_queries: int = 300
-    validation_documents: int = 5_000
+    validation_documents: int = 3_000
     evaluate_every: int = 100
     patience: int = 5
-    checkpoint_every: int = 100
+    checkpoint_every: int = 200
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        _require(self.epochs >= 0, "epochs", self.epochs, "0 (600 steps) or more")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
         _require(self.max_samples >= 0, "max_samples", self.max_samples, "0 (all) or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
@@ -281,7 +289,8 @@ class TrainConfig(Setting, frozen=True):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("evaluate_every", "checkpoint_every", "validation_queries", "validation_documents"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(0 <= self.warmup_share <= 1, "warmup_share", self.warmup_share, "from 0 to 1")
+        for name in ("warmup_share", "residual_share"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         _require(0 <= self.false_negative_margin <= 1, "false_negative_margin", self.false_negative_margin, "0 to 1")
         _require(
             self.loss != "contrastive" or self.triplet_distance != "dot",

@@ -7,9 +7,9 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 from hybrid_search.errors import StorageError
 
@@ -76,7 +76,9 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     """
     with disk_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        name = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        # Not mkstemp: its files are for the owner alone, and an index or a model may be read by others.
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -84,7 +86,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(name, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 

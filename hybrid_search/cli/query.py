@@ -18,6 +18,9 @@ from hybrid_search.types import Hit
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from hybrid_search.retriever import Mode
+
 __all__ = ["command", "print_hits"]
 
 
@@ -57,7 +60,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
     retriever = open_retriever(location, model=model)
     try:
         fusion = fusion_of(retriever.fusion, given)
-        mode = given.pop("mode") or ("hybrid" if retriever.encoder is not None else "bm25")
+        mode: Mode = given.pop("mode") or ("hybrid" if retriever.encoder is not None else "bm25")
         explain, full_text = given.pop("explain"), given.pop("full_text")
         for query in _queries(text):
             started = perf_counter()

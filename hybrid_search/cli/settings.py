@@ -38,9 +38,10 @@ HELP: Mapping[str, str] = {
     "trunk": "A sentence-transformers model, name or folder.",
     # training
     "loss": "What is minimised.",
-    "epochs": "Most passes over the training examples.",
+    "epochs": "Most passes over the training examples, 0 for as many as make 600 steps.",
     "max_steps": "Most steps, 0 for no limit.",
     "max_samples": "Most training examples, 0 for all.",
+    "residual_share": "Share of the steps that train the mean of the word vectors alone, before the encoder joins.",
     "self_supervised": "Examples made out of documents alone, for each labelled one of a batch; 0 for none.",
     "batch_size": "Examples a step; the others of a batch are its in-batch negatives.",
     "learning_rate": "Learning rate of everything but the word vectors.",
@@ -70,6 +71,8 @@ HELP: Mapping[str, str] = {
     "patience": "Validations without a gain before training stops.",
     "checkpoint_every": "Steps between resume points.",
     # word vectors
+    "word2vec_epochs": "word2vec's passes over the corpus, 0 for as many as its size asks for.",
+    "word2vec_learning_rate": "word2vec's learning rate.",
     "algorithm": "word2vec's algorithm.",
     "window": "word2vec's window, in tokens.",
     "negative": "word2vec's negative samples.",
@@ -89,7 +92,8 @@ def settings_options(
                 continue
             flag = f"--{prefix}{field.name}".replace("_", "-")
             kind = hints[field.name]
-            text = f"{HELP[field.name]}  [default: {_shown(field.default)}]"
+            help_text = HELP.get(f"{prefix}{field.name}") or HELP[field.name]
+            text = f"{help_text}  [default: {_shown(field.default)}]"
             if kind is bool:
                 flag = f"{flag}/--no-{flag[2:]}"
             function = click.option(flag, f"{prefix}{field.name}", type=_click_type(kind), default=None, help=text)(

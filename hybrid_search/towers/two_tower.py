@@ -16,7 +16,7 @@ from hybrid_search.towers.pooling import AttentionPooling, pool, weighted_mean
 from hybrid_search.towers.tokenizer import PAD, UNK
 from hybrid_search.towers.word_vectors import sif_weights
 
-__all__ = ["Tower", "TwoTower"]
+__all__ = ["Tower", "TwoTower", "seeded_towers"]
 
 
 class Tower(nn.Module):
@@ -32,6 +32,7 @@ class Tower(nn.Module):
         weighs_tokens = config.residual or config.pooling == "idf"
         self.log_weights = nn.Parameter(log_weights.clone(), requires_grad=weighs_tokens)
         self.projection = _rotation(config.embedding_dimension, config.dimension) if config.residual else None
+        self.skips_encoder = False
 
     def forward(self, ids: Tensor) -> Tensor:
         """Encode token ids.
@@ -43,13 +44,20 @@ class Tower(nn.Module):
         mask = ids != PAD
         known = (ids > UNK).to(self.log_weights.dtype)
         embedded = self.embedding(ids)  # (n, t, d)
-        states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
         weights = self.log_weights[ids].exp()  # (n, t)
-        vectors = self.head(self._pool(states, mask, weights))
-        if self.projection is not None:
-            vectors = vectors + self.projection(weighted_mean(embedded, weights * known))
+        if self.projection is None:
+            vectors = self._encode(embedded, mask, weights)
+        else:
+            vectors = self.projection(weighted_mean(embedded, weights * known))
+            if not self.skips_encoder:
+                vectors = vectors + self._encode(embedded, mask, weights)
         vectors = vectors * known.amax(dim=1, keepdim=True)
         return unit_or_zero(vectors) if self.config.similarity == "cosine" else vectors
+
+    def _encode(self, embedded: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+        states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
+        vectors: Tensor = self.head(self._pool(states, mask, weights))
+        return vectors
 
     def _pool(self, states: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
         if self.attention is not None:
@@ -107,10 +115,32 @@ class TwoTower(nn.Module):
         for parameter in self.embedding_parameters():
             parameter.requires_grad_(not frozen)
 
+    def skip_encoder(self, skip: bool) -> None:
+        """Leave the encoder and its head out of towers with a residual path, for the steps that train that path alone.
+
+        Until the head's last layer has moved from zero, the vectors are the same with and without.
+        """
+        for tower in (self.query_tower, self.document_tower):
+            tower.skips_encoder = skip
+
     def use_sparse_gradients(self, sparse: bool) -> None:
         """Give the word vectors sparse gradients, which ``torch.optim.SparseAdam`` takes and large tables gain from."""
         for tower in (self.query_tower, self.document_tower):
             tower.embedding.sparse = sparse
+
+
+def seeded_towers(
+    config: TowerConfig,
+    vocabulary_size: int,
+    *,
+    vectors: NDArray[np.float32] | None = None,
+    counts: NDArray[np.int64] | None = None,
+    seed: int,
+) -> TwoTower:
+    """Make towers whose random weights depend on the seed alone; torch's own generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TwoTower(config, vocabulary_size, vectors=vectors, counts=counts)
 
 
 def _embedding(size: int, dimension: int, vectors: NDArray[np.float32] | None) -> nn.Embedding:

@@ -18,7 +18,10 @@ from hybrid_search.errors import MissingExtra
 from hybrid_search.storage import disk_errors
 from hybrid_search.towers.tokenizer import PAD
 
-__all__ = ["WordVectors", "sif_weights", "train_word_vectors"]
+__all__ = ["WordVectors", "count_tokens", "sif_weights", "train_word_vectors"]
+
+_TOKENS_SHOWN = 10_000_000
+_LEAST_EPOCHS, _MOST_EPOCHS = 3, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,19 @@ def train_word_vectors(
     with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
         corpus = Path(folder) / "tokens.txt"
         counts = _write_corpus(corpus, token_lists, vocabulary_size)
-        if config.epochs and counts.any():
-            _learn(corpus, vectors, config, seed)
+        if config.algorithm != "random" and counts.any():
+            epochs = config.epochs or _epochs(int(counts.sum()))
+            _learn(corpus, vectors, config, epochs=epochs, seed=seed)
     vectors[PAD] = 0
     return WordVectors(vectors, counts)
+
+
+def count_tokens(token_lists: Iterable[Sequence[int] | NDArray[np.int32]], vocabulary_size: int) -> NDArray[np.int64]:
+    """Count how often each token id occurs; (V,) int64."""
+    counts = np.zeros(vocabulary_size, dtype=np.int64)
+    for tokens in token_lists:
+        np.add.at(counts, np.asarray(tokens, dtype=np.int64), 1)
+    return counts
 
 
 def _write_corpus(
@@ -82,7 +94,12 @@ def _write_corpus(
     return counts
 
 
-def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig, seed: int) -> None:
+def _epochs(tokens: int) -> int:
+    """Choose the passes over a corpus: a small one needs many until its words have settled."""
+    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_TOKENS_SHOWN / tokens)))
+
+
+def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig, *, epochs: int, seed: int) -> None:
     """Train on the file and put each seen token's vector into its row of ``vectors``."""
     try:
         from gensim.models import Word2Vec
@@ -94,7 +111,7 @@ def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig,
         sg=int(config.algorithm == "skipgram"),
         window=config.window,
         negative=config.negative,
-        epochs=config.epochs,
+        epochs=epochs,
         alpha=config.learning_rate,
         workers=config.workers,
         min_count=1,

@@ -19,6 +19,8 @@ from hybrid_search.training.self_supervision import SelfSupervision
 
 __all__ = ["Batch", "Batches", "epoch_batches"]
 
+_STEPS = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -43,8 +45,8 @@ class Batches:
         self._data = data
         self._config = config
         self.per_epoch = max(1, len(data.pairs) // config.batch_size)
-        limit = config.max_steps or config.epochs * self.per_epoch
-        self.steps = min(limit, config.epochs * self.per_epoch)
+        steps = config.epochs * self.per_epoch or _STEPS
+        self.steps = min(steps, config.max_steps or steps)
         self._sampler = NegativeSampler(data, config, self.steps)
         self._unlabelled = SelfSupervision(data.documents, config.seed)
         # A teacher has no scores for queries that are made up.

@@ -17,10 +17,10 @@ from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.training.rows import Int32, Rows
 from hybrid_search.types import Document, Example, text_hash
 
-__all__ = ["Tokens", "TrainingData", "ValidationData", "build_training_data", "build_validation_data"]
+__all__ = ["Corpus", "Tokens", "TrainingData", "ValidationData", "build_training_data", "build_validation_data"]
 
 _BATCH = 2_000
-_OTHERS = 50_000
+_SAMPLE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,19 @@ class Tokens:
 
     queries: Callable[[Sequence[str]], Sequence[Int32]]
     documents: Callable[[Sequence[str]], Sequence[Int32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Where texts come from.
+
+    :ivar get: fetches the documents that are named.
+    :ivar documents: all documents, streamed once; a sample of at most 50,000 joins those of the examples, for
+        ``random`` negatives and for the examples that are made out of documents alone.
+    """
+
+    get: GetDocuments
+    documents: Iterable[Document] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,54 +96,46 @@ class TrainingData:
 def build_training_data(
     examples: Sequence[Example],
     tokens: Tokens,
+    corpus: Corpus,
     *,
     positives: Mapping[str, frozenset[str]],
     negatives: Mapping[NegativeSource, Mapping[str, Sequence[str]]],
-    get_documents: GetDocuments,
-    others: Iterable[Document] = (),
     teacher: TeacherScores | None = None,
     validation: ValidationData | None = None,
 ) -> TrainingData:
     """Turn examples and mined negatives into arrays.
 
     :param positives: per query id, all documents known to be relevant (``Pairs.positives``).
-    :param negatives: per source, query id -> document ids; texts that no example brings come from ``get_documents``.
-    :param others: the corpus, streamed once; a sample of at most 50,000 documents joins those of the examples, for
-        ``random`` negatives and for the examples that are made out of documents alone.
+    :param negatives: per source, query id -> document ids; a text that no example brings comes from the corpus.
     :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
     :raises TrainingError: if no example is left.
     """
     queries, documents = _Table(), _Table()
-    query_rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
-    wanted = _wanted(negatives, teacher, query_rows)
-    brought = (d for e in examples for d in (e.positive, *e.negatives) if d is e.positive or d.id in wanted)
-    documents.add_documents(brought)
-    documents.fetch(wanted, get_documents)
-    documents.add_documents(_sample(others, _OTHERS, np.random.default_rng(0)))
-    answers = _answers(examples, positives, query_rows, documents.rows)
-    pairs = list(dict.fromkeys((query_rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
-    counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents)}
-    scores: Mapping[tuple[int, int], float] = {}
-    scored = None
-    if teacher is not None:
-        scores = _scores(teacher, query_rows, documents.rows)
-        scored = _pools({i: list(teacher.get(i, ())) for i in query_rows}, query_rows, documents.rows, answers)
-        kept = [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
-        counts["without_teacher_score"] = len(pairs) - len(kept)
-        pairs = kept
-    if not pairs:
+    rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
+    wanted = _wanted(negatives, teacher, rows)
+    documents.add_documents(
+        d for e in examples for d in (e.positive, *e.negatives) if d is e.positive or d.id in wanted
+    )
+    documents.fetch(wanted, corpus.get)
+    documents.add_documents(_sample(corpus.documents, _SAMPLE, np.random.default_rng(0)))
+    answers = _answers(examples, positives, rows, documents.rows)
+    pairs = list(dict.fromkeys((rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
+    scores, scored = _teacher(teacher, rows, documents.rows, answers)
+    kept = pairs if scored is None else [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
+    if not kept:
         raise TrainingError(_nothing_left(len(examples), teacher is not None))
+    counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents), "pairs": len(kept)}
     return TrainingData(
         queries=queries.encode(tokens.queries),
         documents=documents.encode(tokens.documents),
-        pairs=np.array(pairs, dtype=np.int32),
-        positives=Rows.of(sorted(rows) for rows in answers),
-        negatives={s: _pools(by_query, query_rows, documents.rows, answers) for s, by_query in negatives.items()},
+        pairs=np.array(kept, dtype=np.int32),
+        positives=Rows.of(sorted(found) for found in answers),
+        negatives={s: _pools(by_query, rows, documents.rows, answers) for s, by_query in negatives.items()},
         teacher=scores,
         teacher_negatives=scored,
         validation=validation,
-        report={**counts, "pairs": len(pairs)},
+        report=counts | ({} if scored is None else {"without_teacher_score": len(pairs) - len(kept)}),
     )
 
 
@@ -236,15 +241,22 @@ def _pools(
     return Rows.of(list(pool) for pool in pools)
 
 
-def _scores(
-    teacher: TeacherScores, queries: Mapping[str, int], documents: Mapping[str, int]
-) -> dict[tuple[int, int], float]:
-    return {
+def _teacher(
+    teacher: TeacherScores | None,
+    queries: Mapping[str, int],
+    documents: Mapping[str, int],
+    answers: Sequence[set[int]],
+) -> tuple[dict[tuple[int, int], float], Rows | None]:
+    """Return the scores by rows, and per query the rows of the scored documents that are no answers."""
+    if teacher is None:
+        return {}, None
+    scores = {
         (row, documents[i]): score
         for query_id, row in queries.items()
         for i, score in teacher.get(query_id, {}).items()
         if i in documents
     }
+    return scores, _pools({i: list(teacher.get(i, ())) for i in queries}, queries, documents, answers)
 
 
 def _nothing_left(examples: int, distils: bool) -> str:

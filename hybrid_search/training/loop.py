@@ -123,6 +123,7 @@ class _Run:
         settings = {"train": msgspec.to_builtins(self.config), "towers": msgspec.to_builtins(self.towers.config)}
         if state is None:
             self.tracker.log(0, {**settings, "data": dict(self.data.report), "steps": self.batches.steps})
+            self.choose_parts()
             self.evaluate()
         else:
             self.restore(state)
@@ -131,8 +132,7 @@ class _Run:
     def take_step(self) -> None:
         config, step = self.config, self.step
         self.towers.train()
-        never = config.frozen_steps < 0 or config.embedding_learning_rate == 0
-        self.towers.freeze_embeddings(never or step < config.frozen_steps)
+        self.choose_parts()
         loss, vectors = self.objective(self.towers, self.batches.at(step))
         loss.backward()
         norm = clip_gradients([*self.towers.parameters(), *self.objective.parameters()], config.clip_norm)
@@ -147,6 +147,13 @@ class _Run:
         if self.is_due(_LOG_EVERY):
             values = {"loss": loss.item(), "gradient_norm": norm, "learning_rate": config.learning_rate * factor}
             self.tracker.log(self.step, {**values, "spread": width, "temperature": self.objective.temperature.item()})
+
+    def choose_parts(self) -> None:
+        """Switch on and off what is trained from this step on."""
+        config, step = self.config, self.step
+        never = config.frozen_steps < 0 or config.embedding_learning_rate == 0
+        self.towers.freeze_embeddings(never or step < config.frozen_steps)
+        self.towers.skip_encoder(step < round(config.residual_share * self.batches.steps))
 
     def evaluate(self) -> None:
         if self.data.validation is None:
@@ -191,6 +198,7 @@ class _Run:
         if self.best:
             self.towers.load_state_dict(self.best)
         self.towers.freeze_embeddings(False)
+        self.towers.skip_encoder(False)
         self.towers.eval()
         measured = bool(self.curve)
         report = TrainReport(

@@ -18,8 +18,8 @@ from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
 from hybrid_search.towers.model_card import ModelCard, ServingDefaults
-from hybrid_search.towers.two_tower import TwoTower
-from hybrid_search.training.data import Tokens, TrainingData, build_training_data, build_validation_data
+from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.training.distillation import read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.training.pairs import Pairs, gather_examples, split_by_query
@@ -200,20 +200,20 @@ def _prepare(
     )  # fmt: skip
     teacher = read_teacher_scores(Path(config.teacher_scores), reject) if config.teacher_scores else None
     return build_training_data(
-        split.training, tokens, positives=split.pairs.positives, negatives=negatives,
-        get_documents=engine.get, teacher=teacher, validation=validation,
+        split.training, tokens, Corpus(engine.get, engine.documents()), positives=split.pairs.positives,
+        negatives=negatives, teacher=teacher, validation=validation,
     )  # fmt: skip
 
 
 def _new_towers(request: TrainRequest, vocabulary: Vocabulary) -> TwoTower:
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.config.seed)
-        known = vocabulary.word_vectors
-        return TwoTower(
-            request.towers, vocabulary.tokenizer.vocabulary_size, vectors=known.vectors, counts=known.counts
-        )
+    known = vocabulary.word_vectors
+    return seeded_towers(
+        request.towers,
+        vocabulary.tokenizer.vocabulary_size,
+        vectors=known.vectors,
+        counts=known.counts,
+        seed=request.config.seed,
+    )
 
 
 def _write(

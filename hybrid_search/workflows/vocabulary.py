@@ -16,7 +16,7 @@ from hybrid_search.protocols import Progress
 from hybrid_search.storage import atomic_write_bytes, disk_errors
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
-from hybrid_search.towers.word_vectors import WordVectors, train_word_vectors
+from hybrid_search.towers.word_vectors import WordVectors, count_tokens, train_word_vectors
 
 __all__ = ["Vocabulary", "learn_vocabulary"]
 
@@ -47,6 +47,8 @@ def learn_vocabulary(
     :param count: of texts, for the progress bar.
     """
     tokenizer_file, vectors_file = folder / "tokenizer.json", folder / "word_vectors.safetensors"
+    if towers.encoder == "transformer":
+        return _of_trunk(texts, towers.trunk)
     if tokenizer_file.exists():
         tokenizer = TextTokenizer.from_file(tokenizer_file)
     else:
@@ -70,6 +72,15 @@ def learn_vocabulary(
     content: dict[str, NDArray[Any]] = {"vectors": word_vectors.vectors, "counts": word_vectors.counts}
     atomic_write_bytes(vectors_file, save(content))
     return Vocabulary(tokenizer, word_vectors)
+
+
+def _of_trunk(texts: Callable[[], Iterator[str]], trunk: str) -> Vocabulary:
+    """Take the tokenizer and the word vectors of a pretrained model; the corpus gives the counts."""
+    from hybrid_search.towers.transformer import trunk_vocabulary
+
+    tokenizer, table = trunk_vocabulary(trunk)
+    counts = count_tokens(_tokens(texts(), tokenizer), tokenizer.vocabulary_size)
+    return Vocabulary(tokenizer, WordVectors(table, counts))
 
 
 def _tokens(texts: Iterator[str], tokenizer: TextTokenizer) -> Iterator[Sequence[int] | NDArray[np.int32]]:

@@ -170,7 +170,7 @@ def test_without_towers_only_bm25_is_answered(plain_engine) -> None:
     retriever = Retriever(None, plain_engine)
     retriever.add(PETS)
     assert ids(retriever.search("cat", mode="bm25")) == ["d1"]
-    with pytest.raises(UsageError, match="no towers"):
+    with pytest.raises(UsageError, match="holds no vectors; search with mode 'bm25'"):
         retriever.search("cat")
 
 
@@ -212,6 +212,13 @@ def test_a_batch_size_below_one_is_refused(retriever) -> None:
         retriever.add(PETS, batch_size=0)
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "bm25", "knn"])
+def test_a_document_added_again_is_found_once_also_after_a_search(retriever, mode) -> None:
+    before = ids(retriever.search("cat dog", mode=mode))
+    retriever.add(PETS)
+    assert ids(retriever.search("cat dog", mode=mode)) == before
+
+
 def test_deleted_documents_are_gone_and_missing_ids_are_ignored(retriever) -> None:
     assert retriever.delete(["d1", "none"]) == 1
     assert retriever.get(["d1", "d2"]) == [None, PETS[1]]
@@ -238,17 +245,17 @@ def test_leaving_the_context_closes_the_engine(engine) -> None:
 
 
 def test_the_async_twin_answers_alike_and_off_the_event_loop(retriever) -> None:
-    expected = retriever.search("cat"), retriever.search_many(["dog", ""], 3)
-    encoder = Watching()
+    encoder, oak = Watching(), Document("d6", "oak")
 
     async def session():
         async with AsyncRetriever(Retriever(encoder, retriever.engine)) as twin:
-            report = await twin.add(PETS)
+            report = await twin.add([oak])
+            expected = retriever.search("cat"), retriever.search_many(["dog", ""], 3)
             found = await asyncio.gather(twin.search("cat"), twin.search_many(["dog", ""], 3))
-            return report, tuple(found), await twin.get(["d1"]), await twin.delete(["d1"])
+            return report, expected, tuple(found), await twin.get(["d6"]), await twin.delete(["d6"])
 
-    report, found, documents, deleted = asyncio.run(session())
-    assert (report.added, documents, deleted) == (5, [PETS[0]], 1)
+    report, expected, found, documents, deleted = asyncio.run(session())
+    assert (report.added, documents, deleted) == (1, [oak], 1)
     assert found == expected
     assert encoder.threads
     assert threading.get_ident() not in encoder.threads

@@ -56,6 +56,10 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         if code in _BUSY_CODES:
             raise IndexLocked(f"{path}: {error}; another program has the file open for writing") from error
         raise CorruptIndex(f"{path}: {error}; restore it from a backup, or load the data again") from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its own message
+        raise CorruptIndex(
+            f"{path}: its schema is damaged; restore it from a backup, or load the data again"
+        ) from error
 
 
 class Database:

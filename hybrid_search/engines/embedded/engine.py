@@ -64,8 +64,8 @@ class EmbeddedEngine:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Return whether a folder holds an index."""
-        return Layout(Path(folder)).exists()
+        """Return whether a folder holds an index; the beginning of one, which a crash left, is none."""
+        return lifecycle.is_finished(Layout(Path(folder)))
 
     @classmethod
     def create(cls, folder: Path, settings: IndexSettings, *, exist_ok: bool = False) -> Self:

@@ -68,14 +68,15 @@ def kind_for(factory: str, dimension: int, count: int) -> str:
     index = _make(factory, dimension, "dot")
     if index.is_trained:
         return factory
-    return factory if count >= _needed(index, factory) else FLAT
+    return factory if count >= _needed(index) else FLAT
 
 
-def _needed(index: Any, factory: str) -> int:
+def _needed(index: Any) -> int:
     """Return how many vectors training takes: 39 for each centroid is where FAISS stops warning."""
     inner = _inner(index)
     lists = inner.nlist if isinstance(inner, faiss.IndexIVF) else 1
-    codes = 256 if "PQ" in factory or "RQ" in factory or "LSQ" in factory else 1
+    quantizer = getattr(inner, "pq", None)
+    codes = quantizer.ksub if quantizer is not None else 1
     return int(39 * max(lists, codes, 10))
 
 
@@ -134,7 +135,7 @@ def search(
     graph = isinstance(inner, faiss.IndexHNSW)
     if graph and bitmap is not None and count <= max(_EXACT_UP_TO, len(alive) // 10):
         return _exact(index, queries, k, np.flatnonzero(alive))
-    values, positions = _native(index, queries, k, bitmap=bitmap, share=count / len(alive))
+    values, positions = _native(index, queries, k, alive=alive, bitmap=bitmap, count=count)
     if graph and (positions < 0).any():
         return _exact(index, queries, k, np.flatnonzero(alive))
     return values, positions
@@ -145,10 +146,12 @@ def _native(
     queries: Floats,
     k: int,
     *,
+    alive: NDArray[np.bool_],
     bitmap: NDArray[np.uint8] | None,
-    share: float,
+    count: int,
 ) -> tuple[Floats, Positions]:
     inner = _inner(index)
+    share = count / len(alive)
     selector = None if bitmap is None else _swig.IDSelectorBitmap(bitmap)
     if isinstance(inner, faiss.IndexHNSW):
         effort = int(max(_EF_SEARCH, k) / share)
@@ -158,11 +161,30 @@ def _native(
         parameters = _swig.SearchParametersIVF(sel=selector, nprobe=probes)
     elif selector is None:
         return index.search(queries, k)  # type: ignore[no-any-return]
-    else:
+    elif isinstance(inner, faiss.IndexFlat | faiss.IndexScalarQuantizer):
         parameters = _swig.SearchParameters(sel=selector)
+    else:
+        return _sifted(index, queries, k, alive)
     if inner is not index:
         parameters = _swig.SearchParametersPreTransform(index_params=parameters)
     return index.search(queries, k, params=parameters)  # type: ignore[no-any-return]
+
+
+def _sifted(index: Any, queries: Floats, k: int, alive: NDArray[np.bool_]) -> tuple[Floats, Positions]:
+    """Search an index that takes no selector: fetch more and more until enough of it is alive."""
+    wanted = min(k, int(alive.sum()))
+    fetched = 2 * k
+    while True:
+        fetched = min(fetched, index.ntotal)
+        values, positions = index.search(queries, fetched)
+        good = (positions >= 0) & alive[np.maximum(positions, 0)]
+        if fetched == index.ntotal or good.sum(axis=1).min() >= wanted:
+            break
+        fetched *= 4
+    # A stable sort on "not good" moves the good ones to the front, in their order.
+    front = np.argsort(~good, axis=1, kind="stable")[:, :k]
+    positions = np.where(np.take_along_axis(good, front, axis=1), np.take_along_axis(positions, front, axis=1), -1)
+    return np.take_along_axis(values, front, axis=1), positions
 
 
 def _exact(index: Any, queries: Floats, k: int, positions: Positions) -> tuple[Floats, Positions]:

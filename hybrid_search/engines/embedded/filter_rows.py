@@ -104,7 +104,7 @@ def _leaf_mask(filter: Term | Terms | Range | Exists, connection: Connection, si
     for condition, parameters in queries:
         query = f"SELECT row FROM fields WHERE field = ? AND {condition}"
         rows = np.fromiter((row for (row,) in connection.execute(query, (filter.field, *parameters))), np.int64)
-        mask[rows] = True
+        mask[rows[rows < size]] = True
     return mask
 
 

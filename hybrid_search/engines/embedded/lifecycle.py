@@ -18,7 +18,7 @@ from hybrid_search.engines.embedded.writing import create_store
 from hybrid_search.errors import ConfigError, IndexExists, IndexNotFound, UsageError
 from hybrid_search.storage import disk_errors
 
-__all__ = ["Opened", "create", "drop", "open_to_read", "open_to_write"]
+__all__ = ["Opened", "create", "drop", "is_finished", "open_to_read", "open_to_write"]
 
 _CHECK_PATIENCE = 2.0
 
@@ -44,7 +44,7 @@ def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened
         layout.folder.mkdir(parents=True, exist_ok=True)
     lock = WriterLock.for_writing(layout)
     try:
-        if _is_finished(layout):
+        if is_finished(layout):
             if not exist_ok:
                 raise IndexExists(f"{layout.folder}: there is an index already; open it, or delete it first")
             return _opened_to_write(layout, lock, same_as=settings)
@@ -66,7 +66,7 @@ def _check_settings(settings: IndexSettings) -> None:
         raise ConfigError(f"format_version is {settings.format_version}; this version makes {FORMAT_VERSION}")
 
 
-def _is_finished(layout: Layout) -> bool:
+def is_finished(layout: Layout) -> bool:
     """Return whether there is an index, and not only the beginning of one that a crash left."""
     if not layout.exists():
         return False

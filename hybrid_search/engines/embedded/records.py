@@ -13,7 +13,16 @@ from hybrid_search.config import FieldType
 from hybrid_search.filters import Scalar
 from hybrid_search.types import Document, MetadataValue, Rejection
 
-__all__ = ["Refused", "decode_metadata", "encode_metadata", "field_values", "refusal", "text_checksum", "typed_fields"]
+__all__ = [
+    "Refused",
+    "decode_metadata",
+    "encode_metadata",
+    "field_values",
+    "refusal",
+    "text_checksum",
+    "typed_fields",
+    "vector_checksum",
+]
 
 LONGEST_ID = 512
 """Bytes; OpenSearch's limit."""
@@ -121,6 +130,11 @@ def decode_metadata(text: str) -> dict[str, MetadataValue]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in decoded.items()}
 
 
-def text_checksum(id: str, title: str, text: str, metadata: str) -> int:
-    """Return the CRC-32 of a document's stored columns."""
-    return zlib.crc32("\x1f".join((id, title, text, metadata)).encode("utf-8", "surrogatepass"))
+def text_checksum(id: object, title: object, text: object, metadata: object) -> int:
+    """Return the CRC-32 of a document's stored columns; of damaged ones too, whatever type they have become."""
+    return zlib.crc32("\x1f".join(map(str, (id, title, text, metadata))).encode("utf-8", "surrogatepass"))
+
+
+def vector_checksum(vector: object) -> int:
+    """Return the CRC-32 of a stored vector; -1 for what is none any more."""
+    return zlib.crc32(vector) if isinstance(vector, bytes) else -1

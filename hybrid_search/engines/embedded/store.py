@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
-from hybrid_search.engines.embedded.records import decode_metadata, text_checksum
-from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError
+from hybrid_search.engines.embedded.records import decode_metadata, text_checksum, vector_checksum
+from hybrid_search.errors import ConfigError, CorruptIndex, IndexNotFound, SearchIndexError
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
@@ -92,7 +91,10 @@ class Store:
             text = meta(connection, "settings")
         if not isinstance(text, str):
             raise CorruptIndex(f"{self.layout.database}: the settings are missing; load the data again")
-        return IndexSettings.from_json(text, source=str(self.layout.database))
+        try:
+            return IndexSettings.from_json(text, source=str(self.layout.database))
+        except ConfigError as error:  # nobody typed these settings: they were written by this package
+            raise CorruptIndex(f"{error}; the settings are damaged, load the data again") from error
 
     def state(self) -> State:
         """Read the generation and the counts."""
@@ -152,7 +154,7 @@ class Store:
         cursor = connection.execute("SELECT row, vector, checksum FROM vectors WHERE row > ? ORDER BY row", (row,))
         while records := cursor.fetchmany(_VECTORS):
             for number, vector, checksum in records:
-                if zlib.crc32(vector) != checksum:
+                if vector_checksum(vector) != checksum:
                     raise self.corrupt(number, "the vector")
             blob = b"".join(vector for _, vector, _ in records)
             yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from hybrid_search.engines.embedded.manifest import Manifest, listed
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.errors import StorageError
 from hybrid_search.storage import disk_errors
+from hybrid_search.streams import in_batches
 
 __all__ = ["TantivyIndex"]
 
@@ -26,6 +28,7 @@ _TEXT = "text"
 _ROW = "row"
 _HEAP = 64_000_000
 _MOST_LISTED = 50_000
+_DROPPED_AT_ONCE = 10_000
 
 
 class TantivyIndex:
@@ -83,6 +86,7 @@ class TantivyIndex:
         with store.database.reading() as connection, _tantivy_errors(self.folder):
             state = read_state(connection)
             replace(old, clean=False).write(self.folder)
+            _remove_stray_deletions(self.folder)
             self.load(old)
             writer = self._open_index.writer(_HEAP, 1)
             try:
@@ -111,8 +115,9 @@ class TantivyIndex:
                 self._schema, _ROW, tantivy.FieldType.Unsigned, lower_bound=last_row, include_lower=False
             )
         )
-        for row in gone.tolist():
-            writer.delete_documents_by_term(_ROW, row)
+        # Not delete_documents_by_term: it takes a whole number for a signed one, and deletes nothing.
+        for rows in in_batches(gone.tolist(), _DROPPED_AT_ONCE):
+            writer.delete_documents_by_query(tantivy.Query.term_set_query(self._schema, _ROW, rows))
 
     def search(
         self, terms: list[str], limit: int, allowed: RowFilter | None
@@ -174,6 +179,20 @@ class TantivyIndex:
         if self._searcher is None:
             raise StorageError(f"{self.folder}: the lexical index is not open")
         return self._searcher
+
+
+def _remove_stray_deletions(folder: Path) -> None:
+    """Remove deletion lists of a commit that a crash cut short; tantivy would stumble over them at the next one."""
+    meta = folder / "meta.json"
+    segments = json.loads(meta.read_bytes())["segments"] if meta.exists() else []
+    wanted = {
+        f"{segment['segment_id'].replace('-', '')}.{segment['deletes']['opstamp']}.del"
+        for segment in segments
+        if segment["deletes"]
+    }
+    for path in folder.glob("*.del"):
+        if path.name not in wanted:
+            path.unlink()
 
 
 def _is_content(name: str) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-
-from hybrid_search.engines.embedded.records import text_checksum
+from hybrid_search.engines.embedded.records import text_checksum, vector_checksum
 from hybrid_search.engines.embedded.store import Store, read_state
 
 __all__ = ["damaged_documents", "store_problems"]
@@ -26,7 +24,7 @@ def damaged_documents(store: Store) -> list[str]:
                 found.append(f"document {id!r} (row {row}): its text or metadata is not what was written")
         query = "SELECT row, id, vector, v.checksum FROM vectors v LEFT JOIN documents USING (row)"
         for row, id, vector, checksum in connection.execute(query):
-            if zlib.crc32(vector) != checksum:
+            if vector_checksum(vector) != checksum:
                 found.append(f"document {id!r} (row {row}): its vector is not what was written")
     return found[:_MOST_NAMED]
 

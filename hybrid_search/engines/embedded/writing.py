@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from sqlite3 import Connection
@@ -23,6 +22,7 @@ from hybrid_search.engines.embedded.records import (
     refusal,
     text_checksum,
     typed_fields,
+    vector_checksum,
 )
 from hybrid_search.engines.embedded.store import State, read_state
 from hybrid_search.streams import in_batches
@@ -175,7 +175,7 @@ class StoreWriter:
     def _put_vectors(self, connection: Connection, rows: range, vectors: NDArray[np.float32]) -> int:
         blobs = [(rows[i], vectors[i].tobytes()) for i in np.flatnonzero(vectors.any(axis=1))]
         connection.executemany(
-            "INSERT INTO vectors VALUES (?, ?, ?)", [(row, blob, zlib.crc32(blob)) for row, blob in blobs]
+            "INSERT INTO vectors VALUES (?, ?, ?)", [(row, blob, vector_checksum(blob)) for row, blob in blobs]
         )
         return len(blobs)
 

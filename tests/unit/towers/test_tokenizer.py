@@ -87,7 +87,7 @@ def test_the_same_texts_give_the_same_file() -> None:
 def test_another_process_learns_the_same_file() -> None:
     code = (
         "from hybrid_search.towers.tokenizer import train_tokenizer\n"
-        "texts = [f'observed {w} day{n} of {w}ing' for n in range(90) for w in ('tide', 'bread', 'glacier', 'violin')]\n"
+        "texts = [f'observed {w} day{n} of {w}ing' for n in range(90) for w in ('tide', 'bread', 'glacier')]\n"
         "print(train_tokenizer(texts, vocabulary=300, min_frequency=3).hash)"
     )
     hashes = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}

@@ -5,7 +5,7 @@ import torch
 
 from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.towers.two_tower import TwoTower
-from hybrid_search.training.data import Tokens, TrainingData, build_training_data, build_validation_data
+from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.types import Document, Example, Query
 
 TOPICS = 12
@@ -30,6 +30,7 @@ TRAINING = TrainConfig(
     checkpoint_every=5,
     patience=0,
     threads=1,
+    self_supervised=1.0,
     temperature=0.1,
 )
 
@@ -66,9 +67,9 @@ def training_data(*, with_teacher=False) -> TrainingData:
     return build_training_data(
         labelled,
         tokens,
+        Corpus(lambda ids: []),
         positives={},
         negatives={},
-        get_documents=lambda ids: [],
         teacher=teacher,
         validation=validation,
     )

@@ -87,6 +87,8 @@ def test_steps_are_the_epochs_unless_fewer_are_asked_for():
     assert Batches(data(), TrainConfig(batch_size=3, epochs=7)).steps == 7
     assert Batches(data(), TrainConfig(batch_size=3, epochs=7, max_steps=5)).steps == 5
     assert Batches(data(), TrainConfig(batch_size=3, epochs=7, max_steps=9)).steps == 7
+    assert Batches(data(), TrainConfig(batch_size=3)).steps == 600
+    assert Batches(data(), TrainConfig(batch_size=3, max_steps=50)).steps == 50
 
 
 def test_a_batch_carries_the_teachers_scores_of_its_own_candidates():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import TrainingError
-from hybrid_search.training.data import Tokens, build_training_data, build_validation_data
+from hybrid_search.training.data import Corpus, Tokens, build_training_data, build_validation_data
 from hybrid_search.types import Document, Example, Query
 
 WORDS = ["pad", "unk", "red", "blue", "car", "tree", "house"]
@@ -23,7 +23,8 @@ def get(ids):
 
 
 def build(examples, **options):
-    return build_training_data(examples, TOKENS, **{"positives": {}, "negatives": {}, "get_documents": get, **options})
+    corpus = Corpus(options.pop("get_documents", get), options.pop("documents", ()))
+    return build_training_data(examples, TOKENS, corpus, **{"positives": {}, "negatives": {}, **options})
 
 
 def texts(rows, numbers):
@@ -128,6 +129,6 @@ def test_without_examples_there_is_nothing_to_validate_on():
     assert validation([]) is None
 
 
-def test_others_join_the_documents_of_the_examples():
-    data = build([RED], others=(Document(i, text) for i, text in CORPUS.items()))
+def test_the_corpus_joins_the_documents_of_the_examples():
+    data = build([RED], documents=(Document(i, text) for i, text in CORPUS.items()))
     assert texts(data.documents, range(len(data.documents))) == ["red car", "blue car", "tree", "house"]

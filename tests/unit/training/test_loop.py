@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from hybrid_search.errors import CollapsedTowers, ResumeMismatch, TrainingError
 from hybrid_search.training.loop import train_towers
 from hybrid_search.training.state import clear_state, load_state
 from hybrid_search.training.tracking import JsonlTracker
+
+MEAN = synthetic.TOWERS.replace(encoder="mean")
 
 
 class Silent:
@@ -74,23 +77,26 @@ def test_a_task_that_needs_learning_is_learnt(uninterrupted):
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_every_loss_learns(tmp_path, changes):
-    _, report = train(tmp_path, synthetic.TRAINING.replace(**changes))
+    _, report = train(tmp_path, synthetic.TRAINING.replace(**changes), towers=synthetic.towers(MEAN))
     assert report.best_measure > report.untrained_measure + 0.3
 
 
 @pytest.mark.parametrize(("loss", "temperature"), [("margin_mse", 0.1), ("kl", 0.1)])
 def test_losses_that_distil_learn_from_a_teachers_scores(tmp_path, loss, temperature):
     config = synthetic.TRAINING.replace(
-        loss=loss, temperature=temperature, teacher_scores="scores.jsonl", hard_negatives=8, epochs=12
+        loss=loss, temperature=temperature, teacher_scores="scores.jsonl", hard_negatives=8, epochs=8
     )
-    _, report = train(tmp_path, config, data=synthetic.training_data(with_teacher=True))
+    data = synthetic.training_data(with_teacher=True)
+    _, report = train(tmp_path, config, towers=synthetic.towers(MEAN), data=data)
     assert report.best_measure > report.untrained_measure + 0.3
 
 
 def test_a_gru_without_residual_path_starts_narrow_and_is_not_taken_for_collapsed(tmp_path):
     narrow = synthetic.TOWERS.replace(residual=False, pooling="last")
-    _, report = train(tmp_path, synthetic.TRAINING.replace(epochs=20), towers=synthetic.towers(narrow))
-    assert report.steps > 200
+    _, report = train(
+        tmp_path, synthetic.TRAINING.replace(epochs=11, self_supervised=0), towers=synthetic.towers(narrow)
+    )
+    assert report.steps > 100
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path, uninterrupted):
@@ -185,13 +191,34 @@ def test_a_finished_run_is_not_trained_again(tmp_path, uninterrupted):
     assert time.monotonic() - started < 1
 
 
+def without_validation():
+    return dataclasses.replace(synthetic.training_data(), validation=None)
+
+
 def test_frozen_word_vectors_do_not_move_and_thaw_on_time(tmp_path):
     before = synthetic.towers().embedding_parameters()[0].detach().clone()
-    frozen, _ = train(tmp_path / "frozen", synthetic.TRAINING.replace(frozen_steps=-1, max_steps=20))
-    late, _ = train(tmp_path / "late", synthetic.TRAINING.replace(frozen_steps=19, max_steps=20, schedule="constant"))
+    config = synthetic.TRAINING.replace(max_steps=20, schedule="constant")
+    frozen, _ = train(tmp_path / "frozen", config.replace(frozen_steps=-1), data=without_validation())
+    late, _ = train(tmp_path / "late", config.replace(frozen_steps=19), data=without_validation())
     assert torch.equal(frozen.embedding_parameters()[0], before)
     assert not torch.equal(late.embedding_parameters()[0], before)
     assert frozen.embedding_parameters()[0].requires_grad
+
+
+def test_the_encoder_joins_after_the_residual_paths_share_of_the_run(tmp_path):
+    untrained = synthetic.towers().document_tower.encoder.state_dict()
+    config = synthetic.TRAINING.replace(max_steps=20, residual_share=1.0)
+    alone, _ = train(tmp_path / "alone", config, data=without_validation())
+    joined, _ = train(tmp_path / "joined", config.replace(residual_share=0.5), data=without_validation())
+    assert all(torch.equal(t, untrained[name]) for name, t in alone.document_tower.encoder.state_dict().items())
+    assert not all(torch.equal(t, untrained[name]) for name, t in joined.document_tower.encoder.state_dict().items())
+    assert not alone.document_tower.skips_encoder
+
+
+def test_without_validation_the_last_weights_are_kept(tmp_path):
+    _, report = train(tmp_path, synthetic.TRAINING.replace(max_steps=5), data=without_validation())
+    assert (report.best_step, report.curve) == (5, ())
+    assert math.isnan(report.best_measure)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):

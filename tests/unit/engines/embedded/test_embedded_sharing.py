@@ -103,11 +103,11 @@ def test_searches_run_beside_commits_without_errors_or_halves(tmp_path: Path) ->
 
         with ThreadPoolExecutor(3) as pool:
             running = [pool.submit(search) for _ in range(3)]
-            for number in range(1, 40):
+            for number in range(1, 15):
                 add(engine, f"{number:03}", "000")
             stop.set()
             assert all(future.result() > 0 for future in running)
-        assert engine.count() == 40
+        assert engine.count() == 15
         assert engine.verify() == []
 
 

@@ -1,0 +1,95 @@
+"""The library as a backend uses it: the README's own lines, several readers, a second writer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Home
+
+import hybrid_search
+from hybrid_search.errors import IndexLocked, IndexNotFound
+
+
+@pytest.fixture
+def index(home: Home, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(home.index, tmp_path / "index"))
+
+
+def test_the_readme_s_lines_run_as_they_stand(index: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    code = block.replace("quickstart/index", str(index))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "note-1" in done.stdout
+
+
+def test_a_document_is_found_in_both_legs_as_soon_as_it_was_added(index: Path) -> None:
+    with hybrid_search.open(index, writable=True) as retriever:
+        report = retriever.add([hybrid_search.Document(id="new", text="A glacier of honey flows downhill at noon.")])
+        assert report.added == 1
+        for mode in ("bm25", "knn", "hybrid"):
+            hits = retriever.search("glacier of honey flows at noon", k=20, mode=mode)
+            assert [hit.id for hit in hits].count("new") == 1
+
+
+def test_a_reader_sees_what_a_writer_commits(index: Path) -> None:
+    with hybrid_search.open(index) as reader, hybrid_search.open(index, writable=True) as writer:
+        assert not any(hit.id == "late" for hit in reader.search("zeppelin", k=5, mode="bm25"))
+        writer.add([hybrid_search.Document(id="late", text="A zeppelin lands.")])
+        assert [hit.id for hit in reader.search("zeppelin", k=5, mode="bm25")] == ["late"]
+
+
+def test_a_second_writer_is_refused_by_the_name_of_the_first(index: Path) -> None:
+    with hybrid_search.open(index, writable=True):
+        code = f"import hybrid_search; hybrid_search.open({str(index)!r}, writable=True)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert IndexLocked.__name__ in done.stderr
+    import os
+
+    assert str(os.getpid()) in done.stderr
+
+
+def test_no_index_is_said_with_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFound, match=r"documents\.sqlite"):
+        hybrid_search.open(tmp_path / "nowhere")
+
+
+def test_the_asynchronous_twin_gives_the_same_hits(index: Path) -> None:
+    async def ask() -> list[str]:
+        async with hybrid_search.AsyncRetriever(hybrid_search.open(index)) as retriever:
+            answers = await asyncio.gather(*(retriever.search("honey in the comb", k=3) for _ in range(8)))
+        assert all(answer == answers[0] for answer in answers)
+        return [hit.id for hit in answers[0]]
+
+    with hybrid_search.open(index) as retriever:
+        assert asyncio.run(ask()) == [hit.id for hit in retriever.search("honey in the comb", k=3)]
+
+
+def test_a_megabyte_an_emoji_and_a_blank_document_end_well(index: Path) -> None:
+    with hybrid_search.open(index, writable=True) as retriever:
+        report = retriever.add(
+            [
+                hybrid_search.Document(id="long", text="gneiss " * 150_000),
+                hybrid_search.Document(id="emoji", text="🎻🎻 😀"),
+                hybrid_search.Document(id="blank", text="   "),
+            ]
+        )
+        assert report.added == 2
+        assert report.rejected[0].field == "text"
+        assert retriever.search("gneiss", k=1)[0].id == "long"
+        assert retriever.get(["emoji", "blank"])[1] is None
+
+
+def test_swapping_the_towers_changes_the_ranking(home: Home, index: Path) -> None:
+    with hybrid_search.open(index) as retriever:
+        texts = [document.searchable_text for document in retriever.engine.documents()]
+        right = retriever.engine.search_dense(retriever.encode_queries(texts[:20]), 10)
+        wrong = retriever.engine.search_dense(retriever.encode_documents(texts[:20]), 10)
+    assert [ranking.ids for ranking in right] != [ranking.ids for ranking in wrong]

@@ -1,0 +1,57 @@
+"""What the documentation shows must be there and run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from hybrid_search.cli import VERBS, cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def commands_shown() -> list[str]:
+    lines = [line.strip() for page in PAGES for line in page.read_text().splitlines()]
+    return sorted(
+        {line.split("  ")[0] if " --" not in line else line for line in lines if line.startswith("hybrid-search ")}
+    )
+
+
+def known_options(verb: str) -> set[str]:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+@pytest.mark.parametrize("line", commands_shown())
+def test_every_command_in_the_documentation_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line.replace("|", " ").replace("…", ""), comments=True)
+    verb = words[1]
+    if verb in VERBS:
+        asked = {word for word in words if re.fullmatch(r"--?[a-z][a-z0-9-]*", word)}
+        assert asked <= known_options(verb) | {"--help", "-h"}
+    else:
+        assert verb in {"VERB", "[OPTIONS]"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_reference(verb: str) -> None:
+    assert f"## hybrid-search {verb}\n" in (ROOT / "docs" / "cli.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_changelog_names_the_version_or_what_is_unreleased() -> None:
+    import hybrid_search
+
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in text or f"## [{hybrid_search.__version__}]" in text
