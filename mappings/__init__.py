@@ -1,7 +1,7 @@
 """What a cluster is told: index bodies and search pipelines, as JSON templates with parameters.
 
-A template is JSON in which a value ``"{{name}}"`` stands for a parameter. Which parameters a template has is what stands
-in it; :func:`render` takes exactly those.
+A template is JSON in which a value ``"{{name}}"`` stands for a parameter; :func:`render` takes exactly those that stand
+in it.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def sift(documents: Sequence[Document], vectors: Vectors | None, declared: Mappi
 
     :param vectors: (n, dimension) float32, or None; a row that is not finite refuses its document.
     """
-    finite = np.ones(len(documents), bool) if vectors is None else np.isfinite(vectors).all(axis=1)
+    finite = [True] * len(documents)
+    if vectors is not None:
+        finite = [bool(row.all()) for row in np.isfinite(vectors)]
     fields = dict(declared)
     accepted: dict[str, int] = {}
     rejections: list[Rejection] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from hybrid_search.errors import CorruptIndex
 from hybrid_search.storage import disk_errors
-from hybrid_search.workflows.locations import folder_of
+from hybrid_search.workflows.locations import folder_of, open_engine
 
 __all__ = ["export_onnx", "inspect_index", "inspect_model", "is_model"]
 
@@ -49,12 +50,11 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
 
     :param verify: read every document and every cache and check them; the findings are raised.
     :raises CorruptIndex: if ``verify`` finds anything.
+    :raises UnsupportedCapability: if ``verify`` is asked of an index on a server.
     """
-    from hybrid_search.engines.embedded import EmbeddedEngine
-
-    with EmbeddedEngine.open(folder_of(location)) as engine:
-        if verify and (findings := engine.verify()):
-            raise CorruptIndex(f"{location}: " + "; ".join(findings))
+    if verify:
+        _verify(location)
+    with contextlib.closing(open_engine(location)) as engine:
         return {
             "index": location,
             "documents": engine.count(),
@@ -62,6 +62,14 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
             **engine.stats(),
             **({"verified": "everything is as it was written"} if verify else {}),
         }
+
+
+def _verify(location: str) -> None:
+    from hybrid_search.engines.embedded import EmbeddedEngine
+
+    with EmbeddedEngine.open(folder_of(location)) as engine:
+        if findings := engine.verify():
+            raise CorruptIndex(f"{location}: " + "; ".join(findings))
 
 
 def export_onnx(model: Path, target: Path) -> list[str]:

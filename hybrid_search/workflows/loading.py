@@ -12,7 +12,7 @@ from hybrid_search.errors import IndexExists, ModelMismatch
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
-from hybrid_search.workflows.locations import folder_of, open_encoder, open_engine
+from hybrid_search.workflows.locations import create_index, drop_index, index_exists, open_encoder, open_engine
 
 __all__ = ["LoadOptions", "LoadReport", "load"]
 
@@ -118,14 +118,12 @@ def _add(engine: Engine, encoder: Encoder | None, documents: Sequence[Document])
 
 def _prepare(location: str | Path, model: Path | None, options: LoadOptions) -> tuple[Engine, Encoder | None]:
     """Create or open the index, and open the towers that fit it."""
-    from hybrid_search.engines.embedded import EmbeddedEngine
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
-    folder = folder_of(location)
     if options.recreate:
-        EmbeddedEngine.drop(folder)
+        drop_index(location)
     encoder = OnnxEncoder.load(model, threads=options.threads) if model else None
-    if EmbeddedEngine.exists(folder):
+    if index_exists(location):
         engine = open_engine(location, writable=True)
         try:
             _check_same(engine.settings, encoder, options, location)
@@ -136,11 +134,10 @@ def _prepare(location: str | Path, model: Path | None, options: LoadOptions) -> 
             engine.close()
             raise
         return engine, encoder
-    return _create(folder, encoder, model, options), encoder
+    return _create(location, encoder, model, options), encoder
 
 
-def _create(folder: Path, encoder: Encoder | None, model: Path | None, options: LoadOptions) -> Engine:
-    from hybrid_search.engines.embedded import EmbeddedEngine
+def _create(location: str | Path, encoder: Encoder | None, model: Path | None, options: LoadOptions) -> Engine:
     from hybrid_search.towers.model_card import ServingDefaults, read_model_card
 
     defaults = read_model_card(model).defaults if model else ServingDefaults()
@@ -153,7 +150,7 @@ def _create(folder: Path, encoder: Encoder | None, model: Path | None, options: 
         faiss=options.faiss,
         fields=dict(options.fields),
     )
-    engine = EmbeddedEngine.create(folder, settings)
+    engine = create_index(location, settings)
     if model:
         _store_towers(engine, model)
     return engine

@@ -25,7 +25,7 @@ _PLUGINS = tuple(
 
 
 def cache_folder() -> Path:
-    """Return where built nodes are kept between runs; a node refuses to run as root, whose own folders others can't enter."""
+    """Return where built nodes are kept between runs; never root's home, as a node runs as another user."""
     if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
         return Path(chosen)
     base = Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,4 +1,4 @@
-"""Fetching files by Maven coordinates: through ``mvn`` where it is installed, else from the repository in MAVEN_REPO_URL."""
+"""Fetching files by Maven coordinates: through ``mvn``, else from the repository that MAVEN_REPO_URL names."""
 
 from __future__ import annotations
 

@@ -52,9 +52,8 @@ def put(client: Client, index: str, sources: Sequence[Source]) -> dict[str, Refu
         places = _places(client, index, known)
         by_id = {source["id"]: source for source in sources}
         again = [{**by_id[id], "added": places.get(id, by_id[id]["added"])} for id in known]
-        refused.update(
-            (id, _refused(item, index)) for id, item in _sent(client, index, "index", again) if "error" in item
-        )
+        answers = _sent(client, index, "index", again)
+        refused.update((id, _refused(item, index)) for id, item in answers if "error" in item)
     return refused
 
 

@@ -7,6 +7,7 @@ another reader sees the old files or the new, never a mixture.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import shutil
@@ -41,10 +42,8 @@ def store_towers(client: Client, index: str, files: Sequence[Path], fingerprint:
     :raises StorageError: if a file can't be read.
     """
     companion = companion_of(index)
-    try:
+    with contextlib.suppress(IndexExists):
         client.call("PUT", f"/{companion}", mappings.render("index/towers"))
-    except IndexExists:
-        pass
     old = _record(client, companion)
     listed: dict[str, dict[str, Any]] = {}
     for file in files:
