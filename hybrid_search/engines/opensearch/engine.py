@@ -18,11 +18,18 @@ from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client, failure
 from hybrid_search.engines.opensearch.records import from_source, to_source
 from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searcher
-from hybrid_search.engines.opensearch.setup import ServerOptions, index_body, metadata_mapping, settings_of
+from hybrid_search.engines.opensearch.setup import (
+    ServerOptions,
+    check_same,
+    index_body,
+    metadata_mapping,
+    read_settings,
+)
 from hybrid_search.engines.opensearch.towers import companion_of, fetch_towers, store_towers
 from hybrid_search.engines.vectors import checked_vectors
-from hybrid_search.errors import FilterError, IndexExists, IndexNotFound, UnsupportedCapability, UsageError
+from hybrid_search.errors import FilterError, IndexNotFound, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter, check_filter
+from hybrid_search.fusion import Fused
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
@@ -79,12 +86,12 @@ class OpenSearchEngine:
         client = Client(address)
         try:
             if exist_ok and client.call("HEAD", f"/{address.index}"):
-                _check_same(address, _read_settings(client, address), settings)
+                check_same(address, read_settings(client, address), settings)
             else:
                 if settings.dimension:
                     ServerCapabilities.read(client).check_vectors()
                 client.call("PUT", f"/{address.index}", body)
-            return cls(client, address, _read_settings(client, address), writable=True)
+            return cls(client, address, read_settings(client, address), writable=True)
         except BaseException:
             client.close()
             raise
@@ -99,7 +106,7 @@ class OpenSearchEngine:
         address = Address.parse(location)
         client = Client(address)
         try:
-            return cls(client, address, _read_settings(client, address), writable=writable)
+            return cls(client, address, read_settings(client, address), writable=writable)
         except BaseException:
             client.close()
             raise
@@ -259,7 +266,9 @@ class OpenSearchEngine:
         _check_offset(offset, fusion)
         self._server.check_fusion(fusion)
         queries = list(zip(texts, self._queries(vectors, len(texts)), strict=True))
-        return self._search.hybrid(queries, Page(offset, k), fusion, filter)
+        pages = self._search.hybrid(queries, Page(offset, k), fusion, filter)
+        documents = iter(self.get([one.id for page in pages for one in page]))
+        return [_with_documents(page, documents, offset + 1) for page in pages]
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
         """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
@@ -267,12 +276,10 @@ class OpenSearchEngine:
         :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
         """
         found = []
-        pairs = zip(ranking.ids, ranking.scores, self.get(ranking.ids), strict=True)
-        for rank, (id, score, document) in enumerate(pairs, start=first_rank):
-            if document is not None:
-                legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
-                found.append(Hit(id, rank, score, document.text, document.title, document.metadata, legs))
-        return found
+        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
+            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
+            found.append(Fused(id, score, legs))
+        return _with_documents(found, iter(self.get(ranking.ids)), first_rank)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files to the server, into an index beside this one.
@@ -368,7 +375,7 @@ class OpenSearchEngine:
             check_filter(filter, self._settings.fields)
         except FilterError:
             # Another writer may have declared the field since.
-            self._settings = _read_settings(self._client, self._address)
+            self._settings = read_settings(self._client, self._address)
             check_filter(filter, self._settings.fields)
 
     def _queries(self, vectors: Vectors, count: int) -> list[list[float] | None]:
@@ -379,22 +386,12 @@ class OpenSearchEngine:
         return [vector.tolist() if vector.any() else None for vector in checked]
 
 
-def _read_settings(client: Client, address: Address) -> IndexSettings:
-    answer = client.call("GET", f"/{address.index}/_mapping")
-    if len(answer) != 1:
-        raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
-    return settings_of(next(iter(answer.values()))["mappings"], str(address))
-
-
-def _check_same(address: Address, held: IndexSettings, asked: IndexSettings) -> None:
-    for name in type(held).__struct_fields__:
-        ours, theirs = getattr(held, name), getattr(asked, name)
-        if name == "fields":
-            ours = {field: kind for field, kind in ours.items() if field in theirs}
-        if ours != theirs:
-            raise IndexExists(
-                f"{address}: the index has {name} {ours!r}, asked for {theirs!r}; use another name, or delete it first"
-            )
+def _with_documents(page: Sequence[Fused], documents: Iterator[Document | None], first_rank: int) -> list[Hit]:
+    return [
+        Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
+        for rank, (one, document) in enumerate(zip(page, documents, strict=False), start=first_rank)
+        if document is not None
+    ]
 
 
 def _check_offset(offset: int, fusion: Fusion) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hybrid_search.engines.opensearch.client import failure, reason_of
-from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.errors import SearchIndexError
-from hybrid_search.types import Document, Ranking, by_score_then_id
+from hybrid_search.types import Ranking, by_score_then_id
 
-__all__ = ["checked", "documents_of", "hits_of", "pairs_of", "ranking_of", "searches"]
+__all__ = ["checked", "hits_of", "leg_of", "pairs_of", "ranking_of", "searches"]
 
 _SENTINEL = -1e9
 """A hybrid query that no pipeline took care of answers with scores far below this one."""
@@ -54,10 +53,7 @@ def pairs_of(answer: Mapping[str, Any], where: str) -> list[tuple[str, float]]:
 
     :raises SearchIndexError: if the scores are those of a hybrid query that was not fused.
     """
-    pairs = [(hit["_id"], float(hit["_score"])) for hit in hits_of(answer)]
-    if any(score < _SENTINEL for _, score in pairs) or len({id for id, _ in pairs}) < len(pairs):
-        raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
-    return by_score_then_id(pairs)
+    return by_score_then_id(_pairs(answer, where))
 
 
 def ranking_of(answer: Mapping[str, Any], k: int, where: str) -> Ranking:
@@ -65,10 +61,23 @@ def ranking_of(answer: Mapping[str, Any], k: int, where: str) -> Ranking:
 
     :raises SearchIndexError: as :func:`pairs_of`.
     """
-    best = pairs_of(answer, where)[:k]
-    return Ranking(tuple(id for id, _ in best), tuple(score for _, score in best))
+    return _ranking(pairs_of(answer, where)[:k])
 
 
-def documents_of(hits: Sequence[Mapping[str, Any]]) -> dict[str, Document]:
-    """Return id -> document of hits that came with their source."""
-    return {hit["_id"]: from_source(hit["_source"]) for hit in hits}
+def leg_of(answer: Mapping[str, Any], where: str) -> Ranking:
+    """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places.
+
+    :raises SearchIndexError: as :func:`pairs_of`.
+    """
+    return _ranking(_pairs(answer, where))
+
+
+def _pairs(answer: Mapping[str, Any], where: str) -> list[tuple[str, float]]:
+    pairs = [(hit["fields"]["id"][0], float(hit["_score"])) for hit in hits_of(answer)]
+    if any(score < _SENTINEL for _, score in pairs) or len({id for id, _ in pairs}) < len(pairs):
+        raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
+    return pairs
+
+
+def _ranking(pairs: Sequence[tuple[str, float]]) -> Ranking:
+    return Ranking(tuple([id for id, _ in pairs]), tuple([score for _, score in pairs]))

@@ -12,9 +12,9 @@ from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.filters import Filter
-from hybrid_search.fusion import fuse
+from hybrid_search.fusion import Fused, fuse
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Hit, Leg, Ranking
+from hybrid_search.types import Leg, Ranking
 
 __all__ = ["LARGEST_PAGE", "HybridQuery", "Page", "Searcher"]
 
@@ -26,7 +26,7 @@ _AT_ONCE = 96
 _WIDER = 8
 _NEEDED = ",".join(
     f"responses.{part}"
-    for part in ("hits.hits._id", "hits.hits._score", "hits.hits._source", "_shards", "status", "error", "timed_out")
+    for part in ("hits.hits.fields.id", "hits.hits._score", "_shards", "status", "error", "timed_out")
 )
 _EMPTY = Ranking((), ())
 
@@ -80,18 +80,16 @@ class Searcher:
     ) -> list[Ranking]:
         """Rank by vector similarity over all vectors."""
         answers = self._answers([requests.exact_dense(vector, k, similarity, filter) for vector in vectors])
-        rankings = [responses.ranking_of(answer, k, self._index) for answer in answers]
-        scale = 0.5 if similarity == "cosine" else 1.0
-        return [Ranking(one.ids, tuple([score * scale for score in one.scores])) for one in rankings]
+        return [responses.ranking_of(answer, k, self._index) for answer in answers]
 
     def hybrid(
         self, queries: Sequence[HybridQuery], page: Page, fusion: Fusion, filter: Filter | None
-    ) -> list[list[Hit]]:
-        """Fuse on the server and return a page of hits; see :meth:`Engine.search_hybrid`.
+    ) -> list[list[Fused]]:
+        """Fuse on the server and return a page of results for each query; see :meth:`Engine.search_hybrid`.
 
         What each leg contributed comes from the legs alone, asked for in the same request and put through the
-        reference arithmetic: a hybrid search that is told to explain its scores answers with other scores (seen with
-        3.6, which then normalises twice).
+        reference arithmetic: a hybrid search that is told to explain its scores takes many times as long, and answers
+        with other scores (seen with 3.6, which then normalises twice).
         """
         most = min(2 * fusion.window, LARGEST_PAGE)
         size = _with_spare(page.end, most)
@@ -105,21 +103,10 @@ class Searcher:
         results = []
         for query, group in zip(queries, groups, strict=True):
             fused = self._past_the_tie(next(answers), page.end, size, partial(body, query), most)
-            legs = [self._ranking(next(answers)) for _ in group[1:]]
-            results.append(self._hits(fused, page, explained(legs, fusion)))
+            legs = explained([responses.leg_of(next(answers), self._index) for _ in group[1:]], fusion, size)
+            pairs = responses.pairs_of(fused, self._index)[page.offset : page.end]
+            results.append([Fused(id, score, legs.get(id, {})) for id, score in pairs])
         return results
-
-    def _ranking(self, answer: Answer) -> Ranking:
-        return responses.ranking_of(answer, LARGEST_PAGE, self._index)
-
-    def _hits(self, answer: Answer, page: Page, legs: Mapping[str, Mapping[str, Leg]]) -> list[Hit]:
-        pairs = responses.pairs_of(answer, self._index)[page.offset : page.end]
-        documents = responses.documents_of(responses.hits_of(answer))
-        hits = []
-        for rank, (id, score) in enumerate(pairs, start=page.offset + 1):
-            document = documents[id]
-            hits.append(Hit(id, rank, score, document.text, document.title, document.metadata, legs.get(id, {})))
-        return hits
 
     def _past_the_tie(self, answer: Answer, wanted: int, size: int, body: Callable[[int], Body], most: int) -> Answer:
         """Ask for more until the hits tied with the last wanted one are all there: the id then decides, as everywhere.
@@ -143,10 +130,10 @@ class Searcher:
         return answers
 
 
-def explained(legs: Sequence[Ranking], fusion: Fusion) -> dict[str, Mapping[str, Leg]]:
-    """Return id -> what each leg contributed, by the reference arithmetic."""
+def explained(legs: Sequence[Ranking], fusion: Fusion, top: int) -> dict[str, Mapping[str, Leg]]:
+    """Return id -> what each leg contributed, by the reference arithmetic, for the ``top`` best."""
     bm25, knn = (*legs, _EMPTY)[:2]
-    return {one.id: one.legs for one in fuse(bm25, knn, fusion)}
+    return {one.id: one.legs for one in fuse(bm25, knn, fusion, top=top)}
 
 
 def _with_spare(wanted: int, most: int) -> int:

@@ -11,11 +11,21 @@ import msgspec
 import mappings
 from hybrid_search.analysis import analyzer
 from hybrid_search.config import FieldType, IndexSettings
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.records import field_name, stored_name
 from hybrid_search.engines.opensearch.requests import SPACES
-from hybrid_search.errors import ConfigError, CorruptIndex, SearchIndexError
+from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UsageError
 
-__all__ = ["FORMAT_VERSION", "ServerOptions", "index_body", "metadata_mapping", "settings_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "ServerOptions",
+    "check_same",
+    "index_body",
+    "metadata_mapping",
+    "read_settings",
+    "settings_of",
+]
 
 FORMAT_VERSION = 1
 
@@ -92,3 +102,30 @@ def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
         return IndexSettings.from_mapping({**stored, "fields": fields}, source=where)
     except ConfigError as error:
         raise CorruptIndex(f"{error}; the index's _meta was changed, load the data again") from error
+
+
+def read_settings(client: Client, address: Address) -> IndexSettings:
+    """Ask the server for the settings that an index carries.
+
+    :raises IndexNotFound: if there is no index.
+    :raises SearchIndexError: as :func:`settings_of`.
+    """
+    answer = client.call("GET", f"/{address.index}/_mapping")
+    if len(answer) != 1:
+        raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
+    return settings_of(next(iter(answer.values()))["mappings"], str(address))
+
+
+def check_same(address: Address, held: IndexSettings, asked: IndexSettings) -> None:
+    """Check that an index has the settings asked for; it may have more fields.
+
+    :raises IndexExists: naming the first setting that differs.
+    """
+    for name in type(held).__struct_fields__:
+        ours, theirs = getattr(held, name), getattr(asked, name)
+        if name == "fields":
+            ours = {field: kind for field, kind in ours.items() if field in theirs}
+        if ours != theirs:
+            raise IndexExists(
+                f"{address}: the index has {name} {ours!r}, asked for {theirs!r}; use another name, or delete it first"
+            )
