@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install quickstart test unit check format constraints docs bench clean
+.PHONY: help install quickstart opensearch test unit check format constraints docs bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ install: .venv/.installed  ## make .venv with the command hybrid-search in it
 
 quickstart: install  ## train, index, evaluate and query on the documentation that ships with Python
 	$(BIN)/hybrid-search quickstart
+
+opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL
+	PYTHONPATH=tests $(BIN)/python -m node
 
 test: install  ## all tests: units, conformance, integration
 	$(BIN)/python -m pytest -q

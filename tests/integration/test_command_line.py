@@ -201,7 +201,7 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["query", "x", "--from", "index", "-k", "0"], 2, "k"),
         (["query", "x", "--from", "index", "--bm25-weight", "2"], 2, "0 to 1"),
         (["query", "x", "--from", "data"], 4, "data"),
-        (["query", "x", "--from", "opensearch://localhost:9200/a"], 9, "OpenSearch"),
+        (["query", "x", "--from", "opensearch://127.0.0.1:1/a"], 4, "nothing answers"),
         (["evaluate", "jsonl", "--path", "data", "--from", "index", "--split", "nosuch"], 3, "train, test"),
         (["info", "nowhere"], 4, "nowhere"),
         (["export", "nowhere"], 5, "nowhere"),

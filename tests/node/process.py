@@ -10,15 +10,15 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from node.home import assembled_home, cache_folder, enterable
 from node.java import find_java, has_module
 from node.maven import Unavailable
 
-__all__ = ["LocalNode"]
+__all__ = ["LocalNode", "wait_until_healthy"]
 
 _NOBODY = 65534
 _VECTOR_MODULE = "jdk.incubator.vector"
@@ -46,7 +46,7 @@ class LocalNode:
                 env=_environment(self._folder, java), cwd=self._folder, start_new_session=True, **_user(self._folder),
             )  # fmt: skip
         try:
-            self._wait()
+            wait_until_healthy(self.url, self._check_alive)
         except BaseException:
             self.stop()
             raise
@@ -74,21 +74,27 @@ class LocalNode:
         """Wait for the process to end; returns its exit code."""
         return self._process.wait()
 
-    def _wait(self) -> None:
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            if (code := self._process.poll()) is not None:
-                raise Unavailable(f"the node ended with code {code}: {self._last_words()}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/_cluster/health?wait_for_status=yellow", timeout=5) as answer:
-                    if json.load(answer)["status"] in ("yellow", "green"):
-                        return
-            except (OSError, ValueError):
-                time.sleep(0.2)
-        raise Unavailable(f"the node did not answer within {_PATIENCE:.0f} s: {self._last_words()}")
+    def _check_alive(self) -> None:
+        if (code := self._process.poll()) is not None:
+            raise Unavailable(f"the node ended with code {code}: {self._log.read_text(errors='replace')[-1500:]}")
 
-    def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-1500:]
+
+def wait_until_healthy(url: str, check_alive: Callable[[], None] = lambda: None) -> None:
+    """Wait for a server to be ready.
+
+    :param check_alive: raises when there is nothing to wait for any more.
+    :raises Unavailable: if it takes too long.
+    """
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        check_alive()
+        try:
+            with urllib.request.urlopen(f"{url}/_cluster/health?wait_for_status=yellow", timeout=5) as answer:
+                if json.load(answer)["status"] in ("yellow", "green"):
+                    return
+        except (OSError, ValueError):
+            time.sleep(0.2)
+    raise Unavailable(f"{url} was not ready within {_PATIENCE:.0f} s")
 
 
 def _free_port() -> int:

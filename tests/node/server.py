@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from node.home import VERSION
 from node.maven import Unavailable
-from node.process import LocalNode
+from node.process import LocalNode, wait_until_healthy
 
 __all__ = ["IMAGE", "Server", "find_server"]
 
 IMAGE = f"opensearchproject/opensearch:{VERSION}"
+
+_DOCKER_SOCKET = "/var/run/docker.sock"
+_CONTAINER = {
+    "discovery.type": "single-node",
+    "DISABLE_SECURITY_PLUGIN": "true",
+    "DISABLE_INSTALL_DEMO_CONFIG": "true",
+    "OPENSEARCH_JAVA_OPTS": "-Xms512m -Xmx512m",
+}
 
 
 @dataclass(frozen=True)
@@ -60,21 +69,32 @@ def find_server(*, port: int | None = None) -> Server:
 
 
 def _in_docker(port: int | None) -> Server:
+    if not _docker_answers():
+        raise Unavailable("no Docker engine answers")
     try:
-        import docker
-        from testcontainers.opensearch import OpenSearchContainer
+        from docker.errors import DockerException
+        from testcontainers.core.container import DockerContainer
     except ImportError as error:
         raise Unavailable(f"testcontainers is not installed ({error.name})") from error
+    container = DockerContainer(IMAGE).with_bind_ports(9200, port or None)
+    for name, value in _CONTAINER.items():
+        container.with_env(name, value)
     try:
-        docker.from_env().ping()
-    except docker.errors.DockerException as error:
-        raise Unavailable("no Docker engine answers") from error
-    container = OpenSearchContainer(IMAGE, security_enabled=False)
-    if port:
-        container.with_bind_ports(9200, port)
-    container.start()
-    host, port = container.get_container_host_ip(), container.get_exposed_port(9200)
-    return Server(f"http://{host}:{port}", f"in Docker from {IMAGE}", container.stop)
+        container.start()
+        url = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(9200)}"
+        wait_until_healthy(url)
+    except (DockerException, Unavailable) as error:
+        container.stop()
+        raise Unavailable(f"Docker could not run {IMAGE}: {error}") from error
+    return Server(url, f"in Docker from {IMAGE}", container.stop)
+
+
+def _docker_answers() -> bool:
+    # Docker's own client leaves a socket open when nobody answers.
+    if os.environ.get("DOCKER_HOST"):
+        return True
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(_DOCKER_SOCKET) == 0
 
 
 def _from_maven(port: int | None) -> Server:

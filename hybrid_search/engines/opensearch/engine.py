@@ -263,10 +263,10 @@ class OpenSearchEngine:
         """
         self._check_search(k, filter)
         fusion = fusion or self._settings.fusion
-        _check_offset(offset, fusion)
+        page = Page.inside(fusion, offset, k)
         self._server.check_fusion(fusion)
         queries = list(zip(texts, self._queries(vectors, len(texts)), strict=True))
-        pages = self._search.hybrid(queries, Page(offset, k), fusion, filter)
+        pages = self._search.hybrid(queries, page, fusion, filter)
         documents = iter(self.get([one.id for page in pages for one in page]))
         return [_with_documents(page, documents, offset + 1) for page in pages]
 
@@ -392,11 +392,3 @@ def _with_documents(page: Sequence[Fused], documents: Iterator[Document | None],
         for rank, (one, document) in enumerate(zip(page, documents, strict=False), start=first_rank)
         if document is not None
     ]
-
-
-def _check_offset(offset: int, fusion: Fusion) -> None:
-    if not 0 <= offset < 2 * fusion.window:
-        raise UsageError(
-            f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits hold "
-            f"no more; raise the fusion's window to page further"
-        )

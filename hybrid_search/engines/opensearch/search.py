@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from hybrid_search.config import Fusion, Similarity
 from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.fusion import Fused, fuse
 from hybrid_search.streams import in_batches
@@ -45,6 +46,19 @@ class Page:
 
     offset: int
     size: int
+
+    @classmethod
+    def inside(cls, fusion: Fusion, offset: int, size: int) -> Self:
+        """Make a page of what a fusion's windows can hold.
+
+        :raises UsageError: if it starts outside.
+        """
+        if not 0 <= offset < 2 * fusion.window:
+            raise UsageError(
+                f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits "
+                f"hold no more; raise the fusion's window to page further"
+            )
+        return cls(offset, size)
 
     @property
     def end(self) -> int:

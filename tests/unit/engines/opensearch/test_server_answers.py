@@ -1,0 +1,114 @@
+"""Reading what a server says, good and bad. The answers are those of a 3.6.0, cut down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hybrid_search.config import Fusion
+from hybrid_search.engines.opensearch.capabilities import ServerCapabilities, parsed_version, shared_plugins
+from hybrid_search.engines.opensearch.client import failure
+from hybrid_search.engines.opensearch.records import field_name, stored_name
+from hybrid_search.engines.opensearch.responses import checked, ranking_of
+from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UnsupportedCapability
+from hybrid_search.types import Ranking
+
+WHOLE = {"total": 1, "successful": 1, "failed": 0}
+
+
+def answer(*pairs: tuple[str, float], **more: Any) -> dict[str, Any]:
+    hits = [{"_score": score, "fields": {"id": [id]}} for id, score in pairs]
+    return {"_shards": WHOLE, "hits": {"hits": hits}, **more}
+
+
+def test_ties_are_broken_by_id() -> None:
+    assert ranking_of(answer(("b", 1.0), ("a", 1.0), ("c", 2.0)), 2, "i") == Ranking(("c", "a"), (2.0, 1.0))
+
+
+def test_an_answer_without_hits_is_an_empty_ranking() -> None:
+    assert ranking_of({"_shards": WHOLE}, 5, "i") == Ranking((), ())
+
+
+@pytest.mark.parametrize("pairs", [(("a", -9549512000.0),), (("a", 1.0), ("a", 0.5))])
+def test_the_scores_of_a_hybrid_that_was_not_fused_are_an_error(pairs: tuple[tuple[str, float], ...]) -> None:
+    with pytest.raises(SearchIndexError, match="did not fuse"):
+        ranking_of(answer(*pairs), 5, "i")
+
+
+def test_a_failed_shard_is_an_error_with_its_reason() -> None:
+    shards = {
+        "total": 3,
+        "failed": 1,
+        "failures": [{"shard": 2, "reason": {"type": "query_shard_exception", "reason": "no such thing"}}],
+    }
+    with pytest.raises(SearchIndexError, match=r"1 of 3 shards failed .*no such thing"):
+        checked({"_shards": shards}, "passages")
+
+
+def test_a_search_that_timed_out_is_an_error() -> None:
+    with pytest.raises(SearchIndexError, match="timed out"):
+        checked(answer(timed_out=True), "passages")
+
+
+def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> None:
+    told = {
+        "status": 400,
+        "error": {
+            "type": "search_phase_execution_exception",
+            "reason": "all shards failed",
+            "root_cause": [],
+            "failed_shards": [{"reason": {"type": "x", "reason": "Query vector has invalid dimension: 5"}}],
+        },
+    }
+    with pytest.raises(SearchIndexError, match=r"passages: search_phase.*invalid dimension: 5"):
+        checked(told, "passages")
+
+
+@pytest.mark.parametrize(
+    ("status", "info", "kind", "message"),
+    [
+        (404, {"error": {"type": "index_not_found_exception", "reason": "no such index [a]"}}, IndexNotFound, "load"),
+        (400, {"error": {"type": "resource_already_exists_exception", "reason": "x"}}, IndexExists, "delete it"),
+        (401, "Unauthorized", SearchIndexError, "OPENSEARCH_PASSWORD"),
+        (
+            403,
+            {"error": {"type": "security_exception", "reason": "no permissions for [x]"}},
+            SearchIndexError,
+            "rights",
+        ),
+        (429, {"error": {"type": "cluster_block_exception", "reason": "read-only"}}, SearchIndexError, "blocked"),
+        (429, {"error": {"type": "rejected_execution_exception", "reason": "full"}}, SearchIndexError, "overloaded"),
+        (503, "OpenSearch Security not initialized.", SearchIndexError, "starting"),
+        (500, None, SearchIndexError, "500"),
+    ],
+)
+def test_an_error_says_what_to_do(status: int, info: Any, kind: type[Exception], message: str) -> None:
+    error = failure(status, info, "http://localhost:9200")
+    assert type(error) is kind
+    assert message in str(error)
+
+
+@pytest.mark.parametrize("name", ["lang", "a.b", "50%", "a b", "*", "%2E", "ä.ö", " "])
+def test_a_field_name_survives_the_server(name: str) -> None:
+    assert field_name(stored_name(name)) == name
+    assert not set(stored_name(name)) & set(".* ")
+
+
+def test_a_plugin_counts_when_every_node_has_it() -> None:
+    rows = [("n1", "opensearch-knn"), ("n1", "opensearch-neural-search"), ("n2", "opensearch-knn")]
+    listed = [{"name": name, "component": plugin, "version": "3.6.0.0"} for name, plugin in rows]
+    assert shared_plugins(listed) == {"opensearch-knn": "3.6.0.0"}
+    with pytest.raises(UnsupportedCapability, match="no plugin opensearch-neural-search"):
+        ServerCapabilities((3, 6, 0), shared_plugins(listed)).check_vectors()
+
+
+def test_capabilities_follow_from_the_version() -> None:
+    both = {"opensearch-knn": "", "opensearch-neural-search": ""}
+    assert parsed_version("3.10.1-SNAPSHOT") == (3, 10, 1)
+    assert not ServerCapabilities((2, 19, 3), both).filter_in_hybrid
+    assert ServerCapabilities((3, 0, 0), both).filter_in_hybrid
+    ServerCapabilities((3, 1, 0), both).check_fusion(Fusion(method="rrf"))
+    ServerCapabilities((2, 19, 3), both).check_fusion(Fusion())
+    with pytest.raises(UnsupportedCapability, match=r"3\.0\.0 has no weights for RRF"):
+        ServerCapabilities((3, 0, 0), both).check_fusion(Fusion(method="rrf"))
