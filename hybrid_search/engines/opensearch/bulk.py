@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.engines.opensearch.client import Client, failure, reason_of
+from hybrid_search.engines.opensearch.client import Client, failure, reason_of, shortened
 from hybrid_search.engines.opensearch.records import field_name
 from hybrid_search.streams import in_batches
 
@@ -110,6 +110,8 @@ def _refused(item: Mapping[str, Any], index: str) -> Refused:
     """Tell a refusal of the document from one that has nothing to do with it."""
     if item["status"] != HTTPStatus.BAD_REQUEST:
         raise failure(item["status"], item, index)
-    kind, reason = reason_of(item["error"])
-    field = _METADATA_FIELD.search(str(item["error"].get("reason", "")))
-    return Refused(field_name(field[1]) if field else "", f"the server refused it: {kind}: {reason}")
+    told = str(item["error"].get("reason", ""))
+    _, cause = reason_of(item["error"])
+    field = _METADATA_FIELD.search(told)
+    reason = told if cause in told else f"{told}: {cause}"
+    return Refused(field_name(field[1]) if field else "", f"the server refused it: {shortened(reason)}")

@@ -22,7 +22,7 @@ from hybrid_search.errors import (
     UsageError,
 )
 
-__all__ = ["Client", "failure", "reason_of"]
+__all__ = ["Client", "failure", "reason_of", "shortened"]
 
 PATIENCE = 60.0
 """Seconds that a request may take, and a connection to be made."""
@@ -90,17 +90,17 @@ class Client:
                 return SearchIndexError(f"{self._server} did not answer within {PATIENCE:.0f} s; look at its load")
             case SSLError():
                 return SearchIndexError(
-                    f"{self._server}: the TLS connection failed ({_short(error.error)}); name the authority's "
+                    f"{self._server}: the TLS connection failed ({shortened(error.error)}); name the authority's "
                     f"certificate in OPENSEARCH_CA_CERTS, or use opensearch:// for a server without TLS"
                 )
             case NoConnection():
                 return SearchIndexError(
-                    f"nothing answers at {self._server} ({_short(error.error)}); check the address, and that the "
+                    f"nothing answers at {self._server} ({shortened(error.error)}); check the address, and that the "
                     f"server runs (use opensearchs:// if it wants TLS)"
                 )
             case TransportError():
                 return failure(int(error.status_code), error.info, self._server)
-        return SearchIndexError(f"{self._server}: {_short(error)}")
+        return SearchIndexError(f"{self._server}: {shortened(error)}")
 
 
 def _credentials(address: Address) -> tuple[str, str] | None:
@@ -111,7 +111,8 @@ def _credentials(address: Address) -> tuple[str, str] | None:
     return (user, password) if user else None
 
 
-def _short(what: object) -> str:
+def shortened(what: object) -> str:
+    """Return what a server or a library said on one line of bearable length."""
     shown = " ".join(str(what).split())
     return shown if len(shown) <= 300 else f"{shown[:297]}..."
 
@@ -119,14 +120,14 @@ def _short(what: object) -> str:
 def reason_of(error: Any) -> tuple[str, str]:
     """Return (type, reason) of a server's error object: the innermost cause, which says most."""
     if not isinstance(error, Mapping):
-        return "", _short(error)
+        return "", shortened(error)
     inner = error.get("caused_by") or next(iter(error.get("root_cause") or ()), None)
     if not inner:
         failed = next(iter(error.get("failed_shards") or ()), None)
         inner = failed.get("reason") if failed else None
     if inner and inner is not error and inner.get("reason"):
         return str(error.get("type", "")), reason_of(inner)[1]
-    return str(error.get("type", "")), _short(error.get("reason", error))
+    return str(error.get("type", "")), shortened(error.get("reason", error))
 
 
 def failure(status: int, info: Any, where: str) -> HybridSearchError:
