@@ -85,7 +85,8 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
         out = given.pop("out")
-        request = TrainRequest(towers=settings.towers, config=settings.training, **given)
+        source = f"{path.resolve() if path else ''} {dataset_config}".strip()
+        request = TrainRequest(towers=settings.towers, config=settings.training, source=source, **given)
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         facts(msgspec.to_builtins(report), form)
 

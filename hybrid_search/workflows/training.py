@@ -45,6 +45,7 @@ Say = Callable[[str], None]
 class TrainRequest:
     """What to train, and on what.
 
+    :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
     :ivar restart: throw away an unfinished run instead of going on with it.
@@ -53,6 +54,7 @@ class TrainRequest:
 
     towers: TowerConfig = field(default_factory=TowerConfig)
     config: TrainConfig = field(default_factory=TrainConfig)
+    source: str = ""
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()
     restart: bool = False
@@ -108,7 +110,7 @@ def train(
     request = request or TrainRequest()
     work = WorkFolder(out)
     if work.claim(
-        f"{dataset.name} {getattr(dataset, 'path', '')}".strip(),
+        f"{dataset.name} {request.source}".strip(),
         request.split,
         request.towers,
         request.config,
