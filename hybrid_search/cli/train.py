@@ -62,7 +62,7 @@ class TrainSettings(Setting, frozen=True):
     type=click.Choice(["jsonl", "wandb"]),
     default="jsonl",
     show_default=True,
-    help="Where the numbers of the run go, beside training.json.",
+    help="Where the numbers of the run go beside log.jsonl; wandb is offline unless WANDB_MODE=online.",
 )
 @settings_options(TowerConfig)
 @settings_options(TrainConfig, skip=("negatives", "word_vectors"))
@@ -113,7 +113,7 @@ def _read(path: Path | None) -> TrainSettings:
 
 
 def _tracker(name: str, out: Path) -> Tracker | None:
-    if name == "jsonl":  # always written, into the work folder
+    if name == "jsonl":  # always written
         return None
     from hybrid_search.training.tracking import WandbTracker
 
