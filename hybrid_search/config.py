@@ -6,7 +6,7 @@ typo never trains another model than the one that was asked for.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, get_args
 
 import msgspec
 
@@ -42,8 +42,6 @@ NegativeSource = Literal["random", "in_row", "bm25", "dense"]
 Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
 Combination = Literal["arithmetic", "geometric", "harmonic"]
 FieldType = Literal["keyword", "long", "double", "boolean"]
-
-S = TypeVar("S", bound="Setting")
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -166,19 +166,22 @@ def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None)
     combine = _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
     scores = combine(normalised, np.array(fusion.weights, dtype=np.float32))
     best = _best(ids, scores, len(ids) if top is None else top)
-    in_knn = {column: place for place, column in enumerate(columns)}
+    in_knn = np.full(len(ids), -1)
+    in_knn[columns] = np.arange(len(knn))
     results = []
     for score, id, column in best:
-        places = (column if column < len(bm25) else None, in_knn.get(column))
+        places = (column if column < len(bm25) else -1, int(in_knn[column]))
         results.append(Fused(id, score, _legs((bm25, knn), places, normalised[:, column].tolist(), fusion)))
     return results
 
 
-def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], list[int]]:
+def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:
     """List all ids, BM25's first and in its order, and the column of each k-NN hit in that list."""
-    column_of = {id: column for column, id in enumerate(bm25.ids)}
-    columns = [column_of.setdefault(id, len(column_of)) for id in knn.ids]
-    return list(column_of), columns
+    column_of = dict(zip(bm25.ids, range(len(bm25)), strict=True))
+    columns = np.array([column_of.get(id, -1) for id in knn.ids], dtype=np.intp)
+    new = np.flatnonzero(columns < 0)
+    columns[new] = np.arange(len(bm25), len(bm25) + len(new))
+    return [*bm25.ids, *(knn.ids[place] for place in new.tolist())], columns
 
 
 def _best(ids: list[str], scores: Floats, top: int) -> list[tuple[float, str, int]]:
@@ -193,16 +196,16 @@ def _best(ids: list[str], scores: Floats, top: int) -> list[tuple[float, str, in
 
 
 def _legs(
-    rankings: tuple[Ranking, Ranking], places: tuple[int | None, ...], normalised: list[float], fusion: Fusion
+    rankings: tuple[Ranking, Ranking], places: tuple[int, int], normalised: list[float], fusion: Fusion
 ) -> dict[str, Leg]:
-    """Explain one document: what each leg that found it contributed."""
-    found = [leg for leg in (0, 1) if places[leg] is not None]
+    """Explain one document: what each leg that found it (its place is not -1) contributed."""
+    found = [leg for leg in (0, 1) if places[leg] >= 0]
     term = _ELASTICITY_TERMS["arithmetic" if fusion.method == "rrf" else fusion.combination]
     terms = {leg: term(fusion.weights[leg], normalised[leg]) if normalised[leg] else 0.0 for leg in found}
     total = sum(terms.values())
     legs = {}
     for leg in found:
-        place = places[leg] or 0
+        place = places[leg]
         share = terms[leg] / total if total else 1 / len(found)
         legs[LEGS[leg]] = Leg(rankings[leg].scores[place], place + 1, normalised[leg], fusion.weights[leg], share)
     return legs

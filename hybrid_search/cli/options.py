@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from hybrid_search.cli.output import FORMATS, say
+from hybrid_search.cli.output import FORMATS
 from hybrid_search.config import Bm25, Combination, Fusion, Normalisation
-from hybrid_search.errors import ConfigError, RecordsRejected, UsageError
+from hybrid_search.errors import ConfigError, RecordsRejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,15 +141,3 @@ def fusion_of(base: Fusion, values: dict[str, Any]) -> Fusion:
             raise ConfigError(f"--bm25-weight is {weight}; it must be from 0 to 1")
         changes["weights"] = (weight, round(1 - weight, 12))
     return base.replace(**changes) if changes else base
-
-
-def say_report(counts: dict[str, int]) -> None:
-    """Say what a loader counted while reading."""
-    if counts:
-        say("read: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()))
-
-
-def require_index_folder(path: Path) -> None:
-    """Refuse a location that is a file."""
-    if path.is_file():
-        raise UsageError(f"{path} is a file; an index is a folder")

@@ -62,7 +62,7 @@ class TrainSettings(Setting, frozen=True):
     type=click.Choice(["jsonl", "wandb"]),
     default="jsonl",
     show_default=True,
-    help="Where the numbers of the run go, beside training.json.",
+    help="Where the numbers of the run go beside log.jsonl; wandb is offline unless WANDB_MODE=online.",
 )
 @settings_options(TowerConfig)
 @settings_options(TrainConfig, skip=("negatives", "word_vectors"))
@@ -85,7 +85,8 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
         out = given.pop("out")
-        request = TrainRequest(towers=settings.towers, config=settings.training, **given)
+        source = f"{path.resolve() if path else ''} {dataset_config}".strip()
+        request = TrainRequest(towers=settings.towers, config=settings.training, source=source, **given)
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         facts(msgspec.to_builtins(report), form)
 
@@ -112,7 +113,7 @@ def _read(path: Path | None) -> TrainSettings:
 
 
 def _tracker(name: str, out: Path) -> Tracker | None:
-    if name == "jsonl":  # always written, into the work folder
+    if name == "jsonl":  # always written
         return None
     from hybrid_search.training.tracking import WandbTracker
 

@@ -159,7 +159,7 @@ def _cut(ranking: Ranking, window: int) -> Ranking:
 
 
 def _weighted(fusion: Fusion, bm25_weight: float) -> Fusion:
-    return fusion.replace(weights=(bm25_weight, 1 - bm25_weight))
+    return fusion.replace(weights=(bm25_weight, round(1 - bm25_weight, 12)))
 
 
 def _fused_values(legs: Mapping[str, tuple[Ranking, Ranking]], fusion: Fusion, qrels: Qrels) -> list[float]:

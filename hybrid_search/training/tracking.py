@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import MissingExtra
+from hybrid_search.protocols import Tracker
 from hybrid_search.storage import disk_errors
 
-__all__ = ["JsonlTracker", "WandbTracker"]
+__all__ = ["EveryTracker", "JsonlTracker", "WandbTracker"]
 
 
 class JsonlTracker:
@@ -49,20 +50,37 @@ class JsonlTracker:
         self._file.close()
 
 
+class EveryTracker:
+    """Hands each call on to several trackers."""
+
+    def __init__(self, *trackers: Tracker) -> None:
+        self._trackers = trackers
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record values with each of them."""
+        for tracker in self._trackers:
+            tracker.log(step, values)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for tracker in self._trackers:
+            tracker.close()
+
+
 class WandbTracker:
-    """Logs to Weights & Biases; ``offline`` needs no network and no account, and can be synchronised later.
+    """Logs to Weights & Biases: offline, to be synchronised later, unless the environment says ``WANDB_MODE=online``.
 
     :raises MissingExtra: if wandb is not installed.
     """
 
-    def __init__(self, project: str, folder: Path, *, offline: bool = True, name: str | None = None) -> None:
+    def __init__(self, project: str, folder: Path) -> None:
         if importlib.util.find_spec("wandb") is None:
             raise MissingExtra("wandb", "tracking")
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        mode = "offline" if offline else "online"
-        self._run: Any = wandb.init(project=project, dir=str(folder), mode=mode, name=name)
+        os.environ.setdefault("WANDB_MODE", "offline")
+        self._run: Any = wandb.init(project=project, dir=str(folder))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Log numbers at a step; everything else becomes part of the run's configuration."""

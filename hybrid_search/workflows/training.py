@@ -23,7 +23,7 @@ from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_trai
 from hybrid_search.training.distillation import read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.training.pairs import Pairs, gather_examples, split_by_query
-from hybrid_search.training.tracking import JsonlTracker
+from hybrid_search.training.tracking import EveryTracker, JsonlTracker
 from hybrid_search.types import Example, Rejection
 from hybrid_search.workflows.corpus import add_missing, open_corpus
 from hybrid_search.workflows.fitting import FitReport, fit_defaults
@@ -45,6 +45,7 @@ Say = Callable[[str], None]
 class TrainRequest:
     """What to train, and on what.
 
+    :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
     :ivar restart: throw away an unfinished run instead of going on with it.
@@ -53,6 +54,7 @@ class TrainRequest:
 
     towers: TowerConfig = field(default_factory=TowerConfig)
     config: TrainConfig = field(default_factory=TrainConfig)
+    source: str = ""
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()
     restart: bool = False
@@ -100,7 +102,7 @@ def train(
     An interrupted run leaves ``OUT.work``; the same call goes on from there and ends with the same weights.
 
     :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
-    :param tracker: takes the run's numbers; None writes JSON lines into the work folder.
+    :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
     :param reject: called with each record that can't be used.
     :raises TrainingError: if there is nothing to train on, or training can't go on.
     :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
@@ -108,7 +110,7 @@ def train(
     request = request or TrainRequest()
     work = WorkFolder(out)
     if work.claim(
-        f"{dataset.name} {getattr(dataset, 'path', '')}".strip(),
+        f"{dataset.name} {request.source}".strip(),
         request.split,
         request.towers,
         request.config,
@@ -129,9 +131,12 @@ def train(
         )
         data = _prepare(engine, split, vocabulary, request, work, reject=reject, progress=progress, say=say)
         towers = _new_towers(request, vocabulary)
-        report = train_towers(
-            towers, data, request.config, work=work.path, tracker=tracker or JsonlTracker(work.log), progress=progress
-        )
+        log = JsonlTracker(work.log)
+        trackers = EveryTracker(log, tracker) if tracker else log
+        try:
+            report = train_towers(towers, data, request.config, work=work.path, tracker=trackers, progress=progress)
+        finally:
+            trackers.close()
         _write(work.model, towers, vocabulary, request, report, data)
         fit = fit_defaults(
             engine, work, split.training, split.validation, positives=split.pairs.positives, progress=progress

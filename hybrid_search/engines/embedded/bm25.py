@@ -24,8 +24,11 @@ from hybrid_search.types import Ranking
 __all__ = ["LexicalLeg", "lucene_length"]
 
 _TANTIVY = Bm25(k1=1.2, b=0.75)
-_FEWEST = 1000
+_MORE = 200
+"""With 3 k + 200 candidates the best k are at least .998 of the exact ones for every k1 and b that is fitted."""
+
 _MOST_TIES = 20_000
+_PRECISION = 1e-5
 
 
 def _decoded(byte: int) -> int:
@@ -61,16 +64,32 @@ class LexicalLeg:
         if not terms or (allowed is not None and not allowed.count):
             return EMPTY
         # tantivy's own order is right for its own k1 and b only; for others, the best are among more of its first.
-        wanted = k + SPARE if bm25 == _TANTIVY else max(_FEWEST, 4 * k)
+        wanted = k + SPARE if bm25 == _TANTIVY else _MORE + 3 * k
         while True:
             rows, found = self.index.search(terms, wanted, allowed)
             rows = rows[rows < self.forward.end]
             if not len(rows):
                 return EMPTY
-            scores = self._scores(rows, terms, bm25)
+            if bm25 == _TANTIVY and self.forward.is_gapless and len(rows) == len(found):
+                scores = self._settled(rows, found, terms)
+            else:
+                scores = self._scores(rows, terms, bm25)
             if len(found) < wanted or wanted >= max(_MOST_TIES, k + SPARE) or not _tied_at_end(found, k):
                 return best(rows, scores, k, self._store)
             wanted = min(4 * wanted, max(_MOST_TIES, k + SPARE))
+
+    def _settled(self, rows: NDArray[np.int64], found: NDArray[np.float64], terms: list[str]) -> NDArray[np.float64]:
+        """Take over tantivy's scores where they decide the order; compute those anew that may tie, exactly.
+
+        tantivy sums in single precision, in an order of its own, so equal scores can come out a little apart. With no
+        document gone, its statistics are the forward index's.
+        """
+        close = found[1:] >= found[:-1] * (1 - _PRECISION)
+        doubtful = np.flatnonzero(np.append(close, False) | np.append(False, close))
+        scores = found / (_TANTIVY.k1 + 1)
+        if len(doubtful):
+            scores[doubtful] = self._scores(rows[doubtful], terms, _TANTIVY)
+        return scores
 
     def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
         repeats = Counter(terms)
@@ -93,4 +112,4 @@ class LexicalLeg:
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:
     """Return whether candidates that were not fetched may score as the k-th does (tantivy sums in single precision)."""
-    return len(scores) > k and bool(scores[-1] >= scores[k - 1] * (1 - 1e-5))
+    return len(scores) > k and bool(scores[-1] >= scores[k - 1] * (1 - _PRECISION))

@@ -25,8 +25,26 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float64], k: int, store: St
     if len(rows) > k:
         keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
         rows, scores = rows[keep], scores[keep]
-    pairs = zip(store.ids(rows.tolist()), scores.tolist(), strict=True)
-    found = [(-score, id) for id, score in pairs if id is not None]
-    found.sort()
-    del found[k:]
-    return Ranking(tuple([id for _, id in found]), tuple([-score for score, _ in found]))
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    ids = store.ids(rows[order])
+    values = scores.tolist()
+    if None in ids:
+        values = [score for id, score in zip(ids, values, strict=True) if id is not None]
+        scores = np.array(values)
+    present = [id for id in ids if id is not None]
+    _order_ties(present, scores)
+    return Ranking(tuple(present[:k]), tuple(values[:k]))
+
+
+def _order_ties(ids: list[str], scores: NDArray[np.float64]) -> None:
+    """Sort the ids of each run of equal scores, in place; the runs are few and short."""
+    tied = np.flatnonzero(scores[1:] == scores[:-1]).tolist()
+    at = 0
+    while at < len(tied):
+        first = tied[at]
+        while at + 1 < len(tied) and tied[at + 1] == tied[at] + 1:
+            at += 1
+        last = tied[at] + 1
+        ids[first : last + 1] = sorted(ids[first : last + 1])
+        at += 1

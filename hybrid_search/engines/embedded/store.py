@@ -49,8 +49,8 @@ class Store:
     def __init__(self, layout: Layout, database: Database) -> None:
         self.layout = layout
         self.database = database
-        # A row's id never changes, so this can't go stale; it only has to be bounded.
-        self._ids: dict[int, str] = {}
+        # A row's id never changes, so this can't go stale; None where it is not known yet. It only has to be bounded.
+        self._ids: NDArray[np.object_] = np.empty(0, object)
 
     @classmethod
     def open(cls, layout: Layout, *, writable: bool) -> Self:
@@ -101,20 +101,34 @@ class Store:
         with self.database.reading() as connection:
             return read_state(connection)
 
-    def ids(self, rows: Sequence[int]) -> list[str | None]:
+    def ids(self, rows: Rows) -> list[str | None]:
         """Look up the ids of rows, None for a row that is gone (it may still be known when it went just now)."""
+        if not len(rows):
+            return []
+        if (last := int(rows.max())) >= _MOST_IDS:
+            found = self._read_ids(rows.tolist())
+            return [found.get(row) for row in rows.tolist()]
         known = self._ids
-        missing = [row for row in rows if row not in known]
-        if missing:
-            if len(known) + len(missing) > _MOST_IDS:
-                self._ids = known = {}
-                missing = list(rows)
-            with self.database.reading() as connection:
-                for chunk in in_batches(missing, _CHUNK):
-                    known.update(
-                        connection.execute(f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})", chunk)
-                    )
-        return [known.get(row) for row in rows]
+        if last >= len(known):
+            # An array, because a lookup of all rows at once is many times faster than one by one.
+            known = np.concatenate([known, np.empty(last + 1 + last // 2 - len(known), object)])
+            self._ids = known
+        ids: list[str | None] = known[rows].tolist()
+        if None in ids:
+            for row, id in self._read_ids(
+                [row for row, id in zip(rows.tolist(), ids, strict=True) if id is None]
+            ).items():
+                known[row] = id
+            ids = known[rows].tolist()
+        return ids
+
+    def _read_ids(self, rows: Sequence[int]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        with self.database.reading() as connection:
+            for chunk in in_batches(rows, _CHUNK):
+                query = f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})"
+                found.update(connection.execute(query, chunk))
+        return found
 
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id.
@@ -176,8 +190,8 @@ class Store:
     def corrupt(self, row: int, what: str) -> CorruptIndex:
         """Make the error for a row that is not what was written."""
         return CorruptIndex(
-            f"{self.layout.database}, row {row} (document {self.ids([row])[0]!r}): {what} is not what was written; "
-            f"delete the document and add it again, or load the data again"
+            f"{self.layout.database}, row {row} (document {self._read_ids([row]).get(row)!r}): {what} is not what was "
+            f"written; delete the document and add it again, or load the data again"
         )
 
 

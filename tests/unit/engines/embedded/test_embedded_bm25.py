@@ -127,3 +127,16 @@ def test_the_first_ten_are_those_of_bm25s(passages: EmbeddedEngine, bm25: Bm25) 
         good = {document.id for document, score in zip(documents, exact, strict=True) if score >= tenth * 0.999}
         shared.append(len(good & set(ranking.ids)) / 10)
     assert np.mean(shared) >= 0.97
+
+
+def test_tantivy_s_own_scores_rank_as_the_exact_ones_ties_included(tmp_path: Path, words: list[Document]) -> None:
+    # A b that differs in the ninth digit takes the exact path; many of these short texts tie.
+    exact = Bm25(k1=1.2, b=0.75 + 1e-9)
+    queries = ["w1 w5", "w2 w2 w17 w40", "w1 w2 w3", "w300 w7"]
+    with EmbeddedEngine.create(tmp_path / "index", IndexSettings()) as engine:
+        engine.add(words, None)
+        engine.commit()
+        ours, theirs = engine.search_lexical(queries, 50), engine.search_lexical(queries, 50, bm25=exact)
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.scores == pytest.approx(other.scores, rel=1e-6)
+            assert one.ids == other.ids
