@@ -22,9 +22,9 @@ from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.model_files import copy_model, model_folder
 from hybrid_search.engines.embedded.seal import seal
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.vectors import checked_vectors
 from hybrid_search.engines.embedded.verify import store_problems
 from hybrid_search.engines.embedded.writing import StoreWriter
+from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.fusion import Fused, fuse

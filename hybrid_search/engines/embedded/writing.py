@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import FieldType, IndexSettings
+from hybrid_search.config import IndexSettings
+from hybrid_search.engines.documents import sift
 from hybrid_search.engines.embedded.database import Database, sqlite_errors
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION
 from hybrid_search.engines.embedded.records import (
-    Refused,
     decode_metadata,
     encode_metadata,
     field_values,
-    refusal,
     text_checksum,
-    typed_fields,
     vector_checksum,
 )
 from hybrid_search.engines.embedded.store import State, read_state
@@ -78,31 +76,14 @@ class StoreWriter:
         :param vectors: (n, dimension), a row per document; zero rows are "no vector"; None for no vectors at all.
         :return: the refused documents.
         """
-        rejections: list[Rejection] = []
-        fields: dict[str, FieldType] = dict(self.settings.fields)
-        accepted: dict[str, int] = {}
-        finite = [True] * len(documents)
-        if vectors is not None:
-            finite = [bool(row.all()) for row in np.isfinite(vectors)]
-        for position, document in enumerate(documents):
-            try:
-                new_fields = typed_fields(document, fields)
-                if not finite[position]:
-                    raise Refused("vector", "the vector has a number that is not finite")
-            except Refused as refused:
-                rejections.append(refusal(document, refused))
-                continue
-            fields.update(new_fields)
-            accepted.pop(document.id, None)
-            accepted[document.id] = position
-        if accepted:
-            positions = list(accepted.values())
-            chosen = None if vectors is None else vectors[positions]
+        sifted = sift(documents, vectors, self.settings.fields)
+        if sifted.positions:
+            chosen = None if vectors is None else vectors[sifted.positions]
             with self._changing() as connection:
-                self._put(connection, [documents[position] for position in positions], chosen)
-                if fields != self.settings.fields:
-                    self.settings = self.settings.replace(fields=fields)
-        return rejections
+                self._put(connection, [documents[position] for position in sifted.positions], chosen)
+                if sifted.fields != self.settings.fields:
+                    self.settings = self.settings.replace(fields=sifted.fields)
+        return sifted.rejections
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents by id; returns how many were there."""
