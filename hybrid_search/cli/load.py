@@ -31,7 +31,13 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="The towers that make the vectors. Left out: those of the existing index; a new index is then BM25 only.",
 )
-@click.option("--to", "location", required=True, metavar="LOCATION", help="The index: a folder such as ./index, or opensearch://host:9200/name.")
+@click.option(
+    "--to",
+    "location",
+    required=True,
+    metavar="LOCATION",
+    help="The index: a folder such as ./index, or opensearch://host:9200/name.",
+)
 @click.option(
     "--field",
     "fields",

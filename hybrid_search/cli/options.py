@@ -37,7 +37,11 @@ format_option = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the result."
 )
 from_option = click.option(
-    "--from", "location", required=True, metavar="LOCATION", help="The index: a folder such as ./index, or opensearch://host:9200/name."
+    "--from",
+    "location",
+    required=True,
+    metavar="LOCATION",
+    help="The index: a folder such as ./index, or opensearch://host:9200/name.",
 )
 model_option = click.option(
     "--model",

@@ -168,7 +168,7 @@ def _gather(dataset: Dataset, engine: EmbeddedEngine, request: TrainRequest, say
         )
     add_missing(engine, pairs.examples)
     training, validation = split_by_query(pairs.examples, config.validation_share, config.seed)
-    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items())
+    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
     say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
     return _Split(pairs, training, validation)
 
