@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
+    from hybrid_search.async_retriever import AsyncRetriever
     from hybrid_search.errors import HybridSearchError
-    from hybrid_search.retriever import AsyncRetriever, Retriever
+    from hybrid_search.retriever import Retriever
     from hybrid_search.types import Document, Example, Hit, Judgement, Query
 
 __version__ = "0.1.0"
@@ -32,7 +33,8 @@ __all__ = [
 _HOMES = {
     "api": ("load", "open", "train"),
     "errors": ("HybridSearchError",),
-    "retriever": ("AsyncRetriever", "Retriever"),
+    "async_retriever": ("AsyncRetriever",),
+    "retriever": ("Retriever",),
     "types": ("Document", "Example", "Hit", "Judgement", "Query"),
 }
 

@@ -56,7 +56,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         try:
             return msgspec.json.decode(data, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: {error}") from error
+            raise ConfigError(f"{source}: {_in_words(error)}") from error
 
     @classmethod
     def from_mapping(cls, data: dict[str, Any], *, source: str) -> Self:
@@ -64,7 +64,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         try:
             return msgspec.convert(data, type=cls)
         except msgspec.MsgspecError as error:
-            raise ConfigError(f"{source}: {error}") from error
+            raise ConfigError(f"{source}: {_in_words(error)}") from error
 
     def to_json(self) -> bytes:
         """Return the settings as JSON in a canonical form: fixed key order, no spaces; equal settings, equal bytes."""
@@ -76,6 +76,12 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         :raises ConfigError: as :meth:`from_mapping`.
         """
         return self.from_mapping({**msgspec.to_builtins(self), **msgspec.to_builtins(changes)}, source="settings")
+
+
+def _in_words(error: Exception) -> str:
+    """Put the setting's name in front, as people write it: ``towers.hidden: expected `int`, got `str```."""
+    message, _, path = str(error).partition(" - at `$.")
+    return f"{path.rstrip('`')}: {message[0].lower()}{message[1:]}" if path else message
 
 
 def _require(condition: bool, name: str, value: object, wanted: str) -> None:
@@ -165,6 +171,18 @@ class WordVectorConfig(Setting, frozen=True):
         _require(self.workers >= 1, "workers", self.workers, "at least 1")
 
 
+_MOST_IN_A_TOWER = {
+    "hidden": 4_096,
+    "layers": 16,
+    "kernel": 64,
+    "head_hidden": 16_384,
+    "dimension": 16_000,  # OpenSearch's limit
+    "embedding_dimension": 4_096,
+    "max_query_tokens": 4_096,
+    "max_document_tokens": 16_384,
+}
+
+
 class TowerConfig(Setting, frozen=True):
     """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint.
 
@@ -196,12 +214,9 @@ class TowerConfig(Setting, frozen=True):
     trunk: str = ""
 
     def __post_init__(self) -> None:
-        for name in (
-            "hidden", "layers", "kernel", "head_hidden", "dimension", "embedding_dimension",
-            "max_query_tokens", "max_document_tokens",
-        ):  # fmt: skip
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(self.head_layers >= 0, "head_layers", self.head_layers, "0 or more")
+        for name, most in _MOST_IN_A_TOWER.items():
+            _require(1 <= getattr(self, name) <= most, name, getattr(self, name), f"from 1 to {most}")
+        _require(0 <= self.head_layers <= 16, "head_layers", self.head_layers, "from 0 to 16")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
         _require(self.sif_a > 0, "sif_a", self.sif_a, "above 0")
         _require(
@@ -268,6 +283,11 @@ class TrainConfig(Setting, frozen=True):
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 0, "epochs", self.epochs, "0 (600 steps) or more")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(self.batch_size <= 65_536, "batch_size", self.batch_size, "at most 65536")
+        _require(self.self_supervised <= 64, "self_supervised", self.self_supervised, "at most 64")
+        _require(self.hard_negatives <= 64, "hard_negatives", self.hard_negatives, "at most 64")
+        _require(16 <= self.vocabulary <= 5_000_000, "vocabulary", self.vocabulary, "from 16 to 5000000")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
         _require(self.max_samples >= 0, "max_samples", self.max_samples, "0 (all) or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")

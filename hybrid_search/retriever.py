@@ -15,7 +15,6 @@ no word the index knows         k-NN alone       no hits k-NN
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
@@ -30,7 +29,7 @@ from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
-__all__ = ["MAX_K", "MODES", "AddReport", "AsyncRetriever", "Mode", "Retriever"]
+__all__ = ["MAX_K", "MODES", "AddReport", "Mode", "Retriever"]
 
 Mode = Literal["hybrid", "bm25", "knn"]
 
@@ -114,8 +113,7 @@ class Retriever:
         _check_page(k, offset)
         self._check_mode(mode)
         condition = _parsed(filter)
-        asked = _asked(queries)
-        texts = [queries[place] for place in asked]
+        asked, texts = _asked(queries)
         if mode == "hybrid":
             found = self._search_hybrid(texts, k, condition, offset, fusion or self.fusion)
         else:
@@ -148,8 +146,7 @@ class Retriever:
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
         condition = _parsed(filter)
-        asked = _asked(queries)
-        texts = [queries[place] for place in asked]
+        asked, texts = _asked(queries)
         if mode == "hybrid":
             found = [_ranking(hits) for hits in self._search_hybrid(texts, k, condition, 0, self.fusion)]
         else:
@@ -177,6 +174,8 @@ class Retriever:
             )
         seen, rejected = 0, list[Rejection]()
         for batch in in_batches(documents, batch_size):
+            if strangers := [one for one in batch if not isinstance(one, Document)]:
+                raise UsageError(f"documents holds {strangers[0]!r}, which is no hybrid_search.Document")
             texts = [document.searchable_text for document in batch]
             vectors = None if self.encoder is None else self.encoder.encode_documents(texts)
             rejected += self.engine.add(batch, vectors)
@@ -199,11 +198,11 @@ class Retriever:
 
         :raises UsageError: if the retriever has no towers.
         """
-        return self._towers().encode_queries(texts)
+        return self._towers().encode_queries(_texts(texts, "texts"))
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode with the document tower; otherwise as :meth:`encode_queries`. A title comes before its text."""
-        return self._towers().encode_documents(texts)
+        return self._towers().encode_documents(_texts(texts, "texts"))
 
     def close(self) -> None:
         """Close the engine; what was not committed is dropped."""
@@ -216,6 +215,8 @@ class Retriever:
             return []
         vectors = self.encode_queries(texts)
         known = vectors.any(axis=1)
+        if known.all():
+            return self.engine.search_hybrid(texts, vectors, k, fusion=fusion, filter=condition, offset=offset)
         hits: list[list[Hit]] = [[] for _ in texts]
         # A query the towers know nothing of must not depend on the k-NN leg's weight: (0, 1) would tie all its hits.
         for rows, joined in ((known, fusion), (~known, fusion.replace(weights=(1.0, 0.0)))):
@@ -250,66 +251,6 @@ class Retriever:
         return self.encoder
 
 
-class AsyncRetriever:
-    """The retriever for ``asyncio``: each call runs in a worker thread, so that the event loop stays free.
-
-    The methods, their arguments and errors are :class:`Retriever`'s.
-    """
-
-    def __init__(self, retriever: Retriever) -> None:
-        self.retriever = retriever
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def search(
-        self,
-        query: str,
-        k: int = 5,
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-    ) -> list[Hit]:
-        """Answer one query; see :meth:`Retriever.search_many`."""
-        return (await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion))[0]
-
-    async def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 5,
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-    ) -> list[list[Hit]]:
-        """Answer queries in one batch; see :meth:`Retriever.search_many`."""
-        return await asyncio.to_thread(
-            self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion
-        )
-
-    async def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
-        """Encode, add and commit documents; see :meth:`Retriever.add`."""
-        return await asyncio.to_thread(self.retriever.add, documents, batch_size=batch_size)
-
-    async def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents and commit; see :meth:`Retriever.delete`."""
-        return await asyncio.to_thread(self.retriever.delete, ids)
-
-    async def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id; see :meth:`Retriever.get`."""
-        return await asyncio.to_thread(self.retriever.get, ids)
-
-    async def close(self) -> None:
-        """Close the engine; see :meth:`Retriever.close`."""
-        await asyncio.to_thread(self.retriever.close)
-
-
 def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
     if not settings.dimension:
         raise ModelMismatch(
@@ -327,6 +268,8 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
 
 
 def _check_page(k: int, offset: int) -> None:
+    if not (isinstance(k, int) and isinstance(offset, int)):
+        raise UsageError(f"k is {k!r} and offset {offset!r}; both must be whole numbers")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
     if not 0 <= offset <= MAX_K - k:
@@ -334,12 +277,36 @@ def _check_page(k: int, offset: int) -> None:
 
 
 def _parsed(filter: Filter | str | None) -> Filter | None:
-    return parse_filter(filter) if isinstance(filter, str) else filter
+    if filter is None or isinstance(filter, get_args(Filter)):
+        return filter
+    if isinstance(filter, str):
+        return parse_filter(filter)
+    raise UsageError(
+        f"filter is {filter!r}; give an expression such as 'year >= 2020', or a tree of hybrid_search.filters"
+    )
 
 
-def _asked(queries: Sequence[str]) -> list[int]:
-    """Positions of the queries that ask anything."""
-    return [place for place, query in enumerate(queries) if query.strip()]
+def _asked(queries: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the positions and texts of the queries that ask anything.
+
+    :raises UsageError: if a query is no text.
+    """
+    texts = _texts(queries, "queries")
+    asked = [place for place, text in enumerate(texts) if text.strip()]
+    return asked, [texts[place] for place in asked]
+
+
+def _texts(texts: Sequence[str], name: str) -> list[str]:
+    """Check that these are texts; lone surrogates, which have no UTF-8 form, become question marks.
+
+    :raises UsageError: if they are one text, which would be taken for its letters, or hold anything else.
+    """
+    if isinstance(texts, str):
+        raise UsageError(f"{name} is one text; give a list of texts")
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{name} holds {text!r}, which is no text")
+    return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
 
 
 def _page(ranking: Ranking, offset: int) -> Ranking:

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.towers", 2),
     ("hybrid_search.engines", 2),
     ("hybrid_search.training", 3),
+    ("hybrid_search.async_retriever", 3),
     ("hybrid_search.retriever", 3),
     ("hybrid_search.evaluation", 4),
     ("hybrid_search.workflows", 5),

@@ -16,6 +16,9 @@ __all__ = ["cli", "main"]
 VERBS = ("quickstart", "train", "mine", "load", "query", "evaluate", "info", "export")
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
 
+RESUMING = ("quickstart", "train", "load")
+"""Verbs that, interrupted, can be given again and lose nothing."""
+
 
 class VerbGroup(click.Group):
     """A group that imports a verb's module only when it is needed."""
@@ -56,14 +59,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         exit_code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _complain("interrupted")
-        exit_code = 130
     except click.ClickException as error:
         error.show()
         exit_code = error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted")
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        resumes = sys.argv[1:2] and sys.argv[1] in RESUMING
+        _complain("interrupted; the same command goes on where it stopped" if resumes else "interrupted")
         exit_code = 130
     except HybridSearchError as error:
         _complain(f"Error: {error}")

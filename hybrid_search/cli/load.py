@@ -47,12 +47,11 @@ __all__ = ["command"]
 )
 @click.option(
     "--faiss",
-    default="auto",
-    show_default=True,
     metavar="FACTORY",
-    help="A FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32.",
+    help="A FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32.  [default: auto, which is Flat below "
+    "200,000 vectors and HNSW32 above]",
 )
-@click.option("--recreate", is_flag=True, help="Throw an existing index away first.")
+@click.option("--recreate", is_flag=True, help="Build anew, and put it in the place of an existing index at the end.")
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @bm25_options
 @fusion_options
@@ -75,7 +74,8 @@ def command(
         report = load(
             opened, location, model=given.pop("model"), options=_options(given), reject=reject, progress=progress
         )
-        facts(msgspec.to_builtins(report), form)
+        # Those that the loader refused count too.
+        facts(msgspec.to_builtins(report) | {"rejected": reject.count}, form)
 
 
 def _options(given: dict[str, Any]) -> Any:

@@ -93,7 +93,8 @@ def opened_dataset(
     with DeadLetter(dead_letter) as rejected:
         yield open_dataset(name, path, reject=rejected, config=config), rejected
     if rejected.count:
-        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in list(rejected.reasons.items())[:5])
+        kinds = [f"{reason} ({count:,})" for reason, count in rejected.reasons.items()]
+        reasons = "; ".join(kinds[:5]) + (f"; and {len(kinds) - 5} more kinds" if len(kinds) > 5 else "")
         raise RecordsRejected(
             f"{rejected.count:,} records were rejected and are in {dead_letter}: {reasons}. Everything else was taken."
         )

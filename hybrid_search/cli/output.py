@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from hybrid_search.protocols import Task
 __all__ = ["FORMATS", "facts", "print_json", "print_jsonl", "print_table", "progress", "say"]
 
 FORMATS = ("table", "json", "jsonl")
+_SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(text: str) -> None:
@@ -69,7 +71,9 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-class _RichTask:
+class _Bar:
+    """A bar on a terminal."""
+
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
 
@@ -77,9 +81,43 @@ class _RichTask:
         self._bar.advance(self._task, amount)
 
 
+class _Lines:
+    """A line now and then, where stderr is a file or a pipe, so that long work does not look hung."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self.done = 0
+        self._label, self._total = label, total
+        self._started = self._spoken = time.monotonic()
+
+    def advance(self, amount: int = 1) -> None:
+        self.done += amount
+        now = time.monotonic()
+        if now - self._spoken < _SECONDS_BETWEEN_LINES:
+            return
+        self._spoken = now
+        rate = self.done / (now - self._started)
+        of_total = f" of {self._total:,}" if self._total else ""
+        left = f", {(self._total - self.done) / rate:.0f} s left" if self._total and rate else ""
+        say(f"{self._label}: {self.done:,}{of_total}, {rate:,.1f}/s{left}")
+
+
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Task]:
-    """Show a bar with count, rate and time left on stderr; a plain line at the end where stderr is not a terminal."""
+    """Show a bar with count, rate and time left on stderr, lines where it is no terminal, and one line at the end."""
+    started = time.monotonic()
+    if sys.stderr.isatty():
+        with _bar(label, total) as (task, done):
+            yield task
+        count = done()
+    else:
+        lines = _Lines(label, total)
+        yield lines
+        count = lines.done
+    say(f"{label}: {count:,} in {time.monotonic() - started:.1f} s")
+
+
+@contextmanager
+def _bar(label: str, total: int | None) -> Iterator[tuple[Task, Callable[[], int]]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -101,22 +139,11 @@ def progress(label: str, total: int | None) -> Iterator[Task]:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:,.0f}/s" if speed else "")
 
-    console = Console(stderr=True)
     left = [TimeRemainingColumn()] if total is not None else []
+    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), Rate(), TimeElapsedColumn(), *left)
     bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeElapsedColumn(),
-        *left,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+        SpinnerColumn(), TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True
     )
     with bar:
         task = bar.add_task(label, total=total)
-        yield _RichTask(bar, task)
-        done = bar.tasks[0]
-    say(f"{label}: {int(done.completed):,} in {done.elapsed or 0:.1f} s")
+        yield _Bar(bar, task), lambda: int(bar.tasks[0].completed)

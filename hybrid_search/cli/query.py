@@ -39,7 +39,8 @@ __all__ = ["command", "print_hits"]
     "--filter",
     "filter_",
     metavar="EXPR",
-    help='Only documents whose metadata fit, for example: year >= 2020 and lang = "en".',
+    help="Only documents whose metadata fit: field = value, != < <= > >=, field in (a, b), exists(field), joined by "
+    'and, or, not and parentheses. For example: year >= 2020 and lang in (en, "pt-BR").',
 )
 @click.option("--explain", is_flag=True, help="Show what each leg contributed.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
@@ -75,13 +76,18 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
 
 def _queries(text: str | None) -> Iterator[str]:
     if text is not None and text != "-":
-        yield text
+        yield _decodable(text)
     elif text == "-" or not sys.stdin.isatty():
-        yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        yield from (_decodable(line.rstrip("\r\n")) for line in sys.stdin if line.strip())
     else:
         say("Type a query and press Enter; an empty line or Ctrl-D ends.")
         while query := _ask():
             yield query
+
+
+def _decodable(text: str) -> str:
+    """Replace what came in as bytes that are no UTF-8, so that the answer can quote the query."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _ask() -> str:
@@ -119,6 +125,8 @@ def print_hits(
         for row, hit in zip(rows, hits, strict=True):
             row[3:3] = [_leg(hit, "bm25"), _leg(hit, "knn")]
     print_table(columns, rows, title=title, right=("#", "score"))
+    if not hits:
+        say("Nothing was found: no word of the query is known, or the filter leaves nothing.")
     if explain:
         say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
 

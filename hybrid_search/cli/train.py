@@ -55,7 +55,11 @@ class TrainSettings(Setting, frozen=True):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Negatives from `mine`, used instead of mining here; needed for dense ones. May be given more than once.",
 )
-@click.option("--restart", is_flag=True, help="Throw away an unfinished run instead of going on with it.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Throw away an unfinished run instead of going on with it, and replace a finished model.",
+)
 @click.option("--keep-work", is_flag=True, help="Keep the work folder (index, negatives, log) after the end.")
 @click.option(
     "--tracker",

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybrid_search.errors import DataError
+from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.latency import Speed, measure_speed
 from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
 from hybrid_search.evaluation.runs import write_run
@@ -56,7 +56,8 @@ def evaluate_index(
 ) -> EvaluateResult:
     """Rank the whole index for every judged query of a split, with every system.
 
-    :raises DataError: if the data set has no such split or judgement set, or no judged query.
+    :raises UsageError: if the data set has no such split or judgement set.
+    :raises DataError: if it has no judged query.
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
@@ -83,7 +84,7 @@ def _split(dataset: Dataset, asked: str) -> str:
     if not splits:
         raise DataError(f"{dataset.name} has no judged queries; evaluation needs queries and qrels")
     if asked and asked not in splits:
-        raise DataError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
+        raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
     return asked or ("test" if "test" in splits else splits[-1])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hybrid_search.config import NegativeSource, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Progress, Task
 from hybrid_search.training.mining import Miner, mine_in_row
 from hybrid_search.training.negatives_file import read_header, read_negatives, write_negatives
@@ -17,7 +16,7 @@ from hybrid_search.types import Example, Ranking, Rejection
 from hybrid_search.workflows.mining import negatives_header
 from hybrid_search.workflows.work import WorkFolder
 
-__all__ = ["collect_negatives"]
+__all__ = ["collect_negatives", "needs_dense_file"]
 
 Negatives = dict[NegativeSource, dict[str, list[str]]]
 
@@ -37,19 +36,11 @@ def collect_negatives(
     """Read the files given, and mine what the schedule names beyond them.
 
     :return: per source, query id -> document ids; ``random`` needs none.
-    :raises UsageError: if the schedule names dense negatives and no file brings them.
     """
     negatives: Negatives = defaultdict(lambda: defaultdict(list))
     for file in files:
         _read(file, negatives, reject)
-    wanted = {source for _, mix in config.negatives for source in mix} - {"random"}
-    if config.loss in ("margin_mse", "kl") or config.hard_negatives == 0:
-        return negatives  # a distilling loss takes the scored documents, and no hard negatives need no mining
-    if "dense" in wanted and "dense" not in negatives:
-        raise UsageError(
-            "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
-            "with --negatives-file"
-        )
+    wanted = _wanted(config)
     if "in_row" in wanted:
         dropped: Counter[str] = Counter()
         for query in mine_in_row(examples, pairs.positives, dropped=dropped):
@@ -60,6 +51,18 @@ def collect_negatives(
             _mine(engine, pairs, examples, config, file, progress, say)
         _read(file, negatives, reject)
     return negatives
+
+
+def needs_dense_file(config: TrainConfig) -> bool:
+    """Tell whether the schedule draws on dense negatives, which only a file can bring."""
+    return "dense" in _wanted(config)
+
+
+def _wanted(config: TrainConfig) -> set[NegativeSource]:
+    """Return the sources to collect: a distilling loss takes the scored documents, and random ones need no mining."""
+    if config.loss in ("margin_mse", "kl") or config.hard_negatives == 0:
+        return set()
+    return {source for _, mix in config.negatives for source in mix if source != "random"}
 
 
 def _read(file: Path, negatives: Negatives, reject: Callable[[Rejection], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.errors import CorruptIndex
+from hybrid_search.errors import CorruptIndex, ModelError
 from hybrid_search.storage import disk_errors
 from hybrid_search.workflows.locations import folder_of, open_engine
 
@@ -48,7 +48,7 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
 def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
     """Describe an index.
 
-    :param verify: read every document and every cache and check them; the findings are raised.
+    :param verify: read every document, every cache and the stored model and check them, before anything is repaired.
     :raises CorruptIndex: if ``verify`` finds anything.
     :raises UnsupportedCapability: if ``verify`` is asked of an index on a server.
     """
@@ -65,11 +65,26 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
 
 
 def _verify(location: str) -> None:
-    from hybrid_search.engines.embedded import EmbeddedEngine
+    from hybrid_search.engines.embedded import damage
+    from hybrid_search.engines.embedded.layout import Layout
 
-    with EmbeddedEngine.open(folder_of(location)) as engine:
-        if findings := engine.verify():
-            raise CorruptIndex(f"{location}: " + "; ".join(findings))
+    folder = folder_of(location)
+    findings = [*damage(folder), *_model_damage(Layout(folder).model)]
+    if findings:
+        raise CorruptIndex(f"{location}: " + "; ".join(findings))
+
+
+def _model_damage(folder: Path) -> list[str]:
+    """Check the towers that an index carries; none are there in an index of texts."""
+    from hybrid_search.towers.model_card import SERVING_FILES, read_model_card, verify_files
+
+    if not folder.exists():
+        return []
+    try:
+        verify_files(folder, read_model_card(folder), SERVING_FILES)
+    except ModelError as error:
+        return [f"{error}; or load the data again with --recreate and --model"]
+    return []
 
 
 def export_onnx(model: Path, target: Path) -> list[str]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
+from typing import Self
 
 from hybrid_search.config import Bm25, FieldType, Fusion, IndexSettings
-from hybrid_search.errors import IndexExists, ModelMismatch
+from hybrid_search.errors import DataError, IndexExists, ModelMismatch
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
-from hybrid_search.workflows.locations import create_index, drop_index, index_exists, open_encoder, open_engine
+from hybrid_search.workflows.locations import (
+    create_index,
+    drop_index,
+    folder_of,
+    index_exists,
+    is_on_server,
+    open_encoder,
+    open_engine,
+)
 
 __all__ = ["LoadOptions", "LoadReport", "load"]
 
@@ -25,11 +36,15 @@ COMMIT_EVERY = 16_384
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a new index is told; None takes the model's fitted value, or the default where there is no model."""
+    """What a new index is told; None takes the model's fitted value, or the default where there is none.
+
+    :ivar recreate: build the index anew. One in a folder is replaced when the load has succeeded, and is as it was
+        when it has not; one on a server is deleted when the arguments have been checked and there are documents.
+    """
 
     bm25: Bm25 | None = None
     fusion: Fusion | None = None
-    faiss: str = "auto"
+    faiss: str | None = None
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     recreate: bool = False
     threads: int = 0
@@ -65,18 +80,91 @@ def load(
 
     :param model: a checkpoint folder. None: the towers of the existing index; a new index is then lexical only.
     :param reject: called with each document that the index refuses.
+    :raises ConfigError: if a setting is not one; nothing has been changed then.
     :raises ModelMismatch: if the index was built with another model.
     :raises IndexExists: if the index exists with other settings than asked for.
     :raises IndexLocked: if another process is writing to the index.
+    :raises DataError: if an index was to be recreated and no document came in.
     """
     options = options or LoadOptions()
     started = perf_counter()
-    engine, encoder = _prepare(location, model, options)
+    new = _New.prepared(model, options)
+    batches = in_batches(dataset.documents(), BATCH)
+    if options.recreate:
+        batches = _with_a_first(batches, dataset, location)
+    with _place(location, recreate=options.recreate) as place:
+        report = _load(batches, place, new, options, reject=reject, progress=progress)
+        if options.recreate and not report.documents:
+            raise DataError(f"{dataset.name}: none of its documents could be indexed; look at the rejected ones")
+    return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """The model given, and what an index that is made with it is told."""
+
+    model: Path | None
+    encoder: Encoder | None
+    settings: IndexSettings
+
+    @classmethod
+    def prepared(cls, model: Path | None, options: LoadOptions) -> Self:
+        from hybrid_search.towers.model_card import ServingDefaults, read_model_card
+        from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+        encoder = OnnxEncoder.load(model, threads=options.threads) if model else None
+        defaults = read_model_card(model).defaults if model else ServingDefaults()
+        settings = IndexSettings(
+            fingerprint=encoder.fingerprint if encoder else "",
+            dimension=encoder.dimension if encoder else 0,
+            similarity=encoder.similarity if encoder else "cosine",
+            bm25=options.bm25 or defaults.bm25,
+            fusion=options.fusion or defaults.fusion,
+            faiss="auto" if options.faiss is None else options.faiss,
+            fields=dict(options.fields),
+        )
+        return cls(model, encoder, settings)
+
+
+def _with_a_first(
+    batches: Iterator[list[Document]], dataset: Dataset, location: str | Path
+) -> Iterator[list[Document]]:
+    first = next(batches, None)
+    if first is None:
+        raise DataError(f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path")
+    return chain([first], batches)
+
+
+@contextlib.contextmanager
+def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
+    """Say where to load to: aside of an index that is to be recreated, whose place is taken when the block ends."""
+    if not recreate:
+        yield location
+    elif is_on_server(location):
+        drop_index(location)
+        yield location
+    else:
+        from hybrid_search.engines.embedded import replacement
+
+        with replacement(folder_of(location)) as folder:
+            yield folder
+
+
+def _load(
+    batches: Iterator[list[Document]],
+    location: str | Path,
+    new: _New,
+    options: LoadOptions,
+    *,
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+) -> LoadReport:
+    engine, encoder = _opened(location, new, options)
     added = unchanged = rejected = 0
     try:
         with progress("indexing", None) as task:
             since_commit = 0
-            for batch in in_batches(dataset.documents(), BATCH):
+            for batch in batches:
                 fresh = _not_yet_there(engine, batch)
                 refused = _add(engine, encoder, fresh)
                 for rejection in refused:
@@ -96,9 +184,9 @@ def load(
             added=added,
             unchanged=unchanged,
             rejected=rejected,
-            seconds=perf_counter() - started,
+            seconds=0.0,
             fingerprint=engine.settings.fingerprint,
-            read=dict(dataset.report()),
+            read={},
         )
     finally:
         engine.close()
@@ -116,44 +204,27 @@ def _add(engine: Engine, encoder: Encoder | None, documents: Sequence[Document])
     return engine.add(documents, vectors)
 
 
-def _prepare(location: str | Path, model: Path | None, options: LoadOptions) -> tuple[Engine, Encoder | None]:
+def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engine, Encoder | None]:
     """Create or open the index, and open the towers that fit it."""
-    from hybrid_search.towers.onnx_encoder import OnnxEncoder
-
-    if options.recreate:
-        drop_index(location)
-    encoder = OnnxEncoder.load(model, threads=options.threads) if model else None
-    if index_exists(location):
-        engine = open_engine(location, writable=True)
+    if not index_exists(location):
+        engine = create_index(location, new.settings)
         try:
-            _check_same(engine.settings, encoder, options, location)
-            encoder = encoder or open_encoder(engine, None, threads=options.threads)
-            if model and engine.model_folder() is None:  # killed between making the index and storing the towers
-                _store_towers(engine, model)
+            if new.model:
+                _store_towers(engine, new.model)
         except BaseException:
             engine.close()
             raise
-        return engine, encoder
-    return _create(location, encoder, model, options), encoder
-
-
-def _create(location: str | Path, encoder: Encoder | None, model: Path | None, options: LoadOptions) -> Engine:
-    from hybrid_search.towers.model_card import ServingDefaults, read_model_card
-
-    defaults = read_model_card(model).defaults if model else ServingDefaults()
-    settings = IndexSettings(
-        fingerprint=encoder.fingerprint if encoder else "",
-        dimension=encoder.dimension if encoder else 0,
-        similarity=encoder.similarity if encoder else "cosine",
-        bm25=options.bm25 or defaults.bm25,
-        fusion=options.fusion or defaults.fusion,
-        faiss=options.faiss,
-        fields=dict(options.fields),
-    )
-    engine = create_index(location, settings)
-    if model:
-        _store_towers(engine, model)
-    return engine
+        return engine, new.encoder
+    engine = open_engine(location, writable=True)
+    try:
+        _check_same(engine.settings, new.encoder, options, location)
+        encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
+        if new.model and engine.model_folder() is None:  # killed between making the index and storing the towers
+            _store_towers(engine, new.model)
+    except BaseException:
+        engine.close()
+        raise
+    return engine, encoder
 
 
 def _store_towers(engine: Engine, model: Path) -> None:
@@ -170,7 +241,7 @@ def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadO
         raise ModelMismatch(
             f"{location}: the index holds {held}, the model given is {encoder.fingerprint[:12]}; {remedy}"
         )
-    asked = {"bm25": options.bm25, "fusion": options.fusion}
+    asked = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
     for name, value in asked.items():
         if value is not None and value != getattr(settings, name):
             raise IndexExists(

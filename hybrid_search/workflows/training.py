@@ -13,21 +13,22 @@ import numpy as np
 
 from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import TrainingError
+from hybrid_search.errors import TrainingError, UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
-from hybrid_search.towers.model_card import ModelCard, ServingDefaults
+from hybrid_search.towers.model_card import MODEL_FILE, ModelCard, ServingDefaults
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.training.distillation import read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
+from hybrid_search.training.negatives_file import read_header
 from hybrid_search.training.pairs import Pairs, gather_examples, split_by_query
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
 from hybrid_search.types import Example, Rejection
 from hybrid_search.workflows.corpus import add_missing, open_corpus
 from hybrid_search.workflows.fitting import FitReport, fit_defaults
-from hybrid_search.workflows.hard_negatives import collect_negatives
+from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
 from hybrid_search.workflows.mining import held_out_hashes
 from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
@@ -48,7 +49,7 @@ class TrainRequest:
     :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
-    :ivar restart: throw away an unfinished run instead of going on with it.
+    :ivar restart: throw away an unfinished run instead of going on with it, and replace a finished model.
     :ivar keep_work: keep the work folder (index, negatives, log) after the end.
     """
 
@@ -104,11 +105,13 @@ def train(
     :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
     :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
     :param reject: called with each record that can't be used.
+    :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or a file or split is not there.
     :raises TrainingError: if there is nothing to train on, or training can't go on.
     :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
     """
     request = request or TrainRequest()
     work = WorkFolder(out)
+    _check_request(dataset, out, request, work)
     if work.claim(
         f"{dataset.name} {request.source}".strip(),
         request.split,
@@ -147,6 +150,28 @@ def train(
     if not request.keep_work:
         work.remove()
     return _summary(out, card, report, fit, split, vocabulary)
+
+
+def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
+    """Find now what would otherwise be found after minutes of work."""
+    if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
+        raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
+    for file in (
+        *request.negatives_files,
+        *([Path(request.config.teacher_scores)] * bool(request.config.teacher_scores)),
+    ):
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file")
+    if request.split not in dataset.splits():
+        splits = ", ".join(dataset.splits()) or "none"
+        raise UsageError(f"{dataset.name} has no split {request.split!r} with queries; there are: {splits}")
+    if needs_dense_file(request.config) and "dense" not in {
+        read_header(file).source for file in request.negatives_files
+    }:
+        raise UsageError(
+            "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
+            "with --negatives-file"
+        )
 
 
 def _gather(dataset: Dataset, engine: EmbeddedEngine, request: TrainRequest, say: Say) -> _Split:

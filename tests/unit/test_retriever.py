@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
+from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filters import Term
-from hybrid_search.retriever import AsyncRetriever, Retriever
+from hybrid_search.retriever import Retriever
 from hybrid_search.types import Document
 
 
@@ -259,3 +260,33 @@ def test_the_async_twin_answers_alike_and_off_the_event_loop(retriever) -> None:
     assert found == expected
     assert encoder.threads
     assert threading.get_ident() not in encoder.threads
+
+
+@pytest.mark.parametrize("query", ["a\ud800b", "\udcff"])
+def test_a_query_with_lone_surrogates_is_searched_with_question_marks(retriever: Retriever, query: str) -> None:
+    assert retriever.search(query) == retriever.search(query.encode("utf-8", "replace").decode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": None}, "None, which is no text"),
+        ({"query": "x", "k": "5"}, "whole numbers"),
+        ({"query": "x", "filter": 3}, "filter is 3"),
+    ],
+)
+def test_an_argument_of_another_type_is_a_usage_error(
+    retriever: Retriever, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        retriever.search(**arguments)  # type: ignore[arg-type]
+
+
+def test_one_text_is_not_taken_for_a_list_of_its_letters(retriever: Retriever) -> None:
+    with pytest.raises(UsageError, match="one text"):
+        retriever.encode_queries("abc")
+
+
+def test_only_documents_can_be_added(retriever: Retriever) -> None:
+    with pytest.raises(UsageError, match=r"no hybrid_search\.Document"):
+        retriever.add([{"id": "a"}])  # type: ignore[list-item]

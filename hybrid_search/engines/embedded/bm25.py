@@ -29,6 +29,7 @@ _MORE = 200
 
 _MOST_TIES = 20_000
 _PRECISION = 1e-5
+_NOISE = 2e-6
 
 
 def _decoded(byte: int) -> int:
@@ -71,25 +72,12 @@ class LexicalLeg:
             if not len(rows):
                 return EMPTY
             if bm25 == _TANTIVY and self.forward.is_gapless and len(rows) == len(found):
-                scores = self._settled(rows, found, terms)
+                scores = _joined(found) / (_TANTIVY.k1 + 1)
             else:
                 scores = self._scores(rows, terms, bm25)
             if len(found) < wanted or wanted >= max(_MOST_TIES, k + SPARE) or not _tied_at_end(found, k):
                 return best(rows, scores, k, self._store)
             wanted = min(4 * wanted, max(_MOST_TIES, k + SPARE))
-
-    def _settled(self, rows: NDArray[np.int64], found: NDArray[np.float64], terms: list[str]) -> NDArray[np.float64]:
-        """Take over tantivy's scores where they decide the order; compute those anew that may tie, exactly.
-
-        tantivy sums in single precision, in an order of its own, so equal scores can come out a little apart. With no
-        document gone, its statistics are the forward index's.
-        """
-        close = found[1:] >= found[:-1] * (1 - _PRECISION)
-        doubtful = np.flatnonzero(np.append(close, False) | np.append(False, close))
-        scores = found / (_TANTIVY.k1 + 1)
-        if len(doubtful):
-            scores[doubtful] = self._scores(rows[doubtful], terms, _TANTIVY)
-        return scores
 
     def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
         repeats = Counter(terms)
@@ -108,6 +96,15 @@ class LexicalLeg:
         # Documents that are gone can count in one number and not in the other.
         everything = max(self.forward.documents, having)
         return math.log(1 + (everything - having + 0.5) / (having + 0.5))
+
+
+def _joined(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give scores that differ by rounding alone one value, (n,) descending -> (n,).
+
+    tantivy sums in single precision, in an order of its own, so that equal scores come out a little apart.
+    """
+    starts = np.flatnonzero(np.append(True, found[1:] < found[:-1] * (1 - _NOISE)))
+    return np.repeat(found[starts], np.diff(np.append(starts, len(found))))
 
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:

@@ -88,17 +88,20 @@ class Caches:
             self.dense.sync()
         self.dense.save_if_due()
 
-    def load_as_is(self) -> None:
-        """Load each cache without the lock: a writer is at work, and has checked them.
+    def load_as_is(self, *, contents: bool = False) -> None:
+        """Load each cache without changing any: a writer is at work, and has checked them, or nothing can be written.
 
+        :param contents: compare checksums, not sizes only.
         :raises StorageError: if one can't be read just now.
         """
         for cache in self._all():
-            problem = _load(cache, Manifest.read(cache.folder), contents=False)
+            problem = _load(cache, Manifest.read(cache.folder), contents=contents)
             # The dense leg can be built in memory.
             if problem and cache is not self.dense:
                 raise StorageError(
-                    f"{cache.folder} is being built by another process ({problem}); try again when it is done"
+                    f"{cache.folder} can't be used ({problem}), nor built again just now: another process is writing "
+                    f"to the index (try again when it is done), or it can't be written (free some space, or open it "
+                    f"as a user who may write)"
                 )
             if problem:
                 cache.reset()
@@ -118,13 +121,40 @@ class Caches:
         if self.dense.generation < self._store.state().generation:
             self.dense.sync()
 
-    def counts(self) -> tuple[int, int]:
-        """Return how many documents each leg can find: (lexical, dense)."""
-        return self._tantivy.count(), self.dense.count()
-
     def problems(self) -> list[str]:
         """Compare every cache file with its checksum."""
         return [problem for cache in self._all() for problem in cache.problems(cache.manifest, contents=True)]
+
+    def damage(self) -> list[str]:
+        """Load each cache and tell what is wrong with it, without repairing it.
+
+        A cache that is only behind the documents is sound: the next opening replays what it misses.
+        """
+        state = self._store.state()
+        found = []
+        for cache in self._all():
+            # Vectors are saved at the clean close that leaves a seal, or before.
+            due = state.generation and (cache is not self.dense or (state.vectors and self._layout.seal.exists()))
+            if not cache.folder.exists() and not due:
+                continue
+            manifest = Manifest.read(cache.folder)
+            if manifest is not None and manifest.generation > state.generation:
+                found.append(f"{cache.folder} is ahead of the documents: some that were committed are missing")
+            elif problem := _load(cache, manifest, contents=True):
+                found.append(f"{cache.folder}: {problem}")
+        if not found and self.generation == state.generation:
+            found = self.miscounts()
+        return found
+
+    def miscounts(self) -> list[str]:
+        """Compare the number of documents that each leg finds with the store's."""
+        state = self._store.state()
+        counted = (("lexical", self._tantivy.count(), state.documents), ("dense", self.dense.count(), state.vectors))
+        return [
+            f"the {leg} leg finds {actual} documents instead of {expected}"
+            for leg, actual, expected in counted
+            if actual != expected
+        ]
 
     def _all(self) -> tuple[_Cache, ...]:
         # tantivy before the forward index: a writer at work may come between, and rows found must have their terms.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_search.errors import CorruptIndex, IndexLocked, StorageError
+from hybrid_search.storage import disk_errors
 
 __all__ = ["Database", "sqlite_errors"]
 
@@ -34,13 +37,19 @@ _STORAGE_CODES = {
     sqlite3.SQLITE_READONLY: "the file is read-only",
     sqlite3.SQLITE_PERM: "access is denied",
 }
+_READING = "nothing is lost: free some space (or check the permissions) and try again"
+_WRITING = (
+    "everything committed before is kept, what was added since is not: "
+    "free some space (or check the permissions) and add it again"
+)
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @contextlib.contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
     """Turn SQLite's errors into this package's.
 
+    :param reading: nothing is being changed, which the advice takes into account.
     :raises StorageError: for a full disk and the like; what was committed is kept.
     :raises CorruptIndex: if the file is not a sound database.
     """
@@ -49,10 +58,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _STORAGE_CODES:
-            raise StorageError(
-                f"{path}: {_STORAGE_CODES[code]}; everything committed before is kept, what was added since is not: "
-                f"free some space (or check the permissions) and add it again"
-            ) from error
+            raise StorageError(f"{path}: {_STORAGE_CODES[code]}; {_READING if reading else _WRITING}") from error
         if code in _BUSY_CODES:
             raise IndexLocked(f"{path}: {error}; another program has the file open for writing") from error
         raise CorruptIndex(f"{path}: {error}; restore it from a backup, or load the data again") from error
@@ -62,16 +68,32 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells whether another process has changed the file; ``logged``: its log holds something."""
+
+    modified: int
+    size: int
+    logged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """A reading connection; ``seen`` is the file's stamp where SQLite was told that the file doesn't change."""
+
+    connection: sqlite3.Connection
+    seen: _Stamp | None
+
+
 class Database:
     """One writing connection where the index is opened to write, and as many reading ones as threads need."""
 
     def __init__(self, path: Path, *, writable: bool, create: bool = False) -> None:
         self.path = path
-        self._create = create
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[_Lent] = []
         self._guard = threading.Lock()
         self._closed = False
-        self._writer = self._connect() if writable else None
+        self._writer = self._connect("rwc" if create else "rw") if writable else None
 
     def create_tables(self) -> None:
         """Make the tables that are missing; durable at once."""
@@ -92,38 +114,66 @@ class Database:
         :raises StorageError: as :func:`sqlite_errors`.
         :raises CorruptIndex: as :func:`sqlite_errors`.
         """
-        with sqlite_errors(self.path):
-            with self._guard:
-                connection = self._idle.pop() if self._idle else None
-            connection = connection or self._connect()
+        with sqlite_errors(self.path, reading=True):
+            lent = self._lend()
+            connection = lent.connection
             try:
                 connection.execute("BEGIN")
                 yield connection
             finally:
                 if connection.in_transaction:
                     connection.rollback()
-                self._give_back(connection)
+                self._give_back(lent)
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _lend(self) -> _Lent:
+        with self._guard:
+            lent = self._idle.pop() if self._idle else None
+        if lent is not None and lent.seen not in (None, self._stamp()):
+            lent.connection.close()
+            lent = None
+        return lent or self._open_to_read()
+
+    def _give_back(self, lent: _Lent) -> None:
         with self._guard:
             if not self._closed:
-                self._idle.append(connection)
+                self._idle.append(lent)
                 return
-        connection.close()
+        lent.connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        with sqlite_errors(self.path):
+    def _open_to_read(self) -> _Lent:
+        """Open a connection to read; as a file that doesn't change where SQLite can't make its files beside it."""
+        stamp = self._stamp()
+        if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            try:
+                return _Lent(self._connect("rw"), None)
+            except StorageError:  # a full disk
+                if stamp.logged:
+                    raise
+        # What the log holds is read through it, which works only while its files are there.
+        if stamp.logged:
+            return _Lent(self._connect("ro"), None)
+        return _Lent(self._connect("ro&immutable=1"), stamp)
+
+    def _stamp(self) -> _Stamp:
+        log = self.path.with_name(f"{self.path.name}-wal")
+        with disk_errors(f"reading {self.path}"):
+            file = self.path.stat()
+            return _Stamp(file.st_mtime_ns, file.st_size, log.exists() and log.stat().st_size > 0)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        with sqlite_errors(self.path, reading=mode != "rwc"):
             connection = sqlite3.connect(
                 # "rw": a file that vanished must not come back empty.
-                f"{self.path.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}",
+                f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=10,
             )
             try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
+                if mode.startswith("rw"):
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA synchronous=FULL")
                 # The fields table and the documents of large indexes: a cache of 64 MiB instead of 2.
                 connection.execute("PRAGMA cache_size=-65536")
             except BaseException:
@@ -141,7 +191,7 @@ class Database:
         """Close all connections; an open transaction is rolled back."""
         with self._guard:
             self._closed = True
-            connections = [*self._idle, *([self._writer] if self._writer else [])]
+            connections = [*(lent.connection for lent in self._idle), *([self._writer] if self._writer else [])]
             self._idle = []
             self._writer = None
         for connection in connections:

@@ -144,7 +144,7 @@ class DenseLeg:
             names = []
             if held.index is not None:
                 names = [f"{name}.faiss", f"{name}.npz"]
-                faiss.write_index(held.index, str(self.folder / names[0]))
+                faiss_index.write(held.index, self.folder / names[0])
                 positions = io.BytesIO()
                 np.savez(positions, rows=held.rows, alive=held.alive)
                 atomic_write_bytes(self.folder / names[1], positions.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -34,6 +35,8 @@ from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
 __all__ = ["EmbeddedEngine"]
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 _VERSION = "1"
 _REPAIR_EVERY = 0.5
@@ -262,15 +265,7 @@ class EmbeddedEngine:
         :raises CorruptIndex: if the database can't be read at all.
         """
         with self._searching():
-            found = store_problems(self._store)
-            state = self._store.state()
-            found += self._caches.problems()
-            for leg, actual, expected in zip(
-                ("lexical", "dense"), self._caches.counts(), (state.documents, state.vectors), strict=True
-            ):
-                if actual != expected:
-                    found.append(f"the {leg} leg finds {actual} documents instead of {expected}")
-        return found
+            return store_problems(self._store) + self._caches.problems() + self._caches.miscounts()
 
     def close(self) -> None:
         """Drop what was not committed, save the caches, release files and locks. Closing again is harmless."""
@@ -336,6 +331,8 @@ class EmbeddedEngine:
                 if (lock := WriterLock.for_checking(self._layout)) is not None:
                     try:
                         self._caches.follow()
+                    except StorageError as error:
+                        _LOG.warning("%s: what a writer left undone can't be done now: %s", self._layout.folder, error)
                     finally:
                         lock.release()
             if self._generation != newest:

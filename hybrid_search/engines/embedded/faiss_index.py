@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import Similarity
 from hybrid_search.errors import ConfigError
 
-__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score"]
+__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score", "write"]
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -28,14 +30,16 @@ _EF_SEARCH = 128
 _PROBES = 16
 _EXACT_UP_TO = 20_000
 _BLOCK = 65_536
+_CPP = re.compile(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: ?)?", re.DOTALL)
 
 
 def check_factory(factory: str, dimension: int) -> None:
     """Check an ``index_factory`` string by making an empty index.
 
+    :param dimension: 0 for an index without vectors; the string must be one that FAISS knows all the same.
     :raises ConfigError: if FAISS can't, with its reason.
     """
-    if factory != "auto" and dimension:
+    if factory != "auto":
         _make(factory, dimension, "dot")
 
 
@@ -44,7 +48,13 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
     try:
         index = faiss.index_factory(dimension, factory, metric)
     except RuntimeError as error:
-        reason = str(error).rpartition("Error: ")[2].strip() or str(error)
+        # FAISS's own text names its C++ function, file and line before the reason.
+        reason = _CPP.sub("", str(error)).strip()
+        if "could not parse" in reason:
+            raise ConfigError(
+                f"faiss is {factory!r}, which is no index_factory string that FAISS knows; "
+                f"for example Flat, HNSW32, IVF1024,PQ32"
+            ) from error
         raise ConfigError(
             f"faiss is {factory!r}, which FAISS refuses for dimension {dimension}: {reason}; "
             f"see its guidelines for index_factory, or use auto, Flat or HNSW32"
@@ -63,6 +73,8 @@ def _inner(index: Any) -> Any:
 
 def kind_for(factory: str, dimension: int, count: int) -> str:
     """Return what to build for so many vectors: the factory's index, or ``Flat`` while they can't train it yet."""
+    if not count:
+        return FLAT
     if factory == "auto":
         return FLAT if count < _GRAPH_FROM else _GRAPH
     index = _make(factory, dimension, "dot")
@@ -88,6 +100,16 @@ def build(kind: str, vectors: Floats, similarity: Similarity) -> Any:
         index.train(np.ascontiguousarray(vectors[::step]))
     index.add(vectors)
     return index
+
+
+def write(index: Any, path: Path) -> None:
+    """Write an index to a file.
+
+    :raises OSError: if the disk is full.
+    """
+    # Through Python's file: FAISS's own prints to stderr when it can't write.
+    with path.open("wb") as file:
+        _swig.write_index(index, _swig.PyCallbackIOWriter(file.write))
 
 
 def prepared(vectors: Floats, similarity: Similarity) -> Floats:

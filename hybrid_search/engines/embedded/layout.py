@@ -57,6 +57,12 @@ class Layout:
         """Names the process that holds the lock."""
         return self.folder / "writer.json"
 
+    @property
+    def new(self) -> Path:
+        """The folder beside this one in which an index is built that is to take its place."""
+        folder = self.folder.resolve()
+        return folder.with_name(f".{folder.name}.new")
+
     def exists(self) -> bool:
         """Return whether the folder holds an index (or the beginning of one)."""
         return self.database.is_file()

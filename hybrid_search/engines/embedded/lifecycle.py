@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from hybrid_search.analysis import analyzer
 from hybrid_search.config import IndexSettings
@@ -15,10 +20,19 @@ from hybrid_search.engines.embedded.locks import WriterLock
 from hybrid_search.engines.embedded.seal import break_seal, check_seal, is_small
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.writing import create_store
-from hybrid_search.errors import ConfigError, IndexExists, IndexNotFound, UsageError
-from hybrid_search.storage import disk_errors
+from hybrid_search.errors import (
+    ConfigError,
+    HybridSearchError,
+    IndexExists,
+    IndexNotFound,
+    StorageError,
+    UsageError,
+)
+from hybrid_search.storage import disk_errors, recover_folder, replace_folder
 
-__all__ = ["Opened", "create", "drop", "is_finished", "open_to_read", "open_to_write"]
+__all__ = ["Opened", "check_exists", "create", "drop", "is_finished", "open_to_read", "open_to_write", "replacement"]
+
+_LOG = logging.getLogger(__name__)
 
 _CHECK_PATIENCE = 2.0
 
@@ -36,14 +50,13 @@ class Opened:
 def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened:
     """Make an index; see :meth:`EmbeddedEngine.create`."""
     _check_settings(settings)
-    if strangers := layout.strangers():
-        raise UsageError(
-            f"{layout.folder} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder"
-        )
+    _recover(layout)
+    _check_no_strangers(layout)
     with disk_errors(f"creating {layout.folder}"):
         layout.folder.mkdir(parents=True, exist_ok=True)
     lock = WriterLock.for_writing(layout)
     try:
+        _clear_new(layout)
         if is_finished(layout):
             if not exist_ok:
                 raise IndexExists(f"{layout.folder}: there is an index already; open it, or delete it first")
@@ -59,6 +72,13 @@ def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened
         raise
 
 
+def _check_no_strangers(layout: Layout) -> None:
+    if strangers := layout.strangers():
+        raise UsageError(
+            f"{layout.folder} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder"
+        )
+
+
 def _check_settings(settings: IndexSettings) -> None:
     analyzer(settings.analyzer)
     check_factory(settings.faiss, settings.dimension)
@@ -68,6 +88,7 @@ def _check_settings(settings: IndexSettings) -> None:
 
 def is_finished(layout: Layout) -> bool:
     """Return whether there is an index, and not only the beginning of one that a crash left."""
+    _recover(layout)
     if not layout.exists():
         return False
     try:
@@ -79,20 +100,44 @@ def is_finished(layout: Layout) -> bool:
 
 def open_to_write(layout: Layout) -> Opened:
     """Open an index to change it; see :meth:`EmbeddedEngine.open`."""
-    _check_exists(layout)
+    check_exists(layout)
     lock = WriterLock.for_writing(layout)
     try:
+        _clear_new(layout)
         return _opened_to_write(layout, lock)
     except BaseException:
         lock.release()
         raise
 
 
-def _check_exists(layout: Layout) -> None:
-    if not layout.exists():
+def _recover(layout: Layout) -> None:
+    """Put an index back that a crash left between the two renames of a :func:`replacement`."""
+    folder = layout.folder.resolve()
+    if folder.name:  # the root of the file system has none, and no neighbours
+        recover_folder(folder)
+
+
+def _clear_new(layout: Layout) -> None:
+    """Remove what a killed :func:`replacement` left beside an index. For the holder of the writer's lock."""
+    shutil.rmtree(layout.new, ignore_errors=True)
+
+
+def check_exists(layout: Layout) -> None:
+    """Check that a folder holds an index, or the beginning of one.
+
+    :raises IndexNotFound: if it does not.
+    """
+    _recover(layout)
+    if layout.exists():
+        return
+    if (layout.folder / "model.json").is_file():
         raise IndexNotFound(
-            f"{layout.folder}: no index here (looked for {layout.database.name}); check the path, or load data into it"
+            f"{layout.folder}: this is a model; give an index (`hybrid-search load` makes one of a data set, with "
+            f"--model {layout.folder} --to LOCATION)"
         )
+    raise IndexNotFound(
+        f"{layout.folder}: no index here (looked for {layout.database.name}); check the path, or load data into it"
+    )
 
 
 def _opened_to_write(layout: Layout, lock: WriterLock, *, same_as: IndexSettings | None = None) -> Opened:
@@ -126,19 +171,18 @@ def _check_same(layout: Layout, held: IndexSettings, asked: IndexSettings) -> No
 
 def open_to_read(layout: Layout) -> Opened:
     """Open an index to search it; see :meth:`EmbeddedEngine.open`."""
-    _check_exists(layout)
+    check_exists(layout)
     lock = WriterLock.for_checking(layout, patience=_CHECK_PATIENCE)
     try:
-        contents = lock is not None and is_small(layout)
-        if lock is not None:
+        # Without the lock somebody is writing; but nobody is known to where the folder can't be written to.
+        contents = (lock is not None or not os.access(layout.folder, os.W_OK)) and is_small(layout)
+        if contents or lock is not None:
             check_seal(layout, contents=contents)
         store = Store.open(layout, writable=False)
         try:
             caches = Caches(layout, store, store.settings())
-            if lock is not None:
-                caches.check_and_repair(contents=contents)
-            else:
-                caches.load_as_is()
+            if lock is None or not _repaired(layout, caches, contents=contents):
+                caches.load_as_is(contents=contents)
         except BaseException:
             store.database.close()
             raise
@@ -146,6 +190,47 @@ def open_to_read(layout: Layout) -> Opened:
         if lock is not None:
             lock.release()
     return Opened(layout, store, caches, None)
+
+
+def _repaired(layout: Layout, caches: Caches, *, contents: bool) -> bool:
+    try:
+        caches.check_and_repair(contents=contents)
+    except StorageError as error:
+        _LOG.warning("%s: what has to be repaired can't be written (%s); what is there is used", layout.folder, error)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def replacement(folder: Path) -> Iterator[Path]:
+    """Lend the folder in which to build an index that takes the place of the one in ``folder`` when the block ends.
+
+    Until then, and when the block ends with an error, the old index stays as it is, and nobody else can write to it.
+    Where there is no index the folder itself is lent.
+
+    :raises IndexLocked: if another process is writing to the old index.
+    :raises UsageError: if the folder holds other files too.
+    :raises StorageError: if the folders can't be exchanged; the old index then stays.
+    """
+    layout = Layout(folder.resolve())
+    folder = layout.folder
+    _recover(layout)
+    if not layout.exists():
+        yield folder
+        return
+    _check_no_strangers(layout)
+    lock = WriterLock.for_writing(layout)
+    try:
+        _clear_new(layout)
+        yield layout.new
+        layout.new.chmod(folder.stat().st_mode & 0o777)
+        replace_folder(layout.new, folder)
+    except HybridSearchError as error:
+        error.args = (f"{error}; the index in {folder} is as it was",)
+        raise
+    finally:
+        _clear_new(layout)
+        lock.release()
 
 
 def drop(layout: Layout) -> None:

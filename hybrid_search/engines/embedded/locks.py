@@ -91,8 +91,10 @@ class WriterLock:
         """Give the lock back; again is harmless."""
         if self._lock.is_locked:
             # A full disk or a removed folder must not keep the lock held.
-            with contextlib.suppress(OSError):
-                self._layout.owner.unlink(missing_ok=True)
+            # The folder may be another's by now: an index that was rebuilt aside has taken its place.
+            if _owner(self._layout).get("pid") == os.getpid():
+                with contextlib.suppress(OSError):
+                    self._layout.owner.unlink(missing_ok=True)
             self._lock.release()
 
 

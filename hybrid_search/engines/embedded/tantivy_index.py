@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,10 +52,11 @@ class TantivyIndex:
         :raises ValueError: if tantivy can't read it.
         """
         self.manifest = manifest
-        self._index = tantivy.Index(self._schema, path=str(self.folder), reuse=True)
-        self._index.register_tokenizer(self._analyzer.name, self._analyzer.for_tantivy())
-        self._index.reload()
-        self._searcher = self._index.searcher()
+        with _openable(self.folder) as folder:
+            self._index = tantivy.Index(self._schema, path=str(folder), reuse=True)
+            self._index.register_tokenizer(self._analyzer.name, self._analyzer.for_tantivy())
+            self._index.reload()
+            self._searcher = self._index.searcher()
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
         """Compare the files with a manifest; where a crash left it unclean, those that can't have changed."""
@@ -68,12 +70,15 @@ class TantivyIndex:
         return manifest.problems(self.folder, contents=contents)
 
     def reset(self) -> None:
-        """Empty the folder."""
+        """Empty the folder.
+
+        :raises StorageError: if the disk is full.
+        """
         self._index = self._searcher = None
-        with disk_errors(f"clearing {self.folder}"):
+        with _tantivy_errors(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-        self.load(Manifest())
+            self.load(Manifest())
 
     def sync(self, store: Store) -> None:
         """Take in the rows that are missing and drop those that are gone. For the process with the writer's lock.
@@ -103,6 +108,7 @@ class TantivyIndex:
             finally:
                 # Merges change files; the manifest has to be written after the last of them.
                 writer.wait_merging_threads()
+            _share(self.folder)
             names = [name for name in os.listdir(self.folder) if _is_content(name)]
             unchanged = {name: known for name, known in old.files.items() if not name.endswith(".json")}
             new = Manifest(state.generation, state.next_row - 1, listed(self.folder, names, unchanged))
@@ -179,6 +185,30 @@ class TantivyIndex:
         if self._searcher is None:
             raise StorageError(f"{self.folder}: the lexical index is not open")
         return self._searcher
+
+
+@contextmanager
+def _openable(folder: Path) -> Iterator[Path]:
+    """Show the folder as tantivy can open it: it locks a file even to read, so where it can't, links stand elsewhere.
+
+    What it has opened stays open when the links go.
+    """
+    lock = folder / ".tantivy-meta.lock"
+    if os.access(lock if lock.exists() else folder, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-") as shown:
+        for path in folder.iterdir():
+            if path.suffix != ".lock":
+                os.symlink(path.absolute(), Path(shown) / path.name)
+        yield Path(shown)
+
+
+def _share(folder: Path) -> None:
+    """Let whoever may read the other files read tantivy's two lists, which it makes for their owner alone."""
+    mode = (folder / "manifest.json").stat().st_mode & 0o777
+    for name in ("meta.json", ".managed.json"):
+        (folder / name).chmod(mode)
 
 
 def _remove_stray_deletions(folder: Path) -> None:

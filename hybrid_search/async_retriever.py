@@ -1,0 +1,74 @@
+"""The retriever for ``asyncio``. Layer 3."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from hybrid_search.config import Fusion
+from hybrid_search.filters import Filter
+from hybrid_search.retriever import AddReport, Mode, Retriever
+from hybrid_search.types import Document, Hit
+
+__all__ = ["AsyncRetriever"]
+
+
+class AsyncRetriever:
+    """The retriever for ``asyncio``: each call runs in a worker thread, so that the event loop stays free.
+
+    The methods, their arguments and errors are :class:`Retriever`'s.
+    """
+
+    def __init__(self, retriever: Retriever) -> None:
+        self.retriever = retriever
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[Hit]:
+        """Answer one query; see :meth:`Retriever.search_many`."""
+        return (await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion))[0]
+
+    async def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> list[list[Hit]]:
+        """Answer queries in one batch; see :meth:`Retriever.search_many`."""
+        return await asyncio.to_thread(
+            self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion
+        )
+
+    async def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
+        """Encode, add and commit documents; see :meth:`Retriever.add`."""
+        return await asyncio.to_thread(self.retriever.add, documents, batch_size=batch_size)
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents and commit; see :meth:`Retriever.delete`."""
+        return await asyncio.to_thread(self.retriever.delete, ids)
+
+    async def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id; see :meth:`Retriever.get`."""
+        return await asyncio.to_thread(self.retriever.get, ids)
+
+    async def close(self) -> None:
+        """Close the engine; see :meth:`Retriever.close`."""
+        await asyncio.to_thread(self.retriever.close)

@@ -1,0 +1,65 @@
+"""What is damaged in an index that nobody has opened yet, told without repairing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hybrid_search.engines.embedded import lifecycle
+from hybrid_search.engines.embedded.caches import Caches
+from hybrid_search.engines.embedded.layout import Layout
+from hybrid_search.engines.embedded.locks import WriterLock
+from hybrid_search.engines.embedded.manifest import Manifest
+from hybrid_search.engines.embedded.seal import check_seal
+from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.verify import store_problems
+from hybrid_search.errors import CorruptIndex
+
+__all__ = ["damage"]
+
+_RESTORE = "restore it from a backup, or load the data again with --recreate"
+_REBUILD = "run load again to rebuild it from the documents (above 512 MiB, delete that folder first)"
+_PATIENCE = 2.0
+
+
+def damage(folder: Path) -> list[str]:
+    """Read everything that is stored and compare it with its checksums, before an opening would repair the caches.
+
+    :return: what is wrong and what to do about each; empty when nothing is.
+    :raises IndexNotFound: if there is no index.
+    """
+    layout = Layout(Path(folder))
+    lifecycle.check_exists(layout)
+    # So that no reader repairs in between; where a writer is at work, or nothing can be written, it goes without.
+    lock = WriterLock.for_checking(layout, patience=_PATIENCE)
+    try:
+        found = _seal_problems(layout)
+        try:
+            store = Store.open(layout, writable=False)
+        except CorruptIndex as error:
+            return [*found, str(error)]
+        try:
+            return found + _problems(layout, store)
+        finally:
+            store.database.close()
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _seal_problems(layout: Layout) -> list[str]:
+    if layout.seal.exists() and Manifest.read(layout.folder) is None:
+        return [f"{layout.seal} is not what was written; run load again to seal the index anew"]
+    try:
+        check_seal(layout, contents=True)
+    except CorruptIndex as error:
+        return [str(error)]
+    return []
+
+
+def _problems(layout: Layout, store: Store) -> list[str]:
+    try:
+        found = [f"{problem}; {_RESTORE}" for problem in store_problems(store)]
+        caches = Caches(layout, store, store.settings())
+        return found + [f"{problem}; {_REBUILD}" for problem in caches.damage()]
+    except CorruptIndex as error:
+        return [str(error)]
