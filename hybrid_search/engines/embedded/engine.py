@@ -138,9 +138,10 @@ class EmbeddedEngine:
         :raises StorageError: if the disk is full. The message says whether the changes were kept: from the moment
             that SQLite has them, only the search caches may lag behind, and the next commit or opening mends that.
         """
-        changed = self._open_writer().commit()
-        if changed or self._caches.generation < self._store.state().generation:
-            with self._sharing.alone():
+        writer = self._open_writer()
+        # Alone from the store's commit on: a search in between would find rows whose documents are gone.
+        with self._sharing.alone():
+            if writer.commit() or self._caches.generation < self._store.state().generation:
                 self._caches.follow()
                 self._generation = self._store.state().generation
 
