@@ -1,4 +1,4 @@
-"""What does a training step cost on cores that other processes use too, by how OpenMP's threads wait?
+"""What does a training step cost on cores that other processes use too, by number of threads and how they wait?
 
 Starts two processes that do nothing but count, then times a GRU's forward and backward pass in fresh processes.
 """
@@ -33,17 +33,17 @@ def main() -> None:
         count = os.cpu_count() or 1
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count if busy else 0)]
         try:
-            for policy in ("ACTIVE", "PASSIVE"):
-                name = f"{policy.lower()}, {'cores busy' if busy else 'cores idle'}: ms a step"
-                figures[name] = round(statistics.median(_step(policy) for _ in range(RUNS)), 1)
+            for policy, threads in (("ACTIVE", count), ("PASSIVE", count), ("PASSIVE", 1)):
+                name = f"{threads} threads, {policy.lower()}, {'cores busy' if busy else 'cores idle'}: ms a step"
+                figures[name] = round(statistics.median(_step(policy, threads) for _ in range(RUNS)), 1)
         finally:
             for other in others:
                 other.kill()
     write_result("contention", figures, command="python -m benchmarks.contention")
 
 
-def _step(policy: str) -> float:
-    environment = {**os.environ, "OMP_WAIT_POLICY": policy}
+def _step(policy: str, threads: int) -> float:
+    environment = {**os.environ, "OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([sys.executable, "-c", STEP], env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 

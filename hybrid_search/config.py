@@ -232,6 +232,8 @@ class TrainConfig(Setting, frozen=True):
 
     :ivar epochs: passes over the training examples at most; 0 for as many as make 600 steps, which suits small sets.
     :ivar max_samples: use at most this many training examples, 0 for all.
+    :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
+        than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
     :ivar vocabulary: most tokens the tokenizer may have.
     :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
     :ivar self_supervised: examples made out of documents alone, for each labelled one in a batch; 0 off. A distilling
@@ -257,7 +259,7 @@ class TrainConfig(Setting, frozen=True):
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     seed: int = 0
-    threads: int = 0
+    threads: int = 1
     temperature: float = 0.05
     learn_temperature: bool = False
     margin: float = 0.2

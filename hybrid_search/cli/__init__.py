@@ -54,8 +54,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
-    # Before torch or FAISS is loaded: threads that spin while they wait make training forty times slower as soon as
-    # another process wants the same cores (benchmarks/contention.py).
+    # Before torch or FAISS is loaded: threads that spin while they wait take the cores from whoever has work to do,
+    # themselves included (benchmarks/contention.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         exit_code = cli.main(standalone_mode=False)

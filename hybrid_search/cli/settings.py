@@ -51,7 +51,7 @@ HELP: Mapping[str, str] = {
     "clip_norm": "Largest norm of a gradient, 0 for no limit.",
     "weight_decay": "AdamW's weight decay.",
     "seed": "Seed of everything that is drawn.",
-    "threads": "torch threads, 0 for torch's own choice.",
+    "threads": "torch threads, 0 for torch's own choice; one is little slower than two, and the same everywhere.",
     "temperature": "Temperature of InfoNCE and KL.",
     "learn_temperature": "Let InfoNCE learn its temperature.",
     "margin": "Margin of the triplet and contrastive losses.",

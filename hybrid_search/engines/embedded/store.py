@@ -26,6 +26,8 @@ _CHUNK = 500
 _PAGE = 512
 _VECTORS = 4096
 _MOST_IDS = 1_000_000
+_WORTH_ALL = 2_000
+_READ_AT_ONCE = 200_000
 _DOCUMENT = "id, title, text, metadata, checksum, row"
 
 
@@ -51,6 +53,7 @@ class Store:
         self.database = database
         # A row's id never changes, so this can't go stale; None where it is not known yet. It only has to be bounded.
         self._ids: NDArray[np.object_] = np.empty(0, object)
+        self._looked_up = 0
 
     @classmethod
     def open(cls, layout: Layout, *, writable: bool) -> Self:
@@ -115,12 +118,24 @@ class Store:
             self._ids = known
         ids: list[str | None] = known[rows].tolist()
         if None in ids:
-            for row, id in self._read_ids(
-                [row for row, id in zip(rows.tolist(), ids, strict=True) if id is None]
-            ).items():
+            missing = [row for row, id in zip(rows.tolist(), ids, strict=True) if id is None]
+            for row, id in self._read_ids(missing).items():
                 known[row] = id
             ids = known[rows].tolist()
+            self._looked_up += len(missing)
+            if self._looked_up > _WORTH_ALL:
+                self._learn_all_ids()
         return ids
+
+    def _learn_all_ids(self) -> None:
+        """Read the ids of a small index at once: a process that goes on searching needs nearly all of them."""
+        self._looked_up = -_MOST_IDS
+        with self.database.reading() as connection:
+            pairs = connection.execute("SELECT row, id FROM documents WHERE row < ?", (_READ_AT_ONCE,)).fetchall()
+        known = self._ids
+        for row, id in pairs:
+            if row < len(known):
+                known[row] = id
 
     def _read_ids(self, rows: Sequence[int]) -> dict[int, str]:
         found: dict[int, str] = {}
