@@ -128,7 +128,7 @@ class Database:
     def _lend(self) -> _Lent:
         with self._guard:
             lent = self._idle.pop() if self._idle else None
-        if lent is not None and lent.seen not in (None, self._stamp()):
+        if lent is not None and lent.seen is not None and lent.seen != self._stamp():
             lent.connection.close()
             lent = None
         return lent or self._open_to_read()
