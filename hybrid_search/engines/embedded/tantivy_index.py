@@ -197,7 +197,8 @@ def _openable(folder: Path) -> Iterator[Path]:
     if os.access(lock if lock.exists() else folder, os.W_OK):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="hybrid-search-") as shown:
+    # tantivy's own thread may put a lock there while the folder is removed; an empty one left behind does no harm.
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-", ignore_cleanup_errors=True) as shown:
         for path in folder.iterdir():
             if path.suffix != ".lock":
                 os.symlink(path.absolute(), Path(shown) / path.name)
