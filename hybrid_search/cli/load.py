@@ -17,7 +17,7 @@ from hybrid_search.cli.options import (
     fusion_options,
     opened_dataset,
 )
-from hybrid_search.cli.output import facts, progress
+from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.config import FieldType, Fusion
 from hybrid_search.errors import UsageError
 
@@ -76,6 +76,8 @@ def command(
         )
         # Those that the loader refused count too.
         facts(msgspec.to_builtins(report) | {"rejected": reject.count}, form)
+        if not report.documents:
+            say(f"The data set gave no document: {report.location} is empty. Check --path.")
 
 
 def _options(given: dict[str, Any]) -> Any:

@@ -52,11 +52,6 @@ class ModelCard(Setting, frozen=True):
     files: dict[str, str]
     defaults: ServingDefaults = ServingDefaults()
 
-    @property
-    def short_fingerprint(self) -> str:
-        """The first 12 digits, for people."""
-        return self.fingerprint[:12]
-
 
 def read_model_card(folder: Path) -> ModelCard:
     """Read and check ``model.json``.
