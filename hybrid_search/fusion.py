@@ -16,7 +16,7 @@ Quirks that are OpenSearch's and are kept on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import Combination, Fusion, Normalisation
 from hybrid_search.types import Leg, Ranking
 
-__all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "fuse"]
+__all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "fuse", "join"]
 
 Floats = NDArray[np.float32]
 
@@ -145,11 +145,80 @@ _ELASTICITY_TERMS: Mapping[Combination, Callable[[float, float], float]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """The union of two legs and its arithmetic, a column for each document: BM25's first, then those of k-NN alone.
+
+    :ivar raw: each leg's scores, best first.
+    :ivar in_knn: (n,) where a document stands in the k-NN leg, from 0; -1 where that leg lacks it.
+    :ivar normalised: (2, n) normalised scores, 0 where the leg lacks the document.
+    :ivar scores: (n,) final scores.
+    """
+
+    raw: tuple[NDArray[np.float64], NDArray[np.float64]]
+    in_knn: NDArray[np.intp]
+    normalised: Floats
+    scores: Floats
+    fusion: Fusion
+
+    def top(self, count: int) -> NDArray[np.intp]:
+        """Return the columns of the ``count`` best, best first; all that tie at the cut are there."""
+        order = (-self.scores).argsort(kind="stable")
+        end = count
+        while 0 < end < len(order) and self.scores[order[end]] == self.scores[order[count - 1]]:
+            end += 1
+        return order[:end]
+
+    def legs(self, columns: Sequence[int]) -> list[dict[str, Leg]]:
+        """Explain documents, given by their columns: what each leg that found them contributed."""
+        fusion, (bm25, knn) = self.fusion, self.raw
+        term = _ELASTICITY_TERMS["arithmetic" if fusion.method == "rrf" else fusion.combination]
+        explained = []
+        in_knn = self.in_knn[columns].tolist()
+        for column, place, normalised in zip(columns, in_knn, self.normalised[:, columns].T.tolist(), strict=True):
+            found = []
+            if column < len(bm25):
+                found.append((0, bm25.item(column), column + 1))
+            if place >= 0:
+                found.append((1, knn.item(place), place + 1))
+            terms = [term(fusion.weights[leg], normalised[leg]) if normalised[leg] else 0.0 for leg, _, _ in found]
+            total = sum(terms)
+            shares = [one / total for one in terms] if total else [1 / len(found)] * len(found)
+            explained.append(
+                {
+                    LEGS[leg]: Leg(score, rank, normalised[leg], fusion.weights[leg], share)
+                    for (leg, score, rank), share in zip(found, shares, strict=True)
+                }
+            )
+        return explained
+
+
+def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[np.intp], fusion: Fusion) -> Joined:
+    """Join two legs' scores.
+
+    :param bm25: (m,) the BM25 leg's scores, best first; may be empty. Cutting a leg to ``fusion.window`` is the
+        caller's work: what is given is what the scores are normalised over.
+    :param knn: the k-NN leg's, likewise.
+    :param columns: (len(knn),) the column of each k-NN hit in the union: below m for documents that BM25 found too,
+        and m, m + 1 and so on for the others.
+    """
+    size = max(len(bm25), int(columns.max(initial=-1)) + 1)
+    normalised = np.zeros((2, size), dtype=np.float32)
+    in_knn = np.full(size, -1)
+    normalise = NORMALISERS[fusion.method]
+    if len(bm25):
+        normalised[0, : len(bm25)] = normalise(bm25.astype(np.float32), fusion.rank_constant)
+    if len(knn):
+        normalised[1, columns] = normalise(knn.astype(np.float32), fusion.rank_constant)
+        in_knn[columns] = np.arange(len(knn))
+    combine = _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
+    return Joined((bm25, knn), in_knn, normalised, combine(normalised, np.array(fusion.weights, np.float32)), fusion)
+
+
 def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None) -> list[Fused]:
     """Join two rankings of one query into one.
 
-    :param bm25: the BM25 leg's window, best first, each document once; may be empty. Cutting it to
-        ``fusion.window`` is the caller's work: what is given is what the scores are normalised over.
+    :param bm25: the BM25 leg's window, best first, each document once; may be empty; see :func:`join`.
     :param knn: the k-NN leg's window, likewise.
     :param top: return only this many of the best, which is much cheaper than all; None for all.
     :return: the union of both legs, score descending, then id ascending; scores are float32 values.
@@ -157,22 +226,13 @@ def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None)
     ids, columns = _union(bm25, knn)
     if not ids:
         return []
-    normalised = np.zeros((2, len(ids)), dtype=np.float32)
-    normalise = NORMALISERS[fusion.method]
-    if bm25.ids:
-        normalised[0, : len(bm25)] = normalise(np.array(bm25.scores, dtype=np.float32), fusion.rank_constant)
-    if knn.ids:
-        normalised[1, columns] = normalise(np.array(knn.scores, dtype=np.float32), fusion.rank_constant)
-    combine = _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
-    scores = combine(normalised, np.array(fusion.weights, dtype=np.float32))
-    best = _best(ids, scores, len(ids) if top is None else top)
-    in_knn = np.full(len(ids), -1)
-    in_knn[columns] = np.arange(len(knn))
-    results = []
-    for score, id, column in best:
-        places = (column if column < len(bm25) else -1, int(in_knn[column]))
-        results.append(Fused(id, score, _legs((bm25, knn), places, normalised[:, column].tolist(), fusion)))
-    return results
+    joined = join(np.array(bm25.scores, np.float64), np.array(knn.scores, np.float64), columns, fusion)
+    best = joined.top(len(ids) if top is None else top)
+    # Already sorted by score, so this only settles the ties: close to linear.
+    places = zip(joined.scores[best].tolist(), best.tolist(), strict=True)
+    ordered = sorted((-score, ids[column], column) for score, column in places)[:top]
+    legs = joined.legs([column for _, _, column in ordered])
+    return [Fused(id, -score, of_document) for (score, id, _), of_document in zip(ordered, legs, strict=True)]
 
 
 def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:
@@ -182,30 +242,3 @@ def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:
     new = np.flatnonzero(columns < 0)
     columns[new] = np.arange(len(bm25), len(bm25) + len(new))
     return [*bm25.ids, *(knn.ids[place] for place in new.tolist())], columns
-
-
-def _best(ids: list[str], scores: Floats, top: int) -> list[tuple[float, str, int]]:
-    """Return (score, id, column) of the ``top`` best; ties at the cut are decided by id, as everywhere."""
-    order = np.argsort(-scores, kind="stable")
-    if 0 < top < len(order):
-        order = order[: np.searchsorted(-scores[order], -scores[order[top - 1]], side="right")]
-    # Already sorted by score, so this only settles the ties: close to linear.
-    places = zip(scores[order].tolist(), order.tolist(), strict=True)
-    ordered = sorted((-score, ids[column], column) for score, column in places)
-    return [(-score, id, column) for score, id, column in ordered[:top]]
-
-
-def _legs(
-    rankings: tuple[Ranking, Ranking], places: tuple[int, int], normalised: list[float], fusion: Fusion
-) -> dict[str, Leg]:
-    """Explain one document: what each leg that found it (its place is not -1) contributed."""
-    found = [leg for leg in (0, 1) if places[leg] >= 0]
-    term = _ELASTICITY_TERMS["arithmetic" if fusion.method == "rrf" else fusion.combination]
-    terms = {leg: term(fusion.weights[leg], normalised[leg]) if normalised[leg] else 0.0 for leg in found}
-    total = sum(terms.values())
-    legs = {}
-    for leg in found:
-        place = places[leg]
-        share = terms[leg] / total if total else 1 / len(found)
-        legs[LEGS[leg]] = Leg(rankings[leg].scores[place], place + 1, normalised[leg], fusion.weights[leg], share)
-    return legs

@@ -88,13 +88,13 @@ class OnnxEncoder:
         return _session(self._folder / "document.onnx")
 
     def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> NDArray[np.float32]:
+        if len(texts) == 1:  # a query: what serves many texts would take a fifth of its time
+            return _run(session, self._tokenizer.encode_one(texts[0], max_tokens)[None, :])
         id_lists = self._tokenizer.encode(texts, max_tokens)
-        if len(texts) == 1:
-            return _run(session, id_lists)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
 
         def encode(rows: NDArray[np.intp]) -> None:
-            vectors[rows] = _run(session, [id_lists[row] for row in rows])
+            vectors[rows] = _run(session, pad_ids([id_lists[row] for row in rows]))
 
         batches = batches_by_length([len(ids) for ids in id_lists], _PADDED_TOKENS)
         with ThreadPoolExecutor(self._threads) as pool:
@@ -115,8 +115,7 @@ def _session(path: Path) -> Any:
         raise CorruptModel(f"ONNX Runtime can't load {path}: {error}; restore the checkpoint or train again") from error
 
 
-def _run(session: Any, id_lists: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-    ids = pad_ids(id_lists)
+def _run(session: Any, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
     return np.asarray(vectors, dtype=np.float32)
 

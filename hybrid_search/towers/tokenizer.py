@@ -100,6 +100,11 @@ class TextTokenizer:
             encoded += [np.array(encoding.ids[:max_tokens], dtype=np.int32) for encoding in encodings]
         return encoded
 
+    def encode_one(self, text: str, max_tokens: int) -> NDArray[np.int64]:
+        """Cut one text into token ids: int64, 1 to ``max_tokens`` long; a text without tokens is one PAD."""
+        encoding = self._tokenizer.encode_batch_fast([_encodable(text)], add_special_tokens=False)[0]
+        return np.array(encoding.ids[:max_tokens] or [PAD], dtype=np.int64)
+
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int) -> TextTokenizer:
     """Learn a vocabulary. Reads the texts once and keeps only word counts; the same texts give the same tokenizer.

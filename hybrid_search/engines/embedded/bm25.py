@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from hybrid_search.config import Bm25
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.forward import ForwardIndex
-from hybrid_search.engines.embedded.ranking import EMPTY, SPARE, best
+from hybrid_search.engines.embedded.ranking import ScoredRows, best
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
-from hybrid_search.types import Ranking
 
 __all__ = ["LexicalLeg", "lucene_length"]
 
 _TANTIVY = Bm25(k1=1.2, b=0.75)
 _MORE = 200
 """With 3 k + 200 candidates the best k are at least .998 of the exact ones for every k1 and b that is fitted."""
+
+_SPARE = 16
+"""Candidates fetched beyond k, so that a short run of ties at the cut needs no second search."""
 
 _MOST_TIES = 20_000
 _PRECISION = 1e-5
@@ -56,28 +58,30 @@ class LexicalLeg:
     ) -> None:
         self.index = index
         self.forward = forward
-        self._store = store
+        self._ids = store.row_ids
         self._terms_of = terms_of
 
-    def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> Ranking:
+    def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> ScoredRows:
         """Rank by BM25; a text without known terms finds nothing."""
         terms = self._terms_of(text)
         if not terms or (allowed is not None and not allowed.count):
-            return EMPTY
+            return ScoredRows()
         # tantivy's own order is right for its own k1 and b only; for others, the best are among more of its first.
-        wanted = k + SPARE if bm25 == _TANTIVY else _MORE + 3 * k
+        wanted = k + _SPARE if bm25 == _TANTIVY else _MORE + 3 * k
         while True:
             rows, found = self.index.search(terms, wanted, allowed)
             rows = rows[rows < self.forward.end]
             if not len(rows):
-                return EMPTY
+                return ScoredRows()
             if bm25 == _TANTIVY and self.forward.is_gapless and len(rows) == len(found):
                 scores = _joined(found) / (_TANTIVY.k1 + 1)
             else:
                 scores = self._scores(rows, terms, bm25)
-            if len(found) < wanted or wanted >= max(_MOST_TIES, k + SPARE) or not _tied_at_end(found, k):
-                return best(rows, scores, k, self._store)
-            wanted = min(4 * wanted, max(_MOST_TIES, k + SPARE))
+                order = (-scores).argsort(kind="stable")
+                rows, scores = rows[order], scores[order]
+            if len(found) < wanted or wanted >= max(_MOST_TIES, k + _SPARE) or not _tied_at_end(found, k):
+                return best(rows, scores, k, self._ids)
+            wanted = min(4 * wanted, max(_MOST_TIES, k + _SPARE))
 
     def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
         repeats = Counter(terms)
@@ -103,8 +107,9 @@ def _joined(found: NDArray[np.float64]) -> NDArray[np.float64]:
 
     tantivy sums in single precision, in an order of its own, so that equal scores come out a little apart.
     """
-    starts = np.flatnonzero(np.append(True, found[1:] < found[:-1] * (1 - _NOISE)))
-    return np.repeat(found[starts], np.diff(np.append(starts, len(found))))
+    starts = np.arange(len(found))
+    starts[1:][found[1:] >= found[:-1] * (1 - _NOISE)] = 0
+    return found[np.maximum.accumulate(starts)]
 
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:

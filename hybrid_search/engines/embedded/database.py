@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hybrid_search.errors import CorruptIndex, IndexLocked, StorageError
 from hybrid_search.storage import disk_errors
@@ -77,11 +78,17 @@ class _Stamp:
     logged: bool
 
 
+class Reader(sqlite3.Connection):
+    """A reading connection, with room for what was read and at which of SQLite's data versions."""
+
+    state: tuple[int, Any] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Lent:
     """A reading connection; ``seen`` is the file's stamp where SQLite was told that the file doesn't change."""
 
-    connection: sqlite3.Connection
+    connection: Reader
     seen: _Stamp | None
 
 
@@ -108,9 +115,10 @@ class Database:
         return self._writer
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self, *, one_statement: bool = False) -> Iterator[Reader]:
         """Lend a connection that sees one committed state for as long as it is lent.
 
+        :param one_statement: one statement is all there will be, or each may see another state; saves the transaction.
         :raises StorageError: as :func:`sqlite_errors`.
         :raises CorruptIndex: as :func:`sqlite_errors`.
         """
@@ -118,7 +126,8 @@ class Database:
             lent = self._lend()
             connection = lent.connection
             try:
-                connection.execute("BEGIN")
+                if not one_statement:
+                    connection.execute("BEGIN")
                 yield connection
             finally:
                 if connection.in_transaction:
@@ -160,12 +169,13 @@ class Database:
             file = self.path.stat()
             return _Stamp(file.st_mtime_ns, file.st_size, log.exists() and log.stat().st_size > 0)
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _connect(self, mode: str) -> Reader:
         with sqlite_errors(self.path, reading=mode != "rwc"):
             connection = sqlite3.connect(
                 # "rw": a file that vanished must not come back empty.
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
+                factory=Reader,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=10,

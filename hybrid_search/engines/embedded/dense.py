@@ -17,10 +17,9 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import faiss_index
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.manifest import Manifest, listed
-from hybrid_search.engines.embedded.ranking import EMPTY, SPARE, best
+from hybrid_search.engines.embedded.ranking import ScoredRows, best
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.storage import atomic_write_bytes
-from hybrid_search.types import Ranking
 
 __all__ = ["DenseLeg"]
 
@@ -30,6 +29,8 @@ _DEAD_SHARE = 0.2
 _UNSAVED_SHARE = 0.1
 _UNSAVED_VECTORS = 5_000
 _MOST_TIES = 20_000
+_SPARE = 4
+"""Vectors fetched beyond k: equal ones, which only equal texts have, may stand at the cut. A graph pays for each."""
 
 
 @dataclass(slots=True)
@@ -163,16 +164,16 @@ class DenseLeg:
             if path.name not in names:
                 path.unlink(missing_ok=True)
 
-    def search(self, vectors: NDArray[np.float32], k: int, allowed: RowFilter | None) -> list[Ranking]:
+    def search(self, vectors: NDArray[np.float32], k: int, allowed: RowFilter | None) -> list[ScoredRows]:
         """Rank by similarity to each vector; a zero vector finds nothing."""
-        results = [EMPTY] * len(vectors)
+        results = [ScoredRows()] * len(vectors)
         asked = np.flatnonzero(vectors.any(axis=1))
         held = self._vectors
         alive, bitmap, living = self._searchable(allowed)
         if not living or not len(asked) or held.index is None:
             return results
         queries = faiss_index.prepared(vectors[asked], self._settings.similarity)
-        wanted = min(k + SPARE, living)
+        wanted = min(k + _SPARE, living)
         values, positions = faiss_index.search(held.index, queries, wanted, alive=alive, bitmap=bitmap, count=living)
         for number, at in enumerate(asked):
             if wanted < living and k < wanted and values[number, -1] == values[number, k - 1]:
@@ -181,7 +182,7 @@ class DenseLeg:
                 results[at] = self._ranking(values[number], positions[number], k)
         return results
 
-    def _among_ties(self, query: NDArray[np.float32], k: int, allowed: RowFilter | None) -> Ranking:
+    def _among_ties(self, query: NDArray[np.float32], k: int, allowed: RowFilter | None) -> ScoredRows:
         """Search once more, wide enough for a long run of equal scores at the cut."""
         alive, bitmap, living = self._searchable(allowed)
         wanted = min(max(_MOST_TIES, 2 * k), living)
@@ -190,10 +191,12 @@ class DenseLeg:
         )
         return self._ranking(values[0], positions[0], k)
 
-    def _ranking(self, values: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> Ranking:
-        found = positions >= 0
-        scores = faiss_index.to_score(values[found], self._settings.similarity)
-        return best(self._vectors.rows[positions[found]], scores, k, self._store)
+    def _ranking(self, values: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> ScoredRows:
+        if len(positions) and positions[-1] < 0:  # missing ones are last
+            found = positions >= 0
+            values, positions = values[found], positions[found]
+        scores = faiss_index.to_score(values, self._settings.similarity)
+        return best(self._vectors.rows[positions], scores, k, self._store.row_ids)
 
     def _searchable(self, allowed: RowFilter | None) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None, int]:
         held = self._vectors

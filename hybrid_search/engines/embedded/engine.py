@@ -18,9 +18,11 @@ from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
+from hybrid_search.engines.embedded.fusing import fused_page
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.model_files import copy_model, model_folder
+from hybrid_search.engines.embedded.ranking import ScoredRows, to_ranking
 from hybrid_search.engines.embedded.seal import seal
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.verify import store_problems
@@ -28,7 +30,6 @@ from hybrid_search.engines.embedded.writing import StoreWriter
 from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.fusion import Fused, fuse
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
 
@@ -168,7 +169,8 @@ class EmbeddedEngine:
         """
         _check_k(k)
         with self._searching() as generation:
-            return self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
+            found = self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
+            return [to_ranking(one, self._store.row_ids) for one in found]
 
     def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
         """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
@@ -180,7 +182,8 @@ class EmbeddedEngine:
         _check_k(k)
         queries = self._queries(vectors, len(vectors))
         with self._searching() as generation:
-            return self._caches.dense.search(queries, k, self._resolved(filter, generation))
+            found = self._caches.dense.search(queries, k, self._resolved(filter, generation))
+            return [to_ranking(one, self._store.row_ids) for one in found]
 
     def search_hybrid(
         self,
@@ -207,25 +210,21 @@ class EmbeddedEngine:
             allowed = self._resolved(filter, generation)
             lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
             dense = self._caches.dense.search(queries, fusion.window, allowed)
-        fused = [fuse(*legs, fusion, top=offset + k)[offset:] for legs in zip(lexical, dense, strict=True)]
-        return [self._fetched(page, offset + 1) for page in fused]
+        return [
+            fused_page(*legs, fusion, offset=offset, size=k, store=self._store)
+            for legs in zip(lexical, dense, strict=True)
+        ]
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
         """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
 
         :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
         """
-        found = []
-        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
-            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
-            found.append(Fused(id, score, legs))
-        return self._fetched(found, first_rank)
-
-    def _fetched(self, page: Sequence[Fused], first_rank: int) -> list[Hit]:
-        documents = self.get([one.id for one in page])
+        documents = self.get(ranking.ids)
+        found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
         return [
-            Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
-            for rank, (one, document) in enumerate(zip(page, documents, strict=True), start=first_rank)
+            Hit(id, rank, score, document.text, document.title, document.metadata, _alone(leg, score, rank))
+            for rank, (id, score, document) in found
             if document is not None
         ]
 
@@ -352,8 +351,8 @@ class EmbeddedEngine:
             raise UsageError("a query vector has a number that is not finite; encode the query again")
         return checked
 
-    def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[Ranking]:
-        def search(text: str) -> Ranking:
+    def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
+        def search(text: str) -> ScoredRows:
             return self._caches.lexical.search(text, k, allowed, bm25)
 
         if len(texts) < _WORTH_THREADS:
@@ -365,6 +364,11 @@ class EmbeddedEngine:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")
             return self._threads
+
+
+def _alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
+    """Explain a hit of one leg alone."""
+    return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
 
 
 def _check_k(k: int) -> None:

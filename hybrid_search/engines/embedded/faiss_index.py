@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _TRAINED_ON = 262_144
 _EF_CONSTRUCTION = 100
 _EF_SEARCH = 128
 _PROBES = 16
+_LEAST_SQUARE = 1e-20
 _EXACT_UP_TO = 20_000
 _BLOCK = 65_536
 _CPP = re.compile(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: ?)?", re.DOTALL)
@@ -117,7 +119,18 @@ def prepared(vectors: Floats, similarity: Similarity) -> Floats:
     vectors = np.ascontiguousarray(vectors, np.float32)
     if similarity != "cosine" or not len(vectors):
         return vectors
-    # The largest component first: squares of very small or large numbers leave float32's range.
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    ordinary = (squares > _LEAST_SQUARE) & (squares < 1 / _LEAST_SQUARE)
+    if ordinary.all():
+        units: Floats = vectors / np.sqrt(squares)[:, None]
+        return units
+    prepared = _extreme(vectors)
+    prepared[ordinary] = vectors[ordinary] / np.sqrt(squares[ordinary])[:, None]
+    return prepared
+
+
+def _extreme(vectors: Floats) -> Floats:
+    """Make lengths 1, the largest component first: squares of small or large numbers leave float32's range."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -129,7 +142,7 @@ def to_score(values: Floats, similarity: Similarity) -> NDArray[np.float64]:
     """Turn FAISS's inner products or squared distances into OpenSearch's scores, higher is better."""
     wide = values.astype(np.float64)
     if similarity == "cosine":
-        return (1 + np.clip(wide, -1, 1)) / 2
+        return (1 + np.minimum(np.maximum(wide, -1), 1)) / 2
     if similarity == "l2":
         return 1 / (1 + np.maximum(wide, 0))
     return np.where(wide >= 0, 1 + np.maximum(wide, 0), 1 / (1 - np.minimum(wide, 0)))
@@ -177,7 +190,9 @@ def _native(
     selector = None if bitmap is None else _swig.IDSelectorBitmap(bitmap)
     if isinstance(inner, faiss.IndexHNSW):
         effort = int(max(_EF_SEARCH, k) / share)
-        parameters = _swig.SearchParametersHNSW(sel=selector, efSearch=effort)
+        parameters = (
+            _graph_parameters(effort) if selector is None else _swig.SearchParametersHNSW(sel=selector, efSearch=effort)
+        )
     elif isinstance(inner, faiss.IndexIVF):
         probes = min(inner.nlist, int(max(_PROBES, inner.nlist // 16) / share) + 1)
         parameters = _swig.SearchParametersIVF(sel=selector, nprobe=probes)
@@ -190,6 +205,11 @@ def _native(
     if inner is not index:
         parameters = _swig.SearchParametersPreTransform(index_params=parameters)
     return index.search(queries, k, params=parameters)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _graph_parameters(effort: int) -> Any:
+    return _swig.SearchParametersHNSW(efSearch=effort)
 
 
 def _sifted(index: Any, queries: Floats, k: int, alive: NDArray[np.bool_]) -> tuple[Floats, Positions]:

@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.types import Ranking
 
-__all__ = ["EMPTY", "SPARE", "best"]
+__all__ = ["ScoredRows", "best", "settled", "to_ranking"]
 
-EMPTY = Ranking((), ())
-
-SPARE = 16
-"""Candidates fetched beyond k, so that a short run of ties at the cut needs no second search."""
+Rows = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 
-def best(rows: NDArray[np.int64], scores: NDArray[np.float64], k: int, store: Store) -> Ranking:
-    """Return the k best of scored rows, exact among ties at the cut.
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRows:
+    """A ranking before its ids are looked up: (n,) rows and their (n,) scores, best first, ties by id."""
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    scores: Scores = field(default_factory=lambda: np.empty(0, np.float64))
+
+
+def best(rows: Rows, scores: Scores, k: int, ids: RowIds) -> ScoredRows:
+    """Cut scored rows at the k best, exact among ties at the cut.
 
     :param rows: (n,) distinct rows; those whose document is gone are left out.
-    :param scores: (n,) their scores.
+    :param scores: (n,) their scores, descending.
     """
-    if len(rows) > k:
-        keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
-        rows, scores = rows[keep], scores[keep]
-    order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
-    ids = store.ids(rows[order])
-    values = scores.tolist()
-    if None in ids:
-        values = [score for id, score in zip(ids, values, strict=True) if id is not None]
-        scores = np.array(values)
-    present = [id for id in ids if id is not None]
-    _order_ties(present, scores)
-    return Ranking(tuple(present[:k]), tuple(values[:k]))
+    there = ids.there(rows)
+    if not there.all():
+        rows, scores = rows[there], scores[there]
+    end = k
+    while end < len(scores) and scores[end] == scores[k - 1]:
+        end += 1
+    rows, scores = rows[:end], scores[:end]
+    return ScoredRows(settled(rows, scores, ids)[:k], scores[:k])
 
 
-def _order_ties(ids: list[str], scores: NDArray[np.float64]) -> None:
-    """Sort the ids of each run of equal scores, in place; the runs are few and short."""
-    tied = np.flatnonzero(scores[1:] == scores[:-1]).tolist()
-    at = 0
-    while at < len(tied):
-        first = tied[at]
-        while at + 1 < len(tied) and tied[at + 1] == tied[at] + 1:
-            at += 1
-        last = tied[at] + 1
-        ids[first : last + 1] = sorted(ids[first : last + 1])
-        at += 1
+def settled(rows: Rows, scores: NDArray[np.floating], ids: RowIds) -> Rows:
+    """Order each run of equal scores by id; only the ids of such runs are looked up.
+
+    :param scores: (n,) descending.
+    :return: (n,) the rows in the ranking order.
+    """
+    tied = scores[1:] == scores[:-1]
+    if not tied.any():
+        return rows
+    member = np.zeros(len(rows), bool)
+    member[1:] = tied
+    run = (~member).cumsum()  # goes up where a run, or a row of its own, begins
+    member[:-1] |= tied
+    of_runs = rows[member]
+    names = [id or "" for id in ids.ids(of_runs)]
+    by_id = sorted(zip(run[member].tolist(), names, of_runs.tolist(), strict=True))
+    rows = rows.copy()
+    rows[member] = [row for _, _, row in by_id]
+    return rows
+
+
+def to_ranking(found: ScoredRows, ids: RowIds) -> Ranking:
+    """Look the ids up; rows that went meanwhile are left out."""
+    known = ids.ids(found.rows)
+    scores = found.scores.tolist()
+    if None in known:
+        there = [(id, score) for id, score in zip(known, scores, strict=True) if id is not None]
+        return Ranking(tuple([id for id, _ in there]), tuple([score for _, score in there]))
+    return Ranking(tuple([id for id in known if id is not None]), tuple(scores))

@@ -37,7 +37,7 @@ def decode_metadata(text: str) -> dict[str, MetadataValue]:
 
 def text_checksum(id: object, title: object, text: object, metadata: object) -> int:
     """Return the CRC-32 of a document's stored columns; of damaged ones too, whatever type they have become."""
-    return zlib.crc32("\x1f".join(map(str, (id, title, text, metadata))).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(f"{id}\x1f{title}\x1f{text}\x1f{metadata}".encode("utf-8", "surrogatepass"))
 
 
 def vector_checksum(vector: object) -> int:

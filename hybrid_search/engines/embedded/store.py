@@ -14,6 +14,7 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.records import decode_metadata, text_checksum, vector_checksum
+from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.errors import ConfigError, CorruptIndex, IndexNotFound, SearchIndexError
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
@@ -25,9 +26,6 @@ Rows = NDArray[np.int64]
 _CHUNK = 500
 _PAGE = 512
 _VECTORS = 4096
-_MOST_IDS = 1_000_000
-_WORTH_ALL = 2_000
-_READ_AT_ONCE = 200_000
 _DOCUMENT = "id, title, text, metadata, checksum, row"
 
 
@@ -51,9 +49,7 @@ class Store:
     def __init__(self, layout: Layout, database: Database) -> None:
         self.layout = layout
         self.database = database
-        # A row's id never changes, so this can't go stale; None where it is not known yet. It only has to be bounded.
-        self._ids: NDArray[np.object_] = np.empty(0, object)
-        self._looked_up = 0
+        self.row_ids = RowIds(database)
 
     @classmethod
     def open(cls, layout: Layout, *, writable: bool) -> Self:
@@ -101,49 +97,13 @@ class Store:
 
     def state(self) -> State:
         """Read the generation and the counts."""
-        with self.database.reading() as connection:
-            return read_state(connection)
-
-    def ids(self, rows: Rows) -> list[str | None]:
-        """Look up the ids of rows, None for a row that is gone (it may still be known when it went just now)."""
-        if not len(rows):
-            return []
-        if (last := int(rows.max())) >= _MOST_IDS:
-            found = self._read_ids(rows.tolist())
-            return [found.get(row) for row in rows.tolist()]
-        known = self._ids
-        if last >= len(known):
-            # An array, because a lookup of all rows at once is many times faster than one by one.
-            known = np.concatenate([known, np.empty(last + 1 + last // 2 - len(known), object)])
-            self._ids = known
-        ids: list[str | None] = known[rows].tolist()
-        if None in ids:
-            missing = [row for row, id in zip(rows.tolist(), ids, strict=True) if id is None]
-            for row, id in self._read_ids(missing).items():
-                known[row] = id
-            ids = known[rows].tolist()
-            self._looked_up += len(missing)
-            if self._looked_up > _WORTH_ALL:
-                self._learn_all_ids()
-        return ids
-
-    def _learn_all_ids(self) -> None:
-        """Read the ids of a small index at once: a process that goes on searching needs nearly all of them."""
-        self._looked_up = -_MOST_IDS
-        with self.database.reading() as connection:
-            pairs = connection.execute("SELECT row, id FROM documents WHERE row < ?", (_READ_AT_ONCE,)).fetchall()
-        known = self._ids
-        for row, id in pairs:
-            if row < len(known):
-                known[row] = id
-
-    def _read_ids(self, rows: Sequence[int]) -> dict[int, str]:
-        found: dict[int, str] = {}
-        with self.database.reading() as connection:
-            for chunk in in_batches(rows, _CHUNK):
-                query = f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})"
-                found.update(connection.execute(query, chunk))
-        return found
+        with self.database.reading(one_statement=True) as connection:
+            # Every search asks. The number changes when another connection has committed, and is cheap to read.
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            if connection.state is None or connection.state[0] != version:
+                connection.state = (version, read_state(connection))
+            state: State = connection.state[1]
+            return state
 
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id.
@@ -156,6 +116,15 @@ class Store:
                 query = f"SELECT {_DOCUMENT} FROM documents WHERE id IN ({_marks(chunk)})"
                 found.update((row[0], self._document(row)) for row in connection.execute(query, chunk))
         return [found.get(id) for id in ids]
+
+    def documents_at(self, rows: Sequence[int]) -> list[Document | None]:
+        """Fetch documents by row, None for a row that is gone; otherwise as :meth:`documents`."""
+        found: dict[int, Document] = {}
+        with self.database.reading(one_statement=len(rows) <= _CHUNK) as connection:
+            for chunk in in_batches(rows, _CHUNK):
+                query = f"SELECT {_DOCUMENT} FROM documents WHERE row IN ({_marks(chunk)})"
+                found.update((record[5], self._document(record)) for record in connection.execute(query, chunk))
+        return [found.get(row) for row in rows]
 
     def all_documents(self) -> Iterator[Document]:
         """Iterate in the order of first addition, a page at a time, so that no transaction outlives a page."""
@@ -205,8 +174,8 @@ class Store:
     def corrupt(self, row: int, what: str) -> CorruptIndex:
         """Make the error for a row that is not what was written."""
         return CorruptIndex(
-            f"{self.layout.database}, row {row} (document {self._read_ids([row]).get(row)!r}): {what} is not what was "
-            f"written; delete the document and add it again, or load the data again"
+            f"{self.layout.database}, row {row} (document {self.row_ids.read([row]).get(row)!r}): {what} is not "
+            f"what was written; delete the document and add it again, or load the data again"
         )
 
 

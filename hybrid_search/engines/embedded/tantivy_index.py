@@ -163,8 +163,10 @@ class TantivyIndex:
         searcher = self._open_searcher
         limit = min(limit, max(searcher.num_docs, 1))
         hits = searcher.search(query, limit, count=False).hits
-        rows = searcher.fast_field_values(_ROW, [address for _, address in hits])
-        return np.array(rows, np.int64), np.array([score for score, _ in hits], np.float64)
+        if not hits:
+            return np.empty(0, np.int64), np.empty(0, np.float64)
+        scores, addresses = zip(*hits, strict=True)
+        return np.array(searcher.fast_field_values(_ROW, list(addresses)), np.int64), np.array(scores, np.float64)
 
     def document_frequency(self, term: str) -> int:
         """Return how many documents have the term; a document that is gone counts until its segment is merged."""
