@@ -16,7 +16,7 @@ Quirks that are OpenSearch's and are kept on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import Combination, Fusion, Normalisation
 from hybrid_search.types import Leg, Ranking
 
-__all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "fuse", "join"]
+__all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "explain", "fuse", "join"]
 
 Floats = NDArray[np.float32]
 
@@ -171,8 +171,7 @@ class Joined:
 
     def legs(self, columns: Sequence[int]) -> list[dict[str, Leg]]:
         """Explain documents, given by their columns: what each leg that found them contributed."""
-        fusion, (bm25, knn) = self.fusion, self.raw
-        term = _ELASTICITY_TERMS["arithmetic" if fusion.method == "rrf" else fusion.combination]
+        bm25, knn = self.raw
         explained = []
         in_knn = self.in_knn[columns].tolist()
         for column, place, normalised in zip(columns, in_knn, self.normalised[:, columns].T.tolist(), strict=True):
@@ -181,16 +180,24 @@ class Joined:
                 found.append((0, bm25.item(column), column + 1))
             if place >= 0:
                 found.append((1, knn.item(place), place + 1))
-            terms = [term(fusion.weights[leg], normalised[leg]) if normalised[leg] else 0.0 for leg, _, _ in found]
-            total = sum(terms)
-            shares = [one / total for one in terms] if total else [1 / len(found)] * len(found)
-            explained.append(
-                {
-                    LEGS[leg]: Leg(score, rank, normalised[leg], fusion.weights[leg], share)
-                    for (leg, score, rank), share in zip(found, shares, strict=True)
-                }
-            )
+            explained.append(_legs(found, normalised, self.fusion))
         return explained
+
+
+def _legs(found: Sequence[tuple[int, float, int]], normalised: Sequence[float], fusion: Fusion) -> dict[str, Leg]:
+    """Explain one document.
+
+    :param found: (leg, raw score, rank) of each leg that found it.
+    :param normalised: a normalised score for each leg there is.
+    """
+    term = _ELASTICITY_TERMS["arithmetic" if fusion.method == "rrf" else fusion.combination]
+    terms = [term(fusion.weights[leg], normalised[leg]) if normalised[leg] else 0.0 for leg, _, _ in found]
+    total = sum(terms)
+    shares = [one / total for one in terms] if total else [1 / len(found)] * len(found)
+    return {
+        LEGS[leg]: Leg(score, rank, normalised[leg], fusion.weights[leg], share)
+        for (leg, score, rank), share in zip(found, shares, strict=True)
+    }
 
 
 def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[np.intp], fusion: Fusion) -> Joined:
@@ -233,6 +240,28 @@ def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None)
     ordered = sorted((-score, ids[column], column) for score, column in places)[:top]
     legs = joined.legs([column for _, _, column in ordered])
     return [Fused(id, -score, of_document) for (score, id, _), of_document in zip(ordered, legs, strict=True)]
+
+
+def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> dict[str, dict[str, Leg]]:
+    """Return for some documents what each leg contributed, as :func:`fuse` says it, without fusing.
+
+    :return: id -> leg -> contribution; documents that no leg found have no legs.
+    """
+    normalise = NORMALISERS[fusion.method]
+    rankings = (bm25, knn)
+    scores = [
+        normalise(np.array(leg.scores, dtype=np.float32), fusion.rank_constant).tolist() if leg.ids else []
+        for leg in rankings
+    ]
+    places = [dict(zip(leg.ids, range(len(leg)), strict=True)) for leg in rankings]
+    explained = {}
+    for id in ids:
+        found = [(leg, rankings[leg].scores[at], at + 1) for leg in (0, 1) if (at := places[leg].get(id)) is not None]
+        normalised = [0.0, 0.0]
+        for leg, _, rank in found:
+            normalised[leg] = scores[leg][rank - 1]
+        explained[id] = _legs(found, normalised, fusion)
+    return explained
 
 
 def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:
