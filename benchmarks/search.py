@@ -25,7 +25,7 @@ def main() -> None:
     documents, queries = passages(), real_queries(QUERIES)
     figures: dict[str, object] = {"passages": len(documents), "queries": QUERIES}
     with tempfile.TemporaryDirectory() as folder:
-        encoder = OnnxEncoder.load(_model(Path(folder) / "model"))
+        encoder = OnnxEncoder.load(untrained_towers(Path(folder) / "model"))
         vectors = encoder.encode_documents([document.searchable_text for document in documents])
         for faiss, bm25 in (("HNSW32", Bm25()), ("Flat", Bm25()), ("HNSW32", Bm25(k1=0.9, b=0.4))):
             settings = IndexSettings(
@@ -55,7 +55,7 @@ def _latencies(index: Path, model: Path, queries: list[str]) -> dict[str, dict[s
         }
 
 
-def _model(folder: Path) -> Path:
+def untrained_towers(folder: Path) -> Path:
     """Make the towers in a process of their own: a backend that searches has no torch loaded."""
     code = (
         "import sys; from pathlib import Path; from benchmarks.encoding import untrained_model; "

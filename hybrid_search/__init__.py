@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
     from hybrid_search.async_retriever import AsyncRetriever
+    from hybrid_search.engines.opensearch.connection import Connection
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.retriever import Retriever
+    from hybrid_search.server_options import SearchOptions, ServerOptions
     from hybrid_search.types import Document, Example, Hit, Judgement, Query
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncRetriever",
+    "Connection",
     "Document",
     "Example",
     "Hit",
@@ -23,6 +26,8 @@ __all__ = [
     "Judgement",
     "Query",
     "Retriever",
+    "SearchOptions",
+    "ServerOptions",
     "__version__",
     "load",
     "open",
@@ -34,7 +39,9 @@ _HOMES = {
     "api": ("load", "open", "train"),
     "errors": ("HybridSearchError",),
     "async_retriever": ("AsyncRetriever",),
+    "engines.opensearch.connection": ("Connection",),
     "retriever": ("Retriever",),
+    "server_options": ("SearchOptions", "ServerOptions"),
     "types": ("Document", "Example", "Hit", "Judgement", "Query"),
 }
 

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hybrid_search.engines.opensearch.connection import Connection
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import Retriever
+    from hybrid_search.server_options import SearchOptions
     from hybrid_search.workflows.loading import LoadOptions, LoadReport
     from hybrid_search.workflows.training import TrainRequest, TrainSummary
 
 __all__ = ["load", "open", "train"]
 
 
-def open(location: str | Path, *, model: str | Path | None = None, writable: bool = False) -> Retriever:
+def open(
+    location: str | Path,
+    *,
+    model: str | Path | None = None,
+    writable: bool = False,
+    follow: bool = True,
+    connection: Connection | None = None,
+    search: SearchOptions | None = None,
+) -> Retriever:
     """Open an index with the towers that it carries.
 
-    :param location: the index's folder.
+    :param location: the index's folder, or ``opensearch://host:9200/name`` of an index or alias on a server.
     :param model: a checkpoint to use instead; refused unless it is the one that made the index's vectors.
-    :param writable: also for adding and deleting; one process at a time can have this.
+    :param writable: also for adding and deleting; with a folder one process at a time can have this.
+    :param follow: opened by an alias, go along when it moves to another index (within seconds; no answer mixes two).
+    :param connection: how a server is reached; None for what the environment and the connections file say.
+    :param search: how a server is searched: through which pipeline, and whether answers may lack a shard's hits.
     :raises IndexNotFound: if there is no index at the location.
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.
     """
     from hybrid_search.workflows.locations import open_retriever
 
-    return open_retriever(location, model=Path(model) if model else None, writable=writable)
+    with _connected(connection):
+        return open_retriever(
+            location, model=Path(model) if model else None, writable=writable, follow=follow, search=search
+        )
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:
@@ -37,9 +54,23 @@ def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None
 
 
 def load(
-    dataset: Dataset, location: str | Path, *, model: str | Path | None = None, options: LoadOptions | None = None
+    dataset: Dataset,
+    location: str | Path,
+    *,
+    model: str | Path | None = None,
+    options: LoadOptions | None = None,
+    connection: Connection | None = None,
 ) -> LoadReport:
-    """Index a data set's documents; see :func:`hybrid_search.workflows.loading.load`."""
+    """Index a data set's documents; see :func:`hybrid_search.workflows.loading.load`, and :func:`open`."""
     from hybrid_search.workflows import loading
 
-    return loading.load(dataset, location, model=Path(model) if model else None, options=options)
+    with _connected(connection):
+        return loading.load(dataset, location, model=Path(model) if model else None, options=options)
+
+
+def _connected(connection: Connection | None) -> AbstractContextManager[None]:
+    if connection is None:
+        return nullcontext()
+    from hybrid_search.engines.opensearch.connecting import connected
+
+    return connected(connection)

@@ -13,6 +13,9 @@
     │   ├── IndexNotFound                   4
     │   ├── IndexExists                     4
     │   ├── IndexLocked                     4   another process is writing
+    │   ├── AccessDenied                    4   the server does not know the user, or the user lacks a right
+    │   ├── Unreachable                     4   no connection, or one that broke: the request may have been carried out
+    │   ├── Overloaded                      4   the server refuses for now (429, 503): the same request may work later
     │   └── CorruptIndex                    4   what is stored is not what was written
     ├── ModelError                          5   a checkpoint can't be used as asked
     │   ├── ModelNotFound                   5
@@ -29,6 +32,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AccessDenied",
     "CollapsedTowers",
     "ConfigError",
     "CorruptIndex",
@@ -44,11 +48,13 @@ __all__ = [
     "ModelError",
     "ModelMismatch",
     "ModelNotFound",
+    "Overloaded",
     "RecordsRejected",
     "ResumeMismatch",
     "SearchIndexError",
     "StorageError",
     "TrainingError",
+    "Unreachable",
     "UnsupportedCapability",
     "UsageError",
 ]
@@ -89,9 +95,18 @@ class RecordsRejected(DataError):
 
 
 class SearchIndexError(HybridSearchError):
-    """An index can't be used as asked."""
+    """An index can't be used as asked.
+
+    :ivar status: the HTTP status that a server answered with; 0 where there was none.
+    :ivar retryable: whether the same request may succeed later, with nothing changed by anybody.
+    """
 
     exit_code = 4
+    retryable = False
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class IndexNotFound(SearchIndexError):
@@ -104,6 +119,22 @@ class IndexExists(SearchIndexError):
 
 class IndexLocked(SearchIndexError):
     """Another process is writing to the index."""
+
+
+class AccessDenied(SearchIndexError):
+    """The server does not know the user, or the user lacks a right."""
+
+
+class Unreachable(SearchIndexError):
+    """There is no connection to the server, or it broke or timed out: the request may have been carried out."""
+
+    retryable = True
+
+
+class Overloaded(SearchIndexError):
+    """The server refuses for now, being too busy, starting, or without a leader."""
+
+    retryable = True
 
 
 class CorruptIndex(SearchIndexError):

@@ -260,7 +260,7 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
         normalised = [0.0, 0.0]
         for leg, _, rank in found:
             normalised[leg] = scores[leg][rank - 1]
-        explained[id] = _legs(found, normalised, fusion)
+        explained[id] = _legs(found, normalised, fusion) if found else {}
     return explained
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,19 @@ from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.filters import Filter
 from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
 
-__all__ = ["Capabilities", "Dataset", "Encoder", "Engine", "Progress", "Task", "Tracker", "Vectors", "silent"]
+__all__ = [
+    "AsyncEngine",
+    "AwaitableEngine",
+    "Capabilities",
+    "Dataset",
+    "Encoder",
+    "Engine",
+    "Progress",
+    "Task",
+    "Tracker",
+    "Vectors",
+    "silent",
+]
 
 Vectors = NDArray[np.float32]
 """(n, dimension) float32 rows."""
@@ -109,8 +121,12 @@ class Engine(Protocol):
         fusion: Fusion | None = None,
         filter: Filter | None = None,
         offset: int = 0,
+        bare: bool = False,
     ) -> list[list[Hit]]:
-        """Fuse both legs over the fusion's window and return the hits ``offset + 1`` to ``offset + k``, with texts."""
+        """Fuse both legs over the fusion's window and return the hits ``offset + 1`` to ``offset + k``, with texts.
+
+        :param bare: ids and scores only, neither texts nor legs: for evaluation.
+        """
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
         """Fetch the documents of (a page of) one leg's ranking."""
@@ -129,6 +145,51 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release files and locks. What was not committed is dropped."""
+
+
+class AsyncEngine(Protocol):
+    """The searches of an engine for ``asyncio``; see :class:`Engine`."""
+
+    async def search_lexical(
+        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
+    ) -> list[Ranking]:
+        """Rank by BM25."""
+
+    async def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
+        """Rank by vector similarity."""
+
+    async def search_hybrid(
+        self,
+        texts: Sequence[str],
+        vectors: Vectors,
+        k: int,
+        *,
+        fusion: Fusion | None = None,
+        filter: Filter | None = None,
+        offset: int = 0,
+        bare: bool = False,
+    ) -> list[list[Hit]]:
+        """Fuse both legs."""
+
+    async def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
+        """Fetch the documents of (a page of) one leg's ranking."""
+
+    async def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id, None where there is none."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+@runtime_checkable
+class AwaitableEngine(Protocol):
+    """An engine that can be asked without blocking an event loop."""
+
+    def asynchronous(self) -> AsyncEngine:
+        """Return its searches for ``asyncio``, for one event loop; to be closed before the engine.
+
+        :raises MissingExtra: if what they need is not installed.
+        """
 
 
 class Dataset(Protocol):
@@ -176,6 +237,9 @@ class Task(Protocol):
     def advance(self, amount: int = 1) -> None:
         """Report that this much more is done."""
 
+    def note(self, text: str) -> None:
+        """Say in a few words how it is going, beside count and rate; replaces what was said before."""
+
 
 Progress = Callable[[str, int | None], AbstractContextManager[Task]]
 """Starts a task: (label, total or None when unknown) -> context manager with ``advance``."""
@@ -189,6 +253,9 @@ class _SilentTask:
         return None
 
     def advance(self, amount: int = 1) -> None:
+        return None
+
+    def note(self, text: str) -> None:
         return None
 
 

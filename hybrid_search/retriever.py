@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Literal, Self, get_args
 
 import numpy as np
@@ -26,6 +27,7 @@ from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.steps import Ask, Encode, Steps, carried_out
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
@@ -110,17 +112,31 @@ class Retriever:
             be, or the retriever has no towers for the mode.
         :raises FilterError: if the filter can't be parsed or names a field that the index does not have.
         """
+        steps = self.search_steps(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
+        return carried_out(steps, self.encode_queries, self.engine)
+
+    def search_steps(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+    ) -> Steps[list[list[Hit]]]:
+        """What :meth:`search_many` does, for somebody else to carry out; its errors are raised by the first step."""
         _check_page(k, offset)
         self._check_mode(mode)
         condition = _parsed(filter)
         asked, texts = _asked(queries)
         if mode == "hybrid":
-            found = self._search_hybrid(texts, k, condition, offset, fusion or self.fusion)
+            found = yield from _hybrid(texts, k, condition, fusion or self.fusion, offset=offset)
         else:
-            found = [
-                self.engine.hits(_page(ranking, offset), first_rank=offset + 1, leg=mode)
-                for ranking in self._rank_leg(texts, k + offset, mode, condition, None)
-            ]
+            found = []
+            for ranking in (yield from _leg(texts, k + offset, mode, condition, None)):
+                page = _page(ranking, offset)
+                found.append((yield Ask(methodcaller("hits", page, first_rank=offset + 1, leg=mode))))
         hits: list[list[Hit]] = [[] for _ in queries]
         for place, of_query in zip(asked, found, strict=True):
             hits[place] = of_query
@@ -148,9 +164,10 @@ class Retriever:
         condition = _parsed(filter)
         asked, texts = _asked(queries)
         if mode == "hybrid":
-            found = [_ranking(hits) for hits in self._search_hybrid(texts, k, condition, 0, self.fusion)]
+            steps = _hybrid(texts, k, condition, self.fusion, bare=True)
+            found = [_ranking(hits) for hits in carried_out(steps, self.encode_queries, self.engine)]
         else:
-            found = self._rank_leg(texts, k, mode, condition, bm25)
+            found = carried_out(_leg(texts, k, mode, condition, bm25), self.encode_queries, self.engine)
         rankings = [Ranking((), ()) for _ in queries]
         for place, ranking in zip(asked, found, strict=True):
             rankings[place] = ranking
@@ -208,36 +225,6 @@ class Retriever:
         """Close the engine; what was not committed is dropped."""
         self.engine.close()
 
-    def _search_hybrid(
-        self, texts: list[str], k: int, condition: Filter | None, offset: int, fusion: Fusion
-    ) -> list[list[Hit]]:
-        if not texts:
-            return []
-        vectors = self.encode_queries(texts)
-        known = vectors.any(axis=1)
-        if known.all():
-            return self.engine.search_hybrid(texts, vectors, k, fusion=fusion, filter=condition, offset=offset)
-        hits: list[list[Hit]] = [[] for _ in texts]
-        # A query the towers know nothing of must not depend on the k-NN leg's weight: (0, 1) would tie all its hits.
-        for rows, joined in ((known, fusion), (~known, fusion.replace(weights=(1.0, 0.0)))):
-            places = np.flatnonzero(rows).tolist()
-            if places:
-                found = self.engine.search_hybrid(
-                    [texts[place] for place in places], vectors[rows], k, fusion=joined, filter=condition, offset=offset
-                )
-                for place, of_query in zip(places, found, strict=True):
-                    hits[place] = of_query
-        return hits
-
-    def _rank_leg(
-        self, texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None
-    ) -> list[Ranking]:
-        if not texts:
-            return []
-        if mode == "bm25":
-            return self.engine.search_lexical(texts, k, condition, bm25=bm25)
-        return self.engine.search_dense(self.encode_queries(texts), k, condition)
-
     def _check_mode(self, mode: str) -> None:
         if mode not in MODES:
             raise UsageError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
@@ -249,6 +236,36 @@ class Retriever:
             why = "was opened without its towers" if self.engine.settings.dimension else "holds no vectors"
             raise UsageError(f"the index {why}; search with mode 'bm25', or load the documents with a model")
         return self.encoder
+
+
+def _hybrid(
+    texts: list[str], k: int, condition: Filter | None, fusion: Fusion, *, offset: int = 0, bare: bool = False
+) -> Steps[list[list[Hit]]]:
+    hits: list[list[Hit]] = [[] for _ in texts]
+    if not texts:
+        return hits
+    vectors: Vectors = yield Encode(texts)
+    known = vectors.any(axis=1)
+    # A query the towers know nothing of must not depend on the k-NN leg's weight: (0, 1) would tie all its hits.
+    for rows, joined in ((known, fusion), (~known, fusion.replace(weights=(1.0, 0.0)))):
+        places = np.flatnonzero(rows).tolist()
+        if places:
+            of_places = [texts[place] for place in places]
+            arguments = {"fusion": joined, "filter": condition, "offset": offset, "bare": bare}
+            found = yield Ask(methodcaller("search_hybrid", of_places, vectors[rows], k, **arguments))
+            for place, of_query in zip(places, found, strict=True):
+                hits[place] = of_query
+    return hits
+
+
+def _leg(texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None) -> Steps[list[Ranking]]:
+    rankings: list[Ranking] = []
+    if texts and mode == "bm25":
+        rankings = yield Ask(methodcaller("search_lexical", texts, k, condition, bm25=bm25))
+    elif texts:
+        vectors = yield Encode(texts)
+        rankings = yield Ask(methodcaller("search_dense", vectors, k, condition))
+    return rankings
 
 
 def _check_model(encoder: Encoder, settings: IndexSettings) -> None:

@@ -15,6 +15,7 @@ from hybrid_search.errors import StorageError
 
 __all__ = [
     "atomic_write_bytes",
+    "cache_folder",
     "disk_errors",
     "recover_folder",
     "replace_folder",
@@ -24,6 +25,14 @@ __all__ = [
 ]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cache_folder(purpose: str) -> Path:
+    """Return this user's folder for one purpose: in HYBRID_SEARCH_CACHE, or where the system keeps caches."""
+    if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
+        return Path(chosen) / purpose
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hybrid-search" / purpose
 
 
 @contextlib.contextmanager

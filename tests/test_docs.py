@@ -28,13 +28,18 @@ def known_options(verb: str) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
+def options_in(words: list[str]) -> set[str]:
+    return {word for word in words if re.fullmatch(r"--?[a-z][a-z0-9-]*", word)}
+
+
 @pytest.mark.parametrize("line", commands_shown())
 def test_every_command_in_the_documentation_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.replace("|", " ").replace("…", ""), comments=True)
-    verb = words[1]
+    verb = next((word for word in words if word in VERBS), words[1])
     if verb in VERBS:
-        asked = {word for word in words if re.fullmatch(r"--?[a-z][a-z0-9-]*", word)}
-        assert asked <= known_options(verb) | {"--help", "-h"}
+        before, after = words[: words.index(verb)], words[words.index(verb) :]
+        assert options_in(before) <= {name for parameter in cli.params for name in parameter.opts}
+        assert options_in(after) <= known_options(verb) | {"--help", "-h"}
     else:
         assert verb in {"VERB", "[OPTIONS]"}
 

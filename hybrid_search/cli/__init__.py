@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from hybrid_search import __version__
+from hybrid_search.cli.connecting import CONNECTION_SETTINGS, connect, connection_options
 from hybrid_search.errors import HybridSearchError
 
 __all__ = ["cli", "main"]
 
-VERBS = ("quickstart", "train", "mine", "load", "query", "evaluate", "info", "export")
+VERBS = (
+    "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export",
+    "reindex", "indexes", "rollback", "drop", "doctor",
+)  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
 
-RESUMING = ("quickstart", "train", "load")
+RESUMING = ("quickstart", "train", "load", "reindex")
 """Verbs that, interrupted, can be given again and lose nothing."""
 
 
@@ -35,10 +40,25 @@ class VerbGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs before the options that few need."""
+        own: list[tuple[str, str]] = []
+        of_servers: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                (of_servers if parameter.name in CONNECTION_SETTINGS else own).append(record)
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+        self.format_commands(ctx, formatter)
+        with formatter.section("Options for an index on a server, before the command"):
+            formatter.write_dl(of_servers)
+
 
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="hybrid-search")
-def cli() -> None:
+@connection_options
+@click.pass_context
+def cli(context: click.Context, /, **connection: Any) -> None:
     """Hybrid retrieval: BM25 plus RNN two-tower vectors that you train on your own data.
 
     \b
@@ -50,6 +70,7 @@ def cli() -> None:
     Data goes to stdout, talk to stderr. Exit codes: 0 done · 1 other error · 2 wrong usage · 3 bad or rejected data
     · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 130 interrupted.
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    connect(context, connection)
 
 
 def main() -> None:
@@ -63,7 +84,7 @@ def main() -> None:
         error.show()
         exit_code = error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
-        resumes = sys.argv[1:2] and sys.argv[1] in RESUMING
+        resumes = next((word for word in sys.argv[1:] if word in VERBS), "") in RESUMING
         _complain("interrupted; the same command goes on where it stopped" if resumes else "interrupted")
         exit_code = 130
     except HybridSearchError as error:

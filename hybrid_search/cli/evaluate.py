@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from hybrid_search.cli.options import (
     opened_dataset,
 )
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, progress, say
+from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from hybrid_search.workflows.evaluating import EvaluateResult
+    from hybrid_search.protocols import Dataset
+    from hybrid_search.workflows.evaluating import EvaluateRequest, EvaluateResult
 
 __all__ = ["command", "print_evaluation"]
 
@@ -57,6 +60,12 @@ __all__ = ["command", "print_evaluation"]
     metavar="N",
     help="Show the N queries on which the hybrid gains and loses most against BM25.",
 )
+@click.option(
+    "--against",
+    metavar="LOCATION",
+    help="Another index, of another engine or model: show both side by side, and each query that they answer "
+    "differently. It is searched with the towers that it carries.",
+)
 @bm25_options
 @format_option
 def command(
@@ -67,15 +76,19 @@ def command(
     --bm25-k1 and --bm25-b change the bm25 row only; the hybrid keeps the index's.
 
     \b
-    Example:
+    Examples:
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --split test
+      hybrid-search evaluate beir --path ./nfcorpus --from ./index --against opensearch://localhost:9200/nfcorpus
     """  # noqa: D301
     from hybrid_search.evaluation.report import as_json, compare_with_bm25
     from hybrid_search.workflows.evaluating import evaluate_index
 
-    changes = given.pop("changes")
+    changes, against = given.pop("changes"), given.pop("against")
     request = _request(given)
     with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
+        if against is not None:
+            _side_by_side(opened, location, against, request, form)
+            return
         result = evaluate_index(opened, location, request, progress=progress)
         if form == "table":
             print_evaluation(result, seed=request.settings.seed, changes=changes)
@@ -85,6 +98,26 @@ def command(
             (print_json if form == "json" else _print_line)(report)
         for file in result.run_files:
             say(f"wrote {file}")
+
+
+def _side_by_side(dataset: Dataset, location: str, against: str, request: EvaluateRequest, form: str) -> None:
+    from hybrid_search.evaluation.side_by_side import as_json, query_rows, system_rows
+    from hybrid_search.workflows.evaluating import evaluate_side_by_side
+
+    if request.run_out is not None:
+        raise UsageError("--run-out and --against: evaluate each index alone to write its runs")
+    result = evaluate_side_by_side(dataset, location, against, request, progress=progress)
+    if form != "table":
+        counts = {"from": asdict(result.one.counts), "against": asdict(result.other.counts)}
+        report = {"split": result.split, "from": location, "against": against, "counts": counts}
+        (print_json if form == "json" else _print_line)(report | {"systems": as_json(result.differences)})
+        return
+    _print_rows(system_rows(result.differences), f"{location} (from) and {against} (against), split {result.split}")
+    rows = query_rows(result.differences)
+    if len(rows) > 1:
+        _print_rows(rows, "Queries whose first 10 differ, the largest change first")
+    else:
+        say("No query's first 10 differ.")
 
 
 def _request(given: dict[str, Any]) -> Any:

@@ -18,6 +18,9 @@ from hybrid_search.cli.options import (
     opened_dataset,
 )
 from hybrid_search.cli.output import facts, progress, say
+from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
+from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
+from hybrid_search.cli.swapped import alias_options, load_and_swap
 from hybrid_search.config import FieldType, Fusion
 from hybrid_search.errors import UsageError
 
@@ -53,6 +56,10 @@ __all__ = ["command"]
 )
 @click.option("--recreate", is_flag=True, help="Build anew, and put it in the place of an existing index at the end.")
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
+@alias_options
+@server_load_options
+@layout_options
+@pipeline_options
 @bm25_options
 @fusion_options
 @format_option
@@ -62,20 +69,32 @@ def command(
     """Load a data set's documents into an index, with the vectors of the document tower.
 
     Doing it again is harmless: documents that are there already are skipped, changed ones replaced. After a kill,
-    run the same command again.
+    run the same command again; on a server with --resume, which does not look at what was acknowledged.
 
     \b
-    Example:
+    Examples:
       hybrid-search load jsonl --path ./my-data --model ./model --to ./index
+      hybrid-search load jsonl --path ./my-data --model ./model --to opensearch://localhost:9200/passages --force-merge
+      hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200
     """  # noqa: D301
     from hybrid_search.workflows.loading import load
 
-    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
-        report = load(
-            opened, location, model=given.pop("model"), options=_options(given), reject=reject, progress=progress
-        )
+    model, alias, recall = given.pop("model"), given.pop("alias"), given.pop("least_recall")
+    given["server"] = server_load_of(given, path, dataset_config)
+    with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
+        if alias is not None:
+            from hybrid_search.workflows.behind_alias import alias_address  # the client library only where it is needed
+
+            address = alias_address(location, alias)
+            load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject)
+            return
+        report = load(opened, location, model=model, options=_options(given), reject=reject, progress=progress)
+        values = msgspec.to_builtins(report)
+        before = int(report.server.get("rejected_before", 0))
         # Those that the loader refused count too.
-        facts(msgspec.to_builtins(report) | {"rejected": reject.count}, form)
+        facts(values | values.pop("server") | {"rejected": reject.count + before}, form)
+        if before:
+            say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
         if not report.documents:
             say(f"The data set gave no document: {report.location} is empty. Check --path.")
 
@@ -91,6 +110,7 @@ def _options(given: dict[str, Any]) -> Any:
         bm25=bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
         fusion=fusion if fusion_given else None,
         fields=dict(_field(text) for text in given.pop("fields")),
+        layout=layout_of(given),
         **given,
     )
 

@@ -23,12 +23,14 @@ __all__ = [
     "bm25_of",
     "bm25_options",
     "dataset_argument",
+    "dead_letter_option",
     "format_option",
     "from_option",
     "fusion_of",
     "fusion_options",
     "model_option",
     "opened_dataset",
+    "rejecting",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +52,15 @@ model_option = click.option(
 )
 
 
+dead_letter_option = click.option(
+    "--dead-letter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("rejected.jsonl"),
+    show_default=True,
+    help="Where rejected records go, one JSON line each; written only if there are any.",
+)
+
+
 def dataset_argument(function: F) -> F:
     """DATASET, --path, --config and --dead-letter."""
     decorators = [
@@ -66,13 +77,7 @@ def dataset_argument(function: F) -> F:
             metavar="NAME",
             help="The data set's configuration, such as v1.1 or v2.1 of ms_marco.",
         ),
-        click.option(
-            "--dead-letter",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=Path("rejected.jsonl"),
-            show_default=True,
-            help="Where rejected records go, one JSON line each; written only if there are any.",
-        ),
+        dead_letter_option,
     ]
     for decorator in reversed(decorators):
         function = decorator(function)
@@ -87,11 +92,22 @@ def opened_dataset(
 
     :raises RecordsRejected: after everything else is done, if records went to the dead-letter file.
     """
-    from loaders.dead_letter import DeadLetter
     from loaders.registry import open_dataset
 
-    with DeadLetter(dead_letter) as rejected:
+    with rejecting(dead_letter) as rejected:
         yield open_dataset(name, path, reject=rejected, config=config), rejected
+
+
+@contextmanager
+def rejecting(dead_letter: Path) -> Iterator[DeadLetter]:
+    """Collect rejected records; at the end say what was rejected, and fail if anything was.
+
+    :raises RecordsRejected: as :func:`opened_dataset`.
+    """
+    from loaders.dead_letter import DeadLetter
+
+    with DeadLetter(dead_letter) as rejected:
+        yield rejected
     if rejected.count:
         kinds = [f"{reason} ({count:,})" for reason, count in rejected.reasons.items()]
         reasons = "; ".join(kinds[:5]) + (f"; and {len(kinds) - 5} more kinds" if len(kinds) > 5 else "")

@@ -80,6 +80,9 @@ class _Bar:
     def advance(self, amount: int = 1) -> None:
         self._bar.advance(self._task, amount)
 
+    def note(self, text: str) -> None:
+        self._bar.update(self._task, note=text)
+
 
 class _Lines:
     """A line now and then, where stderr is a file or a pipe, so that long work does not look hung."""
@@ -87,6 +90,7 @@ class _Lines:
     def __init__(self, label: str, total: int | None) -> None:
         self.done = 0
         self._label, self._total = label, total
+        self._note = ""
         self._started = self._spoken = time.monotonic()
 
     def advance(self, amount: int = 1) -> None:
@@ -98,7 +102,11 @@ class _Lines:
         rate = self.done / (now - self._started)
         of_total = f" of {self._total:,}" if self._total else ""
         left = f", {(self._total - self.done) / rate:.0f} s left" if self._total and rate else ""
-        say(f"{self._label}: {self.done:,}{of_total}, {rate:,.1f}/s{left}")
+        note = f", {self._note}" if self._note else ""
+        say(f"{self._label}: {self.done:,}{of_total}, {rate:,.1f}/s{note}{left}")
+
+    def note(self, text: str) -> None:
+        self._note = text
 
 
 @contextmanager
@@ -140,10 +148,11 @@ def _bar(label: str, total: int | None) -> Iterator[tuple[Task, Callable[[], int
             return Text(f"{speed:,.0f}/s" if speed else "")
 
     left = [TimeRemainingColumn()] if total is not None else []
-    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), Rate(), TimeElapsedColumn(), *left)
+    note = TextColumn("{task.fields[note]}", markup=False)
+    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), Rate(), note, TimeElapsedColumn(), *left)
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True
     )
     with bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(label, total=total, note="")
         yield _Bar(bar, task), lambda: int(bar.tasks[0].completed)

@@ -13,13 +13,12 @@ import msgspec
 
 from hybrid_search.cli.options import format_option, from_option, fusion_of, fusion_options, model_option
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
+from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
-    from hybrid_search.retriever import Mode
+    from hybrid_search.config import Fusion
+    from hybrid_search.retriever import Mode, Retriever
 
 __all__ = ["command", "print_hits"]
 
@@ -44,7 +43,13 @@ __all__ = ["command", "print_hits"]
 )
 @click.option("--explain", is_flag=True, help="Show what each leg contributed.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
+@click.option(
+    "--show-request",
+    is_flag=True,
+    help="Print the search as plain JSON, for curl and for Dev Tools, instead of answering it; a server's index only.",
+)
 @fusion_options
+@search_options
 @format_option
 def command(text: str | None, location: str, model: Path | None, form: str, **given: Any) -> None:
     """Search an index.
@@ -55,15 +60,19 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
     Examples:
       hybrid-search query "how do I reset the password" --from ./index --explain
       hybrid-search query - --from ./index --format jsonl < queries.txt
+      hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
     """  # noqa: D301
     from hybrid_search.workflows.locations import open_retriever
 
-    retriever = open_retriever(location, model=model)
+    retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:
         fusion = fusion_of(retriever.fusion, given)
         mode: Mode = given.pop("mode") or ("hybrid" if retriever.encoder is not None else "bm25")
         explain, full_text = given.pop("explain"), given.pop("full_text")
         for query in _queries(text):
+            if given["show_request"]:
+                _show_request(retriever, query, form, mode=mode, fusion=fusion, given=given)
+                continue
             started = perf_counter()
             hits = retriever.search(
                 query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion
@@ -72,6 +81,21 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             _print(query, mode, took_ms, hits, form, explain=explain, full_text=full_text)
     finally:
         retriever.close()
+
+
+def _show_request(
+    retriever: Retriever, query: str, form: str, *, mode: Mode, fusion: Fusion, given: dict[str, Any]
+) -> None:
+    from hybrid_search.workflows.showing import show_request
+
+    shown = show_request(
+        retriever, query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion
+    )
+    if form == "table":
+        click.echo(f"{shown.curl}\n\n{shown.console}")
+    else:
+        request = {"method": "POST", "url": shown.server + shown.path, "body": shown.body}
+        (print_json if form == "json" else _print_line)(request)
 
 
 def _queries(text: str | None) -> Iterator[str]:

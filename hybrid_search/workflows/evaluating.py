@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,13 +12,15 @@ from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.latency import Speed, measure_speed
 from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
 from hybrid_search.evaluation.runs import write_run
+from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side_by_side
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
+from hybrid_search.retriever import MODES
 from hybrid_search.workflows.locations import open_retriever
 
 if TYPE_CHECKING:
     from hybrid_search.retriever import Retriever
 
-__all__ = ["EvaluateRequest", "EvaluateResult", "evaluate_index"]
+__all__ = ["EvaluateRequest", "EvaluateResult", "SideBySide", "evaluate_index", "evaluate_side_by_side"]
 
 SPEED_DOCUMENTS = 512
 """Documents encoded to measure the rate."""
@@ -49,6 +52,46 @@ class EvaluateResult:
     evaluation: Evaluation
     speed: Speed | None
     run_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Two indexes on the same queries."""
+
+    split: str
+    one: Evaluation
+    other: Evaluation
+    differences: Mapping[str, SystemDifference]
+
+
+def evaluate_side_by_side(
+    dataset: Dataset,
+    location: str | Path,
+    against: str | Path,
+    request: EvaluateRequest | None = None,
+    *,
+    progress: Progress = silent,
+) -> SideBySide:
+    """Rank two indexes for the same judged queries with the systems that search them, and list what differs.
+
+    :param against: the other index, searched with the towers that it carries.
+    :param request: ``model`` is for the first index; ``speed`` and ``run_out`` do not count here.
+    :raises UsageError: as :func:`evaluate_index`.
+    :raises DataError: as :func:`evaluate_index`.
+    """
+    request = request or EvaluateRequest()
+    split = _split(dataset, request.split)
+    queries = list(dataset.queries(split))
+    judgements = list(dataset.judgements(split, request.judgement_set))
+    settings = request.settings.replace(keep_runs=True)
+    evaluations = []
+    for place, model in ((location, request.model), (against, None)):
+        with open_retriever(place, model=model) as retriever:
+            served = settings.systems or (MODES if retriever.encoder is not None else ("bm25",))
+            of_place = settings.replace(systems=served)
+            evaluations.append(evaluate(retriever, queries, judgements, settings=of_place, progress=progress))
+    one, other = evaluations
+    return SideBySide(split, one, other, compare_side_by_side(one, other, seed=settings.seed))
 
 
 def evaluate_index(

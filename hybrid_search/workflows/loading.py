@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.config import Bm25, FieldType, Fusion, IndexSettings
-from hybrid_search.errors import DataError, IndexExists, ModelMismatch
+from hybrid_search.errors import DataError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
+from hybrid_search.server_options import ServerOptions
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
+from hybrid_search.workflows.journal import Journal
+from hybrid_search.workflows.known import not_yet_there
 from hybrid_search.workflows.locations import (
     create_index,
     drop_index,
@@ -24,8 +27,12 @@ from hybrid_search.workflows.locations import (
     open_encoder,
     open_engine,
 )
+from hybrid_search.workflows.server_loading import ServerLoad, ServerLoading, Totals
 
-__all__ = ["LoadOptions", "LoadReport", "load"]
+if TYPE_CHECKING:
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+
+__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
 
 BATCH = 1_024
 """Documents encoded and added at a time: enough to sort by length, little enough to lose on Ctrl-C."""
@@ -40,6 +47,11 @@ class LoadOptions:
 
     :ivar recreate: build the index anew. One in a folder is replaced when the load has succeeded, and is as it was
         when it has not; one on a server is deleted when the arguments have been checked and there are documents.
+    :ivar total: documents to come, where that is known; for the time left.
+    :ivar server: how an index on a server is loaded.
+    :ivar layout: how a server keeps the index.
+    :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
+    :ivar default_pipeline: make it the one that the index uses where a search names none.
     """
 
     bm25: Bm25 | None = None
@@ -48,11 +60,21 @@ class LoadOptions:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     recreate: bool = False
     threads: int = 0
+    total: int | None = None
+    server: ServerLoad = field(default_factory=ServerLoad)
+    layout: ServerOptions = field(default_factory=ServerOptions)
+    pipeline: str = ""
+    default_pipeline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did. ``unchanged`` documents were already there, word for word, and were not encoded again."""
+    """What a load did. ``unchanged`` documents were already there, word for word, and were not encoded again.
+
+    :ivar server: rates and counts of a load into a server; empty for a folder. Of a load that was resumed, ``resumed``
+        says how many documents were acknowledged before, and ``rejected_before`` how many of these the index refused;
+        the report's other counts are of the whole load.
+    """
 
     location: str
     documents: int
@@ -62,6 +84,7 @@ class LoadReport:
     seconds: float
     fingerprint: str
     read: Mapping[str, int]
+    server: Mapping[str, float] = field(default_factory=dict)
 
 
 def load(
@@ -75,8 +98,10 @@ def load(
 ) -> LoadReport:
     """Index every document of a data set, with vectors where a model is given or the index carries one.
 
-    Commits as it goes, so a kill loses at most the documents since the last commit, and the next run takes up where
-    this one stopped: documents that are there already, unchanged, are skipped.
+    Into a folder it commits as it goes, so a kill loses at most the documents since the last commit. On a server what
+    it has answered for is durable, and shown by the commit at the end. The next run takes up where this one stopped:
+    documents that are there already, unchanged, are skipped; with ``options.server.resume`` those that the server had
+    answered for are not even looked at.
 
     :param model: a checkpoint folder. None: the towers of the existing index; a new index is then lexical only.
     :param reject: called with each document that the index refuses.
@@ -84,16 +109,19 @@ def load(
     :raises ModelMismatch: if the index was built with another model.
     :raises IndexExists: if the index exists with other settings than asked for.
     :raises IndexLocked: if another process is writing to the index.
-    :raises DataError: if an index was to be recreated and no document came in.
+    :raises DataError: if an index was to be recreated and no document came in, or a load to be resumed was of others.
+    :raises UsageError: if options contradict one another, or there is no resuming this.
     """
     options = options or LoadOptions()
     started = perf_counter()
+    _check_options(location, options)
     new = _New.prepared(model, options)
-    batches = in_batches(dataset.documents(), BATCH)
+    documents = dataset.documents()
     if options.recreate:
-        batches = _with_a_first(batches, dataset, location)
+        documents = _with_a_first(documents, dataset, location)
     with _place(location, recreate=options.recreate) as place:
-        report = _load(batches, place, new, options, reject=reject, progress=progress)
+        journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())
+        report = _load(documents, place, new, options, journal=journal, reject=reject, progress=progress)
         if options.recreate and not report.documents:
             raise DataError(f"{dataset.name}: none of its documents could be indexed; look at the rejected ones")
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
@@ -126,13 +154,39 @@ class _New:
         return cls(model, encoder, settings)
 
 
-def _with_a_first(
-    batches: Iterator[list[Document]], dataset: Dataset, location: str | Path
-) -> Iterator[list[Document]]:
-    first = next(batches, None)
+def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
+    """Return what :func:`load` tells a new index.
+
+    :raises ConfigError: if a setting is not one.
+    """
+    return _New.prepared(model, options).settings
+
+
+def _check_options(location: str | Path, options: LoadOptions) -> None:
+    if options.server.resume and options.recreate:
+        raise UsageError("resume and recreate contradict one another; give one of them")
+    if not is_on_server(location) and options.server != ServerLoad(source=options.server.source):
+        raise UsageError(
+            f"{location}: resume, connections, without_replicas, force_merge and warm_up are for an index on a server; "
+            f"a load into a folder goes on by itself when it is run again"
+        )
+    if is_on_server(location) and options.faiss is not None:
+        raise UsageError(
+            f"{location}: faiss names the embedded engine's index; a server is told by knn_engine, m, ef_construction, "
+            f"compression and on_disk"
+        )
+    of_server = [*options.layout.asked(), *(["pipeline"] if options.pipeline or options.default_pipeline else [])]
+    if not is_on_server(location) and of_server:
+        raise UsageError(f"{location}: {', '.join(of_server)}: for an index on a server; leave them out for a folder")
+    if options.default_pipeline and not options.pipeline:
+        raise UsageError("default_pipeline needs the pipeline's name; give --pipeline NAME too")
+
+
+def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str | Path) -> Iterator[Document]:
+    first = next(documents, None)
     if first is None:
         raise DataError(f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path")
-    return chain([first], batches)
+    return chain([first], documents)
 
 
 @contextlib.contextmanager
@@ -151,53 +205,69 @@ def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
 
 
 def _load(
-    batches: Iterator[list[Document]],
+    documents: Iterator[Document],
     location: str | Path,
     new: _New,
     options: LoadOptions,
     *,
+    journal: Journal,
     reject: Callable[[Rejection], None],
     progress: Progress,
 ) -> LoadReport:
     engine, encoder = _opened(location, new, options)
-    added = unchanged = rejected = 0
     try:
-        with progress("indexing", None) as task:
-            since_commit = 0
-            for batch in batches:
-                fresh = _not_yet_there(engine, batch)
-                refused = _add(engine, encoder, fresh)
-                for rejection in refused:
-                    reject(rejection)
-                added += len(fresh) - len(refused)
-                rejected += len(refused)
-                unchanged += len(batch) - len(fresh)
-                since_commit += len(fresh)
-                if since_commit >= COMMIT_EVERY:
-                    engine.commit()
-                    since_commit = 0
-                task.advance(len(batch))
-            engine.commit()
+        if is_on_server(location):
+            on_server = cast("OpenSearchEngine", engine)
+            loading = ServerLoading(on_server, encoder, options.server, journal, reject, progress, options.total)
+            totals = loading.run(documents)
+        else:
+            totals = _in_turn(documents, engine, encoder, options.total, reject=reject, progress=progress)
         return LoadReport(
             location=str(location),
             documents=engine.count(),
-            added=added,
-            unchanged=unchanged,
-            rejected=rejected,
+            added=totals.added,
+            unchanged=totals.unchanged,
+            rejected=totals.rejected,
             seconds=0.0,
             fingerprint=engine.settings.fingerprint,
             read={},
+            server=totals.server,
         )
     finally:
         engine.close()
 
 
-def _not_yet_there(engine: Engine, batch: Sequence[Document]) -> list[Document]:
-    stored = engine.get([document.id for document in batch])
-    return [document for document, known in zip(batch, stored, strict=True) if known != document]
+def _in_turn(
+    documents: Iterator[Document],
+    engine: Engine,
+    encoder: Encoder | None,
+    total: int | None,
+    *,
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+) -> Totals:
+    """Encode and add one batch after the other, and commit now and then."""
+    added = unchanged = rejected = 0
+    with progress("indexing", total) as task:
+        since_commit = 0
+        for batch in in_batches(documents, BATCH):
+            fresh = not_yet_there(engine, batch)
+            refused = _add(engine, encoder, fresh)
+            for rejection in refused:
+                reject(rejection)
+            added += len(fresh) - len(refused)
+            rejected += len(refused)
+            unchanged += len(batch) - len(fresh)
+            since_commit += len(fresh)
+            if since_commit >= COMMIT_EVERY:
+                engine.commit()
+                since_commit = 0
+            task.advance(len(batch))
+        engine.commit()
+    return Totals(added, unchanged, rejected, {})
 
 
-def _add(engine: Engine, encoder: Encoder | None, documents: Sequence[Document]) -> list[Rejection]:
+def _add(engine: Engine, encoder: Encoder | None, documents: list[Document]) -> list[Rejection]:
     if not documents:
         return []
     vectors = encoder.encode_documents([d.searchable_text for d in documents]) if encoder else None
@@ -207,10 +277,11 @@ def _add(engine: Engine, encoder: Encoder | None, documents: Sequence[Document])
 def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engine, Encoder | None]:
     """Create or open the index, and open the towers that fit it."""
     if not index_exists(location):
-        engine = create_index(location, new.settings)
+        engine = create_index(location, new.settings, options.layout)
         try:
             if new.model:
                 _store_towers(engine, new.model)
+            _tell_server(engine, options)
         except BaseException:
             engine.close()
             raise
@@ -221,10 +292,19 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
         encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
         if new.model and engine.model_folder() is None:  # killed between making the index and storing the towers
             _store_towers(engine, new.model)
+        _tell_server(engine, options)
     except BaseException:
         engine.close()
         raise
     return engine, encoder
+
+
+def _tell_server(engine: Engine, options: LoadOptions) -> None:
+    """Check that the server keeps the index as asked, and store the pipeline."""
+    if options.layout.asked():
+        cast("OpenSearchEngine", engine).check_options(options.layout)
+    if options.pipeline:
+        cast("OpenSearchEngine", engine).store_pipeline(options.pipeline, as_default=options.default_pipeline)
 
 
 def _store_towers(engine: Engine, model: Path) -> None:
@@ -236,6 +316,8 @@ def _store_towers(engine: Engine, model: Path) -> None:
 def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadOptions, location: str | Path) -> None:
     """Refuse to add to an index that was made with another model or with settings other than those asked for."""
     remedy = "load into another location, or rebuild this one with --recreate"
+    if is_on_server(location):
+        remedy = f"make the next index of an alias with --alias NAME, {remedy}"
     if encoder is not None and encoder.fingerprint != settings.fingerprint:
         held = settings.fingerprint[:12] or "no vectors"
         raise ModelMismatch(

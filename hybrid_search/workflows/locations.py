@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.errors import UnsupportedCapability, UsageError
 from hybrid_search.protocols import Engine
+from hybrid_search.server_options import SearchOptions, ServerOptions
 
 if TYPE_CHECKING:
     from hybrid_search.retriever import Retriever
@@ -61,15 +63,16 @@ def index_exists(location: str | Path) -> bool:
     return EmbeddedEngine.exists(folder_of(location))
 
 
-def create_index(location: str | Path, settings: IndexSettings) -> Engine:
+def create_index(location: str | Path, settings: IndexSettings, layout: ServerOptions | None = None) -> Engine:
     """Make a new index and open it to write.
 
+    :param layout: how a server keeps it; nothing for a folder.
     :raises IndexExists: if there is one.
     """
     if is_on_server(location):
         from hybrid_search.engines.opensearch import OpenSearchEngine
 
-        return OpenSearchEngine.create(str(location), settings)
+        return OpenSearchEngine.create(str(location), settings, options=layout)
     from hybrid_search.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine.create(folder_of(location), settings)
@@ -90,16 +93,20 @@ def drop_index(location: str | Path) -> None:
         EmbeddedEngine.drop(folder_of(location))
 
 
-def open_engine(location: str | Path, *, writable: bool = False) -> Engine:
+def open_engine(location: str | Path, *, writable: bool = False, search: SearchOptions | None = None) -> Engine:
     """Open an existing index.
 
+    :param search: how one on a server is searched.
+    :raises UsageError: if ``search`` is given for a folder.
     :raises IndexNotFound: if there is none.
     :raises IndexLocked: if ``writable`` and another process is writing.
     """
     if is_on_server(location):
         from hybrid_search.engines.opensearch import OpenSearchEngine
 
-        return OpenSearchEngine.open(str(location), writable=writable)
+        return OpenSearchEngine.open(str(location), writable=writable, options=search)
+    if search is not None and search != SearchOptions():
+        raise UsageError(f"{location}: a pipeline and partial answers are for an index on a server; leave them out")
     from hybrid_search.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine.open(folder_of(location), writable=writable)
@@ -114,18 +121,54 @@ def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> Onn
 
 
 def open_retriever(
-    location: str | Path, *, model: Path | None = None, writable: bool = False, threads: int = 0
+    location: str | Path,
+    *,
+    model: Path | None = None,
+    writable: bool = False,
+    threads: int = 0,
+    follow: bool = False,
+    search: SearchOptions | None = None,
 ) -> Retriever:
     """Open an index together with the towers that made its vectors.
 
+    :param search: how one on a server is searched.
     :param model: towers to use instead of those stored in the index; refused unless the fingerprints are equal.
+    :param follow: opened by an alias, go along when the alias moves to another index, whose towers are then used; see
+        :class:`~hybrid_search.following.FollowingRetriever`. Otherwise the retriever stays with the index that the
+        alias stands for now, as an evaluation must.
     :raises ModelMismatch: if the model is not the index's.
     """
-    from hybrid_search.retriever import Retriever
 
-    engine = open_engine(location, writable=writable)
-    try:
-        return Retriever(open_encoder(engine, model, threads=threads), engine)
-    except BaseException:
-        engine.close()
-        raise
+    def opened() -> Retriever:
+        from hybrid_search.retriever import Retriever
+
+        engine = open_engine(location, writable=writable, search=search)
+        try:
+            return Retriever(open_encoder(engine, model, threads=threads), engine)
+        except BaseException:
+            engine.close()
+            raise
+
+    retriever = opened()
+    if not (follow and is_on_server(location)):
+        return retriever
+    return _following(retriever, opened)
+
+
+def _following(first: Retriever, opened: Callable[[], Retriever]) -> Retriever:
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.engines.opensearch.connecting import chosen, connected
+    from hybrid_search.following import FollowingRetriever
+
+    connection = chosen()
+
+    def reopened() -> Retriever:
+        with connected(connection):  # perhaps in another thread, and after our caller's own block
+            return opened()
+
+    def moved(retriever: Retriever) -> bool:
+        return isinstance(retriever.engine, OpenSearchEngine) and retriever.engine.moved()
+
+    if not (isinstance(first.engine, OpenSearchEngine) and first.engine.place.behind_alias):
+        return first
+    return FollowingRetriever(first, reopened, moved)

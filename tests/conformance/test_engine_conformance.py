@@ -286,6 +286,17 @@ def test_a_hybrid_hit_explains_both_legs(filled: Engine) -> None:
     assert hits[1].metadata == FLEAS[1].metadata
 
 
+def test_bare_hits_are_the_same_without_texts_and_legs(filled: Engine) -> None:
+    asked = ["flea sea", "dog"], VECTORS[1:3]
+    whole = filled.search_hybrid(*asked, 2, offset=1)
+    bare = filled.search_hybrid(*asked, 2, offset=1, bare=True)
+    assert [[(hit.id, hit.rank) for hit in hits] for hits in bare] == [
+        [(hit.id, hit.rank) for hit in hits] for hits in whole
+    ]
+    assert [hit.score for hits in bare for hit in hits] == [hit.score for hits in whole for hit in hits]
+    assert not any(hit.text or hit.legs for hits in bare for hit in hits)
+
+
 def test_pages_continue_one_ranking(filled: Engine) -> None:
     whole = filled.search_hybrid(["flea sea"], VECTORS[1:2], 3)[0]
     pages = [filled.search_hybrid(["flea sea"], VECTORS[1:2], 1, offset=offset)[0] for offset in range(4)]

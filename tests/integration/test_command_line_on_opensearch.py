@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import Home
 from node.server import Server
 
+from hybrid_search.cli import cli
 from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.errors import UsageError
+from hybrid_search.server_options import ServerOptions
 
 pytestmark = pytest.mark.opensearch
 
@@ -46,7 +52,7 @@ def test_loading_again_changes_nothing(home: Home, index: str) -> None:
 
 def test_evaluation_gives_the_same_figures(home: Home, index: str) -> None:
     results = [
-        home.run("evaluate", "jsonl", "--path", home.data, "--from", place, "--format", "json")
+        home.run("evaluate", "jsonl", "--path", home.data, "--from", place, "--no-speed", "--format", "json")
         for place in (home.index, index)
     ]
     assert [result.code for result in results] == [0, 0], results[1].err
@@ -96,3 +102,75 @@ def test_an_index_that_is_not_there_is_named(home: Home, index: str) -> None:
     missing = home.run("query", "x", "--from", index.replace("command-line", "no-such-index"))
     assert missing.code == 4
     assert "no such index [no-such-index]" in missing.err
+
+
+def test_two_engines_are_evaluated_side_by_side(home: Home, index: str) -> None:
+    both = ("evaluate", "jsonl", "--path", home.data, "--from", home.index, "--against", index)
+    found = home.run(*both, "--format", "json")
+    assert found.code == 0, found.err
+    assert found.json["systems"].keys() == {"bm25", "knn", "hybrid"}
+    for system, difference in found.json["systems"].items():
+        one, other = difference["means"]["nDCG@10"]
+        assert difference["queries"] == 54
+        assert other == pytest.approx(one, abs=0.01), system
+        # 25 texts of 5 phrases each: scores so close that the engines' rounding decides some orders.
+        assert difference["overlap_at_10"] >= 0.97, system
+        for query in difference["differing"]:
+            assert query["change"] == pytest.approx(query["other"] - query["value"])
+
+
+def test_a_shown_request_is_one_line_for_a_shell_and_json_for_dev_tools(home: Home, index: str) -> None:
+    question = ("query", "the bee's queen day 49", "--from", index, "-k", "7", "--offset", "2")
+    shown = home.run(*question, "--show-request")
+    assert shown.code == 0, shown.err
+    curl, _, console = shown.out.partition("\n\n")
+    words = shlex.split(curl)
+    assert words[:4] == ["curl", "-s", "-H", "Content-Type: application/json"]
+    url, body = words[4], words[words.index("-d") + 1]
+    first, _, pretty = console.partition("\n")
+    assert first == "POST /command-line/_search"
+    assert url.endswith("/command-line/_search")
+    assert json.loads(pretty) == json.loads(body)
+    assert "the bee's queen" in body
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        hits = json.load(answer)["hits"]["hits"]
+    expected = home.run(*question, "--format", "json").json["hits"]
+    assert [(hit["_id"], hit["_source"]["text"]) for hit in hits] == [(hit["id"], hit["text"]) for hit in expected]
+
+
+def test_a_server_is_told_how_to_keep_an_index_and_its_pipeline(home: Home, opensearch_server: Server) -> None:
+    location = f"{opensearch_server.location}/command-line-layout"
+    if OpenSearchEngine.exists(location):
+        OpenSearchEngine.drop(location)
+    load = ("load", "jsonl", "--path", home.data, "--to", location)
+    made = home.run(*load, "--shards", "2", "--replicas", "0", "--pipeline", "command-line-layout")
+    assert made.code == 0, made.err
+    with OpenSearchEngine.open(location) as engine:
+        engine.check_options(ServerOptions(shards=2, replicas="0"))
+    other = home.run(*load, "--shards", "3")
+    assert (other.code, "the index has shards 2, asked for 3" in other.err) == (4, True)
+    no_vectors = home.run(*load, "--recreate", "--hnsw-m", "24")
+    assert (no_vectors.code, "m: the index holds no vectors" in no_vectors.err) == (2, True)
+    OpenSearchEngine.drop(location)
+
+
+def test_a_query_names_the_pipeline_that_is_missing(home: Home, index: str) -> None:
+    missing = home.run("query", "bees", "--from", index, "--pipeline", "nobody-made-this")
+    assert (missing.code, "no search pipeline 'nobody-made-this'" in missing.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "message"),
+    [
+        ("load --path {data} jsonl --to {index}", "--faiss Flat", "faiss names the embedded engine's index"),
+        ("load --path {data} jsonl --to {folder}", "--shards 2", "shards: for an index on a server"),
+        ("query bees --from {folder}", "--pipeline x", "are for an index on a server"),
+        ("query bees --from {folder}", "--show-request", "an index in a folder is not asked by requests"),
+    ],
+)
+def test_options_of_the_other_engine_are_refused(home: Home, index: str, verb: str, options: str, message: str) -> None:
+    told = f"{verb} {options}".format(data=home.data, index=index, folder=home.index)
+    done = CliRunner().invoke(cli, told.split())
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)

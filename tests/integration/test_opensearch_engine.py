@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,10 @@ def test_k1_and_b_of_the_index_are_used_and_others_are_refused(location: str) ->
 
 def test_an_index_of_something_else_is_not_touched(location: str, client: Client) -> None:
     client.call("PUT", "/own-tests", {"mappings": {"properties": {"text": {"type": "text"}}}})
-    with pytest.raises(SearchIndexError, match="not made by hybrid-search"):
-        OpenSearchEngine.open(location, writable=True)
+    for touch in (partial(OpenSearchEngine.open, writable=True), OpenSearchEngine.drop):
+        with pytest.raises(SearchIndexError, match="not made by hybrid-search"):
+            touch(location)
+    client.call("DELETE", "/own-tests")
 
 
 def test_an_index_that_is_not_there(location: str) -> None:
@@ -164,7 +167,7 @@ def test_the_towers_are_downloaded_once_and_a_damaged_copy_is_replaced(
         assert again == folder
         assert (folder / "query.onnx").read_bytes() == model.read_bytes()
         (folder / "query.onnx").unlink()
-        companion = companion_of("own-tests")
+        companion = companion_of(SETTINGS.fingerprint)
         ids = [hit["_id"] for hit in client.call("GET", f"/{companion}/_search")["hits"]["hits"]]
         client.call("DELETE", f"/{companion}/_doc/{next(id for id in ids if id != 'towers')}")
         with pytest.raises(CorruptModel, match="not what was stored"):

@@ -21,7 +21,9 @@ def main() -> int:
     sys.stderr.write(f"{server.describe()}\n")
     sys.stdout.write(f"{server.location}\n")
     sys.stdout.flush()
-    sys.stderr.write("Ctrl-C ends it; its data goes with it.\n")
+    sys.stderr.write(
+        f"hybrid-search doctor --from {server.location} looks it over. Ctrl-C ends it; its data goes with it.\n"
+    )
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

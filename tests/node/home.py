@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from node.maven import Artifact, fetch
 
-__all__ = ["VERSION", "assembled_home", "cache_folder", "enterable"]
+__all__ = ["VERSION", "assembled_home", "bare_home", "cache_folder", "enterable", "secured_home"]
 
 VERSION = "3.6.0"
 """The only version of which Maven Central has the core, k-NN and neural search."""
@@ -22,6 +24,8 @@ _PLUGINS = tuple(
     Artifact("org.opensearch.plugin", name, f"{VERSION}.0")
     for name in ("opensearch-job-scheduler", "opensearch-knn", "neural-search")
 )
+# Maven Central has no security plugin for the core's version; this one works with it.
+_SECURITY = Artifact("org.opensearch.plugin", "opensearch-security", "3.4.0.0")
 
 
 def cache_folder() -> Path:
@@ -42,16 +46,61 @@ def assembled_home() -> Path:
 
     :raises Unavailable: if an artifact can't be had.
     """
-    home = cache_folder() / f"opensearch-{VERSION}"
+    return _built(f"opensearch-{VERSION}", _build)
+
+
+def bare_home() -> Path:
+    """Return the folder of a node without any plugin.
+
+    :raises Unavailable: as :func:`assembled_home`.
+    """
+
+    def build(work: Path) -> Path:
+        home = _twin(work)
+        shutil.rmtree(home / "plugins")
+        (home / "plugins").mkdir(0o755)
+        return home
+
+    return _built(f"opensearch-{VERSION}-bare", build)
+
+
+def secured_home() -> Path:
+    """Return the folder of a node with the security plugin too.
+
+    :raises Unavailable: as :func:`assembled_home`.
+    """
+
+    def build(work: Path) -> Path:
+        home = _twin(work)
+        folder = _add_plugin(_SECURITY, home, work / "zips")
+        descriptor = folder / "plugin-descriptor.properties"
+        told = descriptor.read_text()
+        descriptor.write_text(re.sub(r"(?m)^opensearch\.version=.*$", f"opensearch.version={VERSION}", told))
+        for jar in folder.glob("bc*-fips-*.jar"):  # the core has others of the same, which is refused
+            jar.unlink()
+        _open_to_all(folder)
+        _open_to_all(home / "config")
+        return home
+
+    return _built(f"opensearch-{VERSION}-secured", build)
+
+
+def _built(name: str, build: Callable[[Path], Path]) -> Path:
+    home = cache_folder() / name
     home.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{home}.lock"):
         if not home.is_dir():
             work = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=home.parent))
             try:
-                _build(work).rename(home)
+                build(work).rename(home)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return home
+
+
+def _twin(work: Path) -> Path:
+    """Make another home with the same files, which take no room of their own."""
+    return Path(shutil.copytree(assembled_home(), work / "home", copy_function=os.link))
 
 
 def _build(work: Path) -> Path:
@@ -59,15 +108,24 @@ def _build(work: Path) -> Path:
     home = work / f"opensearch-{VERSION}"
     shutil.rmtree(home / "modules" / "ingest-geoip")  # 80 MB of places
     for plugin in _PLUGINS:
-        folder = home / "plugins" / plugin.name
-        _unpack(fetch(plugin, work / "zips"), folder)
-        if (folder / "config").is_dir():
-            (folder / "config").rename(home / "config" / plugin.name)
-    for folder, _, files in os.walk(home):
+        _add_plugin(plugin, home, work / "zips")
+    _open_to_all(home)
+    return home
+
+
+def _add_plugin(plugin: Artifact, home: Path, zips: Path) -> Path:
+    folder = home / "plugins" / plugin.name
+    _unpack(fetch(plugin, zips), folder)
+    if (folder / "config").is_dir():
+        (folder / "config").rename(home / "config" / plugin.name)
+    return folder
+
+
+def _open_to_all(place: Path) -> None:
+    for folder, _, files in os.walk(place):
         os.chmod(folder, 0o755)
         for file in files:
             os.chmod(Path(folder, file), 0o755 if Path(folder).name == "bin" else 0o644)
-    return home
 
 
 def _unpack(archive: Path, folder: Path) -> None:

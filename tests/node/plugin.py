@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 import pytest
 
@@ -34,8 +35,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def opensearch_server(pytestconfig: pytest.Config) -> Server:
     """The server; without one the test is skipped, and where CI is set it fails."""
     found = pytestconfig.stash.get(_FOUND, "the test is not marked opensearch")
-    if isinstance(found, Server):
-        return found
+    return found if isinstance(found, Server) else without_server(found)
+
+
+def without_server(reason: str) -> NoReturn:
+    """Skip the test, or where CI is set let it fail."""
     if os.environ.get("CI"):
-        pytest.fail(found)
-    pytest.skip(found)
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,14 +12,15 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from node.home import assembled_home, cache_folder, enterable
 from node.java import find_java, has_module
 from node.maven import Unavailable
 
-__all__ = ["LocalNode", "wait_until_healthy"]
+__all__ = ["LocalNode", "free_ports", "wait_until_healthy"]
 
 _NOBODY = 65534
 _VECTOR_MODULE = "jdk.incubator.vector"
@@ -26,30 +28,54 @@ _LINES_NOT_WANTED = r"Xlog:gc|Xloggc|HeapDump|ErrorFile|^-Xm[sx]"
 # Quick to start and small: fewer compilers, memory touched when used, one collector thread.
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch", "-XX:-UseG1GC", "-XX:+UseSerialGC")
 _PATIENCE = 180.0
+_ALONE = {"discovery.type": "single-node"}
 
 
 class LocalNode:
-    """A single-node cluster on loopback ports of its own.
+    """A node on loopback ports of its own; a cluster by itself unless its settings say otherwise.
 
+    :param files: written to the folder of its configuration.
+    :param home: what it is run from, when it is another than the usual.
     :raises Unavailable: if it can't be built, or dies while it starts (with the end of its log).
     """
 
-    def __init__(self, *, heap: str = "512m", port: int | None = None) -> None:
-        home, java = assembled_home(), _usable(find_java())
-        self.port = port or _free_port()
+    def __init__(
+        self,
+        *,
+        heap: str = "512m",
+        port: int | None = None,
+        settings: Mapping[str, object] = _ALONE,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+        home: Path | None = None,
+        wait: bool = True,
+    ) -> None:
+        home, java = home or assembled_home(), _usable(find_java())
+        self.port = port or free_ports(1)[0]
         self._folder = Path(tempfile.mkdtemp(prefix="opensearch-"))
         self._log = self._folder / "output.log"
-        _configure(self._folder, home, self.port, _jvm_options(home, java, heap))
-        with self._log.open("wb") as log:
+        _configure(self._folder, home, self.port, settings, _jvm_options(home, java, heap))
+        for name, content in files.items():
+            file = self._folder / "config" / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+        self._command = [home / "bin" / "opensearch"]
+        self._environment = _environment(self._folder, java)
+        self._user = _user(self._folder)
+        self.start()
+        if wait:
+            try:
+                wait_until_healthy(self.url, self.check_alive)
+            except BaseException:
+                self.stop()
+                raise
+
+    def start(self) -> None:
+        """Start the process; again after it was killed, with its data."""
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [home / "bin" / "opensearch"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=_environment(self._folder, java), cwd=self._folder, start_new_session=True, **_user(self._folder),
+                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self._environment, cwd=self._folder, start_new_session=True, **self._user,
             )  # fmt: skip
-        try:
-            wait_until_healthy(self.url, self._check_alive)
-        except BaseException:
-            self.stop()
-            raise
 
     @property
     def url(self) -> str:
@@ -58,6 +84,11 @@ class LocalNode:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def kill(self) -> None:
+        """End the process at once, as a crash does; its data stay."""
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> None:
         """End the process and remove its data; again is harmless."""
@@ -74,7 +105,8 @@ class LocalNode:
         """Wait for the process to end; returns its exit code."""
         return self._process.wait()
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raise what the process said, if it has ended."""
         if (code := self._process.poll()) is not None:
             raise Unavailable(f"the node ended with code {code}: {self._log.read_text(errors='replace')[-1500:]}")
 
@@ -97,11 +129,13 @@ def wait_until_healthy(url: str, check_alive: Callable[[], None] = lambda: None)
     raise Unavailable(f"{url} was not ready within {_PATIENCE:.0f} s")
 
 
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port: int = chosen.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Return different ports that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        chosen = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in chosen:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in chosen]
 
 
 def _usable(java: Path) -> Path:
@@ -121,7 +155,7 @@ def _jvm_options(home: Path, java: Path, heap: str) -> str:
     return "\n".join([*kept, f"-Xms{heap}", f"-Xmx{heap}", *_JVM, ""])
 
 
-def _configure(folder: Path, home: Path, port: int, jvm_options: str) -> None:
+def _configure(folder: Path, home: Path, port: int, own: Mapping[str, object], jvm_options: str) -> None:
     config = folder / "config"
     for name in ("config/jvm.options.d", "data", "logs", "tmp"):
         (folder / name).mkdir(parents=True)
@@ -134,9 +168,9 @@ def _configure(folder: Path, home: Path, port: int, jvm_options: str) -> None:
         "path.logs": folder / "logs",
         "network.host": "127.0.0.1",
         "http.port": port,
-        "transport.port": _free_port(),
-        "discovery.type": "single-node",
+        "transport.port": free_ports(1)[0],
         "cluster.routing.allocation.disk.threshold_enabled": "false",
+        **own,
     }
     (config / "opensearch.yml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
 
@@ -148,6 +182,8 @@ def _environment(folder: Path, java: Path) -> dict[str, str]:
         "OPENSEARCH_JAVA_HOME": str(java),
         "OPENSEARCH_PATH_CONF": str(folder / "config"),
         "OPENSEARCH_TMPDIR": str(folder / "tmp"),
+        # Comes after the options of our own, so that a benchmark can have the compilers and the heap of a real server.
+        "OPENSEARCH_JAVA_OPTS": os.environ.get("OPENSEARCH_JAVA_OPTS", ""),
     }
 
 

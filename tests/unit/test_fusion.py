@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_search.config import Fusion
-from hybrid_search.fusion import COMBINATIONS, NORMALISERS, fuse
+from hybrid_search.fusion import COMBINATIONS, NORMALISERS, explain, fuse
 from hybrid_search.types import Ranking
 
 # The test vectors of the fusion arithmetic, confirmed on a live OpenSearch 3.6.0.
@@ -225,3 +225,14 @@ def test_two_windows_of_two_hundred_fuse_in_well_under_a_millisecond(fusion) -> 
         best = min(best, time.perf_counter() - started)
     # Measured: 0.11 to 0.15 ms; the bound is loose because test machines are shared.
     assert best < 0.8e-3
+
+
+@given(legs(), st.sampled_from(METHODS))
+@settings(max_examples=60, deadline=None)
+def test_explaining_without_fusing_says_what_fusing_says(pair, fusion) -> None:
+    fused = {one.id: one.legs for one in fuse(*pair, fusion)}
+    assert explain(*pair, fusion, fused) == fused
+
+
+def test_a_document_that_no_leg_found_is_explained_by_none() -> None:
+    assert explain(BM25, NOTHING, Fusion(), ["nowhere"]) == {"nowhere": {}}

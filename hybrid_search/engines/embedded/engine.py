@@ -194,6 +194,7 @@ class EmbeddedEngine:
         fusion: Fusion | None = None,
         filter: Filter | None = None,
         offset: int = 0,
+        bare: bool = False,
     ) -> list[list[Hit]]:
         """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
 
@@ -211,7 +212,7 @@ class EmbeddedEngine:
             lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
             dense = self._caches.dense.search(queries, fusion.window, allowed)
         return [
-            fused_page(*legs, fusion, offset=offset, size=k, store=self._store)
+            fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
             for legs in zip(lexical, dense, strict=True)
         ]
 

@@ -16,16 +16,25 @@ __all__ = ["fused_page"]
 Rows = NDArray[np.int64]
 
 
-def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, *, offset: int, size: int, store: Store) -> list[Hit]:
-    """Fuse two windows and fetch the hits ``offset + 1`` to ``offset + size``; documents that went are left out."""
+def fused_page(
+    bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, *, offset: int, size: int, store: Store, bare: bool = False
+) -> list[Hit]:
+    """Fuse two windows and fetch the hits ``offset + 1`` to ``offset + size``; documents that went are left out.
+
+    :param bare: ids and scores only.
+    """
     rows, columns = _union(bm25.rows, knn.rows)
     if not len(rows):
         return []
     joined = join(bm25.scores, knn.scores, columns, fusion)
     top = joined.top(offset + size)
     column_of = dict(zip(rows[top].tolist(), top.tolist(), strict=True))
-    page = settled(rows[top], joined.scores[top], store.row_ids)[offset : offset + size].tolist()
+    shown = settled(rows[top], joined.scores[top], store.row_ids)[offset : offset + size]
+    page = shown.tolist()
     page_columns = [column_of[row] for row in page]
+    if bare:
+        named = zip(store.row_ids.ids(shown), joined.scores[page_columns].tolist(), strict=True)
+        return [Hit(id, rank, score) for rank, (id, score) in enumerate(named, start=offset + 1) if id is not None]
     found = zip(joined.scores[page_columns].tolist(), joined.legs(page_columns), store.documents_at(page), strict=True)
     return [
         Hit(document.id, rank, score, document.text, document.title, document.metadata, legs)

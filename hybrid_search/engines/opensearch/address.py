@@ -1,11 +1,11 @@
-"""Where an index is: the parts of ``opensearch[s]://user@host:9200/index``."""
+"""Where an index or a server is: the parts of ``opensearch[s]://user@host:9200/index``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from hybrid_search.errors import UsageError
 
@@ -21,7 +21,10 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An index (or an alias of one) on a server. As text it is what was given; there is never a password in it."""
+    """An index (or an alias of one) on a server. As text it is what was given; there is never a password in it.
+
+    :ivar index: empty for a server alone.
+    """
 
     host: str
     port: int
@@ -31,10 +34,20 @@ class Address:
 
     @classmethod
     def parse(cls, location: str) -> Self:
-        """Take a location apart.
+        """Take an index's location apart.
 
         :raises UsageError: if a part is missing or wrong, or there is a password in it; passwords come from the
             environment, since a command line is seen by every user of the machine.
+        """
+        address = cls.parse_server(location)
+        address._check_index(location)
+        return address
+
+    @classmethod
+    def parse_server(cls, location: str) -> Self:
+        """Take the location of a server, or of an index on one, apart.
+
+        :raises UsageError: as :meth:`parse`, save that the index may be left out.
         """
         wanted = "give opensearch://host:9200/index, or opensearchs:// for TLS"
         try:
@@ -44,17 +57,35 @@ class Address:
             raise UsageError(f"the location can't be read ({error}); {wanted}") from None
         if parts.password is not None:
             raise UsageError("a location must not hold a password; put it into OPENSEARCH_PASSWORD")
-        index = parts.path.strip("/")
         if parts.scheme not in SCHEMES or not host:
             raise UsageError(f"{location}: not a server's location; {wanted}")
         if parts.query or parts.fragment:
             raise UsageError(f"{location}: has more than an index after the host; {wanted}")
-        if not _NAME.fullmatch(index) or len(index.encode()) > _LONGEST_NAME:
+        tls, user = parts.scheme == "opensearchs", unquote(parts.username or "")
+        address = cls(host, port or _PORT, parts.path.strip("/"), tls=tls, user=user)
+        if address.index:
+            address._check_index(location)
+        return address
+
+    def at(self, index: str) -> Self:
+        """Return the address of another index (or alias) on the same server.
+
+        :raises UsageError: if it can't be a name.
+        """
+        other = replace(self, index=index)
+        other._check_index(index)
+        return other
+
+    def at_server(self) -> Self:
+        """Return the address of the server alone."""
+        return replace(self, index="")
+
+    def _check_index(self, given: str) -> None:
+        if not _NAME.fullmatch(self.index) or len(self.index.encode()) > _LONGEST_NAME:
             raise UsageError(
-                f"{location}: {index!r} can't be an index's name; it is in lower case, without spaces or any of "
+                f"{given}: {self.index!r} can't be an index's name; it is in lower case, without spaces or any of "
                 f'"*\\<>|,?#:/, and starts with a letter or a digit'
             )
-        return cls(host, port or _PORT, index, tls=parts.scheme == "opensearchs", user=unquote(parts.username or ""))
 
     @property
     def server(self) -> str:
@@ -64,5 +95,6 @@ class Address:
 
     def __str__(self) -> str:
         _, _, place = self.server.partition("://")
-        user = f"{self.user}@" if self.user else ""
-        return f"opensearch{'s' if self.tls else ''}://{user}{place}/{self.index}"
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
+        index = f"/{self.index}" if self.index else ""
+        return f"opensearch{'s' if self.tls else ''}://{user}{place}{index}"

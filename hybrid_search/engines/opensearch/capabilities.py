@@ -1,26 +1,48 @@
-"""What a server can do, read once a connection from its version and plugins."""
+"""What a server can do, read once from its version, plugins and settings, and what stands in for what it can't."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.errors import UnsupportedCapability
+from hybrid_search.errors import AccessDenied, UnsupportedCapability
 
-__all__ = ["OLDEST", "ServerCapabilities"]
+__all__ = ["OLDEST", "PLUGINS", "ROOT", "SETTINGS", "Ability", "ServerCapabilities"]
 
 Version = tuple[int, int, int]
 
 OLDEST: Version = (2, 19, 0)
 """Hybrid paging, RRF and explanations are there from this version on."""
 
-_FILTER_IN_HYBRID: Version = (3, 0, 0)
-_RRF_WEIGHTS: Version = (3, 1, 0)
-_NEEDED = ("opensearch-knn", "opensearch-neural-search")
+Asked = tuple[str, dict[str, Any]]
+
+ROOT: Asked = ("/", {})
+PLUGINS: Asked = ("/_nodes/plugins", {"filter_path": "nodes.*.name,nodes.*.plugins.name,nodes.*.plugins.version"})
+SETTINGS: Asked = ("/_cluster/settings", {"include_defaults": "true", "filter_path": "*.plugins.neural_search.hybrid"})
+"""What is asked for: paths and parameters; the settings of a server that :meth:`ServerCapabilities.has_switch` only."""
+
+KNN = "opensearch-knn"
+NEURAL = "opensearch-neural-search"
+ML = "opensearch-ml"
+
+FUSION_SETTING = "plugins.neural_search.hybrid.fusion.enabled"
+_FUSION_IN_QUERY: Version = (3, 10, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing that a server has or has not.
+
+    :ivar substitute: what is done instead where it is missing; how it is had where it is there.
+    """
+
+    name: str
+    has: bool
+    substitute: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +50,17 @@ class ServerCapabilities:
     """A server's version and plugins, and what follows from them.
 
     :ivar plugins: component name -> version; of those that every node has.
+    :ivar fusion_switched_on: whether the cluster lets a fusion stand inside a query.
+    :ivar serverless: Amazon's OpenSearch Serverless, which tells neither version nor plugins.
+    :ivar plugins_known: False where the user may not ask, or there is nobody to ask; all that is needed is then
+        believed to be there, and the server says if it is not.
     """
 
     version: Version
     plugins: Mapping[str, str]
+    fusion_switched_on: bool = False
+    serverless: bool = False
+    plugins_known: bool = True
 
     @classmethod
     def read(cls, client: Client) -> Self:
@@ -39,7 +68,23 @@ class ServerCapabilities:
 
         :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
         """
-        told = client.call("GET", "/")["version"]
+        if client.connection.aws_service == "aoss" and client.connection.aws_region:
+            return cls.of_serverless()
+        root = client.call("GET", ROOT[0])
+        try:
+            plugins = client.call("GET", PLUGINS[0], **PLUGINS[1])
+        except AccessDenied:  # one who may only search
+            return cls.of(root, None)
+        told = cls.of(root, plugins)
+        return told.with_settings(client.call("GET", SETTINGS[0], **SETTINGS[1])) if told.has_switch else told
+
+    @classmethod
+    def of(cls, root: Mapping[str, Any], plugins: Mapping[str, Any] | None) -> Self:
+        """Read a server's answers to :data:`ROOT` and :data:`PLUGINS`, None where it denied that.
+
+        :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
+        """
+        told = root.get("version", {})
         if told.get("distribution") != "opensearch":
             raise UnsupportedCapability(f"the server is not OpenSearch but {told.get('distribution', 'unknown')}")
         version = parsed_version(told["number"])
@@ -47,28 +92,95 @@ class ServerCapabilities:
             raise UnsupportedCapability(
                 f"the server is OpenSearch {told['number']}; hybrid search needs {'.'.join(map(str, OLDEST))} or newer"
             )
-        return cls(version, shared_plugins(client.call("GET", "/_cat/plugins", format="json")))
+        return cls(version, shared_plugins(plugins or {}), plugins_known=plugins is not None)
+
+    @classmethod
+    def of_serverless(cls) -> Self:
+        """Return what is known of every Serverless collection."""
+        return cls(OLDEST, {}, serverless=True, plugins_known=False)
+
+    def with_settings(self, answer: Mapping[str, Any]) -> Self:
+        """Return the same with what the answer to :data:`SETTINGS` says."""
+        value: Any = None
+        for level in ("defaults", "persistent", "transient"):
+            found: Any = answer.get(level, {})
+            for part in FUSION_SETTING.split("."):
+                found = found.get(part) if isinstance(found, Mapping) else None
+            value = value if found is None else found
+        return replace(self, fusion_switched_on=str(value).lower() == "true")
+
+    @property
+    def has_switch(self) -> bool:
+        """Whether there is a setting that lets a fusion stand inside a query."""
+        return self.version >= _FUSION_IN_QUERY
 
     @property
     def shown_version(self) -> str:
         """The version as people write it."""
-        return ".".join(map(str, self.version))
+        return "serverless" if self.serverless else ".".join(map(str, self.version))
 
     @property
     def filter_in_hybrid(self) -> bool:
         """One filter for all legs, beside the hybrid's queries."""
-        return self.version >= _FILTER_IN_HYBRID
+        return self.version >= (3, 0, 0)
+
+    @property
+    def rrf_weights(self) -> bool:
+        """Fusion by ranks with a weight for each leg."""
+        return self.version >= (3, 1, 0)
+
+    @property
+    def z_score(self) -> bool:
+        """Fusion by standard scores."""
+        return self.version >= (3, 0, 0)
+
+    @property
+    def base64_vectors(self) -> bool:
+        """A vector may be sent as base64 of its little-endian floats."""
+        return self.version >= (3, 8, 0)
+
+    @property
+    def fusion_in_query(self) -> bool:
+        """The fusion may stand inside the query, with no search pipeline; somebody has to have switched it on."""
+        return self.has_switch and self.fusion_switched_on
+
+    @property
+    def makes_nmslib(self) -> bool:
+        """Whether new indexes may use the engine nmslib."""
+        return self.version < (3, 0, 0)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether towers can be deployed in the cluster (ml-commons)."""
+        return ML in self.plugins
+
+    def has_plugin(self, name: str) -> bool:
+        """Return whether every node has a plugin, as far as is known."""
+        return name in self.plugins or not self.plugins_known
 
     def check_vectors(self) -> None:
         """Check that vectors can be indexed and searched together with texts.
 
         :raises UnsupportedCapability: naming the plugin that is missing.
         """
-        for plugin in _NEEDED:
-            if plugin not in self.plugins:
+        for plugin in (KNN, NEURAL):
+            if not self.has_plugin(plugin):
                 raise UnsupportedCapability(
-                    f"the server has no plugin {plugin} (on every node); install it with opensearch-plugin install"
+                    f"the server has no plugin {plugin} (on every node); install it with opensearch-plugin install, or "
+                    f"use the official distribution, which has it (hybrid-search doctor tells more)"
                 )
+
+    def check_writing(self) -> None:
+        """Check that documents can be loaded.
+
+        :raises UnsupportedCapability: on Serverless, where documents have no ids of one's own and refreshing can't be
+            asked for.
+        """
+        if self.serverless:
+            raise UnsupportedCapability(
+                "OpenSearch Serverless takes no document ids and no refresh, so a load could be neither repeated nor "
+                "committed; load into an OpenSearch Service domain"
+            )
 
     def check_fusion(self, fusion: Fusion) -> None:
         """Check that the server can fuse like this.
@@ -76,10 +188,43 @@ class ServerCapabilities:
         :raises UnsupportedCapability: if it can't.
         """
         self.check_vectors()
-        if fusion.method == "rrf" and self.version < _RRF_WEIGHTS:
-            raise UnsupportedCapability(
-                f"OpenSearch {self.shown_version} has no weights for RRF (3.1 does); use the fusion min_max"
-            )
+        missing = {
+            "rrf": "" if self.rrf_weights else "weights for RRF (3.1 has)",
+            "z_score": "" if self.z_score else "z_score (3.0 has)",
+        }.get(fusion.method)
+        if missing:
+            raise UnsupportedCapability(f"OpenSearch {self.shown_version} has no {missing}; use the fusion min_max")
+
+    def abilities(self) -> list[Ability]:
+        """List what there is and what stands in for what is not, for people."""
+        return [
+            _ability("k-NN plugin", self.has_plugin(KNN), self.plugins.get(KNN, ""), "no vectors: BM25 only"),
+            _ability("neural-search plugin", self.has_plugin(NEURAL), self.plugins.get(NEURAL, ""), "no hybrid search"),
+            _ability("ml-commons plugin", self.encodes, self.plugins.get(ML, ""), "texts are encoded by this program"),
+            _ability("filter inside hybrid (3.0)", self.filter_in_hybrid, "", "the filter stands in each leg"),
+            _ability("z_score (3.0)", self.z_score, "", "refused: use the fusion min_max"),
+            _ability("weights for RRF (3.1)", self.rrf_weights, "", "refused: use the fusion min_max"),
+            _ability("base64 vectors (3.8)", self.base64_vectors, "", "vectors are sent as lists of numbers"),
+            _ability(
+                "fusion inside the query (3.10, switched on)",
+                self.fusion_in_query,
+                "",
+                "the search pipeline travels in each request",
+            ),
+            _ability("paging of hybrid (2.19)", not self.serverless, "", "only the first page is exact"),
+            _ability(
+                "explanation of hybrid (2.19)",
+                not self.serverless,
+                "there, but not used: each leg is asked alone, as it costs a hundred times less",
+                "each leg is asked alone",
+            ),
+            _ability("new nmslib indexes (to 2.x)", self.makes_nmslib, "never used", "lucene, or faiss on request"),
+            _ability("own ids and refresh", not self.serverless, "", "refused: Serverless can't be loaded"),
+        ]
+
+
+def _ability(name: str, has: bool, how: str, substitute: str) -> Ability:
+    return Ability(name, has, how if has else substitute)
 
 
 def parsed_version(text: str) -> Version:
@@ -90,10 +235,10 @@ def parsed_version(text: str) -> Version:
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def shared_plugins(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the plugins that every node of the list has."""
-    nodes: dict[str, dict[str, str]] = {}
-    for row in listed:
-        nodes.setdefault(row["name"], {})[row["component"]] = row["version"]
-    held = list(nodes.values()) or [{}]
+def shared_plugins(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the plugins that every node of an answer to :data:`PLUGINS` has."""
+    held = [
+        {plugin["name"]: plugin["version"] for plugin in node.get("plugins", ())}
+        for node in told.get("nodes", {}).values()
+    ] or [{}]
     return {name: version for name, version in held[0].items() if all(name in node for node in held)}

@@ -3,63 +3,75 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable, Mapping
-from http import HTTPStatus
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import urllib3
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import OpenSearchException
+from opensearchpy.serializer import JSONSerializer
 
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.errors import (
-    HybridSearchError,
-    IndexExists,
-    IndexNotFound,
-    SearchIndexError,
-    UsageError,
-)
+from hybrid_search.engines.opensearch.connecting import resolved
+from hybrid_search.engines.opensearch.connection import Connection
+from hybrid_search.engines.opensearch.exchange import Request
+from hybrid_search.engines.opensearch.failures import translated
+from hybrid_search.engines.opensearch.retrying import is_repeatable, pauses
+from hybrid_search.errors import SearchIndexError
 
-__all__ = ["Client", "failure", "reason_of", "shortened"]
+__all__ = ["NDJSON", "Client", "Undecoded"]
 
-PATIENCE = 60.0
-"""Seconds that a request may take, and a connection to be made."""
+NDJSON = {"content-type": "application/x-ndjson"}
 
-_CONNECTIONS = 16
-_NDJSON = {"content-type": "application/x-ndjson"}
-
+_log = logging.getLogger(__name__)
 # The library warns of every answer that is not success; they become errors here, and nobody should read them twice.
 logging.getLogger("opensearch").addHandler(logging.NullHandler())
 
 
-class Client:
-    """A connection pool to one server, safe to use from many threads.
+class Undecoded(JSONSerializer):
+    """Leaves answers as they came: whoever reads one knows its parts, which is several times as fast."""
 
-    User and password come from the location and from OPENSEARCH_USER and OPENSEARCH_PASSWORD, an own certificate
-    authority from OPENSEARCH_CA_CERTS. Certificates are always checked.
+    def loads(self, s: str) -> Any:
+        """Mark a text as JSON that was not decoded yet."""
+        return msgspec.Raw(s)
+
+
+class Client:
+    """A connection pool to one cluster, safe to use from many threads.
+
+    :param connection: None for what :func:`~hybrid_search.engines.opensearch.connecting.resolved` puts together.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, connection: Connection | None = None) -> None:
         self._server = address.server
-        self._client = OpenSearch(
-            hosts=[address.server],
-            http_auth=_credentials(address),
-            http_compress=False,
-            verify_certs=True,
-            ca_certs=os.environ.get("OPENSEARCH_CA_CERTS") or None,
-            timeout=PATIENCE,
-            maxsize=_CONNECTIONS,
-        )
+        self.connection = connection = connection or resolved(address)
+        self._hurried = threading.Event()
+        arguments: dict[str, Any] = {
+            **connection.arguments(address),
+            **_signer(connection),
+            "timeout": urllib3.Timeout(connect=connection.connect_timeout, read=connection.read_timeout),
+            "pool_maxsize": connection.max_connections,
+            "serializer": Undecoded(),
+        }
+        if not connection.verify:  # said once, by the connection
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self._client = OpenSearch(**arguments)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
         """Send one request; returns the decoded answer (for HEAD whether there is such a thing).
 
+        A request that may be repeated is, within the connection's limits, when the server is overloaded or the network
+        fails.
+
+        :param parameters: of the URL; ``request_timeout`` is not sent, and is the seconds that this request may take.
         :raises HybridSearchError: if there is no answer, or one that is not success.
         """
         data = None if body is None else msgspec.json.encode(body)
-        return self._perform(method, path, data, {}, parameters)
+        return self._decoded(self._perform(method, path, data, {}, parameters))
 
     def lines(self, path: str, lines: Iterable[Mapping[str, Any] | bytes], **parameters: Any) -> Any:
         """Post newline-delimited JSON; lines that are bytes are sent as they are.
@@ -67,93 +79,67 @@ class Client:
         :raises HybridSearchError: as :meth:`call`.
         """
         encoded = [line if isinstance(line, bytes) else msgspec.json.encode(line) for line in lines]
-        return self._perform("POST", path, b"\n".join([*encoded, b""]), _NDJSON, parameters)
+        return self._decoded(self._perform("POST", path, b"\n".join([*encoded, b""]), NDJSON, parameters))
+
+    def send(self, request: Request) -> bytes:
+        """Send one request of a plan; returns the body of the answer as it came.
+
+        :raises HybridSearchError: as :meth:`call`.
+        """
+        headers = NDJSON if request.in_lines else {}
+        answer = self._perform(request.method, request.path, request.body or None, headers, request.parameters)
+        return bytes(answer) if isinstance(answer, msgspec.Raw) else str(answer).encode()
+
+    @contextmanager
+    def persistent(self, retries: int) -> Iterator[None]:
+        """Send requests that may be repeated at least so many times more inside the block, or until told to hurry."""
+        before = self.connection
+        self.connection = replace(before, retries=max(retries, before.retries))
+        try:
+            yield
+        finally:
+            self.connection = before
+            self._hurried.clear()
+
+    def hurry(self) -> None:
+        """Wait no more before another try, and make none, until the end of :meth:`persistent`."""
+        self._hurried.set()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
+    def _decoded(self, answer: Any) -> Any:
+        try:
+            return msgspec.json.decode(answer) if isinstance(answer, msgspec.Raw) else answer
+        except msgspec.DecodeError as error:
+            raise SearchIndexError(f"{self._server}: the answer is no JSON ({error}); is a proxy between?") from error
+
     def _perform(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], parameters: Mapping[str, Any]
     ) -> Any:
-        try:
-            return self._client.transport.perform_request(
-                method, path, params=dict(parameters), body=data, headers=dict(headers)
-            )
-        except OpenSearchException as error:
-            # The original is not chained: its text may hold the request's headers.
-            raise self._translated(error) from None
-
-    def _translated(self, error: OpenSearchException) -> HybridSearchError:
-        match error:
-            case ConnectionTimeout():
-                return SearchIndexError(f"{self._server} did not answer within {PATIENCE:.0f} s; look at its load")
-            case SSLError():
-                return SearchIndexError(
-                    f"{self._server}: the TLS connection failed ({shortened(error.error)}); name the authority's "
-                    f"certificate in OPENSEARCH_CA_CERTS, or use opensearch:// for a server without TLS"
+        waits = pauses(self.connection.retries if is_repeatable(method, path) else 0)
+        while True:
+            try:
+                return self._client.transport.perform_request(
+                    method, path, params=dict(parameters), body=data, headers=dict(headers)
                 )
-            case NoConnection():
-                return SearchIndexError(
-                    f"nothing answers at {self._server} ({shortened(error.error)}); check the address, and that the "
-                    f"server runs (use opensearchs:// if it wants TLS)"
-                )
-            case TransportError():
-                return failure(int(error.status_code), error.info, self._server)
-        return SearchIndexError(f"{self._server}: {shortened(error)}")
+            except OpenSearchException as error:
+                # The original is not chained: its text may hold the request's headers.
+                told = translated(error, self._server)
+            pause = next(waits, None)
+            if pause is None or not (isinstance(told, SearchIndexError) and told.retryable):
+                raise told from None
+            _log.info("%s; again in %.1f s", told, pause)
+            if self._hurried.wait(pause):
+                raise told from None
 
 
-def _credentials(address: Address) -> tuple[str, str] | None:
-    user = address.user or os.environ.get("OPENSEARCH_USER", "")
-    password = os.environ.get("OPENSEARCH_PASSWORD", "")
-    if user and not password:
-        raise UsageError(f"{address}: no password for user {user!r}; put it into OPENSEARCH_PASSWORD")
-    return (user, password) if user else None
+def _signer(connection: Connection) -> dict[str, Any]:
+    if not connection.aws_region:
+        return {}
+    from opensearchpy import Urllib3AWSV4SignerAuth
 
+    from hybrid_search.engines.opensearch.aws import credentials
 
-def shortened(what: object) -> str:
-    """Return what a server or a library said on one line of bearable length."""
-    shown = " ".join(str(what).split())
-    return shown if len(shown) <= 300 else f"{shown[:297]}..."
-
-
-def reason_of(error: Any) -> tuple[str, str]:
-    """Return (type, reason) of a server's error object: the innermost cause, which says most."""
-    if not isinstance(error, Mapping):
-        return "", shortened(error)
-    inner = error.get("caused_by") or next(iter(error.get("root_cause") or ()), None)
-    if not inner:
-        failed = next(iter(error.get("failed_shards") or ()), None)
-        inner = failed.get("reason") if failed else None
-    if inner and inner is not error and inner.get("reason"):
-        return str(error.get("type", "")), reason_of(inner)[1]
-    return str(error.get("type", "")), shortened(error.get("reason", error))
-
-
-def failure(status: int, info: Any, where: str) -> HybridSearchError:
-    """Turn a server's error answer into an error of ours.
-
-    :param info: the decoded body, or its ``error`` object.
-    :param where: the server or the index, for the message.
-    """
-    body = info.get("error", info) if isinstance(info, Mapping) else info
-    kind, reason = reason_of(body)
-    told = f"{where}: {kind or status}: {reason}"
-    if kind == "index_not_found_exception":
-        return IndexNotFound(f"{told}; check the index's name, or load data into it")
-    if kind == "resource_already_exists_exception":
-        return IndexExists(f"{told}; open it, or delete it first")
-    return SearchIndexError(f"{told}{_advice(status, kind)}")
-
-
-def _advice(status: int, kind: str) -> str:
-    if kind == "cluster_block_exception":
-        return "; the index is blocked: look at its settings index.blocks.*, and at the disk's free space"
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            return "; the server does not take this user and password: set OPENSEARCH_USER and OPENSEARCH_PASSWORD"
-        case HTTPStatus.FORBIDDEN:
-            return "; give the user the rights for it"
-        case HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.SERVICE_UNAVAILABLE:
-            return "; the server is overloaded or starting: try again later"
-    return ""
+    return {"http_auth": Urllib3AWSV4SignerAuth(credentials(connection), connection.aws_region, connection.aws_service)}

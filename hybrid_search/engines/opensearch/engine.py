@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.documents import refusal, sift
-from hybrid_search.engines.opensearch import bulk, requests, responses
+from hybrid_search.engines.opensearch import pipelines, requests, responses
 from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import Place, delete_index, resolve
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
-from hybrid_search.engines.opensearch.client import Client, failure
-from hybrid_search.engines.opensearch.records import from_source, to_source
-from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searcher
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.commands import curl_arguments
+from hybrid_search.engines.opensearch.exchange import Plan, carried_out
+from hybrid_search.engines.opensearch.reading import Reading
+from hybrid_search.engines.opensearch.records import from_source
+from hybrid_search.engines.opensearch.samples import stored_vectors
 from hybrid_search.engines.opensearch.setup import (
-    ServerOptions,
+    check_options,
     check_same,
     index_body,
-    metadata_mapping,
     read_settings,
 )
-from hybrid_search.engines.opensearch.towers import companion_of, fetch_towers, store_towers
+from hybrid_search.engines.opensearch.showing import Showing, ShownRequest, shown_body
+from hybrid_search.engines.opensearch.towers import fetch_towers, store_towers
+from hybrid_search.engines.opensearch.writer import Writer
 from hybrid_search.engines.vectors import checked_vectors
-from hybrid_search.errors import FilterError, IndexNotFound, UnsupportedCapability, UsageError
-from hybrid_search.filters import Filter, check_filter
-from hybrid_search.fusion import Fused
+from hybrid_search.errors import UsageError
+from hybrid_search.filters import Filter
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.streams import in_batches
-from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
+from hybrid_search.server_options import SearchOptions, ServerOptions
+from hybrid_search.steps import Steps
+from hybrid_search.types import Document, Hit, Ranking, Rejection
+
+if TYPE_CHECKING:
+    from hybrid_search.engines.opensearch.async_engine import AsyncOpenSearchEngine
 
 __all__ = ["OpenSearchEngine"]
 
+T = TypeVar("T")
+
 _PAGE = 1_000
-_EMPTY = Ranking((), ())
 
 
 class OpenSearchEngine:
@@ -48,16 +56,26 @@ class OpenSearchEngine:
     commit or when the engine is closed: a server has no transactions.
     """
 
-    def __init__(self, client: Client, address: Address, settings: IndexSettings, *, writable: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        place: Place,
+        settings: IndexSettings,
+        *,
+        writable: bool,
+        options: SearchOptions | None = None,
+    ) -> None:
         self._client = client
-        self._address = address
-        self._index = address.index
-        self._settings = settings
+        self._place = place
+        self._address = place.address
+        self._index = place.address.index
         self._writable = writable
         self._server = ServerCapabilities.read(client)
-        self._search = Searcher(client, address.index, self._server)
-        self._holds_refresh = False
-        self._last_added = 0
+        self._reading = Reading(place.address, settings, self._server, options or SearchOptions())
+        self._writer = Writer(client, self._index, settings.fields, base64_vectors=self._server.base64_vectors)
+        if writable:
+            self._server.check_writing()
+            self._writer.repair()
         self._closed = False
 
     @staticmethod
@@ -91,41 +109,60 @@ class OpenSearchEngine:
                 if settings.dimension:
                     ServerCapabilities.read(client).check_vectors()
                 client.call("PUT", f"/{address.index}", body)
-            return cls(client, address, read_settings(client, address), writable=True)
+            return cls._at(client, address, writable=True)
         except BaseException:
             client.close()
             raise
 
     @classmethod
-    def open(cls, location: str, *, writable: bool = False) -> Self:
-        """Open an existing index.
+    def open(cls, location: str, *, writable: bool = False, options: SearchOptions | None = None) -> Self:
+        """Open an existing index. Opened by an alias, the engine stays with the index that the alias stands for now.
 
+        :param options: how it is searched.
         :raises IndexNotFound: if there is none.
         :raises SearchIndexError: if the index was made by something else, or the server can't be asked.
         """
         address = Address.parse(location)
         client = Client(address)
         try:
-            return cls(client, address, read_settings(client, address), writable=writable)
+            return cls._at(client, address, writable=writable, options=options)
         except BaseException:
             client.close()
             raise
 
+    @classmethod
+    def _at(cls, client: Client, address: Address, *, writable: bool, options: SearchOptions | None = None) -> Self:
+        place = resolve(client, address)
+        return cls(client, place, read_settings(client, place.address), writable=writable, options=options)
+
     @staticmethod
     def drop(location: str) -> None:
-        """Delete an index and the towers stored with it; without an index nothing happens.
+        """Delete an index, and its towers unless another index shares them; without an index nothing happens.
 
-        :raises SearchIndexError: if the server refuses.
+        :raises UsageError: if the location is an alias's.
+        :raises SearchIndexError: if the index was made by something else, or the server refuses.
         """
         address = Address.parse(location)
         with contextlib.closing(Client(address)) as client:
-            for name in (address.index, companion_of(address.index)):
-                client.call("DELETE", f"/{name}", ignore_unavailable="true")
+            delete_index(client, address.index)
+
+    @property
+    def place(self) -> Place:
+        """Where the index was found, through an alias or not."""
+        return self._place
+
+    def moved(self) -> bool:
+        """Tell whether the address that this was opened with stands for another index now.
+
+        :raises IndexNotFound: if it stands for none.
+        :raises SearchIndexError: if the server can't be asked.
+        """
+        return resolve(self._client, self._place.asked) != self._place
 
     @property
     def settings(self) -> IndexSettings:
         """The settings that the index carries, with the fields declared so far."""
-        return self._settings
+        return self._reading.settings
 
     @property
     def capabilities(self) -> Capabilities:
@@ -147,26 +184,25 @@ class OpenSearchEngine:
         :raises SearchIndexError: if the server refuses for a reason that is not a document's.
         """
         self._check_writable()
-        checked = checked_vectors(vectors, len(documents), self._settings.dimension)
-        sifted = sift(documents, checked, self._settings.fields)
-        self._hold_refresh()
-        self._declare(sifted.fields)
-        first = self._last_added = max(self._last_added + 1, time.time_ns())
-        sources = []
-        for number, position in enumerate(sifted.positions):
-            vector = None if checked is None or not checked[position].any() else checked[position].tolist()
-            sources.append(to_source(documents[position], vector, first + number))
-        self._last_added += len(sources)
-        refused = bulk.put(self._client, self._index, sources)
-        by_id = {documents[position].id: documents[position] for position in sifted.positions}
-        late = [refusal(by_id[id], one.field, one.reason) for id, one in refused.items()]
-        return sifted.rejections + late
+        checked = checked_vectors(vectors, len(documents), self.settings.dimension)
+        rejections = self._writer.add(documents, checked)
+        settings = self.settings
+        self._reading.settings = settings.replace(fields={**settings.fields, **self._writer.fields})
+        return rejections
+
+    @property
+    def writer(self) -> Writer:
+        """What writes to the index; for those who prepare and send documents at the same time.
+
+        :raises UsageError: if the index was opened to read.
+        """
+        self._check_writable()
+        return self._writer
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; returns how many were there."""
         self._check_writable()
-        self._hold_refresh()
-        return bulk.delete(self._client, self._index, ids)
+        return self._writer.delete(ids)
 
     def commit(self) -> None:
         """Make the changes searchable in both legs; they are durable already.
@@ -174,21 +210,16 @@ class OpenSearchEngine:
         :raises SearchIndexError: if a shard can't.
         """
         self._check_writable()
-        responses.checked(self._client.call("POST", f"/{self._index}/_refresh"), self._index)
+        self._writer.commit()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id, None where there is none."""
+        return self._carried_out(self._reading.documents(ids))
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of documents by id, of those that have one; (dimension,) each."""
         self._check_open()
-        found: list[Document | None] = []
-        for batch in in_batches(ids, _PAGE):
-            answer = self._client.call(
-                "POST", f"/{self._index}/_mget", {"ids": batch}, realtime="false", _source_excludes="vector,added"
-            )
-            for one in answer["docs"]:
-                if "error" in one:
-                    raise failure(500, one, self._index)
-                found.append(from_source(one["_source"]) if one["found"] else None)
-        return found
+        return stored_vectors(self._client, self._index, ids)
 
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order of their first addition, as they are at the start."""
@@ -210,38 +241,14 @@ class OpenSearchEngine:
     def search_lexical(
         self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
     ) -> list[Ranking]:
-        """Rank by BM25; a text without known terms finds nothing.
-
-        :raises UsageError: if k is below 1, or more than a server returns.
-        :raises FilterError: if the filter does not fit the index's fields.
-        :raises UnsupportedCapability: if ``bm25`` is not what the index was made with.
-        """
-        self._check_search(k, filter)
-        if bm25 is not None and bm25 != self._settings.bm25:
-            raise UnsupportedCapability(
-                f"{self._address} was made with {self._settings.bm25}; OpenSearch can't search it with {bm25}: "
-                f"load the data with these, or use an index in a folder"
-            )
-        return self._search.lexical(texts, k, filter)
+        """Rank by BM25; see :meth:`Reading.search_lexical`."""
+        return self._carried_out(self._reading.search_lexical(texts, k, filter, bm25=bm25))
 
     def search_dense(
         self, vectors: Vectors, k: int, filter: Filter | None = None, *, exact: bool = False
     ) -> list[Ranking]:
-        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
-
-        :param vectors: (n, dimension) finite floats.
-        :param exact: compare with every vector, instead of walking the graph, which may miss a neighbour.
-        :raises UsageError: if k is below 1, or more than a server returns, or a vector is not finite.
-        :raises ModelMismatch: if the vectors' length is not the index's dimension.
-        """
-        self._check_search(k, filter)
-        queries = self._queries(vectors, len(vectors))
-        given = [query for query in queries if query is not None]
-        if exact:
-            found = iter(self._search.exact_dense(given, k, filter, self._settings.similarity))
-        else:
-            found = iter(self._search.dense(given, k, filter))
-        return [_EMPTY if query is None else next(found) for query in queries]
+        """Rank by vector similarity; see :meth:`Reading.search_dense`."""
+        return self._carried_out(self._reading.search_dense(vectors, k, filter, exact=exact))
 
     def search_hybrid(
         self,
@@ -252,42 +259,64 @@ class OpenSearchEngine:
         fusion: Fusion | None = None,
         filter: Filter | None = None,
         offset: int = 0,
+        bare: bool = False,
     ) -> list[list[Hit]]:
-        """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
-
-        A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
-        terms by k-NN alone, each through the same arithmetic.
-
-        :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
-        :raises UnsupportedCapability: if the server can't fuse like this.
-        """
-        self._check_search(k, filter)
-        fusion = fusion or self._settings.fusion
-        page = Page.inside(fusion, offset, k)
-        self._server.check_fusion(fusion)
-        queries = list(zip(texts, self._queries(vectors, len(texts)), strict=True))
-        pages = self._search.hybrid(queries, page, fusion, filter)
-        documents = iter(self.get([one.id for page in pages for one in page]))
-        return [_with_documents(page, documents, offset + 1) for page in pages]
+        """Fuse both legs on the server; see :meth:`Reading.search_hybrid`."""
+        return self._carried_out(
+            self._reading.search_hybrid(texts, vectors, k, fusion=fusion, filter=filter, offset=offset, bare=bare)
+        )
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
+        """Fetch the documents of (a page of) a ranking; see :meth:`Reading.hits`."""
+        return self._carried_out(self._reading.hits(ranking, first_rank=first_rank, leg=leg))
 
-        :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
+    def asynchronous(self) -> AsyncOpenSearchEngine:
+        """Make the searches of this engine for ``asyncio``; to be closed before this.
+
+        :raises MissingExtra: if the extra ``async`` is not installed.
         """
-        found = []
-        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
-            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
-            found.append(Fused(id, score, legs))
-        return _with_documents(found, iter(self.get(ranking.ids)), first_rank)
+        from hybrid_search.engines.opensearch.async_engine import AsyncOpenSearchEngine
+
+        return AsyncOpenSearchEngine(self._reading, self._address, self._client.connection)
+
+    def shown(self, steps: Steps[Any], encode: Callable[[list[str]], Vectors], k: int, offset: int) -> ShownRequest:
+        """Show what a search of one query would send.
+
+        :param steps: the search, of :meth:`~hybrid_search.retriever.Retriever.search_steps`.
+        :raises UsageError: if it would send nothing.
+        """
+        self._check_open()
+        showing = Showing(self._reading, k, offset)
+        body = shown_body(steps, encode, showing)
+        if showing.fusion is not None:
+            self._carried_out(self._reading.ready_to_fuse(showing.fusion))
+        address = self._place.asked
+        arguments = curl_arguments(address, self._client.connection)
+        return ShownRequest(address.server, f"/{address.index}/_search", body, arguments)
+
+    def check_options(self, options: ServerOptions) -> None:
+        """Check that the server keeps the index as asked.
+
+        :raises IndexExists: naming what differs.
+        """
+        self._check_open()
+        answer = self._client.call("GET", f"/{self._index}")
+        check_options(str(self._address), answer[self._index], options)
+
+    def store_pipeline(self, name: str, *, as_default: bool = False) -> None:
+        """Put the index's fusion on the server as a search pipeline; see :func:`pipelines.store`."""
+        self._check_writable()
+        carried_out(
+            pipelines.store(self._address, name, self.settings.fusion, as_default=as_default), self._client.send
+        )
 
     def store_model(self, files: Sequence[Path]) -> None:
-        """Copy a model's serving files to the server, into an index beside this one.
+        """Copy a model's serving files to the server, into an index of their own that all indexes of the model share.
 
         :raises StorageError: if a file can't be read.
         """
         self._check_writable()
-        store_towers(self._client, self._index, files, self._settings.fingerprint)
+        store_towers(self._client, self.settings.fingerprint, files)
 
     def model_folder(self) -> Path | None:
         """Where the stored model's files lie on this machine (a cache, checked by hash), None when none are stored.
@@ -295,7 +324,7 @@ class OpenSearchEngine:
         :raises CorruptModel: if what the server has is not what was stored.
         """
         self._check_open()
-        return fetch_towers(self._client, self._index)
+        return fetch_towers(self._client, self.settings.fingerprint)
 
     def count(self) -> int:
         """Count the committed documents."""
@@ -315,7 +344,7 @@ class OpenSearchEngine:
             "plugins": dict(self._server.plugins),
             "health": self._client.call("GET", f"/_cluster/health/{self._index}")["status"],
             "documents": self.count(),
-            "vectors": vectors if self._settings.dimension else 0,
+            "vectors": vectors if self.settings.dimension else 0,
             "segments": totals["segments"]["count"],
             "bytes": totals["store"]["size_in_bytes"],
         }
@@ -326,9 +355,7 @@ class OpenSearchEngine:
             return
         self._closed = True
         try:
-            if self._holds_refresh:
-                with contextlib.suppress(IndexNotFound):  # dropped meanwhile
-                    self._set_refresh(None)
+            self._writer.close()
         finally:
             self._client.close()
 
@@ -337,22 +364,6 @@ class OpenSearchEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _declare(self, fields: Mapping[str, Any]) -> None:
-        new = {name: kind for name, kind in fields.items() if name not in self._settings.fields}
-        if new:
-            properties = {"metadata": {"properties": metadata_mapping(new)}}
-            self._client.call("PUT", f"/{self._index}/_mapping", {"properties": properties})
-            self._settings = self._settings.replace(fields={**self._settings.fields, **new})
-
-    def _hold_refresh(self) -> None:
-        """Keep the server from showing what is not committed."""
-        if not self._holds_refresh:
-            self._set_refresh("-1")
-            self._holds_refresh = True
-
-    def _set_refresh(self, interval: str | None) -> None:
-        self._client.call("PUT", f"/{self._index}/_settings", {"index": {"refresh_interval": interval}})
 
     def _check_open(self) -> None:
         if self._closed:
@@ -363,32 +374,6 @@ class OpenSearchEngine:
         if not self._writable:
             raise UsageError(f"{self._address}: opened to read; open it with writable=True to change it")
 
-    def _check_search(self, k: int, filter: Filter | None) -> None:
+    def _carried_out(self, plan: Plan[T]) -> T:
         self._check_open()
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be at least 1")
-        if k > LARGEST_PAGE:
-            raise UsageError(f"k is {k}; OpenSearch returns at most {LARGEST_PAGE} hits for a search")
-        if filter is None:
-            return
-        try:
-            check_filter(filter, self._settings.fields)
-        except FilterError:
-            # Another writer may have declared the field since.
-            self._settings = read_settings(self._client, self._address)
-            check_filter(filter, self._settings.fields)
-
-    def _queries(self, vectors: Vectors, count: int) -> list[list[float] | None]:
-        """Return each query vector as a list, None for a zero one."""
-        checked = checked_vectors(vectors, count, self._settings.dimension)
-        if not np.isfinite(checked).all():
-            raise UsageError("a query vector has a number that is not finite; encode the query again")
-        return [vector.tolist() if vector.any() else None for vector in checked]
-
-
-def _with_documents(page: Sequence[Fused], documents: Iterator[Document | None], first_rank: int) -> list[Hit]:
-    return [
-        Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
-        for rank, (one, document) in enumerate(zip(page, documents, strict=False), start=first_rank)
-        if document is not None
-    ]
+        return carried_out(plan, self._client.send)

@@ -30,12 +30,12 @@ def metadata_path(field: str) -> str:
     return f"metadata.{stored_name(field)}"
 
 
-def to_source(document: Document, vector: list[float] | None, added: int) -> dict[str, Any]:
-    """Make the JSON object that is indexed.
+def to_source(document: Document, vector: list[float] | str | None) -> dict[str, Any]:
+    """Make the JSON object that is indexed, but for ``added``.
 
-    :param added: says where the document stands among all, in the order of their first addition.
+    :param vector: floats, or the base64 of little-endian float32.
     """
-    source: dict[str, Any] = {"id": document.id, "added": added, "text": document.text}
+    source: dict[str, Any] = {"id": document.id, "text": document.text}
     if document.title:
         source["title"] = document.title
     if document.metadata:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import mappings
 from hybrid_search.config import Combination, Fusion, Normalisation, Similarity
 from hybrid_search.engines.opensearch.records import metadata_path
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, INLINE
 
 __all__ = [
     "IN_ORDER",
     "SPACES",
+    "Hybrid",
+    "HybridQuery",
     "dense",
     "documents_page",
     "exact_dense",
     "filter_query",
+    "fusion_in_query",
     "fusion_pipeline",
-    "hybrid",
-    "legs",
     "lexical",
 ]
 
 Body = dict[str, Any]
+
+HybridQuery = tuple[str, Sequence[float] | None]
+"""A text, and its vector unless that is zero."""
 
 SPACES: Mapping[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct", "l2": "l2"}
 
@@ -73,32 +79,51 @@ def exact_dense(vector: Sequence[float], size: int, similarity: Similarity, filt
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
 
 
-def hybrid(
-    text: str,
-    vector: Sequence[float] | None,
-    size: int,
-    fusion: Fusion,
-    *,
-    filter: Filter | None = None,
-    filter_in_hybrid: bool = True,
-) -> Body:
-    """Both legs, fused by a pipeline that stands in the body.
+@dataclass(frozen=True, slots=True)
+class Hybrid:
+    """Hybrid queries that share a fusion and a filter.
 
-    :param vector: None leaves the k-NN leg empty, which the arithmetic then sees.
-    :param filter_in_hybrid: the server takes one filter for all legs; otherwise each leg gets it.
+    :ivar filter_in_hybrid: the server takes one filter for all legs; otherwise each leg gets it.
+    :ivar through: how the server learns the fusion: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`, or the
+        name of a stored pipeline.
     """
-    inside = None if filter_in_hybrid else filter
-    legs: list[Body] = [_filtered(_match(text), inside)]
-    legs.append({"match_none": {}} if vector is None else _knn(vector, fusion.window, inside))
-    query: Body = {"queries": legs, "pagination_depth": fusion.window}
-    if filter is not None and filter_in_hybrid:
-        query["filter"] = filter_query(filter)
-    return {
-        "query": {"hybrid": query},
-        "size": size,
-        "search_pipeline": fusion_pipeline(fusion),
-        **_IDS_ONLY,
-    }
+
+    fusion: Fusion
+    filter: Filter | None = None
+    filter_in_hybrid: bool = True
+    through: str = INLINE
+
+    def body(self, query: HybridQuery, size: int) -> Body:
+        """Both legs, fused by the server.
+
+        A query without a vector leaves the k-NN leg empty, which the arithmetic then sees. No stored pipeline has the
+        weights for that, so those queries bring their own.
+        """
+        text, vector = query
+        through = INLINE if vector is None and self.through != IN_QUERY else self.through
+        inside = None if self.filter_in_hybrid else self.filter
+        knn = {"match_none": {}} if vector is None else _knn(vector, self.fusion.window, inside)
+        hybrid: Body = {"queries": [_filtered(_match(text), inside), knn]}
+        if through == IN_QUERY:
+            hybrid["fusion"] = fusion_in_query(self.fusion)
+        else:
+            hybrid["pagination_depth"] = self.fusion.window
+        if self.filter is not None and self.filter_in_hybrid:
+            hybrid["filter"] = filter_query(self.filter)
+        body: Body = {"query": {"hybrid": hybrid}, "size": size, **_IDS_ONLY}
+        if through == INLINE:
+            body["search_pipeline"] = fusion_pipeline(self.fusion)
+        elif through not in (INDEX_DEFAULT, IN_QUERY):
+            body["search_pipeline"] = through
+        return body
+
+    def legs(self, query: HybridQuery) -> list[Body]:
+        """The legs as the hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
+        text, vector = query
+        queries = [_filtered(_match(text), self.filter)]
+        if vector is not None:
+            queries.append(_knn(vector, self.fusion.window, self.filter))
+        return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
 
 
 def fusion_pipeline(fusion: Fusion) -> Body:
@@ -110,6 +135,22 @@ def fusion_pipeline(fusion: Fusion) -> Body:
     return mappings.render(
         "pipelines/score_based",
         normalisation=method,
+        combination=_COMBINATIONS[fusion.combination],
+        weights=weights,
+    )
+
+
+def fusion_in_query(fusion: Fusion) -> Body:
+    """The part of a hybrid query that fuses without a pipeline (3.10 and newer, where the cluster allows it)."""
+    weights = list(fusion.weights)
+    if fusion.method == "rrf":
+        return mappings.render(
+            "fusion/rank_based", window=fusion.window, rank_constant=fusion.rank_constant, weights=weights
+        )
+    return mappings.render(
+        "fusion/score_based",
+        window=fusion.window,
+        normalisation=fusion.method,
         combination=_COMBINATIONS[fusion.combination],
         weights=weights,
     )
@@ -129,14 +170,6 @@ def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -
         "track_total_hits": False,
     }
     return body if after is None else {**body, "search_after": list(after)}
-
-
-def legs(text: str, vector: Sequence[float] | None, window: int, filter: Filter | None = None) -> list[Body]:
-    """The legs as a hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
-    queries = [_filtered(_match(text), filter)]
-    if vector is not None:
-        queries.append(_knn(vector, window, filter))
-    return [{"query": query, "size": window, **_IDS_ONLY} for query in queries]
 
 
 def filter_query(filter: Filter) -> Body:

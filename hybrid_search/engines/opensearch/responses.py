@@ -2,82 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from hybrid_search.engines.opensearch.client import failure, reason_of
+import msgspec
+
+from hybrid_search.engines.opensearch.failures import failure, reason_of
+from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.errors import SearchIndexError
-from hybrid_search.types import Ranking, by_score_then_id
+from hybrid_search.types import Document, Ranking, by_score_then_id
 
-__all__ = ["checked", "hits_of", "leg_of", "pairs_of", "ranking_of", "searches"]
+__all__ = [
+    "Found",
+    "Pairs",
+    "Partial",
+    "checked",
+    "documents",
+    "hits_of",
+    "leg_of",
+    "pairs_of",
+    "ranking",
+    "ranking_of",
+    "refuse_partial",
+    "searches",
+]
+
+T = TypeVar("T")
 
 _SENTINEL = -1e9
 """A hybrid query that no pipeline took care of answers with scores far below this one."""
 
+Pairs = list[tuple[str, float]]
+"""(id, score) of hits."""
 
-def searches(answer: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
-    """Return the answers of an ``_msearch``, each checked.
+Partial = Callable[[str], None]
+"""Is told what is missing of an answer; returns if the rest is wanted all the same."""
 
-    :raises SearchIndexError: if one of them failed, wholly or on a shard.
+
+class _Struct(msgspec.Struct, frozen=True, gc=False):
+    """Base of what is read; parts of an answer that have no place here are skipped without being decoded."""
+
+
+class _Columns(_Struct, frozen=True):
+    id: list[str]
+
+
+class _Hit(_Struct, frozen=True):
+    fields: _Columns
+    score: float = msgspec.field(name="_score")
+
+
+class _Hits(_Struct, frozen=True):
+    hits: list[_Hit] = []
+
+
+class _Shards(_Struct, frozen=True):
+    total: int
+    successful: int
+    failed: int = 0
+    skipped: int | None = None
+    failures: list[dict[str, Any]] = []
+
+    @property
+    def missing(self) -> int:
+        """Shards without an answer. Of a search, one that no node holds is neither successful nor counted as failed."""
+        if self.skipped is None:  # not a search: what is counted are copies, and a copy may wait for its node
+            return self.failed
+        return max(self.failed, self.total - self.successful)
+
+
+class Found(_Struct, frozen=True):
+    """The answer to a search whose hits carry their ids in a column.
+
+    :ivar took: milliseconds on the server.
     """
-    return [checked(one, where) for one in answer["responses"]]
+
+    hits: _Hits = _Hits()
+    shards: _Shards | None = msgspec.field(name="_shards", default=None)
+    timed_out: bool = False
+    took: int = 0
+    status: int = 200
+    error: Any = None
+
+
+class _Answers(_Struct, frozen=True):
+    responses: list[Found]
+
+
+class _Stored(_Struct, frozen=True):
+    id: str = msgspec.field(name="_id")
+    found: bool = False
+    source: dict[str, Any] = msgspec.field(name="_source", default={})
+    error: Any = None
+
+
+class _AllStored(_Struct, frozen=True):
+    docs: list[_Stored] = []
+
+
+_read_answers = msgspec.json.Decoder(_Answers)
+_read_stored = msgspec.json.Decoder(_AllStored)
+
+
+def refuse_partial(told: str) -> None:
+    """Take no answer that hits are missing from.
+
+    :raises SearchIndexError: always.
+    """
+    raise SearchIndexError(f"{told}; so there is no answer (--allow-partial takes what is there)")
+
+
+def searches(answer: bytes, where: str, partial: Partial = refuse_partial) -> list[Found]:
+    """Read the answers of an ``_msearch``, each checked.
+
+    :param partial: is told of an answer that lacks a shard's hits.
+    :raises SearchIndexError: if one of them failed.
+    """
+    found = _decoded(_read_answers, answer, where).responses
+    for one in found:
+        _check(one, where, partial)
+    return found
+
+
+def documents(answer: bytes, where: str) -> Iterator[Document | None]:
+    """Read the answer of an ``_mget``; None where there is no document.
+
+    :raises SearchIndexError: if one of them can't be read.
+    """
+    for one in _decoded(_read_stored, answer, where).docs:
+        if one.error is not None:
+            raise failure(500, {"error": one.error}, where)
+        yield from_source(one.source) if one.found else None
 
 
 def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return a search's answer if all of it is there.
+    """Return a decoded answer if all of it is there.
 
-    :raises SearchIndexError: if the search failed, timed out, or failed on a shard.
+    :raises SearchIndexError: if the call failed, timed out, or failed on a shard.
     """
-    if "error" in answer:
-        raise failure(int(answer.get("status", 500)), answer, where)
-    shards = answer["_shards"]
-    if shards["failed"]:
-        kind, reason = reason_of((shards.get("failures") or [{}])[0].get("reason", {}))
-        raise SearchIndexError(
-            f"{where}: {shards['failed']} of {shards['total']} shards failed ({kind}: {reason}); "
-            f"hits would be missing, so there is no answer"
-        )
-    if answer.get("timed_out"):
-        raise SearchIndexError(f"{where}: the search timed out on the server, so hits would be missing")
+    _check(msgspec.convert({name: answer[name] for name in _CHECKED if name in answer}, Found), where, refuse_partial)
     return answer
 
 
+_CHECKED = ("_shards", "timed_out", "status", "error")
+
+
 def hits_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return a search's hits; an answer cut to the parts we ask for has no place for none."""
+    """Return a decoded answer's hits; one cut to the parts we ask for has no place for none."""
     hits: list[Mapping[str, Any]] = answer.get("hits", {}).get("hits", [])
     return hits
 
 
-def pairs_of(answer: Mapping[str, Any], where: str) -> list[tuple[str, float]]:
-    """Return (id, score) of a search's hits, in the ranking order.
+def pairs_of(found: Found, where: str) -> Pairs:
+    """Return a search's hits in the ranking order.
 
     :raises SearchIndexError: if the scores are those of a hybrid query that was not fused.
     """
-    return by_score_then_id(_pairs(answer, where))
+    pairs = [(hit.fields.id[0], hit.score) for hit in found.hits.hits]
+    if pairs and (min([score for _, score in pairs]) < _SENTINEL or len({id for id, _ in pairs}) < len(pairs)):
+        raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
+    return by_score_then_id(pairs)
 
 
-def ranking_of(answer: Mapping[str, Any], k: int, where: str) -> Ranking:
+def ranking_of(found: Found, k: int, where: str) -> Ranking:
     """Return a search's best k hits.
 
     :raises SearchIndexError: as :func:`pairs_of`.
     """
-    return _ranking(pairs_of(answer, where)[:k])
+    return ranking(pairs_of(found, where)[:k])
 
 
-def leg_of(answer: Mapping[str, Any], where: str) -> Ranking:
-    """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places.
-
-    :raises SearchIndexError: as :func:`pairs_of`.
-    """
-    return _ranking(_pairs(answer, where))
-
-
-def _pairs(answer: Mapping[str, Any], where: str) -> list[tuple[str, float]]:
-    pairs = [(hit["fields"]["id"][0], float(hit["_score"])) for hit in hits_of(answer)]
-    if any(score < _SENTINEL for _, score in pairs) or len({id for id, _ in pairs}) < len(pairs):
-        raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
-    return pairs
-
-
-def _ranking(pairs: Sequence[tuple[str, float]]) -> Ranking:
+def ranking(pairs: Pairs) -> Ranking:
+    """Return hits as a ranking, in the order that they have."""
     return Ranking(tuple([id for id, _ in pairs]), tuple([score for _, score in pairs]))
+
+
+def leg_of(found: Found) -> Ranking:
+    """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places."""
+    hits = found.hits.hits
+    return Ranking(tuple([hit.fields.id[0] for hit in hits]), tuple([hit.score for hit in hits]))
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes, where: str) -> T:
+    try:
+        return decoder.decode(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SearchIndexError(f"{where}: the server's answer can't be read ({error}); is a proxy between?") from error
+
+
+def _check(found: Found, where: str, partial: Partial) -> None:
+    if found.error is not None:
+        raise failure(found.status if found.status >= 400 else 500, {"error": found.error}, where)
+    if found.shards is None:
+        raise SearchIndexError(f"{where}: the server's answer does not say which shards gave it; is a proxy between?")
+    if missing := found.shards.missing:
+        kind, reason = reason_of(next(iter(found.shards.failures), {}).get("reason", {}))
+        why = f" ({kind}: {reason})" if kind else " (no node holds them: look at GET _cat/shards)"
+        partial(f"{where}: {missing} of {found.shards.total} shards failed{why}, so hits would be missing")
+    if found.timed_out:
+        partial(f"{where}: the search timed out on the server, so hits would be missing")

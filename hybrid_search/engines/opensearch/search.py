@@ -1,43 +1,40 @@
-"""Running searches: many in a request, every answer checked, ties at the cut decided by id."""
+"""Searches as plans: many in a request, every answer checked, ties at the cut decided by id. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
+import msgspec
+
 from hybrid_search.config import Fusion, Similarity
 from hybrid_search.engines.opensearch import requests, responses
-from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
-from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.exchange import Plan, Request
+from hybrid_search.engines.opensearch.requests import HybridQuery
+from hybrid_search.engines.opensearch.responses import Found, Pairs
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.fusion import Fused, fuse
+from hybrid_search.fusion import Fused, explain
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Leg, Ranking
+from hybrid_search.types import Document, Ranking
 
-__all__ = ["LARGEST_PAGE", "HybridQuery", "Page", "Searcher"]
+__all__ = ["LARGEST_PAGE", "Page", "Searches"]
 
 LARGEST_PAGE = 10_000
 """Hits that a server returns at most for one search (``index.max_result_window``)."""
 
 _SPARE = 16
 _AT_ONCE = 96
+_DOCUMENTS_AT_ONCE = 1_000
 _WIDER = 8
-_NEEDED = ",".join(
-    f"responses.{part}"
-    for part in ("hits.hits.fields.id", "hits.hits._score", "_shards", "status", "error", "timed_out")
-)
+_DOCUMENTS_NEEDED = {"realtime": "false", "_source_excludes": "vector,added"}
 _EMPTY = Ranking((), ())
 
 _NO_HEADER = b"{}"
 
-Answer = Mapping[str, Any]
 Body = dict[str, Any]
-
-HybridQuery = tuple[str, Sequence[float] | None]
-"""A text, and its vector unless that is zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,88 +63,102 @@ class Page:
         return self.offset + self.size
 
 
-class Searcher:
-    """Searches one index."""
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """Searches of one index.
 
-    def __init__(self, client: Client, index: str, server: ServerCapabilities) -> None:
-        self._client = client
-        self._index = index
-        self._server = server
+    :ivar partial: is told of answers that lack a shard's hits.
+    """
 
-    def lexical(self, texts: Sequence[str], k: int, filter: Filter | None) -> list[Ranking]:
+    index: str
+    partial: responses.Partial = responses.refuse_partial
+
+    def lexical(self, texts: Sequence[str], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by BM25."""
-        answers = self._answers([requests.lexical(text, k, filter) for text in texts])
-        return [responses.ranking_of(answer, k, self._index) for answer in answers]
+        answers = yield from self._answers([requests.lexical(text, k, filter) for text in texts])
+        return [responses.ranking_of(answer, k, self.index) for answer in answers]
 
-    def dense(self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None) -> list[Ranking]:
+    def dense(self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by vector similarity over the graph."""
         size = _with_spare(k, LARGEST_PAGE)
-        answers = self._answers([requests.dense(vector, size, filter) for vector in vectors])
+        answers = yield from self._answers([requests.dense(vector, size, filter) for vector in vectors])
         rankings = []
         for vector, answer in zip(vectors, answers, strict=True):
-            whole = self._past_the_tie(answer, k, size, partial(requests.dense, vector, filter=filter), LARGEST_PAGE)
-            rankings.append(responses.ranking_of(whole, k, self._index))
+            wider = partial(requests.dense, vector, filter=filter)
+            pairs = yield from self._past_the_tie(answer, k, size, wider, LARGEST_PAGE)
+            rankings.append(responses.ranking(pairs[:k]))
         return rankings
 
     def exact_dense(
         self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None, similarity: Similarity
-    ) -> list[Ranking]:
+    ) -> Plan[list[Ranking]]:
         """Rank by vector similarity over all vectors."""
-        answers = self._answers([requests.exact_dense(vector, k, similarity, filter) for vector in vectors])
-        return [responses.ranking_of(answer, k, self._index) for answer in answers]
+        answers = yield from self._answers([requests.exact_dense(vector, k, similarity, filter) for vector in vectors])
+        return [responses.ranking_of(answer, k, self.index) for answer in answers]
 
     def hybrid(
-        self, queries: Sequence[HybridQuery], page: Page, fusion: Fusion, filter: Filter | None
-    ) -> list[list[Fused]]:
+        self,
+        queries: Sequence[HybridQuery],
+        page: Page,
+        fusion: Fusion,
+        asking: requests.Hybrid,
+        *,
+        explained: bool = True,
+    ) -> Plan[list[list[Fused]]]:
         """Fuse on the server and return a page of results for each query; see :meth:`Engine.search_hybrid`.
 
         What each leg contributed comes from the legs alone, asked for in the same request and put through the
         reference arithmetic: a hybrid search that is told to explain its scores takes many times as long, and answers
         with other scores (seen with 3.6, which then normalises twice).
+
+        :param explained: False leaves the legs out, which takes the server about a third less.
         """
         most = min(2 * fusion.window, LARGEST_PAGE)
         size = _with_spare(page.end, most)
-        in_hybrid = self._server.filter_in_hybrid
-
-        def body(query: HybridQuery, size: int) -> Body:
-            return requests.hybrid(*query, size, fusion, filter=filter, filter_in_hybrid=in_hybrid)
-
-        groups = [[body(query, size), *requests.legs(*query, fusion.window, filter)] for query in queries]
-        answers = iter(self._answers([one for group in groups for one in group]))
+        groups = [[asking.body(query, size), *(asking.legs(query) if explained else ())] for query in queries]
+        answers = iter((yield from self._answers([one for group in groups for one in group])))
         results = []
         for query, group in zip(queries, groups, strict=True):
-            fused = self._past_the_tie(next(answers), page.end, size, partial(body, query), most)
-            legs = explained([responses.leg_of(next(answers), self._index) for _ in group[1:]], fusion, size)
-            pairs = responses.pairs_of(fused, self._index)[page.offset : page.end]
-            results.append([Fused(id, score, legs.get(id, {})) for id, score in pairs])
+            wider = partial(asking.body, query)
+            pairs = yield from self._past_the_tie(next(answers), page.end, size, wider, most)
+            bm25, knn, *_ = (*(responses.leg_of(next(answers)) for _ in group[1:]), _EMPTY, _EMPTY)
+            shown = pairs[page.offset : page.end]
+            told = explain(bm25, knn, fusion, [id for id, _ in shown]) if explained else {}
+            results.append([Fused(id, score, told.get(id, {})) for id, score in shown])
         return results
 
-    def _past_the_tie(self, answer: Answer, wanted: int, size: int, body: Callable[[int], Body], most: int) -> Answer:
+    def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
+        """Fetch documents, None where there is none."""
+        found: list[Document | None] = []
+        for batch in in_batches(ids, _DOCUMENTS_AT_ONCE):
+            body = msgspec.json.encode({"ids": batch})
+            answer = yield Request("POST", f"/{self.index}/_mget", body, _DOCUMENTS_NEEDED)
+            found += responses.documents(answer, self.index)
+        return found
+
+    def _past_the_tie(
+        self, found: Found, wanted: int, size: int, body: Callable[[int], Body], most: int
+    ) -> Plan[Pairs]:
         """Ask for more until the hits tied with the last wanted one are all there: the id then decides, as everywhere.
 
-        :param size: how many hits ``answer`` was asked for.
+        :param size: how many hits ``found`` was asked for.
         :param body: makes the search for another number of hits.
         """
-        while size < most and len(pairs := responses.pairs_of(answer, self._index)) >= size:
-            if pairs[wanted - 1][1] > pairs[-1][1]:
-                break
+        pairs = responses.pairs_of(found, self.index)
+        while size < most and len(pairs) >= size and pairs[wanted - 1][1] <= pairs[-1][1]:
             size = min(size * _WIDER, most)
-            answer = self._answers([body(size)])[0]
-        return answer
+            answers = yield from self._answers([body(size)])
+            pairs = responses.pairs_of(answers[0], self.index)
+        return pairs
 
-    def _answers(self, bodies: Sequence[Body]) -> list[Answer]:
-        answers: list[Answer] = []
+    def _answers(self, bodies: Sequence[Body]) -> Plan[list[Found]]:
+        answers: list[Found] = []
         for batch in in_batches(bodies, _AT_ONCE):
-            lines = [line for body in batch for line in (_NO_HEADER, body)]
-            answer = self._client.lines(f"/{self._index}/_msearch", lines, filter_path=_NEEDED)
-            answers += responses.searches(answer, self._index)
+            lines = [line for body in batch for line in (_NO_HEADER, msgspec.json.encode(body))]
+            path = f"/{self.index}/_msearch"
+            answer = yield Request("POST", path, b"\n".join([*lines, b""]), in_lines=True)
+            answers += responses.searches(answer, self.index, self.partial)
         return answers
-
-
-def explained(legs: Sequence[Ranking], fusion: Fusion, top: int) -> dict[str, Mapping[str, Leg]]:
-    """Return id -> what each leg contributed, by the reference arithmetic, for the ``top`` best."""
-    bm25, knn = (*legs, _EMPTY)[:2]
-    return {one.id: one.legs for one in fuse(bm25, knn, fusion, top=top)}
 
 
 def _with_spare(wanted: int, most: int) -> int:

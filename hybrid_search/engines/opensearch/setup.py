@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -13,49 +12,53 @@ from hybrid_search.analysis import analyzer
 from hybrid_search.config import FieldType, IndexSettings
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.exchange import Plan, Request, carried_out
 from hybrid_search.engines.opensearch.records import field_name, stored_name
 from hybrid_search.engines.opensearch.requests import SPACES
 from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UsageError
+from hybrid_search.server_options import Compression, KnnEngine, ServerOptions
 
 __all__ = [
     "FORMAT_VERSION",
     "ServerOptions",
+    "check_options",
     "check_same",
+    "held_options",
     "index_body",
     "metadata_mapping",
     "read_settings",
     "settings_of",
+    "settings_plan",
 ]
 
 FORMAT_VERSION = 1
 
+_ON_DISK: Mapping[KnnEngine, Compression] = {"lucene": "4x", "faiss": "32x"}
+"""What vectors searched from disk are compressed to unless told otherwise."""
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """How a server keeps an index; what has no counterpart in a folder.
 
-    :ivar replicas: fewest and most copies beside the first, as ``0-1``: as many as the nodes allow.
-    :ivar knn_engine: named in every index, since servers change their default.
-    """
-
-    shards: int = 1
-    replicas: str = "0-1"
-    knn_engine: Literal["lucene", "faiss"] = "lucene"
-    m: int = 16
-    ef_construction: int = 100
+_DEFAULTS: Mapping[str, Any] = {
+    "shards": 1,
+    "replicas": "0-1",
+    "knn_engine": "lucene",
+    "m": 16,
+    "ef_construction": 100,
+    "on_disk": False,
+}
 
 
 def index_body(settings: IndexSettings, options: ServerOptions) -> dict[str, Any]:
     """Return the body that creates an index.
 
-    :raises ConfigError: if a setting is not known here.
+    :raises ConfigError: if a setting is not known here, or is about vectors and the index has none.
     """
     if settings.format_version != FORMAT_VERSION:
         raise ConfigError(f"format_version is {settings.format_version}; this version makes {FORMAT_VERSION}")
+    chosen = {**_DEFAULTS, **options.asked()}
     # The fields stand in the mapping itself, where more are declared later.
     common = {
-        "shards": options.shards,
-        "replicas": options.replicas,
+        "shards": chosen["shards"],
+        "replicas": _range(chosen["replicas"]),
         "k1": settings.bm25.k1,
         "b": settings.bm25.b,
         "analysis": analyzer(settings.analyzer).for_opensearch(),
@@ -63,17 +66,74 @@ def index_body(settings: IndexSettings, options: ServerOptions) -> dict[str, Any
         "meta": msgspec.to_builtins(settings.replace(fields={})),
         "metadata": metadata_mapping(settings.fields),
     }
-    if settings.dimension == 0:
-        return mappings.render("index/texts", **common)
+    if settings.dimension:
+        return mappings.render("index/passages", **common, vector=_vector_field(settings, chosen))
+    if of_vectors := sorted(options.asked().keys() - {"shards", "replicas"}):
+        raise ConfigError(f"{', '.join(of_vectors)}: the index holds no vectors; give a model, or leave these out")
+    return mappings.render("index/texts", **common)
+
+
+def _vector_field(settings: IndexSettings, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    common = {name: chosen[name] for name in ("knn_engine", "m", "ef_construction")}
+    common |= {"dimension": settings.dimension, "space_type": SPACES[settings.similarity]}
+    compression = chosen.get("compression")
+    if not (compression or chosen["on_disk"]):
+        return mappings.render("vector/plain", **common)
     return mappings.render(
-        "index/passages",
+        "vector/compressed",
         **common,
-        dimension=settings.dimension,
-        space_type=SPACES[settings.similarity],
-        knn_engine=options.knn_engine,
-        m=options.m,
-        ef_construction=options.ef_construction,
+        mode="on_disk" if chosen["on_disk"] else "in_memory",
+        compression=compression or _ON_DISK[chosen["knn_engine"]],
     )
+
+
+def _range(replicas: str) -> str:
+    """Write a number of replicas as the server's range that holds it."""
+    return replicas if "-" in replicas else f"{replicas}-{replicas}"
+
+
+def held_options(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that an index was made with, by name.
+
+    :param index: the index's part of the answer to ``GET /INDEX``. Replicas are left out while a load holds them back.
+    """
+    settings = index["settings"]["index"]
+    held: dict[str, Any] = {"shards": int(settings["number_of_shards"])}
+    if (replicas := settings.get("auto_expand_replicas", "false")) != "false":
+        held["replicas"] = replicas
+    vector = index["mappings"]["properties"].get("vector")
+    if vector is not None:
+        parameters = vector["method"]["parameters"]
+        held |= {
+            "knn_engine": vector["method"]["engine"],
+            "m": parameters["m"],
+            "ef_construction": parameters["ef_construction"],
+            "compression": vector.get("compression_level"),
+            "on_disk": vector.get("mode") == "on_disk",
+        }
+    return held
+
+
+def check_options(where: str, index: Mapping[str, Any], options: ServerOptions) -> None:
+    """Check that an index was made with the options asked for.
+
+    :param index: as for :func:`held_options`.
+    :raises IndexExists: naming the first one that differs.
+    """
+    held = held_options(index)
+    for name, value in options.asked().items():
+        wanted = _range(value) if name == "replicas" else value
+        if name == "replicas" and name not in held:
+            continue
+        if held.get(name) != wanted:
+            raise IndexExists(
+                f"{where}: the index has {name} {_shown(held.get(name))}, asked for {value}; "
+                f"load into another location, or rebuild this one with --recreate"
+            )
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
@@ -105,12 +165,18 @@ def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
 
 
 def read_settings(client: Client, address: Address) -> IndexSettings:
-    """Ask the server for the settings that an index carries.
+    """Ask the server for the settings that an index carries; see :func:`settings_plan`."""
+    return carried_out(settings_plan(address), client.send)
+
+
+def settings_plan(address: Address) -> Plan[IndexSettings]:
+    """Plan to ask for the settings that an index carries.
 
     :raises IndexNotFound: if there is no index.
     :raises SearchIndexError: as :func:`settings_of`.
     """
-    answer = client.call("GET", f"/{address.index}/_mapping")
+    told = yield Request("GET", f"/{address.index}/_mapping")
+    answer = msgspec.json.decode(told)
     if len(answer) != 1:
         raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
     return settings_of(next(iter(answer.values()))["mappings"], str(address))

@@ -1,7 +1,8 @@
 """The towers' files in an index of their own beside the passages, and on this machine in a cache.
 
-The files are cut into chunks whose names are the files' hashes; the record that lists them is written last, so that
-another reader sees the old files or the new, never a mixture.
+There is one such index a model, named after its fingerprint and shared by all passages that it encoded. The files are
+cut into chunks whose names are the files' hashes; the record that lists them is written last, so that another reader
+sees the old files or the new, never a mixture.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,30 +18,32 @@ from typing import Any
 
 import mappings
 from hybrid_search.engines.opensearch.bulk import delete
-from hybrid_search.engines.opensearch.client import Client, failure
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import failure
 from hybrid_search.errors import CorruptModel, IndexExists, IndexNotFound
-from hybrid_search.storage import disk_errors, replace_folder, sha256_of
+from hybrid_search.storage import cache_folder, disk_errors, replace_folder, sha256_of
 
 __all__ = ["companion_of", "fetch_towers", "store_towers"]
 
 _CHUNK = 4 << 20
+_SHOWN = 32
 _RECORD = "towers"
 
 Files = Mapping[str, Mapping[str, Any]]
 """File name -> {"sha256": hexadecimal, "chunks": how many}."""
 
 
-def companion_of(index: str) -> str:
-    """Return the name of the index that holds an index's towers."""
-    return f"towers-of-{index}"
+def companion_of(fingerprint: str) -> str:
+    """Return the name of the index that holds the towers of a model."""
+    return f"towers-{fingerprint[:_SHOWN]}".lower()
 
 
-def store_towers(client: Client, index: str, files: Sequence[Path], fingerprint: str) -> None:
-    """Copy files to the server, in the place of those stored before.
+def store_towers(client: Client, fingerprint: str, files: Sequence[Path]) -> None:
+    """Copy a model's files to the server, in the place of those stored before.
 
     :raises StorageError: if a file can't be read.
     """
-    companion = companion_of(index)
+    companion = companion_of(fingerprint)
     with contextlib.suppress(IndexExists):
         client.call("PUT", f"/{companion}", mappings.render("index/towers"))
     old = _record(client, companion)
@@ -59,18 +61,19 @@ def store_towers(client: Client, index: str, files: Sequence[Path], fingerprint:
         delete(client, companion, gone)
 
 
-def fetch_towers(client: Client, index: str) -> Path | None:
-    """Return a local folder with an index's towers, downloaded if the cache does not have them; None without towers.
+def fetch_towers(client: Client, fingerprint: str) -> Path | None:
+    """Return a local folder with a model's towers, downloaded if the cache does not have them; None without towers.
 
     :raises CorruptModel: if a file on the server is not what was stored.
     :raises StorageError: if the cache can't be written.
     """
-    companion = companion_of(index)
+    companion = companion_of(fingerprint)
     files = _record(client, companion)
     if not files:
         return None
     names = repr(sorted((name, file["sha256"]) for name, file in files.items()))
-    folder = _cache() / hashlib.sha256(names.encode()).hexdigest()[:32]
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    folder = cache_folder("towers") / f"{companion.removeprefix('towers-')}-{digest[:_SHOWN]}"
     if not _is_whole(folder, files):
         with disk_errors(f"caching the towers in {folder}"):
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -121,10 +124,3 @@ def _download(client: Client, companion: str, name: str, file: Mapping[str, Any]
 def _is_whole(folder: Path, files: Files) -> bool:
     paths = {name: folder / name for name in files}
     return all(path.is_file() and sha256_of(path) == files[name]["sha256"] for name, path in paths.items())
-
-
-def _cache() -> Path:
-    if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
-        return Path(chosen) / "towers"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hybrid-search" / "towers"

@@ -17,7 +17,9 @@ def test_a_location_is_taken_apart() -> None:
     assert Address.parse("opensearchs://host/a").server == "https://host:9200"
 
 
-@pytest.mark.parametrize("location", ["opensearch://localhost:9200/a", "opensearchs://me@host:9300/b.c-1"])
+@pytest.mark.parametrize(
+    "location", ["opensearch://localhost:9200/a", "opensearchs://me@host:9300/b.c-1", "opensearch://a%40b@host:9200/a"]
+)
 def test_an_address_prints_as_it_was_given(location: str) -> None:
     assert str(Address.parse(location)) == location
 
@@ -48,3 +50,18 @@ def test_a_password_in_a_location_is_refused_and_not_repeated() -> None:
 def test_a_location_that_names_no_index_is_refused(location: str) -> None:
     with pytest.raises(UsageError, match=r"location|index"):
         Address.parse(location)
+
+
+def test_a_server_alone_is_an_address_without_an_index() -> None:
+    server = Address.parse_server("opensearchs://me@host:9300/")
+    assert server == Address("host", 9300, "", tls=True, user="me")
+    assert str(server) == "opensearchs://me@host:9300"
+    assert str(server.at("passages")) == "opensearchs://me@host:9300/passages"
+    assert Address.parse_server("opensearch://host/passages").index == "passages"
+
+
+def test_a_bad_name_is_refused_on_a_known_server_too() -> None:
+    with pytest.raises(UsageError, match="'Upper' can't be an index's name"):
+        Address.parse_server("opensearch://host").at("Upper")
+    with pytest.raises(UsageError, match="'Upper' can't be an index's name"):
+        Address.parse_server("opensearch://host/Upper")

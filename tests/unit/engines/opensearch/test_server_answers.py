@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities, parsed_version, shared_plugins
-from hybrid_search.engines.opensearch.client import failure
+from hybrid_search.engines.opensearch.failures import failure
 from hybrid_search.engines.opensearch.records import field_name, stored_name
-from hybrid_search.engines.opensearch.responses import checked, ranking_of
-from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UnsupportedCapability
-from hybrid_search.types import Ranking
+from hybrid_search.engines.opensearch.responses import Found, checked, documents, ranking_of, searches
+from hybrid_search.errors import (
+    AccessDenied,
+    IndexExists,
+    IndexNotFound,
+    Overloaded,
+    SearchIndexError,
+    UnsupportedCapability,
+)
+from hybrid_search.types import Document, Ranking
 
-WHOLE = {"total": 1, "successful": 1, "failed": 0}
+WHOLE = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
+
+
+def read(*answers: dict[str, Any]) -> list[Found]:
+    return searches(json.dumps({"took": 3, "responses": answers}).encode(), "passages")
 
 
 def answer(*pairs: tuple[str, float], **more: Any) -> dict[str, Any]:
     hits = [{"_score": score, "fields": {"id": [id]}} for id, score in pairs]
-    return {"_shards": WHOLE, "hits": {"hits": hits}, **more}
+    return {"_shards": WHOLE, "hits": {"max_score": 1.0, "hits": hits}, "status": 200, **more}
 
 
 def test_ties_are_broken_by_id() -> None:
-    assert ranking_of(answer(("b", 1.0), ("a", 1.0), ("c", 2.0)), 2, "i") == Ranking(("c", "a"), (2.0, 1.0))
+    [found] = read(answer(("b", 1.0), ("a", 1.0), ("c", 2.0)))
+    assert ranking_of(found, 2, "i") == Ranking(("c", "a"), (2.0, 1.0))
 
 
 def test_an_answer_without_hits_is_an_empty_ranking() -> None:
-    assert ranking_of({"_shards": WHOLE}, 5, "i") == Ranking((), ())
+    [found] = read({"_shards": WHOLE})
+    assert ranking_of(found, 5, "i") == Ranking((), ())
 
 
 @pytest.mark.parametrize("pairs", [(("a", -9549512000.0),), (("a", 1.0), ("a", 0.5))])
 def test_the_scores_of_a_hybrid_that_was_not_fused_are_an_error(pairs: tuple[tuple[str, float], ...]) -> None:
     with pytest.raises(SearchIndexError, match="did not fuse"):
-        ranking_of(answer(*pairs), 5, "i")
+        ranking_of(read(answer(*pairs))[0], 5, "i")
 
 
 def test_a_failed_shard_is_an_error_with_its_reason() -> None:
     shards = {
         "total": 3,
+        "successful": 2,
+        "skipped": 0,
         "failed": 1,
         "failures": [{"shard": 2, "reason": {"type": "query_shard_exception", "reason": "no such thing"}}],
     }
@@ -46,9 +62,45 @@ def test_a_failed_shard_is_an_error_with_its_reason() -> None:
         checked({"_shards": shards}, "passages")
 
 
+def test_a_shard_that_no_node_holds_is_an_error_though_it_counts_as_neither_failed_nor_successful() -> None:
+    with pytest.raises(SearchIndexError, match=r"1 of 2 shards failed \(no node holds them"):
+        read({"_shards": {"total": 2, "successful": 1, "skipped": 0, "failed": 0}})
+
+
+def test_a_copy_that_waits_for_its_node_is_no_failure_of_a_refresh() -> None:
+    checked({"_shards": {"total": 2, "successful": 1, "failed": 0}}, "passages")
+
+
+def test_what_is_missing_is_told_where_the_rest_is_wanted() -> None:
+    told: list[str] = []
+    lacking = answer(("a", 1.0), timed_out=True, _shards={**WHOLE, "total": 3})
+    [found] = searches(json.dumps({"responses": [lacking]}).encode(), "passages", told.append)
+    assert ranking_of(found, 5, "i").ids == ("a",)
+    assert [line.split(": ")[1].split(",")[0] for line in told] == [
+        "2 of 3 shards failed (no node holds them",
+        "the search timed out on the server",
+    ]
+
+
 def test_a_search_that_timed_out_is_an_error() -> None:
     with pytest.raises(SearchIndexError, match="timed out"):
-        checked(answer(timed_out=True), "passages")
+        read(answer(timed_out=True))
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b'{"responses": 3}', b"\xff", b'{"responses": [{}]}'])
+def test_an_answer_that_is_not_a_servers_is_an_error_of_ours(body: bytes) -> None:
+    with pytest.raises(SearchIndexError, match="is a proxy between"):
+        searches(body, "passages")
+
+
+def test_documents_are_read_with_gaps_and_a_failure_is_an_error() -> None:
+    there = {"_id": "a", "found": True, "_source": {"id": "a", "text": "t", "metadata": {"lang": ["en", "de"]}}}
+    gap = {"_id": "b", "found": False}
+    read = documents(json.dumps({"docs": [there, gap]}).encode(), "passages")
+    assert list(read) == [Document("a", "t", metadata={"lang": ("en", "de")}), None]
+    failed = {"_id": "c", "error": {"type": "x", "reason": "shard is lost"}}
+    with pytest.raises(SearchIndexError, match="shard is lost"):
+        list(documents(json.dumps({"docs": [failed]}).encode(), "passages"))
 
 
 def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> None:
@@ -62,7 +114,7 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
         },
     }
     with pytest.raises(SearchIndexError, match=r"passages: search_phase.*invalid dimension: 5"):
-        checked(told, "passages")
+        read(told)
 
 
 @pytest.mark.parametrize(
@@ -70,16 +122,16 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
     [
         (404, {"error": {"type": "index_not_found_exception", "reason": "no such index [a]"}}, IndexNotFound, "load"),
         (400, {"error": {"type": "resource_already_exists_exception", "reason": "x"}}, IndexExists, "delete it"),
-        (401, "Unauthorized", SearchIndexError, "OPENSEARCH_PASSWORD"),
+        (401, "Unauthorized", AccessDenied, "OPENSEARCH_PASSWORD"),
         (
             403,
             {"error": {"type": "security_exception", "reason": "no permissions for [x]"}},
-            SearchIndexError,
+            AccessDenied,
             "rights",
         ),
         (429, {"error": {"type": "cluster_block_exception", "reason": "read-only"}}, SearchIndexError, "blocked"),
-        (429, {"error": {"type": "rejected_execution_exception", "reason": "full"}}, SearchIndexError, "overloaded"),
-        (503, "OpenSearch Security not initialized.", SearchIndexError, "starting"),
+        (429, {"error": {"type": "rejected_execution_exception", "reason": "full"}}, Overloaded, "overloaded"),
+        (503, "OpenSearch Security not initialized.", Overloaded, "starting"),
         (500, None, SearchIndexError, "500"),
     ],
 )
@@ -87,6 +139,9 @@ def test_an_error_says_what_to_do(status: int, info: Any, kind: type[Exception],
     error = failure(status, info, "http://localhost:9200")
     assert type(error) is kind
     assert message in str(error)
+    assert isinstance(error, SearchIndexError)
+    assert error.status == status
+    assert error.retryable == (kind is Overloaded)
 
 
 @pytest.mark.parametrize("name", ["lang", "a.b", "50%", "a b", "*", "%2E", "ä.ö", " "])
@@ -96,9 +151,10 @@ def test_a_field_name_survives_the_server(name: str) -> None:
 
 
 def test_a_plugin_counts_when_every_node_has_it() -> None:
-    rows = [("n1", "opensearch-knn"), ("n1", "opensearch-neural-search"), ("n2", "opensearch-knn")]
-    listed = [{"name": name, "component": plugin, "version": "3.6.0.0"} for name, plugin in rows]
+    knn, neural = ({"name": f"opensearch-{name}", "version": "3.6.0.0"} for name in ("knn", "neural-search"))
+    listed = {"nodes": {"n1": {"plugins": [knn, neural]}, "n2": {"plugins": [knn]}}}
     assert shared_plugins(listed) == {"opensearch-knn": "3.6.0.0"}
+    assert shared_plugins({"nodes": {**listed["nodes"], "n3": {}}}) == {}
     with pytest.raises(UnsupportedCapability, match="no plugin opensearch-neural-search"):
         ServerCapabilities((3, 6, 0), shared_plugins(listed)).check_vectors()
 

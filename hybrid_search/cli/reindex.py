@@ -1,0 +1,75 @@
+"""``hybrid-search reindex``: an index's documents with the vectors of another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from hybrid_search.cli.options import dead_letter_option, format_option, rejecting
+from hybrid_search.cli.output import facts, progress
+from hybrid_search.cli.server_options import layout_of, layout_options
+from hybrid_search.cli.swapped import alias_options, print_swap
+from hybrid_search.errors import UsageError
+
+__all__ = ["command"]
+
+
+@click.command("reindex")
+@click.option(
+    "--model", required=True, type=click.Path(path_type=Path), help="The towers that make the new index's vectors."
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="LOCATION",
+    help="The index whose documents are read.  [default with --alias: the index that is live]",
+)
+@click.option(
+    "--to", "target", required=True, metavar="LOCATION", help="The new index; with --alias the server is enough."
+)
+@alias_options
+@click.option("--recreate", is_flag=True, help="Begin anew where an earlier run was killed, or an index is there.")
+@click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
+@layout_options
+@dead_letter_option
+@format_option
+def command(model: Path, source: str | None, target: str, dead_letter: Path, form: str, **given: Any) -> None:
+    """Encode the documents of an index with another model, into a new index.
+
+    The documents are read from the index, not from the data set. With --alias queries go on in the live index, and
+    what changes in it meanwhile is taken over; then the new index is checked and the alias moved, in one step. After a
+    kill, run the same command again.
+
+    \b
+    Examples:
+      hybrid-search reindex --model ./new-model --alias passages --to opensearch://localhost:9200
+      hybrid-search reindex --model ./new-model --from ./index --to ./new-index
+    """  # noqa: D301
+    from hybrid_search.workflows.behind_alias import alias_address
+    from hybrid_search.workflows.loading import LoadOptions
+    from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
+
+    alias, least_recall = given.pop("alias"), given.pop("least_recall")
+    options = LoadOptions(layout=layout_of(given), **given)
+    with rejecting(dead_letter) as reject:
+        if alias is not None:
+            address = alias_address(target, alias)
+            swap = reindex_behind_alias(
+                address,
+                model,
+                source=source,
+                options=options,
+                least_recall=least_recall,
+                reject=reject,
+                progress=progress,
+            )
+            print_swap(swap, address, form)
+        elif source is not None:
+            report = reindex(source, target, model, options=options, reject=reject, progress=progress)
+            values = msgspec.to_builtins(report)
+            facts(values | values.pop("server"), form)
+        else:
+            raise UsageError("which index is to be read? give --from LOCATION, or --alias for the live one")

@@ -1,0 +1,90 @@
+"""The options of ``hybrid-search load`` for an index on a server."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hybrid_search.workflows.server_loading import ServerLoad
+
+__all__ = ["ends_cleanly", "server_load_of", "server_load_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "--resume",
+        {
+            "is_flag": True,
+            "help": "Server: go on from the journal of an interrupted load; what the server had acknowledged is "
+            "neither encoded nor sent nor asked for again.",
+        },
+    ),
+    ("--connections", {"default": 4, "show_default": True, "help": "Server: requests sent at the same time."}),
+    (
+        "--without-replicas",
+        {
+            "is_flag": True,
+            "help": "Server: one copy of each shard until the load has ended; faster with several nodes, but a node "
+            "that is lost meanwhile takes its documents with it.",
+        },
+    ),
+    (
+        "--force-merge",
+        {
+            "type": click.IntRange(min=1),
+            "is_flag": False,
+            "flag_value": 1,
+            "metavar": "[SEGMENTS]",
+            "help": "Server: merge each shard down to so many segments at the end (1 when no number is given).",
+        },
+    ),
+    ("--warm-up", {"is_flag": True, "help": "Server: load the graphs into memory at the end."}),
+)
+
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def server_load_options(function: F) -> F:
+    """Add the options."""
+    for name, arguments in reversed(_OPTIONS):
+        function = click.option(name, **arguments)(function)
+    return function
+
+
+def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str) -> ServerLoad:
+    """Take the options out of a command's values.
+
+    :param path: with ``dataset_config`` says where the data set lies.
+    """
+    from hybrid_search.workflows.server_loading import ServerLoad
+
+    return ServerLoad(
+        source=" ".join(filter(None, (str(path.resolve()) if path else "", dataset_config))),
+        resume=given.pop("resume"),
+        connections=given.pop("connections"),
+        without_replicas=given.pop("without_replicas"),
+        force_merge=given.pop("force_merge") or 0,
+        warm_up=given.pop("warm_up"),
+    )
+
+
+@contextmanager
+def ends_cleanly() -> Iterator[None]:
+    """Let SIGTERM, which otherwise ends a process on the spot, give back what is held, as Ctrl-C does."""
+
+    def end(*_: object) -> None:
+        sys.exit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

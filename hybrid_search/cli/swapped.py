@@ -1,0 +1,89 @@
+"""The option ``--alias``, and what the verbs that have it do and print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from hybrid_search.cli.output import facts, progress, say
+
+if TYPE_CHECKING:
+    from hybrid_search.engines.opensearch.address import Address
+    from hybrid_search.protocols import Dataset
+    from hybrid_search.workflows.behind_alias import Swap
+    from hybrid_search.workflows.loading import LoadOptions
+    from loaders.dead_letter import DeadLetter
+
+__all__ = ["alias_options", "load_and_swap", "print_swap"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def alias_options(function: F) -> F:
+    """--alias and --least-recall."""
+    for decorator in (
+        click.option(
+            "--least-recall",
+            type=click.FloatRange(0, 1),
+            default=0.9,
+            show_default=True,
+            help="With --alias: share of the exact ten nearest neighbours that the new index's graph must find.",
+        ),
+        click.option(
+            "--alias",
+            metavar="NAME",
+            help="On a server: write a new index, NAME-000001 and so on, check it, then let the alias NAME stand for "
+            "it; --to names the server. A check that fails leaves the alias as it was.",
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
+def load_and_swap(
+    dataset: Dataset,
+    address: Address,
+    least_recall: float,
+    form: str,
+    *,
+    model: Path | None,
+    options: LoadOptions,
+    reject: DeadLetter,
+) -> None:
+    """Load behind an alias and print what was done. Rejected records, unless there are many, don't keep it back."""
+    from hybrid_search.workflows.behind_alias import load_behind_alias
+
+    swap = load_behind_alias(
+        dataset,
+        address,
+        model=model,
+        options=options,
+        reject=reject,
+        least_recall=least_recall,
+        progress=progress,
+    )
+    before = int(swap.load.server.get("rejected_before", 0))
+    print_swap(swap, address, form, {"rejected": reject.count + before})
+
+
+def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, Any] | None = None) -> None:
+    """Print what was loaded, checked and swapped; on stderr how to go back.
+
+    :param changes: figures of the load that are known better here.
+    """
+    values = msgspec.to_builtins(swap.load)
+    values |= values.pop("server") | dict(changes or {})
+    values |= {"alias": swap.alias, "index": swap.index, "replaced": swap.replaced}
+    if form == "table":
+        values |= {f"check: {check.name}": check.told for check in swap.checks}
+    else:
+        values["checks"] = msgspec.to_builtins(swap.checks)
+    facts(values, form)
+    if swap.replaced:
+        say(f"{swap.alias} now stands for {swap.index}. Back to {swap.replaced}: hybrid-search rollback {address}")
+    else:
+        say(f"{swap.alias} now stands for {swap.index}, its first index: hybrid-search query ... --from {address}")

@@ -1,0 +1,256 @@
+"""Indexes and the aliases they go by: what there is on a server, which index is live, moving an alias in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hybrid_search.config import IndexSettings
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.marks import Mark, marked, read_mark
+from hybrid_search.engines.opensearch.setup import ServerOptions, held_options, index_body
+from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
+
+__all__ = [
+    "Place",
+    "ServerIndex",
+    "create_marked",
+    "delete_index",
+    "inherited",
+    "list_indexes",
+    "live_index",
+    "mark_of",
+    "names_on",
+    "note_live",
+    "resolve",
+    "settled",
+    "swap",
+    "write_mark",
+]
+
+_NOT_FOUND = 404
+_TIMED_OUT = 408
+_WAITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An index as it was found at an address.
+
+    :ivar asked: the address that was given, perhaps an alias's.
+    :ivar address: the index's own.
+    :ivar uuid: tells an index from a later one of the same name.
+    """
+
+    asked: Address
+    address: Address
+    uuid: str
+
+    @property
+    def behind_alias(self) -> bool:
+        """Whether the index was found through an alias."""
+        return self.asked.index != self.address.index
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIndex:
+    """One index of ours on a server.
+
+    :ivar bytes: on the disk, copies included.
+    :ivar aliases: the names it goes by at the moment; it is live when there are any.
+    :ivar mark: its standing behind an alias; None when it was loaded under its own name.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+    documents: int
+    bytes: int
+    created: datetime
+    health: str
+    is_open: bool
+    aliases: tuple[str, ...]
+    mark: Mark | None
+
+
+def resolve(client: Client, address: Address) -> Place:
+    """Find the index that an address, which may be an alias's, stands for.
+
+    :raises IndexNotFound: if there is none.
+    :raises UsageError: if an alias stands for several.
+    """
+    found = client.call("GET", f"/{address.index}/_settings/index.uuid", flat_settings="true")
+    if len(found) != 1:
+        raise UsageError(f"{address}: stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
+    ((name, held),) = found.items()
+    return Place(address, address.at(name), held["settings"]["index.uuid"])
+
+
+def live_index(client: Client, alias: str) -> str | None:
+    """Return the index that an alias stands for; None where there is no such alias.
+
+    :raises IndexExists: if an index, not an alias, has this name.
+    :raises UsageError: if the alias stands for several indexes.
+    """
+    try:
+        found = client.call("GET", f"/_alias/{alias}")
+    except SearchIndexError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        if client.call("HEAD", f"/{alias}"):
+            raise IndexExists(
+                f"{alias} is an index, so it can't be an alias too; choose another alias, or drop the index first"
+            ) from None
+        return None
+    if len(found) > 1:
+        raise UsageError(f"the alias {alias} stands for {', '.join(sorted(found))}; one is wanted: remove the others")
+    return str(next(iter(found)))
+
+
+def names_on(client: Client) -> frozenset[str]:
+    """Return the names of all indexes on a server, others' too."""
+    return frozenset(row["index"] for row in client.call("GET", "/_cat/indices", h="index", format="json"))
+
+
+def list_indexes(client: Client) -> list[ServerIndex]:
+    """List the indexes that were made by this library, by name."""
+    everywhere: dict[str, Any] = {"expand_wildcards": "open,closed"}
+    metas = client.call("GET", "/*/_mapping", filter_path="*.mappings._meta", **everywhere)
+    dates = client.call("GET", "/*/_settings/index.creation_date", flat_settings="true", **everywhere)
+    aliases = client.call("GET", "/*/_alias", **everywhere)
+    columns = "index,status,health,docs.count,store.size"
+    rows = {row["index"]: row for row in client.call("GET", "/_cat/indices", h=columns, format="json", bytes="b")}
+    found = []
+    for name in sorted(metas.keys() & dates.keys() & aliases.keys() & rows.keys()):
+        meta = metas[name]["mappings"]["_meta"]
+        if "hybrid_search" in meta:
+            created = int(dates[name]["settings"]["index.creation_date"])
+            found.append(_described(name, meta, created, tuple(sorted(aliases[name]["aliases"])), rows[name]))
+    return found
+
+
+def inherited(client: Client, live: str, asked: ServerOptions, *, vectors: bool) -> ServerOptions:
+    """Return the options for the index that is to follow on another: those asked for, else those that it has.
+
+    :param vectors: whether the new index holds any.
+    """
+    held = held_options(client.call("GET", f"/{live}")[live])
+    wanted = asked.asked()
+    if not vectors:
+        held = {name: held[name] for name in ("shards", "replicas") if name in held}
+    if wanted.get("knn_engine") not in (None, held.get("knn_engine")):
+        held = {name: value for name, value in held.items() if name not in ("compression", "on_disk")}
+    return ServerOptions(**held | wanted)
+
+
+def create_marked(client: Client, name: str, settings: IndexSettings, options: ServerOptions, mark: Mark) -> None:
+    """Make an index that says from its first moment on what it is for.
+
+    :raises IndexExists: if there is one of this name.
+    :raises UnsupportedCapability: if the server can't hold such an index.
+    """
+    if settings.dimension:
+        ServerCapabilities.read(client).check_vectors()
+    body = index_body(settings, options)
+    body["mappings"]["_meta"] = marked(body["mappings"]["_meta"], mark)
+    client.call("PUT", f"/{name}", body)
+
+
+def mark_of(client: Client, name: str) -> Mark:
+    """Return an index's mark; an empty one where it has none."""
+    meta = client.call("GET", f"/{name}/_mapping")[name]["mappings"].get("_meta", {})
+    return read_mark(meta) or Mark(alias="", state="ready")
+
+
+def write_mark(client: Client, name: str, mark: Mark) -> None:
+    """Change an index's mark. A server replaces ``_meta`` as a whole, so all else of it is written again."""
+    meta = client.call("GET", f"/{name}/_mapping")[name]["mappings"].get("_meta", {})
+    client.call("PUT", f"/{name}/_mapping", {"_meta": marked(meta, mark)})
+
+
+def note_live(client: Client, name: str) -> None:
+    """Remember of an index that it is live, if that has not been noted before."""
+    mark = mark_of(client, name)
+    if mark.alias and not mark.went_live:
+        write_mark(client, name, mark.live_from(datetime.now(UTC).isoformat(timespec="seconds")))
+
+
+def settled(client: Client, name: str) -> str:
+    """Wait until no shard of an index is being copied, for some minutes at most; returns the index's health."""
+    for _ in range(_WAITS):
+        try:
+            # The server answers after 30 s at the latest.
+            answer = client.call("GET", f"/_cluster/health/{name}", wait_for_no_initializing_shards="true")
+            return str(answer["status"])
+        except SearchIndexError as error:
+            if error.status != _TIMED_OUT:
+                raise
+    return str(client.call("GET", f"/_cluster/health/{name}")["status"])
+
+
+def swap(client: Client, alias: str, old: str | None, new: str) -> None:
+    """Let an alias stand for another index, in one step: no reader ever finds both, or none.
+
+    :param old: the index that it stands for now; None for a new alias.
+    :raises SearchIndexError: if it does not; nothing has changed then.
+    """
+    actions: list[dict[str, Any]] = [{"add": {"index": new, "alias": alias}}]
+    if old is not None:
+        actions.insert(0, {"remove": {"index": old, "alias": alias, "must_exist": True}})
+    try:
+        client.call("POST", "/_aliases", {"actions": actions})
+    except SearchIndexError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        if live_index(client, alias) == new:  # sent twice, after an answer that was lost
+            return
+        raise SearchIndexError(
+            f"the alias {alias} no longer stands for {old}, somebody else moved it, and it was left alone; "
+            f"look at hybrid-search indexes, and begin again"
+        ) from error
+    live_index(client, alias)
+
+
+def delete_index(client: Client, name: str) -> bool:
+    """Delete an index, and its towers unless another index shares them; returns whether there was one.
+
+    :raises UsageError: if the name is an alias's.
+    :raises SearchIndexError: if the index was made by something else.
+    """
+    try:
+        found = client.call("GET", f"/{name}/_mapping")
+    except IndexNotFound:
+        return False
+    if name not in found:
+        raise UsageError(f"{name} is an alias of {', '.join(sorted(found))}; name the index that is meant")
+    ours = found[name]["mappings"].get("_meta", {}).get("hybrid_search")
+    if ours is None:
+        raise SearchIndexError(f"{name}: this index was not made by hybrid-search, so it is left alone")
+    client.call("DELETE", f"/{name}")
+    fingerprint = ours.get("fingerprint", "")
+    if fingerprint and all(other.fingerprint != fingerprint for other in list_indexes(client)):
+        client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
+    return True
+
+
+def _described(
+    name: str, meta: Mapping[str, Any], created: int, aliases: tuple[str, ...], row: Mapping[str, Any]
+) -> ServerIndex:
+    ours = meta["hybrid_search"]
+    return ServerIndex(
+        name=name,
+        fingerprint=str(ours.get("fingerprint", "")),
+        dimension=int(ours.get("dimension", 0)),
+        documents=int(row["docs.count"] or 0),
+        bytes=int(row["store.size"] or 0),
+        created=datetime.fromtimestamp(created / 1_000, UTC),
+        health=str(row["health"] or "unknown"),
+        is_open=row["status"] == "open",
+        aliases=aliases,
+        mark=read_mark(meta),
+    )

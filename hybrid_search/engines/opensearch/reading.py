@@ -1,0 +1,175 @@
+"""Reading an index: arguments checked, searches planned, hits put together. Pure; both engines carry its plans out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.opensearch import pipelines, requests
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
+from hybrid_search.engines.opensearch.exchange import Plan
+from hybrid_search.engines.opensearch.responses import refuse_partial
+from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searches
+from hybrid_search.engines.opensearch.setup import settings_plan
+from hybrid_search.engines.vectors import checked_vectors
+from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
+from hybrid_search.filters import Filter, check_filter
+from hybrid_search.fusion import Fused
+from hybrid_search.protocols import Vectors
+from hybrid_search.server_options import SearchOptions
+from hybrid_search.types import Document, Hit, Leg, Ranking
+
+__all__ = ["Reading"]
+
+_EMPTY = Ranking((), ())
+
+
+class Reading:
+    """The searches of one index, as plans.
+
+    :ivar settings: those that the index carries, with the fields declared so far.
+    """
+
+    def __init__(
+        self, address: Address, settings: IndexSettings, server: ServerCapabilities, options: SearchOptions
+    ) -> None:
+        self.settings = settings
+        self._address = address
+        self._server = server
+        self._options = options
+        self._searches = Searches(address.index, options.partial or refuse_partial)
+        self._ready = set[Fusion]()
+
+    def search_lexical(
+        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
+    ) -> Plan[list[Ranking]]:
+        """Rank by BM25; a text without known terms finds nothing.
+
+        :raises UsageError: if k is below 1, or more than a server returns.
+        :raises FilterError: if the filter does not fit the index's fields.
+        :raises UnsupportedCapability: if ``bm25`` is not what the index was made with.
+        """
+        yield from self._checked(k, filter)
+        if bm25 is not None and bm25 != self.settings.bm25:
+            raise UnsupportedCapability(
+                f"{self._address} was made with {self.settings.bm25}; OpenSearch can't search it with {bm25}: "
+                f"load the data with these, or use an index in a folder"
+            )
+        return (yield from self._searches.lexical(texts, k, filter))
+
+    def search_dense(
+        self, vectors: Vectors, k: int, filter: Filter | None = None, *, exact: bool = False
+    ) -> Plan[list[Ranking]]:
+        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
+
+        :param vectors: (n, dimension) finite floats.
+        :param exact: compare with every vector, instead of walking the graph, which may miss a neighbour.
+        :raises UsageError: if k is below 1, or more than a server returns, or a vector is not finite.
+        :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        """
+        yield from self._checked(k, filter)
+        queries = self.query_vectors(vectors, len(vectors))
+        given = [query for query in queries if query is not None]
+        if exact:
+            rankings = yield from self._searches.exact_dense(given, k, filter, self.settings.similarity)
+        else:
+            rankings = yield from self._searches.dense(given, k, filter)
+        found = iter(rankings)
+        return [_EMPTY if query is None else next(found) for query in queries]
+
+    def search_hybrid(
+        self,
+        texts: Sequence[str],
+        vectors: Vectors,
+        k: int,
+        *,
+        fusion: Fusion | None = None,
+        filter: Filter | None = None,
+        offset: int = 0,
+        bare: bool = False,
+    ) -> Plan[list[list[Hit]]]:
+        """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
+
+        A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
+        terms by k-NN alone, each through the same arithmetic.
+
+        :param bare: ids and scores only, neither texts nor legs.
+        :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
+        :raises ConfigError: if the pipeline to use is not there, or computes something else.
+        :raises UnsupportedCapability: if the server can't fuse like this.
+        """
+        yield from self._checked(k, filter)
+        fusion = fusion or self.settings.fusion
+        page = Page.inside(fusion, offset, k)
+        queries = list(zip(texts, self.query_vectors(vectors, len(texts)), strict=True))
+        if any(vector is not None for _, vector in queries):
+            yield from self.ready_to_fuse(fusion)
+        asking = self.asking(fusion, filter)
+        pages = yield from self._searches.hybrid(queries, page, fusion, asking, explained=not bare)
+        if bare:
+            return [
+                [Hit(one.id, rank, one.score) for rank, one in enumerate(one_page, offset + 1)] for one_page in pages
+            ]
+        documents = yield from self._searches.documents([one.id for page in pages for one in page])
+        rest = iter(documents)
+        return [_with_documents(page, rest, offset + 1) for page in pages]
+
+    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> Plan[list[Hit]]:
+        """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
+
+        :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
+        """
+        found = []
+        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
+            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
+            found.append(Fused(id, score, legs))
+        documents = yield from self._searches.documents(ranking.ids)
+        return _with_documents(found, documents, first_rank)
+
+    def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
+        """Fetch committed documents by id, None where there is none."""
+        return self._searches.documents(ids)
+
+    def asking(self, fusion: Fusion, filter: Filter | None) -> requests.Hybrid:
+        """Return how hybrid queries are put to this server."""
+        return requests.Hybrid(fusion, filter, self._server.filter_in_hybrid, self._options.pipeline)
+
+    def ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
+        """Check once that the server computes this fusion where it is not told with each search."""
+        if fusion in self._ready:
+            return
+        self._server.check_fusion(fusion)
+        yield from pipelines.check(self._address, self._options.pipeline, fusion, self._server)
+        self._ready.add(fusion)
+
+    def _checked(self, k: int, filter: Filter | None) -> Plan[None]:
+        if k < 1:
+            raise UsageError(f"k is {k}; it must be at least 1")
+        if k > LARGEST_PAGE:
+            raise UsageError(f"k is {k}; OpenSearch returns at most {LARGEST_PAGE} hits for a search")
+        if filter is None:
+            return
+        try:
+            check_filter(filter, self.settings.fields)
+        except FilterError:
+            # Another writer may have declared the field since.
+            self.settings = yield from settings_plan(self._address)
+            check_filter(filter, self.settings.fields)
+
+    def query_vectors(self, vectors: Vectors, count: int) -> list[list[float] | None]:
+        """Return each query vector as a list, None for a zero one."""
+        checked = checked_vectors(vectors, count, self.settings.dimension)
+        if not np.isfinite(checked).all():
+            raise UsageError("a query vector has a number that is not finite; encode the query again")
+        return [vector.tolist() if vector.any() else None for vector in checked]
+
+
+def _with_documents(page: Sequence[Fused], documents: Iterable[Document | None], first_rank: int) -> list[Hit]:
+    return [
+        Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
+        for rank, (one, document) in enumerate(zip(page, documents, strict=False), start=first_rank)
+        if document is not None
+    ]

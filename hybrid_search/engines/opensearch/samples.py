@@ -1,0 +1,76 @@
+"""Looking into an index: stored vectors by id, and what has changed in it since a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import failure
+from hybrid_search.engines.opensearch.records import from_source
+from hybrid_search.engines.opensearch.requests import documents_page
+from hybrid_search.engines.opensearch.responses import checked, hits_of
+from hybrid_search.streams import in_batches
+from hybrid_search.types import Document
+
+__all__ = ["changed_since", "sequence_mark", "stored_vectors", "without_counterpart"]
+
+_PAGE = 1_000
+
+
+def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Read the vectors of documents, of those that have one."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for batch in in_batches(ids, _PAGE):
+        for one in client.call("POST", f"/{index}/_mget", {"ids": batch}, _source_includes="vector")["docs"]:
+            if "error" in one:
+                raise failure(500, one, index)
+            if one["found"] and "vector" in one["_source"]:
+                found[one["_id"]] = np.asarray(one["_source"]["vector"], np.float32)
+    return found
+
+
+def sequence_mark(client: Client, index: str) -> int:
+    """Return a number that every later change of the index has a higher one than.
+
+    Shards count for themselves: the lowest of theirs is returned, so that some earlier changes have a higher one too.
+    """
+    shards = client.call("GET", f"/{index}/_stats", level="shards")["indices"][index]["shards"]
+    return min(int(copy["seq_no"]["max_seq_no"]) for copies in shards.values() for copy in copies)
+
+
+def changed_since(client: Client, index: str, mark: int) -> Iterator[Document]:
+    """Iterate over the documents that were added or replaced after :func:`sequence_mark` returned ``mark``."""
+    query = {"range": {"_seq_no": {"gt": mark}}}
+    for hit in _pages(client, index, query, {}):
+        yield from_source(hit["_source"])
+
+
+def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]:
+    """Iterate over the ids of an index's documents that another index does not have."""
+    ids = (hit["_id"] for hit in _pages(client, index, {"match_all": {}}, {"_source": False}))
+    for batch in in_batches(ids, _PAGE):
+        for one in client.call("POST", f"/{other}/_mget", {"ids": batch}, _source="false")["docs"]:
+            if "error" in one:
+                raise failure(500, one, other)
+            if not one["found"]:
+                yield one["_id"]
+
+
+def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Iterate over all hits of a query, as the index is at the start."""
+    point = client.call("POST", f"/{index}/_search/point_in_time", keep_alive="5m")["pit_id"]
+    after: list[Any] | None = None
+    try:
+        while True:
+            body = {**documents_page(point, _PAGE, after), "query": query, **wanted}
+            hits = hits_of(checked(client.call("POST", "/_search", body), index))
+            yield from hits
+            if len(hits) < _PAGE:
+                return
+            after = hits[-1]["sort"]
+    finally:
+        client.call("DELETE", "/_search/point_in_time", {"pit_id": [point]})

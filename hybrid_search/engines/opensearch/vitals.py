@@ -1,0 +1,208 @@
+"""What a doctor looks at, fetched once: the checks are pure functions of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.capabilities import KNN, ServerCapabilities
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.commands import Commands
+from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.errors import AccessDenied, IndexNotFound, SearchIndexError, UsageError
+
+__all__ = ["IndexVitals", "Vitals", "gather"]
+
+Json = Mapping[str, Any]
+
+_NODE_PARTS = "nodes.*.name,nodes.*.version,nodes.*.roles,nodes.*.plugins.name,nodes.*.plugins.version"
+_STATS_PARTS = "nodes.*.name,nodes.*.breakers,nodes.*.fs.data"
+_KNN_PARTS = "circuit_breaker_triggered,nodes.*.graph_memory_usage_percentage"
+_NOTHING: Json = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexVitals:
+    """One index as the server describes it.
+
+    :ivar settings: flat, by their full names.
+    :ivar status: green, yellow or red; closed; unknown.
+    :ivar documents: None where they can't be counted.
+    :ivar vectors: documents that have one; None where they can't be counted.
+    :ivar towers: fingerprint of the towers that the server holds for it, empty without; None where nobody looked.
+    """
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    mapping: Json = field(default_factory=dict)
+    aliases: Json = field(default_factory=dict)
+    status: str = "green"
+    documents: int | None = None
+    vectors: int | None = None
+    towers: str | None = None
+
+    @property
+    def meta(self) -> Json:
+        """What the index says of itself."""
+        meta: Json = self.mapping.get("_meta", {})
+        return meta
+
+    @property
+    def ours(self) -> Json | None:
+        """Its settings of ours; None in an index of something else."""
+        found: Json | None = self.meta.get("hybrid_search")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """A cluster and some of its indexes.
+
+    :ivar settings: level (``defaults``, ``persistent``, ``transient``) -> the cluster's settings, flat.
+    :ivar unassigned: rows of ``_cat/shards``.
+    :ivar explanation: why the first of them is nowhere.
+    :ivar knn: statistics of the k-NN plugin.
+    :ivar pipelines: names of the search pipelines; None where nobody looked.
+    :ivar unanswered: what the server did not tell, with its reason.
+    :ivar is_there: whether what was named is there, as far as is known.
+    """
+
+    commands: Commands
+    server: ServerCapabilities
+    nodes: Json = field(default_factory=dict)
+    stats: Json = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    health: Json = field(default_factory=dict)
+    unassigned: Sequence[Json] = ()
+    explanation: Json = field(default_factory=dict)
+    knn: Json = field(default_factory=dict)
+    pipelines: frozenset[str] | None = None
+    indexes: Sequence[IndexVitals] = ()
+    unanswered: Sequence[tuple[str, str]] = ()
+    is_there: bool = True
+
+    def setting(self, name: str, default: str = "") -> str:
+        """Return a cluster setting as it is in force."""
+        for level in ("transient", "persistent", "defaults"):
+            if name in self.settings.get(level, {}):
+                return str(self.settings[level][name])
+        return default
+
+    def set_levels(self, *names: str) -> dict[str, dict[str, None]]:
+        """Return the body that takes back what somebody set of these settings; empty if nobody did."""
+        return {
+            level: cleared
+            for level in ("transient", "persistent")
+            if (cleared := {name: None for name in names if name in self.settings.get(level, {})})
+        }
+
+    @property
+    def data_nodes(self) -> int:
+        """How many nodes may hold shards."""
+        return sum("data" in node.get("roles", ()) for node in self.nodes.values())
+
+
+def gather(client: Client, address: Address) -> Vitals:
+    """Ask a server for all that the checks look at.
+
+    :param address: of an index or alias, to look at that; of a server alone, to look at all indexes of ours on it.
+    :raises SearchIndexError: if the server can't be reached.
+    :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
+    """
+    server = ServerCapabilities.read(client)
+    commands = Commands(address, client.connection)
+    if server.serverless:
+        return Vitals(commands=commands, server=server)
+    asker = _Asker(client)
+    health = asker.ask("/_cluster/health", level="indices")
+    shards = asker.ask("/_cat/shards", format="json", h="index,shard,prirep,state,unassigned.reason")
+    unassigned = [row for row in shards or () if row["state"] == "UNASSIGNED"]
+    knn = asker.ask("/_plugins/_knn/stats", filter_path=_KNN_PARTS) if KNN in server.plugins else _NOTHING
+    pipelines = asker.ask("/_search/pipeline", none=None)
+    names = _names(asker, address)
+    return Vitals(
+        commands=commands,
+        server=server,
+        nodes=asker.ask("/_nodes", filter_path=_NODE_PARTS).get("nodes", {}),
+        stats=asker.ask("/_nodes/stats/breaker,fs", filter_path=_STATS_PARTS).get("nodes", {}),
+        settings=asker.ask("/_cluster/settings", include_defaults="true", flat_settings="true"),
+        health=health,
+        unassigned=unassigned,
+        explanation=asker.ask("/_cluster/allocation/explain") if unassigned else _NOTHING,
+        knn=knn,
+        pipelines=None if pipelines is None else frozenset(pipelines),
+        indexes=[_index(asker, name, health) for name in names or ()],
+        unanswered=asker.unanswered,
+        is_there=names is None or bool(names) or not address.index,
+    )
+
+
+class _Asker:
+    """Asks what may be asked, and remembers what may not."""
+
+    def __init__(self, client: Client) -> None:
+        self.unanswered: list[tuple[str, str]] = []
+        self._client = client
+
+    def ask(self, path: str, body: Json | None = None, *, none: Any = _NOTHING, **parameters: Any) -> Any:
+        """Return the answer, or ``none`` where the user may not ask or the server can't say."""
+        try:
+            return self._client.call("POST" if body else "GET", path, body, **parameters)
+        except IndexNotFound:
+            raise
+        except SearchIndexError as error:
+            if not error.status:
+                raise
+            if error.status == HTTPStatus.NOT_FOUND:  # as for the list of pipelines where there is none
+                return _NOTHING
+            self.unanswered.append((path, "not allowed" if isinstance(error, AccessDenied) else str(error.status)))
+        return none
+
+
+def _names(asker: _Asker, address: Address) -> list[str] | None:
+    """Name the indexes to look at; None if the server does not say."""
+    try:
+        if address.index:
+            found = asker.ask(f"/{address.index}/_settings/index.uuid", none=None, expand_wildcards="all")
+        else:
+            parts = "*.mappings._meta.hybrid_search.format_version"
+            found = asker.ask("/*/_mapping", none=None, filter_path=parts, expand_wildcards="open,closed")
+    except IndexNotFound:
+        return []
+    return None if found is None else sorted(found)
+
+
+def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
+    settings = asker.ask(f"/{name}/_settings", flat_settings="true").get(name, {}).get("settings", {})
+    mapping = asker.ask(f"/{name}/_mapping").get(name, {}).get("mappings", {})
+    ours = mapping.get("_meta", {}).get("hybrid_search") or {}
+    dimension, fingerprint = ours.get("dimension", 0), str(ours.get("fingerprint", ""))
+    status = health.get("indices", {}).get(name, {}).get("status", "unknown")
+    is_open = settings.get("index.verified_before_close") != "true"
+    documents = asker.ask(f"/{name}/_count").get("count") if is_open else None
+    vectors = None
+    if is_open and dimension:
+        vectors = asker.ask(f"/{name}/_count", {"query": {"exists": {"field": "vector"}}}).get("count")
+    return IndexVitals(
+        name=name,
+        settings=settings,
+        mapping=mapping,
+        aliases=asker.ask(f"/{name}/_alias").get(name, {}).get("aliases", {}),
+        status=status if is_open else "closed",
+        documents=documents,
+        vectors=vectors,
+        towers=_towers_of(asker, fingerprint) if dimension and fingerprint else None,
+    )
+
+
+def _towers_of(asker: _Asker, fingerprint: str) -> str | None:
+    try:
+        answer = asker.ask(f"/{companion_of(fingerprint)}/_mget", {"ids": ["towers"]}, none=None)
+    except (IndexNotFound, UsageError):
+        return ""
+    if answer is None:
+        return None
+    return str(answer["docs"][0].get("_source", {}).get("fingerprint", ""))

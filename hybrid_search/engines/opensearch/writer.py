@@ -1,0 +1,153 @@
+"""Writing to one index: refreshing held while documents are sent, fields declared before their first value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from hybrid_search.config import FieldType
+from hybrid_search.engines.documents import refusal, sift
+from hybrid_search.engines.opensearch import bulk, finishing, responses
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, REFRESH, HeldSettings, while_loading
+from hybrid_search.engines.opensearch.items import Item, item_of, vector_values
+from hybrid_search.engines.opensearch.pacing import Traffic
+from hybrid_search.engines.opensearch.setup import metadata_mapping
+from hybrid_search.protocols import Vectors
+from hybrid_search.types import Document, Rejection
+
+__all__ = ["Prepared", "Writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Documents that were checked and encoded.
+
+    :ivar rejections: those that need not be sent.
+    """
+
+    documents: Sequence[Document]
+    items: Sequence[Item]
+    rejections: Sequence[Rejection]
+
+
+class Writer:
+    """Adds to and deletes from one index. Preparing is for one thread at a time, sending for many.
+
+    :ivar fields: the metadata fields that the index is known to have declared.
+    """
+
+    def __init__(
+        self, client: Client, index: str, fields: Mapping[str, FieldType], *, base64_vectors: bool = False
+    ) -> None:
+        self.fields = dict(fields)
+        self._held = HeldSettings(client, index)
+        self._client = client
+        self._index = index
+        self._base64 = base64_vectors
+        self._sender = bulk.BulkSender(client, index)
+        self._last_added = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been sent so far."""
+        return self._sender.traffic
+
+    def repair(self) -> None:
+        """Give back the settings that a writer who was killed still held, and show what it had sent."""
+        if self._held.repair():
+            self.commit()
+
+    def hold(self, *, without_replicas: bool = False, without_graphs: bool = False) -> None:
+        """Change the index's settings for the time of a load, until they are given back; see :class:`HeldSettings`."""
+        self._held.hold(while_loading(without_replicas=without_replicas, without_graphs=without_graphs))
+
+    def give_back(self, *, but_replicas: bool = False) -> None:
+        """Set the index's settings to what they were before.
+
+        :raises SearchIndexError: if the server can't be asked.
+        """
+        self._held.give_back({REFRESH, GRAPH_THRESHOLD} if but_replicas else None)
+
+    @property
+    def defers_graphs(self) -> bool:
+        """Whether the index can leave building its graphs to a merge."""
+        mapping = self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"]
+        vector = mapping["properties"].get("vector", {})
+        return bool(vector.get("method", {}).get("engine") == "faiss")
+
+    def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
+        """Send documents; those refused come back, the others are durable.
+
+        :param vectors: (n, dimension), checked; a zero row for "no vector".
+        :raises SearchIndexError: if the server refuses for a reason that is not a document's.
+        """
+        self.hold()
+        return self.send(self.prepare(documents, vectors))
+
+    def prepare(self, documents: Sequence[Document], vectors: Vectors | None) -> Prepared:
+        """Check and encode documents, in the order in which they are to be listed, and declare their fields."""
+        sifted = sift(documents, vectors, self.fields)
+        self._declare(sifted.fields)
+        first = max(self._last_added + 1, time.time_ns())
+        self._last_added = first + len(sifted.positions)
+        values = vector_values(vectors, sifted.positions, base64=self._base64)
+        chosen = [documents[position] for position in sifted.positions]
+        items = [
+            item_of(document, value, first + number)
+            for number, (document, value) in enumerate(zip(chosen, values, strict=True))
+        ]
+        return Prepared(chosen, items, sifted.rejections)
+
+    def send(self, prepared: Prepared) -> list[Rejection]:
+        """Send documents; returns all that were refused, by the server too."""
+        refused = self._sender.put(prepared.items)
+        late = [
+            refusal(document, refused[document.id].field, refused[document.id].reason)
+            for document in (prepared.documents if refused else ())
+            if document.id in refused
+        ]
+        return [*prepared.rejections, *late]
+
+    def stop(self) -> None:
+        """Let every thread that sends give up as soon as it can."""
+        self._sender.stop()
+        self._client.hurry()
+
+    def persistent(self) -> AbstractContextManager[None]:
+        """Try every request as often as documents are tried inside the block: a load outlives a server's restart."""
+        return self._client.persistent(bulk.RETRIES)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; returns how many were there."""
+        self.hold()
+        return bulk.delete(self._client, self._index, ids)
+
+    def commit(self) -> None:
+        """Make the changes searchable.
+
+        :raises SearchIndexError: if a shard can't.
+        """
+        responses.checked(self._client.call("POST", f"/{self._index}/_refresh"), self._index)
+
+    def force_merge(self, segments: int) -> None:
+        """Merge each shard's segments down to so many; see :func:`finishing.force_merge`."""
+        finishing.force_merge(self._client, self._index, segments)
+        self.commit()  # searches go on in the old segments until then
+
+    def warm_up(self) -> None:
+        """Load the graphs into the server's memory; see :func:`finishing.warm_up`."""
+        finishing.warm_up(self._client, self._index)
+
+    def close(self) -> None:
+        """Give the server the settings back that were held."""
+        self._held.give_back_or_tell()
+
+    def _declare(self, fields: Mapping[str, FieldType]) -> None:
+        new = {name: kind for name, kind in fields.items() if name not in self.fields}
+        if new:
+            properties = {"metadata": {"properties": metadata_mapping(new)}}
+            self._client.call("PUT", f"/{self._index}/_mapping", {"properties": properties})
+            self.fields.update(new)

@@ -1,0 +1,31 @@
+"""Show what a search sends to a server, for a person to send it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybrid_search.errors import UsageError
+
+if TYPE_CHECKING:
+    from hybrid_search.config import Fusion
+    from hybrid_search.engines.opensearch.showing import ShownRequest
+    from hybrid_search.retriever import Mode, Retriever
+
+__all__ = ["show_request"]
+
+
+def show_request(
+    retriever: Retriever, query: str, k: int, *, mode: Mode, filter: str | None, offset: int, fusion: Fusion
+) -> ShownRequest:
+    """Return the search of one query as a request in plain JSON; sent, it finds the same documents in the same order.
+
+    Ties are the exception: a server does not order them in a hybrid search, :meth:`Retriever.search` does by id.
+
+    :raises UsageError: for an index in a folder, or a query for which nothing is sent.
+    """
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+
+    if not isinstance(retriever.engine, OpenSearchEngine):
+        raise UsageError("an index in a folder is not asked by requests; give one on a server, opensearch://host/index")
+    steps = retriever.search_steps([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion)
+    return retriever.engine.shown(steps, retriever.encode_queries, k, offset)

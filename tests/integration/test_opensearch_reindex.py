@@ -1,0 +1,242 @@
+"""Reindexing to another model on a real server, with queries and changes going on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import assert_holds, made_documents
+from made_models import make_model
+from node.server import Server
+
+from hybrid_search.async_retriever import AsyncRetriever
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.errors import HybridSearchError, UsageError
+from hybrid_search.following import FollowingRetriever
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.types import Document
+from hybrid_search.workflows.behind_alias import load_behind_alias
+from hybrid_search.workflows.dropping import drop
+from hybrid_search.workflows.loading import load
+from hybrid_search.workflows.locations import open_retriever
+from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
+from hybrid_search.workflows.server_indexes import roll_back
+from hybrid_search.workflows.streamed import Corpus
+
+pytestmark = pytest.mark.opensearch
+
+ALIAS = "reindexing"
+DOCUMENTS = made_documents(200)
+QUERIES = [document.text.rsplit(" ", 1)[0] for document in DOCUMENTS[:40]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("models")
+    texts = [document.searchable_text for document in DOCUMENTS]
+    return [make_model(folder / f"model-{seed}", texts, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture
+def address(
+    opensearch_server: Server, models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Address]:
+    """An alias with one index of the first model."""
+    monkeypatch.setenv("HYBRID_SEARCH_CACHE", str(tmp_path / "cache"))
+    address = Address.parse(f"{opensearch_server.location}/{ALIAS}")
+    with closing(Client(address)) as client:
+        clear(client)
+        load_behind_alias(Corpus("made", lambda: iter(DOCUMENTS)), address, model=models[0])
+        yield address
+        clear(client)
+
+
+def clear(client: Client) -> None:
+    for one in list_indexes(client):
+        if one.name.startswith(ALIAS):
+            delete_index(client, one.name)
+
+
+Answer = tuple[tuple[str, float], ...]
+
+
+class Users:
+    """Threads that ask one query after the other, and note every answer and every failure."""
+
+    def __init__(self, retriever: FollowingRetriever, count: int = 3) -> None:
+        self.answers: list[list[tuple[int, Answer]]] = [[] for _ in range(count)]
+        self.failures: list[BaseException] = []
+        self._retriever = retriever
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(answers,)) for answers in self.answers]
+
+    def _ask(self, answers: list[tuple[int, Answer]]) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number = (number + 7) % len(QUERIES)
+            try:
+                answers.append((number, answer(self._retriever, number)))
+            except BaseException as error:
+                self.failures.append(error)
+
+    def __enter__(self) -> Users:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait_for_answers(self) -> None:
+        """Let every thread ask a few more."""
+        wanted = [len(answers) + 12 for answers in self.answers]
+        while not self.failures and any(len(a) < n for a, n in zip(self.answers, wanted, strict=True)):
+            self._stop.wait(0.01)
+
+
+def answer(retriever: FollowingRetriever, number: int) -> Answer:
+    return tuple((hit.id, round(hit.score, 4)) for hit in retriever.search(QUERIES[number], 10))
+
+
+def answers_of(location: Address) -> list[Answer]:
+    with open_retriever(str(location)) as retriever:
+        return [answer(retriever, number) for number in range(len(QUERIES))]  # type: ignore[arg-type]
+
+
+def following(address: Address) -> FollowingRetriever:
+    retriever = open_retriever(str(address), follow=True)
+    assert isinstance(retriever, FollowingRetriever)
+    retriever.check_every = 0.05
+    retriever.refresh()
+    return retriever
+
+
+def test_no_query_fails_and_none_mixes_two_models_while_the_index_changes_and_changes_back(
+    address: Address, models: list[Path]
+) -> None:
+    with following(address) as retriever, Users(retriever) as users:
+        users.wait_for_answers()
+        done = reindex_behind_alias(address, models[1])
+        users.wait_for_answers()
+        reindexed = [len(answers) for answers in users.answers]
+        back = roll_back(address)
+        users.wait_for_answers()
+        drop(str(address.at(done.index)))
+        users.wait_for_answers()
+        asked_again = roll_forward_is_refused(address, done.index)
+        assert_holds(str(address), DOCUMENTS, OnnxEncoder.load(models[0]))
+        old = answers_of(address.at(back.index))
+        new_index = reindex_behind_alias(address, models[1]).index
+        new = answers_of(address.at(new_index))
+        users.wait_for_answers()
+    assert users.failures == []
+    assert asked_again
+    assert all(ours != theirs for ours, theirs in zip(old, new, strict=True))
+    for answers, until in zip(users.answers, reindexed, strict=True):
+        models_used = [found_by(given, old[number], new[number]) for number, given in answers]
+        assert "neither" not in models_used
+        # To the new model once, back once, and to it again.
+        assert len(turns(models_used[:until])) == 2
+        assert turns(models_used) == ["old", "new", "old", "new"]
+
+
+def roll_forward_is_refused(address: Address, dropped: str) -> bool:
+    with pytest.raises(HybridSearchError, match="no such index"):
+        roll_back(address, dropped)
+    return True
+
+
+def found_by(given: Answer, old: Answer, new: Answer) -> str:
+    return "old" if given == old else "new" if given == new else "neither"
+
+
+def turns(used: Sequence[str]) -> list[str]:
+    return [one for before, one in zip(["", *used], used, strict=False) if one != before]
+
+
+def test_an_old_index_that_is_dropped_at_once_costs_no_query(address: Address, models: list[Path]) -> None:
+    with following(address) as retriever, Users(retriever) as users:
+        retriever.check_every = 3_600
+        retriever.refresh()
+        for model in models:
+            users.wait_for_answers()
+            done = load_behind_alias(Corpus("made", lambda: iter(DOCUMENTS)), address, model=model)
+            drop(str(address.at(done.replaced)))
+        users.wait_for_answers()
+    assert users.failures == []
+
+
+def test_what_changes_while_documents_are_encoded_is_taken_over(
+    address: Address, models: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = replace(DOCUMENTS[3], text="changed meanwhile n00003")
+    added = Document("added", "added meanwhile n99999", metadata={"late": True})
+    encode = OnnxEncoder.encode_documents
+    meanwhile = threading.Event()
+
+    def encode_slowly(self: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
+        if not meanwhile.is_set():
+            meanwhile.set()
+            with open_retriever(str(address), writable=True) as retriever:
+                retriever.add([changed, added])
+                retriever.delete([DOCUMENTS[5].id, DOCUMENTS[6].id])
+        return encode(self, texts)
+
+    monkeypatch.setattr(OnnxEncoder, "encode_documents", encode_slowly)
+    done = reindex_behind_alias(address, models[1])
+    monkeypatch.undo()
+    wanted = [changed if document.id == changed.id else document for document in DOCUMENTS]
+    del wanted[5:7]
+    assert_holds(str(address.at(done.index)), [*wanted, added], OnnxEncoder.load(models[1]))
+    assert [check.told for check in done.checks if check.name == "documents"] == ["199 in the index, 199 acknowledged"]
+    with OpenSearchEngine.open(str(address)) as engine:
+        assert engine.settings.fields == {"topic": "keyword", "year": "long", "late": "boolean"}
+        assert [one.id for one in engine.documents()][-1] == "added"
+
+
+def test_a_folder_is_reindexed_into_another_and_onto_a_server(
+    address: Address, models: list[Path], tmp_path: Path
+) -> None:
+    load(Corpus("made", lambda: iter(DOCUMENTS[:50])), tmp_path / "one", model=models[0])
+    reindex(tmp_path / "one", tmp_path / "two", models[1])
+    with EmbeddedEngine.open(tmp_path / "two") as engine:
+        assert list(engine.documents()) == DOCUMENTS[:50]
+        assert engine.settings.fields == {"topic": "keyword", "year": "long"}
+        assert engine.settings.fingerprint == OnnxEncoder.load(models[1]).fingerprint
+    done = reindex_behind_alias(address, models[1], source=tmp_path / "one")
+    assert_holds(str(address.at(done.index)), DOCUMENTS[:50], OnnxEncoder.load(models[1]))
+    with pytest.raises(UsageError, match="can't be read and built anew at the same time"):
+        reindex(tmp_path / "one", tmp_path / "one", models[1])
+
+
+def test_the_asynchronous_retriever_follows_too(address: Address, models: list[Path]) -> None:
+    async def ask() -> tuple[str, str]:
+        async with AsyncRetriever(following(address)) as retriever:
+            await retriever.search(QUERIES[0])
+            before = retriever.retriever.engine.settings.fingerprint
+            await asyncio.to_thread(reindex_behind_alias, address, models[1])
+            await asyncio.sleep(0.06)
+            await retriever.search(QUERIES[0])
+            return before, retriever.retriever.engine.settings.fingerprint
+
+    assert asyncio.run(ask()) == tuple(OnnxEncoder.load(model).fingerprint for model in models)
+
+
+def test_an_index_opened_by_its_own_name_is_not_followed(address: Address) -> None:
+    with closing(Client(address)) as client:
+        live = live_index(client, ALIAS)
+    assert live
+    with open_retriever(str(address.at(live)), follow=True) as retriever:
+        assert not isinstance(retriever, FollowingRetriever)
