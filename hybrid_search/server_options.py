@@ -93,7 +93,10 @@ class SearchOptions:
         asked for; another one is an error.
     :ivar partial: is told when shards gave no answer or not in time, and the hits of the others are returned; None:
         such a search is an error.
+    :ivar explain: hits say what each leg contributed, as with a folder. The legs are asked for beside the hybrid query,
+        which takes the server about half as long again; False leaves them out of the hits.
     """
 
     pipeline: str = INLINE
     partial: Callable[[str], None] | None = None
+    explain: bool = True

@@ -48,7 +48,7 @@ def reindex(
     if str(source) == str(target):
         raise UsageError(f"{source} can't be read and built anew at the same time; give another location")
     with closing(open_engine(source)) as engine:
-        options = keeping_fields(engine, options)
+        options = replace(keeping_fields(engine, options), total=engine.count())
         return load(corpus_of(engine, source), target, model=model, options=options, reject=reject, progress=progress)
 
 

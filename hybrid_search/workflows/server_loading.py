@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["ServerLoad", "ServerLoading", "Totals"]
+__all__ = ["Batch", "ServerLoad", "ServerLoading", "Totals", "batches_of", "is_commit_due"]
 
 BATCH = 1_000
 """Documents encoded at a time: enough to sort by length."""
@@ -77,7 +77,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """Documents in the order of the data set; ``until`` of it have been read with them, of this digest."""
 
     documents: list[Document]
@@ -154,7 +154,7 @@ class ServerLoading:
         total = None if self.total is None else self.total - entry.documents
         started = perf_counter()
 
-        def done(batch: _Batch, sent: tuple[int, list[Rejection]]) -> None:
+        def done(batch: Batch, sent: tuple[int, list[Rejection]]) -> None:
             nonlocal entry, committed
             new, rejections = sent
             for rejection in rejections:
@@ -170,14 +170,14 @@ class ServerLoading:
         try:
             with self.progress("indexing", total) as task:
                 overlapped(
-                    _batches(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
+                    batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
                     senders=self.options.connections, stop=self.engine.writer.stop,
                 )  # fmt: skip
         except BaseException:
             self.journal.write(entry, now=True)
             if entry.documents:
                 _log.warning(
-                    "%s documents are acknowledged; the same load with --resume goes on from there (journal %s)",
+                    "%s documents are acknowledged; load --resume goes on from there (journal %s)",
                     f"{entry.documents:,}", self.journal.path,
                 )  # fmt: skip
             raise
@@ -189,8 +189,8 @@ class ServerLoading:
         without_graphs = self.options.force_merge == 1 and writer.defers_graphs
         writer.hold(without_replicas=self.options.without_replicas, without_graphs=without_graphs)
 
-    def _make(self, check: bool) -> Callable[[_Batch], _Made]:
-        def make(batch: _Batch) -> _Made:
+    def _make(self, check: bool) -> Callable[[Batch], _Made]:
+        def make(batch: Batch) -> _Made:
             new = not_yet_there(self.engine, batch.documents) if check else batch.documents
             if not new:
                 return _Made(0, None)
@@ -241,19 +241,24 @@ def is_commit_due(acknowledged: int, committed: int) -> bool:
     return acknowledged - committed >= max(FIRST_COMMIT, int(committed * COMMIT_SHARE))
 
 
-def _batches(documents: Iterable[Document], read: int, digest: Digest) -> Iterator[_Batch]:
+def batches_of(documents: Iterable[Document], read: int, digest: Digest) -> Iterator[Batch]:
+    """Cut a data set into what is encoded at a time.
+
+    :param read: how many documents came before these.
+    :param digest: of those before; takes in these.
+    """
     for batch in in_sized_batches(documents, BATCH, _BATCH_BYTES, _size):
         for document in batch:
             digest.add(document)
         read += len(batch)
-        yield _Batch(batch, read, digest.value)
+        yield Batch(batch, read, digest.value)
 
 
 def _size(document: Document) -> int:
     return len(document.text) + len(document.title)
 
 
-def _advanced(entry: Entry, batch: _Batch, new: int, rejected: int) -> Entry:
+def _advanced(entry: Entry, batch: Batch, new: int, rejected: int) -> Entry:
     return msgspec.structs.replace(
         entry,
         documents=batch.until,

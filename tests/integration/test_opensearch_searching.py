@@ -111,6 +111,17 @@ def test_awaiting_gives_the_same_hits_and_blocks_no_loop(engine: OpenSearchEngin
     assert threading.get_ident() not in encoder.threads
 
 
+def test_hits_need_not_be_explained(engine: OpenSearchEngine, location: str) -> None:
+    expected = Retriever(Letters(), engine).search("tide and tea", 5)
+    assert all(hit.legs for hit in expected)
+    with OpenSearchEngine.open(location, options=SearchOptions(explain=False)) as plain:
+        found = Retriever(Letters(), plain).search("tide and tea", 5)
+    assert [(hit.id, hit.rank, hit.score, hit.text) for hit in found] == [
+        (hit.id, hit.rank, hit.score, hit.text) for hit in expected
+    ]
+    assert not any(hit.legs for hit in found)
+
+
 def test_awaiting_raises_the_same_errors(engine: OpenSearchEngine, opensearch_server: Server) -> None:
     gone = f"{opensearch_server.location}/searching-gone"
     OpenSearchEngine.create(gone, SETTINGS).close()

@@ -17,6 +17,7 @@ from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
 
 __all__ = [
+    "ALL_INDEXES",
     "Place",
     "ServerIndex",
     "create_marked",
@@ -32,6 +33,9 @@ __all__ = [
     "swap",
     "write_mark",
 ]
+
+ALL_INDEXES = "*,-.*"
+"""All but those of the server itself, which answers with a warning where these are asked for too."""
 
 _NOT_FOUND = 404
 _TIMED_OUT = 408
@@ -120,9 +124,9 @@ def names_on(client: Client) -> frozenset[str]:
 def list_indexes(client: Client) -> list[ServerIndex]:
     """List the indexes that were made by this library, by name."""
     everywhere: dict[str, Any] = {"expand_wildcards": "open,closed"}
-    metas = client.call("GET", "/*/_mapping", filter_path="*.mappings._meta", **everywhere)
-    dates = client.call("GET", "/*/_settings/index.creation_date", flat_settings="true", **everywhere)
-    aliases = client.call("GET", "/*/_alias", **everywhere)
+    metas = client.call("GET", f"/{ALL_INDEXES}/_mapping", filter_path="*.mappings._meta", **everywhere)
+    dates = client.call("GET", f"/{ALL_INDEXES}/_settings/index.creation_date", flat_settings="true", **everywhere)
+    aliases = client.call("GET", f"/{ALL_INDEXES}/_alias", **everywhere)
     columns = "index,status,health,docs.count,store.size"
     rows = {row["index"]: row for row in client.call("GET", "/_cat/indices", h=columns, format="json", bytes="b")}
     found = []

@@ -108,7 +108,9 @@ class Reading:
         if any(vector is not None for _, vector in queries):
             yield from self.ready_to_fuse(fusion)
         asking = self.asking(fusion, filter)
-        pages = yield from self._searches.hybrid(queries, page, fusion, asking, explained=not bare)
+        pages = yield from self._searches.hybrid(
+            queries, page, fusion, asking, explained=self._options.explain and not bare
+        )
         if bare:
             return [
                 [Hit(one.id, rank, one.score) for rank, one in enumerate(one_page, offset + 1)] for one_page in pages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import mappings
@@ -126,8 +127,9 @@ class Hybrid:
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
 
 
+@lru_cache(maxsize=64)
 def fusion_pipeline(fusion: Fusion) -> Body:
-    """The search pipeline that computes a fusion."""
+    """The search pipeline that computes a fusion; the same object each time, not to be changed."""
     weights = list(fusion.weights)
     if fusion.method == "rrf":
         return mappings.render("pipelines/rank_based", rank_constant=fusion.rank_constant, weights=weights)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import ALL_INDEXES
 from hybrid_search.engines.opensearch.capabilities import KNN, ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import Commands
@@ -169,7 +170,7 @@ def _names(asker: _Asker, address: Address) -> list[str] | None:
             found = asker.ask(f"/{address.index}/_settings/index.uuid", none=None, expand_wildcards="all")
         else:
             parts = "*.mappings._meta.hybrid_search.format_version"
-            found = asker.ask("/*/_mapping", none=None, filter_path=parts, expand_wildcards="open,closed")
+            found = asker.ask(f"/{ALL_INDEXES}/_mapping", none=None, filter_path=parts, expand_wildcards="open,closed")
     except IndexNotFound:
         return []
     return None if found is None else sorted(found)
