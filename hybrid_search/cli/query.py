@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,8 @@ def _print(
     if form == "table":
         print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
         return
-    answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": msgspec.to_builtins(hits)}
+    shown = msgspec.to_builtins([replace(hit, legs=dict(hit.legs)) for hit in hits])
+    answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": shown}
     (print_json if form == "json" else _print_line)(answer)
 
 

@@ -18,7 +18,9 @@ __all__ = [
     "Partial",
     "checked",
     "documents",
+    "found",
     "hits_of",
+    "leg_later",
     "leg_of",
     "pairs_of",
     "ranking",
@@ -71,13 +73,12 @@ class _Shards(_Struct, frozen=True):
         return max(self.failed, self.total - self.successful)
 
 
-class Found(_Struct, frozen=True):
-    """The answer to a search whose hits carry their ids in a column.
+class _Outcome(_Struct, frozen=True):
+    """How a search went.
 
     :ivar took: milliseconds on the server.
     """
 
-    hits: _Hits = _Hits()
     shards: _Shards | None = msgspec.field(name="_shards", default=None)
     timed_out: bool = False
     took: int = 0
@@ -85,8 +86,14 @@ class Found(_Struct, frozen=True):
     error: Any = None
 
 
+class Found(_Outcome, frozen=True):
+    """The answer to a search whose hits carry their ids in a column."""
+
+    hits: _Hits = _Hits()
+
+
 class _Answers(_Struct, frozen=True):
-    responses: list[Found]
+    responses: list[msgspec.Raw]
 
 
 class _Stored(_Struct, frozen=True):
@@ -101,6 +108,8 @@ class _AllStored(_Struct, frozen=True):
 
 
 _read_answers = msgspec.json.Decoder(_Answers)
+_read_found = msgspec.json.Decoder(Found)
+_read_outcome = msgspec.json.Decoder(_Outcome)
 _read_stored = msgspec.json.Decoder(_AllStored)
 
 
@@ -112,16 +121,26 @@ def refuse_partial(told: str) -> None:
     raise SearchIndexError(f"{told}; so there is no answer (--allow-partial takes what is there)")
 
 
-def searches(answer: bytes, where: str, partial: Partial = refuse_partial) -> list[Found]:
-    """Read the answers of an ``_msearch``, each checked.
+def searches(answer: bytes, where: str) -> list[msgspec.Raw]:
+    """Take the answer of an ``_msearch`` apart, into one for each search."""
+    return _decoded(_read_answers, answer, where).responses
+
+
+def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Found:
+    """Read and check the answer of one search.
 
     :param partial: is told of an answer that lacks a shard's hits.
-    :raises SearchIndexError: if one of them failed.
+    :raises SearchIndexError: if the search failed.
     """
-    found = _decoded(_read_answers, answer, where).responses
-    for one in found:
-        _check(one, where, partial)
-    return found
+    read = _decoded(_read_found, answer, where)
+    _check(read, where, partial)
+    return read
+
+
+def leg_later(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Callable[[], Ranking]:
+    """Check the answer of a leg now, as :func:`found`, and return what reads its hits."""
+    _check(_decoded(_read_outcome, answer, where), where, partial)
+    return lambda: leg_of(_decoded(_read_found, answer, where))
 
 
 def documents(answer: bytes, where: str) -> Iterator[Document | None]:
@@ -140,7 +159,9 @@ def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
     :raises SearchIndexError: if the call failed, timed out, or failed on a shard.
     """
-    _check(msgspec.convert({name: answer[name] for name in _CHECKED if name in answer}, Found), where, refuse_partial)
+    _check(
+        msgspec.convert({name: answer[name] for name in _CHECKED if name in answer}, _Outcome), where, refuse_partial
+    )
     return answer
 
 
@@ -183,14 +204,14 @@ def leg_of(found: Found) -> Ranking:
     return Ranking(tuple([hit.fields.id[0] for hit in hits]), tuple([hit.score for hit in hits]))
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes, where: str) -> T:
+def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw, where: str) -> T:
     try:
         return decoder.decode(answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SearchIndexError(f"{where}: the server's answer can't be read ({error}); is a proxy between?") from error
 
 
-def _check(found: Found, where: str, partial: Partial) -> None:
+def _check(found: _Outcome, where: str, partial: Partial) -> None:
     if found.error is not None:
         raise failure(found.status if found.status >= 400 else 500, {"error": found.error}, where)
     if found.shards is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -12,11 +12,12 @@ import msgspec
 from hybrid_search.config import Fusion, Similarity
 from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.exchange import Plan, Request
+from hybrid_search.engines.opensearch.later import LegsOfHit, LegsOfPage
 from hybrid_search.engines.opensearch.requests import HybridQuery
 from hybrid_search.engines.opensearch.responses import Found, Pairs
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.fusion import Fused, explain
+from hybrid_search.fusion import Fused
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Ranking
 
@@ -30,7 +31,6 @@ _AT_ONCE = 96
 _DOCUMENTS_AT_ONCE = 1_000
 _WIDER = 8
 _DOCUMENTS_NEEDED = {"realtime": "false", "_source_excludes": "vector,added"}
-_EMPTY = Ranking((), ())
 
 _NO_HEADER = b"{}"
 
@@ -76,14 +76,14 @@ class Searches:
     def lexical(self, texts: Sequence[str], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by BM25."""
         answers = yield from self._answers([requests.lexical(text, k, filter) for text in texts])
-        return [responses.ranking_of(answer, k, self.index) for answer in answers]
+        return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
 
     def dense(self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by vector similarity over the graph."""
         size = _with_spare(k, LARGEST_PAGE)
         answers = yield from self._answers([requests.dense(vector, size, filter) for vector in vectors])
         rankings = []
-        for vector, answer in zip(vectors, answers, strict=True):
+        for vector, answer in zip(vectors, self._found(answers), strict=True):
             wider = partial(requests.dense, vector, filter=filter)
             pairs = yield from self._past_the_tie(answer, k, size, wider, LARGEST_PAGE)
             rankings.append(responses.ranking(pairs[:k]))
@@ -94,7 +94,7 @@ class Searches:
     ) -> Plan[list[Ranking]]:
         """Rank by vector similarity over all vectors."""
         answers = yield from self._answers([requests.exact_dense(vector, k, similarity, filter) for vector in vectors])
-        return [responses.ranking_of(answer, k, self.index) for answer in answers]
+        return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
 
     def hybrid(
         self,
@@ -108,8 +108,8 @@ class Searches:
         """Fuse on the server and return a page of results for each query; see :meth:`Engine.search_hybrid`.
 
         What each leg contributed comes from the legs alone, asked for in the same request and put through the
-        reference arithmetic: a hybrid search that is told to explain its scores takes many times as long, and answers
-        with other scores (seen with 3.6, which then normalises twice).
+        reference arithmetic when somebody looks: a hybrid search that is told to explain its scores takes many times
+        as long, and answers with other scores (seen with 3.6, which then normalises twice).
 
         :param explained: False leaves the legs out, which takes the server about a third less.
         """
@@ -120,11 +120,12 @@ class Searches:
         results = []
         for query, group in zip(queries, groups, strict=True):
             wider = partial(asking.body, query)
-            pairs = yield from self._past_the_tie(next(answers), page.end, size, wider, most)
-            bm25, knn, *_ = (*(responses.leg_of(next(answers)) for _ in group[1:]), _EMPTY, _EMPTY)
+            first = responses.found(next(answers), self.index, self.partial)
+            pairs = yield from self._past_the_tie(first, page.end, size, wider, most)
+            legs = [responses.leg_later(next(answers), self.index, self.partial) for _ in group[1:]]
             shown = pairs[page.offset : page.end]
-            told = explain(bm25, knn, fusion, [id for id, _ in shown]) if explained else {}
-            results.append([Fused(id, score, told.get(id, {})) for id, score in shown])
+            told = LegsOfPage(legs, fusion, [id for id, _ in shown])
+            results.append([Fused(id, score, LegsOfHit(told, id) if explained else {}) for id, score in shown])
         return results
 
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
@@ -148,16 +149,19 @@ class Searches:
         while size < most and len(pairs) >= size and pairs[wanted - 1][1] <= pairs[-1][1]:
             size = min(size * _WIDER, most)
             answers = yield from self._answers([body(size)])
-            pairs = responses.pairs_of(answers[0], self.index)
+            pairs = responses.pairs_of(responses.found(answers[0], self.index, self.partial), self.index)
         return pairs
 
-    def _answers(self, bodies: Sequence[Body]) -> Plan[list[Found]]:
-        answers: list[Found] = []
+    def _found(self, answers: Iterable[msgspec.Raw]) -> list[Found]:
+        return [responses.found(answer, self.index, self.partial) for answer in answers]
+
+    def _answers(self, bodies: Sequence[Body]) -> Plan[list[msgspec.Raw]]:
+        answers: list[msgspec.Raw] = []
         for batch in in_batches(bodies, _AT_ONCE):
             lines = [line for body in batch for line in (_NO_HEADER, msgspec.json.encode(body))]
             path = f"/{self.index}/_msearch"
             answer = yield Request("POST", path, b"\n".join([*lines, b""]), in_lines=True)
-            answers += responses.searches(answer, self.index, self.partial)
+            answers += responses.searches(answer, self.index)
         return answers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -10,8 +11,17 @@ import pytest
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities, parsed_version, shared_plugins
 from hybrid_search.engines.opensearch.failures import failure
+from hybrid_search.engines.opensearch.later import LegsOfHit, LegsOfPage
 from hybrid_search.engines.opensearch.records import field_name, stored_name
-from hybrid_search.engines.opensearch.responses import Found, checked, documents, ranking_of, searches
+from hybrid_search.engines.opensearch.responses import (
+    Found,
+    checked,
+    documents,
+    found,
+    leg_later,
+    ranking_of,
+    searches,
+)
 from hybrid_search.errors import (
     AccessDenied,
     IndexExists,
@@ -20,13 +30,15 @@ from hybrid_search.errors import (
     SearchIndexError,
     UnsupportedCapability,
 )
+from hybrid_search.fusion import explain
 from hybrid_search.types import Document, Ranking
 
 WHOLE = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
 
 
 def read(*answers: dict[str, Any]) -> list[Found]:
-    return searches(json.dumps({"took": 3, "responses": answers}).encode(), "passages")
+    body = json.dumps({"took": 3, "responses": answers}).encode()
+    return [found(one, "passages") for one in searches(body, "passages")]
 
 
 def answer(*pairs: tuple[str, float], **more: Any) -> dict[str, Any]:
@@ -35,13 +47,13 @@ def answer(*pairs: tuple[str, float], **more: Any) -> dict[str, Any]:
 
 
 def test_ties_are_broken_by_id() -> None:
-    [found] = read(answer(("b", 1.0), ("a", 1.0), ("c", 2.0)))
-    assert ranking_of(found, 2, "i") == Ranking(("c", "a"), (2.0, 1.0))
+    [one] = read(answer(("b", 1.0), ("a", 1.0), ("c", 2.0)))
+    assert ranking_of(one, 2, "i") == Ranking(("c", "a"), (2.0, 1.0))
 
 
 def test_an_answer_without_hits_is_an_empty_ranking() -> None:
-    [found] = read({"_shards": WHOLE})
-    assert ranking_of(found, 5, "i") == Ranking((), ())
+    [one] = read({"_shards": WHOLE})
+    assert ranking_of(one, 5, "i") == Ranking((), ())
 
 
 @pytest.mark.parametrize("pairs", [(("a", -9549512000.0),), (("a", 1.0), ("a", 0.5))])
@@ -74,8 +86,8 @@ def test_a_copy_that_waits_for_its_node_is_no_failure_of_a_refresh() -> None:
 def test_what_is_missing_is_told_where_the_rest_is_wanted() -> None:
     told: list[str] = []
     lacking = answer(("a", 1.0), timed_out=True, _shards={**WHOLE, "total": 3})
-    [found] = searches(json.dumps({"responses": [lacking]}).encode(), "passages", told.append)
-    assert ranking_of(found, 5, "i").ids == ("a",)
+    [one] = searches(json.dumps({"responses": [lacking]}).encode(), "passages")
+    assert ranking_of(found(one, "passages", told.append), 5, "i").ids == ("a",)
     assert [line.split(": ")[1].split(",")[0] for line in told] == [
         "2 of 3 shards failed (no node holds them",
         "the search timed out on the server",
@@ -90,7 +102,32 @@ def test_a_search_that_timed_out_is_an_error() -> None:
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b'{"responses": 3}', b"\xff", b'{"responses": [{}]}'])
 def test_an_answer_that_is_not_a_servers_is_an_error_of_ours(body: bytes) -> None:
     with pytest.raises(SearchIndexError, match="is a proxy between"):
-        searches(body, "passages")
+        [found(one, "passages") for one in searches(body, "passages")]
+
+
+def test_a_leg_is_checked_at_once_and_read_when_somebody_looks() -> None:
+    answers = [answer(("b", 1.0), ("a", 1.0)), {"error": {"reason": "gone"}, "status": 404}]
+    good, failed = searches(json.dumps({"responses": answers}).encode(), "passages")
+    assert leg_later(good, "passages")() == Ranking(("b", "a"), (1.0, 1.0))
+    with pytest.raises(SearchIndexError, match="gone"):
+        leg_later(failed, "passages")
+
+
+def test_the_legs_of_hits_are_those_of_the_reference_arithmetic_and_copied_as_a_dict() -> None:
+    bm25, knn, fusion = Ranking(("a", "b"), (3.0, 1.0)), Ranking(("b",), (0.9,)), Fusion()
+    reads: list[str] = []
+
+    def read_bm25() -> Ranking:
+        reads.append("bm25")
+        return bm25
+
+    page = LegsOfPage([read_bm25, lambda: knn], fusion, ["a", "b"])
+    hits = [LegsOfHit(page, id) for id in ("a", "b")]
+    assert reads == []
+    assert hits == [explain(bm25, knn, fusion, [id])[id] for id in ("a", "b")]
+    assert [set(hit) for hit in hits] == [{"bm25"}, {"bm25", "knn"}]
+    assert reads == ["bm25"]
+    assert type(copy.deepcopy(hits[1])) is dict
 
 
 def test_documents_are_read_with_gaps_and_a_failure_is_an_error() -> None:
