@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.config import NegativeSource
 from hybrid_search.errors import TrainingError
+from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.distillation import TeacherScores
 from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.training.rows import Int32, Rows
@@ -64,6 +65,7 @@ class TrainingData:
     :ivar positives: per query row, the sorted rows of all documents known to answer it.
     :ivar negatives: per source and query row, the rows of mined negatives; ``random`` draws from all documents.
     :ivar teacher: (query row, document row) -> the teacher's score; empty without distillation.
+    :ivar alignment: texts with a teacher's vectors, for the loss ``align``.
     :ivar report: what was counted while building.
     """
 
@@ -75,6 +77,7 @@ class TrainingData:
     teacher: Mapping[tuple[int, int], float] = field(default_factory=dict)
     teacher_negatives: Rows | None = None
     validation: ValidationData | None = None
+    alignment: Alignment | None = None
     report: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
@@ -90,6 +93,8 @@ class TrainingData:
             sha.update(rows.values.tobytes())
             sha.update(rows.offsets.tobytes())
         sha.update(repr(sorted(self.teacher.items())).encode())
+        if self.alignment:
+            sha.update(self.alignment.digest().encode())
         return sha.hexdigest()
 
 

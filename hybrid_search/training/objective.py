@@ -40,7 +40,10 @@ class Objective(nn.Module):
 
     def forward(self, towers: TwoTower, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss (a scalar) and the document vectors (m, d) it was computed from."""
-        queries = towers.encode_queries(batch.queries)
+        if self.config.loss == "align":  # its queries are texts of all lengths
+            queries = _encode_by_length(towers.encode_queries, batch.queries)
+        else:
+            queries = towers.encode_queries(batch.queries)
         documents = _encode_by_length(towers.encode_documents, batch.documents)
         return self._loss(self, towers, queries, documents, batch), documents
 
@@ -105,10 +108,17 @@ def _distilled(
     return scores.gather(1, own), batch.teacher
 
 
+def _align(objective: Objective, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
+    if batch.targets is None:
+        raise ValueError("a batch without a teacher's vectors; build the training data with an alignment")
+    return losses.alignment(torch.cat([queries, documents]), batch.targets)
+
+
 LOSSES: Mapping[LossKind, Loss] = {
     "infonce": _info_nce,
     "triplet": _triplet,
     "contrastive": _contrastive,
     "margin_mse": _margin_mse,
     "kl": _kl,
+    "align": _align,
 }
