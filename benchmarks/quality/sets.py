@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks.harness import need_data, passages, read_documents
 from hybrid_search.protocols import Dataset
-from hybrid_search.types import Document, Example, Judgement, Query
+from hybrid_search.types import Document, Example, Judgement, Query, text_hash
 from loaders.registry import open_dataset
 
-__all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_training_set"]
+__all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_queries", "write_training_set"]
 
 NAMES = ("dl19", "nfcorpus", "squad")
 FIT_SHARE = 4
@@ -72,6 +72,18 @@ def write_training_set(folder: Path, *, labels: str = "") -> None:
     lines = ["query-id\tcorpus-id\tscore", *(f"{query.id}\t{document}\t1" for query, document in judged)]
     (folder / "qrels").mkdir(exist_ok=True)
     (folder / "qrels" / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_queries(file: Path) -> None:
+    """Write training-side queries without their answers, one a line, for a teacher: no query of a test among them."""
+    tests = {text_hash(query.text) for name in NAMES for query in test_set(name).test.queries}
+    queries = chain(
+        _opened("msmarco_passage", "msmarco-passage").queries("dev.small"),
+        _opened("beir", "nfcorpus").queries("train"),
+        _squad_questions(lambda b: b > 1)[0],
+    )
+    texts = dict.fromkeys(" ".join(q.text.split()) for q in queries if text_hash(q.text) not in tests)
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
 
 
 def _dl19() -> TestSet:

@@ -26,7 +26,14 @@ __all__ = [
 _RESTORE = "restore the checkpoint from a copy, or train again"
 FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
-SERVING_FILES = (MODEL_FILE, "tokenizer.json", "query.onnx", "document.onnx", "untrained.safetensors")
+SERVING_FILES = (
+    MODEL_FILE,
+    "tokenizer.json",
+    "weights.safetensors",
+    "query.onnx",
+    "document.onnx",
+    "untrained.safetensors",
+)
 """What encoding needs, and an index copies; the rest of a checkpoint is for training on."""
 
 

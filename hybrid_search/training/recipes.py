@@ -48,11 +48,13 @@ RECIPES: Mapping[str, Recipe] = {
     "scratch": Recipe("no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents"),
     "distil": Recipe(
         "needs --teacher: start from its vectors of the words, then learn its vectors of the texts",
+        towers={"dimension": 256, "embedding_dimension": 256, "max_document_tokens": 256},
         training={
             "loss": "align",
             "batch_size": 128,
             "epochs": 6,
-            "max_steps": 6_000,
+            "max_steps": 3_000,
+            "vocabulary": 40_000,
             "learning_rate": 8e-3,
             "embedding_learning_rate": 3e-3,
             "warmup_share": 0.02,
