@@ -5,9 +5,9 @@ Both choices are slow to move away from what is known to be good, because valida
 - **Weights** (:func:`fit_fusion`): of a grid over BM25's weight, the *plateau* is the run of neighbouring weights
   around the best one whose mean falls short of the best by at most one standard error of the paired difference. The
   middle of the plateau is chosen, the one nearer to 0.5 of two. Few or noisy queries make the plateau wide, so they
-  pull the choice to the middle of what works. A gain over BM25 alone that is not 1.645 standard errors (one chance in
-  twenty) may be none: the choice then moves half the way to BM25 alone. If what is chosen is not above BM25 alone, the answer is "do
-  not fuse": weights (1, 0).
+  pull the choice to the middle of what works. A gain over BM25 alone of less than 1.96 standard errors may be none (the
+  best of many weights looks good by chance): the choice then moves half the way to BM25 alone. If what is chosen is
+  not above BM25 alone, or an unsure choice leaves k-NN a tenth or less, the answer is "do not fuse": weights (1, 0).
 - **BM25** (:func:`fit_bm25`): the default stays unless the best pair of the grid gains at least 0.005 and the paired
   permutation test against the default gives p < 0.05.
 """
@@ -36,7 +36,8 @@ _STEPS = 20
 _CUT = 10
 _LEAST_GAIN = 0.005
 _LEVEL = 0.05
-_SURE = 1.645  # standard errors
+_SURE = 1.96  # standard errors
+_TOO_LITTLE = 18  # of the steps
 _NOTHING = Ranking((), ())
 
 Values = NDArray[np.float64]
@@ -110,6 +111,7 @@ def fit_fusion(
     is_sure = _gains_surely(table[place] - table[-1])
     if not is_sure:
         place = (place + _STEPS + 1) // 2
+        place = _STEPS if place >= _TOO_LITTLE else place
     if means[place] <= means[-1]:
         place = _STEPS
     return FusionFit(
