@@ -107,6 +107,7 @@ def build_training_data(
     negatives: Mapping[NegativeSource, Mapping[str, Sequence[str]]],
     teacher: TeacherScores | None = None,
     validation: ValidationData | None = None,
+    alignment: Alignment | None = None,
 ) -> TrainingData:
     """Turn examples and mined negatives into arrays.
 
@@ -114,7 +115,7 @@ def build_training_data(
     :param negatives: per source, query id -> document ids; a text that no example brings comes from the corpus.
     :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
-    :raises TrainingError: if no example is left.
+    :raises TrainingError: if no example is left, and there is no alignment to learn from either.
     """
     queries, documents = _Table(), _Table()
     rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
@@ -128,18 +129,19 @@ def build_training_data(
     pairs = list(dict.fromkeys((rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
     scores, scored = _teacher(teacher, rows, documents.rows, answers)
     kept = pairs if scored is None else [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
-    if not kept:
+    if not kept and alignment is None:
         raise TrainingError(_nothing_left(len(examples), teacher is not None))
     counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents), "pairs": len(kept)}
     return TrainingData(
         queries=queries.encode(tokens.queries),
         documents=documents.encode(tokens.documents),
-        pairs=np.array(kept, dtype=np.int32),
+        pairs=np.array(kept, dtype=np.int32).reshape(-1, 2),
         positives=Rows.of(sorted(found) for found in answers),
         negatives={s: _pools(by_query, rows, documents.rows, answers) for s, by_query in negatives.items()},
         teacher=scores,
         teacher_negatives=scored,
         validation=validation,
+        alignment=alignment,
         report=counts | ({} if scored is None else {"without_teacher_score": len(pairs) - len(kept)}),
     )
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.errors import DataError
+from hybrid_search.config import TowerConfig, TrainConfig
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import ConfigError, DataError
 from hybrid_search.protocols import Progress
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
@@ -21,8 +23,9 @@ from hybrid_search.training.alignment import Alignment, principal_axes, unit_row
 from hybrid_search.training.data import Tokens
 from hybrid_search.training.teacher import Teacher, TransformerTeacher
 from hybrid_search.training.vector_store import VectorStore
+from hybrid_search.workflows.examples import Split
 
-__all__ = ["Lessons", "Texts", "default_cache", "sentences_of", "study"]
+__all__ = ["Lessons", "Teaching", "Texts", "default_cache", "sentences_of", "study"]
 
 MOST_DOCUMENTS = 100_000
 MOST_SENTENCES = 150_000
@@ -123,6 +126,52 @@ def study(
     if missing:
         _encode(TransformerTeacher(teacher), missing, store, progress)
     return Lessons(store, texts, dimension)
+
+
+class Teaching:
+    """The teacher's part of a run; it is asked once, when the tokens are known."""
+
+    def __init__(
+        self,
+        engine: EmbeddedEngine,
+        split: Split,
+        towers: TowerConfig,
+        config: TrainConfig,
+        *,
+        cache: Path | None,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        """Take what :func:`study` needs; towers whose word vectors have another length than theirs are refused."""
+        if towers.embedding_dimension != towers.dimension:
+            raise ConfigError(
+                f"embedding_dimension is {towers.embedding_dimension}; with a teacher it must be the dimension, "
+                f"{towers.dimension}"
+            )
+        self._engine, self._split, self._towers, self._config = engine, split, towers, config
+        self._cache, self._progress, self._say = cache, progress, say
+        self._lessons: Lessons | None = None
+
+    def lessons(self, tokenizer: TextTokenizer) -> Lessons:
+        """Encode what is to be encoded, once."""
+        if self._lessons is None:
+            split, config = self._split, self._config
+            queries = [*(example.query.text for example in split.training), *split.queries]
+            documents = (document.searchable_text for document in split.documents(self._engine))
+            self._lessons = study(
+                config.teacher, Texts.of(documents, queries, config.seed), tokenizer,
+                dimension=self._towers.dimension, cache=self._cache,
+                progress=self._progress, say=self._say,
+            )  # fmt: skip
+        return self._lessons
+
+    def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment | None:
+        """Return what the towers are to learn, None where the loss follows no teacher's vectors."""
+        return self.lessons(tokenizer).alignment(tokenizer, tokens) if self._config.loss == "align" else None
+
+    def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64]) -> WordVectors:
+        """Return the teacher's vector of each token."""
+        return self.lessons(tokenizer).word_vectors(tokenizer, counts, self._config.seed)
 
 
 def default_cache() -> Path:

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import TrainingError, UsageError
+from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard, ServingDefaults
-from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
-from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.training.distillation import read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.training.negatives_file import read_header
-from hybrid_search.training.pairs import Pairs, gather_examples, split_by_answer
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
-from hybrid_search.types import Document, Example, Rejection, text_hash
-from hybrid_search.workflows.corpus import add_missing, open_corpus
+from hybrid_search.types import Rejection
+from hybrid_search.workflows.corpus import open_corpus
+from hybrid_search.workflows.examples import Split, gather
 from hybrid_search.workflows.fitting import FitReport, fit_defaults
 from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
-from hybrid_search.workflows.mining import held_out_hashes
-from hybrid_search.workflows.teaching import Lessons, Texts, study
+from hybrid_search.workflows.teaching import Teaching
 from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
 
@@ -87,31 +84,6 @@ class TrainSummary:
     notes: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """The examples of a run, apart by query.
-
-    :ivar unseen: ids of the documents that only validation queries ask for: nothing is learnt from their texts, so that
-        validation tells how documents fare that come after training.
-    :ivar queries: texts of queries without answers.
-    """
-
-    pairs: Pairs
-    training: list[Example]
-    validation: list[Example]
-    unseen: frozenset[str]
-    queries: list[str]
-
-    def documents(self, engine: EmbeddedEngine) -> Iterator[Document]:
-        """Stream the documents to learn from."""
-        return (document for document in engine.documents() if document.id not in self.unseen)
-
-    def texts(self, engine: EmbeddedEngine) -> Iterator[str]:
-        """Stream all texts to learn words from."""
-        yield from (document.searchable_text for document in self.documents(engine))
-        yield from dict.fromkeys([*(example.query.text for example in self.training), *self.queries])
-
-
 def train(
     dataset: Dataset,
     out: Path,
@@ -147,8 +119,8 @@ def train(
         say(f"going on with the unfinished run in {work.path}")
     engine = open_corpus(dataset, work, reject=reject, progress=progress)
     try:
-        split = _gather(dataset, engine, request, say)
-        teaching = _Teaching(engine, split, request, progress, say) if request.config.teacher else None
+        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
+        teaching = _teaching(engine, split, request, progress, say)
         vocabulary = learn_vocabulary(
             lambda: split.texts(engine),
             work.path,
@@ -158,14 +130,10 @@ def train(
             progress=progress,
             teach=teaching.word_vectors if teaching else None,
         )
-        data = _prepare(engine, split, vocabulary, request, work, reject=reject, progress=progress, say=say)
-        if teaching and request.config.loss == "align":
-            data = replace(
-                data,
-                alignment=teaching.lessons(vocabulary.tokenizer).alignment(
-                    vocabulary.tokenizer, _tokens(vocabulary, request)
-                ),
-            )
+        alignment = teaching.alignment(vocabulary.tokenizer, _tokens(vocabulary, request)) if teaching else None
+        data = _prepare(
+            engine, split, vocabulary, request, work, alignment=alignment, reject=reject, progress=progress, say=say
+        )
         towers = _new_towers(request, vocabulary)
         log = JsonlTracker(work.log)
         trackers = EveryTracker(log, tracker) if tracker else log
@@ -195,7 +163,7 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     ):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
-    if request.split not in dataset.splits():
+    if request.split not in dataset.splits() and (request.config.loss != "align" or dataset.splits()):
         splits = ", ".join(dataset.splits()) or "none"
         raise UsageError(f"{dataset.name} has no split {request.split!r} with queries; there are: {splits}")
     if needs_dense_file(request.config) and "dense" not in {
@@ -207,78 +175,24 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
         )
 
 
-def _gather(dataset: Dataset, engine: EmbeddedEngine, request: TrainRequest, say: Say) -> _Split:
-    """Collect the examples, index the documents that only they bring, and hold some queries out."""
-    config = request.config
-    held_out = held_out_hashes(dataset, request.split)
-    pairs = gather_examples(
-        dataset,
-        request.split,
-        get_documents=engine.get,
-        max_samples=config.max_samples,
-        seed=config.seed,
-        held_out=held_out,
+def _teaching(
+    engine: EmbeddedEngine, split: Split, request: TrainRequest, progress: Progress, say: Say
+) -> Teaching | None:
+    if not request.config.teacher:
+        return None
+    return Teaching(
+        engine, split, request.towers, request.config, cache=request.teacher_cache, progress=progress, say=say
     )
-    if not pairs.examples:
-        splits = ", ".join(dataset.splits()) or "none"
-        raise TrainingError(
-            f"{dataset.name} has no training examples in split {request.split!r} (splits with queries: {splits}; "
-            f"counted: {dict(pairs.report)}); give queries and qrels for it, or name another with --split"
-        )
-    add_missing(engine, pairs.examples)
-    training, validation = split_by_answer(pairs.examples, config.validation_share, config.seed)
-    unseen = _answers(validation, pairs) - _answers(training, pairs)
-    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
-    say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
-    return _Split(pairs, training, validation, unseen, _read_queries(request.queries_file, held_out))
-
-
-def _answers(examples: Sequence[Example], pairs: Pairs) -> frozenset[str]:
-    judged = (pairs.positives[example.query.id] for example in examples)
-    return frozenset(example.positive.id for example in examples).union(*judged)
-
-
-def _read_queries(path: Path | None, held_out: frozenset[str]) -> list[str]:
-    if path is None:
-        return []
-    with disk_errors(f"reading {path}"):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in dict.fromkeys(map(str.strip, lines)) if line and text_hash(line) not in held_out]
-
-
-class _Teaching:
-    """The teacher's part of a run; it is asked once, when the tokens are known."""
-
-    def __init__(
-        self, engine: EmbeddedEngine, split: _Split, request: TrainRequest, progress: Progress, say: Say
-    ) -> None:
-        self._engine, self._split, self._request = engine, split, request
-        self._progress, self._say = progress, say
-        self._lessons: Lessons | None = None
-
-    def lessons(self, tokenizer: TextTokenizer) -> Lessons:
-        if self._lessons is None:
-            split, config = self._split, self._request.config
-            queries = [*(example.query.text for example in split.training), *split.queries]
-            documents = (document.searchable_text for document in split.documents(self._engine))
-            self._lessons = study(
-                config.teacher, Texts.of(documents, queries, config.seed), tokenizer,
-                dimension=self._request.towers.dimension, cache=self._request.teacher_cache,
-                progress=self._progress, say=self._say,
-            )  # fmt: skip
-        return self._lessons
-
-    def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64]) -> WordVectors:
-        return self.lessons(tokenizer).word_vectors(tokenizer, counts, self._request.config.seed)
 
 
 def _prepare(
     engine: EmbeddedEngine,
-    split: _Split,
+    split: Split,
     vocabulary: Vocabulary,
     request: TrainRequest,
     work: WorkFolder,
     *,
+    alignment: Alignment | None,
     reject: Reject,
     progress: Progress,
     say: Say,
@@ -296,7 +210,7 @@ def _prepare(
     teacher = read_teacher_scores(Path(config.teacher_scores), reject) if config.teacher_scores else None
     return build_training_data(
         split.training, tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
-        negatives=negatives, teacher=teacher, validation=validation,
+        negatives=negatives, teacher=teacher, validation=validation, alignment=alignment,
     )  # fmt: skip
 
 
@@ -351,7 +265,7 @@ def _publish(work: WorkFolder, out: Path, fit: FitReport) -> ModelCard:
 
 
 def _summary(
-    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: _Split, vocabulary: Vocabulary
+    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: Split, vocabulary: Vocabulary
 ) -> TrainSummary:
     notes = list(fit.notes)
     if report.best_step == 0 and report.steps:

@@ -63,10 +63,10 @@ def learn_vocabulary(
         with disk_errors(f"reading {vectors_file}"):
             stored = load_file(vectors_file)
         return Vocabulary(tokenizer, WordVectors(stored["vectors"], stored["counts"]))
-    with progress("learning word vectors", count) as task:
+    with progress("counting words" if teach else "learning word vectors", count) as task:
         lists = _tokens(_watched(texts(), task.advance), tokenizer)
         if teach:
-            word_vectors = teach(tokenizer, count_tokens(lists, tokenizer.vocabulary_size))
+            counts = count_tokens(lists, tokenizer.vocabulary_size)
         else:
             word_vectors = train_word_vectors(
                 lists,
@@ -75,6 +75,8 @@ def learn_vocabulary(
                 config=config.word_vectors,
                 seed=config.seed,
             )
+    if teach:  # shows a progress of its own
+        word_vectors = teach(tokenizer, counts)
     content: dict[str, NDArray[Any]] = {"vectors": word_vectors.vectors, "counts": word_vectors.counts}
     atomic_write_bytes(vectors_file, save(content))
     return Vocabulary(tokenizer, word_vectors)
