@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hybrid_search.errors import MissingExtra, ModelNotFound
-from hybrid_search.towers.padding import batches_by_length
+from hybrid_search.towers.padding import batches_by_length, pad_ids
 
 __all__ = ["Teacher", "TransformerTeacher"]
 
@@ -64,20 +64,13 @@ class TransformerTeacher:
         self.name = f"{model} {'float32' if session is None else 'int8'}"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode texts, at most 256 pieces of each: (n, d) rows of unit length."""
+        """Encode texts, one at least, by at most 256 pieces of each: (n, d) rows of unit length."""
         encoded = self._tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
-        vectors: NDArray[np.float32] | None = None
-        for rows in batches_by_length([len(ids) for ids in encoded], _PADDED_TOKENS):
-            longest = max(len(encoded[row]) for row in rows)
-            ids = np.full((len(rows), longest), self._tokenizer.pad_token_id or 0, dtype=np.int64)
-            mask = np.zeros_like(ids)
-            for line, marks, row in zip(ids, mask, rows, strict=True):
-                line[: len(encoded[row])] = encoded[row]
-                marks[: len(encoded[row])] = 1
-            found = self._run(ids, mask)
-            vectors = np.zeros((len(texts), found.shape[1]), dtype=np.float32) if vectors is None else vectors
-            vectors[rows] = found
-        return np.zeros((0, 0), dtype=np.float32) if vectors is None else vectors
+        batches = list(batches_by_length([len(ids) for ids in encoded], _PADDED_TOKENS))
+        found = np.concatenate([self._run(*_padded([encoded[row] for row in rows])) for rows in batches])
+        vectors = np.empty_like(found)
+        vectors[np.concatenate(batches)] = found
+        return vectors
 
     def _torch(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -95,6 +88,13 @@ class _Sentence(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         vectors: Tensor = self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
         return nn.functional.normalize(vectors, dim=1)
+
+
+def _padded(id_lists: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lay id lists side by side: the ids and the mask of what is no padding, both (n, longest)."""
+    ids = pad_ids([np.asarray(each, dtype=np.int32) for each in id_lists])
+    lengths = np.array([len(each) for each in id_lists])
+    return ids, (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
 
 
 def _onnx(session: Any) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]:
