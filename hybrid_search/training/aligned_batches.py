@@ -19,28 +19,37 @@ _EPOCHS = 6
 
 
 class AlignedBatches:
-    """Makes the batch of any step: texts in an order that seed and epoch decide."""
+    """Makes the batch of any step: of each kind of text its share, drawn anew by seed and step.
+
+    The shares matter because queries are few and short: left to their number they are a fifteenth of a batch.
+    """
 
     def __init__(self, alignment: Alignment, config: TrainConfig) -> None:
         self._alignment = alignment
-        self._size = min(config.batch_size, len(alignment.texts))
         self._seed = config.seed
-        self.per_epoch = len(alignment.texts) // self._size
-        steps = (config.epochs or _EPOCHS) * self.per_epoch
+        steps = (config.epochs or _EPOCHS) * max(1, len(alignment.texts) // config.batch_size)
         self.steps = min(steps, config.max_steps or steps)
-        self._epoch = -1
-        self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._starts = np.cumsum([0, *(kind.texts for kind in alignment.kinds)])
+        self._drawn = _apportioned([kind.share if kind.texts else 0 for kind in alignment.kinds], config.batch_size)
 
     def at(self, step: int) -> Batch:
         """Make the batch of a step, 0-based."""
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._alignment.texts))
-            self._epoch = epoch
-        rows = self._order[place * self._size : (place + 1) * self._size]
+        generator = np.random.default_rng([self._seed, 0, step])
+        rows = np.concatenate([
+            generator.integers(first, last, count)
+            for first, last, count in zip(self._starts, self._starts[1:], self._drawn, strict=False)
+        ])  # fmt: skip
         queries, documents, targets = self._alignment.chosen(rows)
         mask = torch.zeros(len(queries), len(documents), dtype=torch.bool)
         return Batch(pad(queries), pad(documents), mask, targets=targets)
+
+
+def _apportioned(shares: list[float], size: int) -> NDArray[np.int64]:
+    """Divide a batch by shares; what rounding leaves goes to the largest."""
+    wanted = np.array(shares) / sum(shares) * size
+    counts = np.floor(wanted).astype(np.int64)
+    counts[wanted.argmax()] += size - counts.sum()
+    return counts
 
 
 def batches_of(data: TrainingData, config: TrainConfig) -> Batches | AlignedBatches:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hybrid_search.errors import TrainingError
 from hybrid_search.training.rows import Int32, Rows
 
-__all__ = ["Alignment", "principal_axes", "unit_rows"]
+__all__ = ["Alignment", "Kind", "principal_axes", "unit_rows"]
 
 _FITTED = 50_000
 
@@ -21,39 +21,55 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of text: how many there are, their share of a batch, and which tower encodes them."""
+
+    texts: int
+    share: float
+    is_query: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
-    """Texts with their targets; texts of queries come first.
+    """Texts with their targets, kind after kind; the kinds that the query tower encodes come first.
 
     :ivar texts: tokens of each text.
     :ivar targets: (n, d) float16 unit rows in the towers' own dimension.
-    :ivar queries: how many of the texts, from the first on, the query tower encodes; the document tower has the rest.
     """
 
     texts: Rows
     targets: NDArray[np.float16]
-    queries: int
+    kinds: tuple[Kind, ...]
 
     def __post_init__(self) -> None:
         if not len(self.texts):
             raise TrainingError("the teacher has a vector for none of the texts; check that its file was made of them")
 
     @classmethod
-    def of(cls, queries: tuple[Sequence[Int32], Float32], documents: tuple[Sequence[Int32], Float32]) -> Alignment:
-        """Join the tokens and targets of queries and documents; a text without tokens is left out."""
+    def of(cls, parts: Sequence[tuple[Sequence[Int32], Float32, float, bool]]) -> Alignment:
+        """Join kinds of texts: tokens, targets, share of a batch, and whether they are queries, which come first.
+
+        A text without tokens is left out.
+        """
         rows: list[Int32] = []
         targets: list[Float32] = []
-        sizes = []
-        for tokens, vectors in (queries, documents):
+        kinds = []
+        for tokens, vectors, share, is_query in parts:
             kept = [row for row, ids in enumerate(tokens) if len(ids)]
             rows += [tokens[row] for row in kept]
             targets.append(vectors[kept])
-            sizes.append(len(kept))
-        return cls(Rows.of(rows), np.concatenate(targets).astype(np.float16), sizes[0])
+            kinds.append(Kind(len(kept), share, is_query))
+        return cls(Rows.of(rows), np.concatenate(targets).astype(np.float16), tuple(kinds))
+
+    @property
+    def queries(self) -> int:
+        """How many of the texts, from the first on, the query tower encodes."""
+        return sum(kind.texts for kind in self.kinds if kind.is_query)
 
     def digest(self) -> str:
         """Name the content."""
         sha = hashlib.sha256(self.texts.values.tobytes() + self.texts.offsets.tobytes())
-        sha.update(self.targets.tobytes() + str(self.queries).encode())
+        sha.update(self.targets.tobytes() + repr(self.kinds).encode())
         return sha.hexdigest()
 
     def chosen(self, rows: NDArray[np.int64]) -> tuple[list[Int32], list[Int32], torch.Tensor]:

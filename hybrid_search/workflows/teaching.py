@@ -31,6 +31,9 @@ MOST_DOCUMENTS = 100_000
 MOST_SENTENCES = 150_000
 """A larger corpus is sampled: the teacher takes a core-hour for so many."""
 
+SHARES = {"queries": 0.3, "words": 0.15, "sentences": 0.1, "documents": 0.35}
+"""Of a batch; of sentences for either tower."""
+
 BATCH = 4_096
 FILE_SUFFIX = ".safetensors"
 _END = re.compile(r"(?<=[.!?])\s+")
@@ -75,9 +78,17 @@ class Lessons:
         """
         texts = self._texts
         words = [*dict.fromkeys(_plain(token) for token in tokenizer.tokens()[UNK + 1 :])]
-        asked = [*texts.queries, *words, *texts.sentences[::2]]
-        told = [*texts.documents, *texts.sentences[1::2]]
-        return Alignment.of(self._encoded(asked, tokens.queries), self._encoded(told, tokens.documents))
+        kinds = (
+            (texts.queries, "queries", True),
+            (words, "words", True),
+            (texts.sentences[::2], "sentences", True),
+            (texts.documents, "documents", False),
+            (texts.sentences[1::2], "sentences", False),
+        )
+        return Alignment.of([
+            (*self._encoded(part, tokens.queries if is_query else tokens.documents), SHARES[name], is_query)
+            for part, name, is_query in kinds
+        ])  # fmt: skip
 
     def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64], seed: int) -> WordVectors:
         """Return the teacher's vector of each token; one that it has none for gets a small random one."""

@@ -19,7 +19,10 @@ def tokens(*lengths):
 def small(queries=3, documents=5, dimension=4):
     generator = np.random.default_rng(0)
     made = [unit_rows(generator.normal(size=(n, dimension)).astype(np.float32)) for n in (queries, documents)]
-    return Alignment.of((tokens(*range(1, 1 + queries)), made[0]), (tokens(*range(4, 4 + documents)), made[1]))
+    first, last = 1 + queries, 1 + queries + documents
+    return Alignment.of(
+        [(tokens(*range(1, first)), made[0], 0.5, True), (tokens(*range(first, last)), made[1], 0.5, False)]
+    )
 
 
 def test_axes_keep_inner_products_of_vectors_that_fill_few_dimensions():
@@ -50,7 +53,8 @@ def test_unit_rows_leave_a_zero_row_alone():
 
 
 def test_texts_without_tokens_are_left_out():
-    alignment = Alignment.of((tokens(0, 2), np.eye(2, dtype=np.float32)), (tokens(3), np.eye(2, dtype=np.float32)[:1]))
+    axes = np.eye(2, dtype=np.float32)
+    alignment = Alignment.of([(tokens(0, 2), axes, 0.5, True), (tokens(3), axes[:1], 0.5, False)])
     assert alignment.queries == 1
     assert alignment.texts.lengths().tolist() == [2, 3]
     assert alignment.targets.tolist() == [[0, 1], [1, 0]]
@@ -58,7 +62,7 @@ def test_texts_without_tokens_are_left_out():
 
 def test_no_text_at_all_is_an_error():
     with pytest.raises(TrainingError, match="a vector for none of the texts"):
-        Alignment.of(([], np.zeros((0, 2), np.float32)), ([], np.zeros((0, 2), np.float32)))
+        Alignment.of([([], np.zeros((0, 2), np.float32), 0.5, True)])
 
 
 def test_a_batch_pairs_each_text_with_its_own_target():
@@ -68,19 +72,28 @@ def test_a_batch_pairs_each_text_with_its_own_target():
     by_length = dict(
         zip(alignment.texts.lengths().tolist(), alignment.targets.astype(np.float32).tolist(), strict=True)
     )
-    assert sorted(lengths.tolist()) == list(range(1, 9))
-    assert batch.queries.shape[0] == 3
     assert batch.targets.tolist() == [by_length[length] for length in lengths.tolist()]
+    assert lengths[: len(batch.queries)].max() <= 3 < lengths[len(batch.queries) :].min()
 
 
-def test_an_epoch_shows_every_text_once_and_steps_may_be_asked_for_in_any_order():
-    alignment = small(queries=5, documents=11)
-    batches = AlignedBatches(alignment, TrainConfig(batch_size=4, epochs=2))
-    assert (batches.per_epoch, batches.steps) == (4, 8)
-    first = [batches.at(step).targets for step in range(4)]
-    assert len({tuple(row) for targets in first for row in targets.tolist()}) == 16
-    batches.at(5)
-    assert torch.equal(batches.at(2).targets, first[2])
+def test_every_kind_gets_its_share_however_few_its_texts_are():
+    alignment = small(queries=1, documents=200)
+    batch = AlignedBatches(alignment, TrainConfig(batch_size=10)).at(0)
+    assert (len(batch.queries), len(batch.documents)) == (5, 5)
+
+
+def test_the_share_of_a_kind_without_texts_goes_to_the_others():
+    batch = AlignedBatches(small(queries=0, documents=3), TrainConfig(batch_size=10)).at(0)
+    assert (len(batch.queries), len(batch.documents)) == (0, 10)
+
+
+def test_steps_may_be_asked_for_in_any_order_and_depend_on_the_seed():
+    batches = AlignedBatches(small(), TrainConfig(batch_size=4, epochs=2))
+    assert batches.steps == 4
+    first = batches.at(1).targets
+    batches.at(3)
+    assert torch.equal(batches.at(1).targets, first)
+    assert not torch.equal(AlignedBatches(small(), TrainConfig(batch_size=4, seed=1)).at(1).targets, first)
 
 
 def test_the_content_names_an_alignment():
@@ -117,4 +130,5 @@ def with_topics(data):
         texts = [rows[i] for i in range(len(rows))]
         return texts, np.eye(16, dtype=np.float32)[[int(text[0]) // 8 for text in texts]]
 
-    return dataclasses.replace(data, alignment=Alignment.of(taught(data.queries), taught(data.documents)))
+    parts = [(*taught(data.queries), 0.5, True), (*taught(data.documents), 0.5, False)]
+    return dataclasses.replace(data, alignment=Alignment.of(parts))
