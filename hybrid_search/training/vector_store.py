@@ -40,7 +40,7 @@ class VectorStore:
         self._places: dict[bytes, tuple[int, int]] = {}
         self.dimension = 0
         for shard, path in enumerate(self._shards):
-            self._learn(shard, *_read(path))
+            self._learn(shard, *_read_keys(path))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,7 +57,7 @@ class VectorStore:
         path = self._folder / f"{uuid4().hex}.safetensors"
         write_vectors(path, texts, vectors)
         self._shards.append(path)
-        self._learn(len(self._shards) - 1, *_read(path))
+        self._learn(len(self._shards) - 1, *_read_keys(path))
 
     def get(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
         """Return the vectors (n, d), zero where there is none, and (n,) which are there."""
@@ -70,16 +70,16 @@ class VectorStore:
                 known[row] = True
         for shard, places in wanted.items():
             rows, columns = np.array(places).T
-            found[rows] = _read(self._shards[shard])[1][columns]
+            found[rows] = _read_vectors(self._shards[shard])[columns]
         return found, known
 
-    def _learn(self, shard: int, keys: NDArray[np.uint8], vectors: NDArray[np.float16]) -> None:
-        if self.dimension not in (0, vectors.shape[1]):
+    def _learn(self, shard: int, keys: NDArray[np.uint8], dimension: int) -> None:
+        if self.dimension not in (0, dimension):
             raise DataError(
-                f"{self._shards[shard]} has vectors of {vectors.shape[1]} numbers, the others have {self.dimension}; "
+                f"{self._shards[shard]} has vectors of {dimension} numbers, the others have {self.dimension}; "
                 "keep one teacher's vectors in a folder"
             )
-        self.dimension = int(vectors.shape[1])
+        self.dimension = dimension
         data = keys.tobytes()
         for row in range(len(keys)):
             self._places[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = (shard, row)
@@ -98,15 +98,22 @@ def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
-def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+def _read_keys(path: Path) -> tuple[NDArray[np.uint8], int]:
+    """Return a shard's keys and the length of its vectors, without reading those."""
     try:
         with disk_errors(f"reading {path}"), safe_open(path, framework="numpy") as file:
-            keys, vectors = file.get_tensor("keys"), file.get_tensor("vectors")
+            keys, shape = file.get_tensor("keys"), tuple(file.get_slice("vectors").get_shape())
     except SafetensorError as error:
         raise DataError(f"{path} is not a file of vectors by text ({error}); delete it, or write it again") from error
-    if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or vectors.ndim != 2 or len(keys) != len(vectors):
+    if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or len(shape) != 2 or len(keys) != shape[0]:
         raise DataError(
-            f"{path} has keys {keys.shape} and vectors {vectors.shape}; wanted (n, {KEY_BYTES}) and (n, d): "
+            f"{path} has keys {keys.shape} and vectors {shape}; wanted (n, {KEY_BYTES}) and (n, d): "
             "hybrid_search.training.vector_store.write_vectors writes such a file"
         )
-    return keys, vectors
+    return keys, int(shape[1])
+
+
+def _read_vectors(path: Path) -> NDArray[np.float16]:
+    with disk_errors(f"reading {path}"), safe_open(path, framework="numpy") as file:
+        vectors: NDArray[np.float16] = file.get_tensor("vectors")
+    return vectors
