@@ -349,5 +349,5 @@ class TrainConfig(Setting, frozen=True):
             bool(self.teacher) == (self.loss == "align" or self.word_vectors.algorithm == "teacher"),
             "teacher",
             self.teacher,
-            "given (--teacher) with loss 'align' or word vectors 'teacher', and only then",
+            "given (--teacher) with --recipe distil (loss 'align' or word vectors 'teacher'), and only then",
         )

@@ -21,7 +21,7 @@ def test_the_recipe_without_a_teacher_comes_first_and_is_the_default_settings():
 
 
 def test_distilling_without_a_teacher_says_what_is_missing():
-    with pytest.raises(ConfigError, match="--teacher"):
+    with pytest.raises(ConfigError, match="--recipe distil"):
         TrainConfig.from_mapping(RECIPES["distil"].joined_with({})[1], source="settings")
 
 
