@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _RESTORE = "restore the checkpoint from a copy, or train again"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
 SERVING_FILES = (
     MODEL_FILE,

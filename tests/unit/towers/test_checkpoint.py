@@ -153,8 +153,8 @@ def test_a_number_changed_by_hand_in_the_card_is_noticed(copy: Path) -> None:
 
 
 def test_a_newer_format_asks_for_a_newer_program(copy: Path) -> None:
-    write_model_card(copy, read_model_card(copy).replace(format_version=2))
-    with pytest.raises(ModelError, match="format version 2, this program reads 1"):
+    write_model_card(copy, read_model_card(copy).replace(format_version=3))
+    with pytest.raises(ModelError, match="format version 3, this program reads 2"):
         read_model_card(copy)
 
 
