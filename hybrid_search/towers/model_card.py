@@ -24,9 +24,16 @@ __all__ = [
 ]
 
 _RESTORE = "restore the checkpoint from a copy, or train again"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
-SERVING_FILES = (MODEL_FILE, "tokenizer.json", "query.onnx", "document.onnx", "untrained.safetensors")
+SERVING_FILES = (
+    MODEL_FILE,
+    "tokenizer.json",
+    "weights.safetensors",
+    "query.onnx",
+    "document.onnx",
+    "untrained.safetensors",
+)
 """What encoding needs, and an index copies; the rest of a checkpoint is for training on."""
 
 

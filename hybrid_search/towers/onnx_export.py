@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -14,7 +18,7 @@ from hybrid_search.errors import ModelError
 from hybrid_search.storage import disk_errors
 from hybrid_search.towers.two_tower import Tower
 
-__all__ = ["TOLERANCE", "check_export", "export_tower"]
+__all__ = ["TOLERANCE", "check_export", "export_tower", "share_tables"]
 
 TOLERANCE = 1e-5
 """How far ONNX Runtime's numbers may lie from torch's; relative to the longest vector where that is above 1."""
@@ -22,12 +26,24 @@ TOLERANCE = 1e-5
 _OPSET = 17
 
 
+class _HalfTable(nn.Module):
+    """Word vectors in half the bytes, read as float32."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.register_buffer("table", embedding.weight.detach().half())
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.embedding(ids, self.get_buffer("table")).float()
+
+
 class _Graph(nn.Module):
     """The inputs and the output that ml-commons expects of a model that embeds sentences."""
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower = copy.copy(tower)
+        self.tower._modules = {**tower._modules, "embedding": _HalfTable(tower.embedding)}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         vectors: Tensor = self.tower(input_ids * attention_mask)
@@ -37,6 +53,7 @@ class _Graph(nn.Module):
 def export_tower(tower: Tower, path: Path) -> None:
     """Write a tower in evaluation mode as ONNX.
 
+    The word vectors are written as float16, which is what :meth:`TwoTower.round_word_vectors` leaves of them.
     Inputs ``input_ids`` and ``attention_mask`` (n, t) int64, any n and t; output ``sentence_embedding`` (n, dimension).
 
     :raises StorageError: if the file can't be written.
@@ -64,6 +81,40 @@ def export_tower(tower: Tower, path: Path) -> None:
             )
     finally:
         tower.train(was_training)
+
+
+def share_tables(path: Path, weights: Path) -> None:
+    """Let an ONNX file read its word vectors out of ``weights``, a safetensors file in the same folder that has them.
+
+    Both towers' files and the weights hold the same table, by far the largest part of a checkpoint; this keeps one.
+
+    :raises StorageError: if a file can't be read or written.
+    """
+    with disk_errors(f"writing {path}"):
+        model = onnx.load(str(path))
+        content = weights.read_bytes()
+        for tensor in model.graph.initializer:
+            place = _place(content, tensor.raw_data) if tensor.data_type == onnx.TensorProto.FLOAT16 else -1
+            if place < 0:
+                continue
+            entries = {"location": weights.name, "offset": str(place), "length": str(len(tensor.raw_data))}
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=value)
+        path.write_bytes(model.SerializeToString())
+
+
+def _place(content: bytes, data: bytes) -> int:
+    """Return where a tensor of a safetensors file has these very bytes, -1 where none has."""
+    (length,) = struct.unpack("<Q", content[:8])
+    start = 8 + length
+    for name, tensor in json.loads(content[8:start]).items():
+        if name != "__metadata__":
+            first, last = (start + offset for offset in tensor["data_offsets"])
+            if last - first == len(data) and content[first:last] == data:
+                return int(first)
+    return -1
 
 
 def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:

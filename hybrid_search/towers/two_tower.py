@@ -110,6 +110,12 @@ class TwoTower(nn.Module):
         """Return the tables of word vectors: one, or two with separate towers."""
         return [weight for name, weight in self.named_parameters() if name.endswith(".embedding.weight")]
 
+    def round_word_vectors(self) -> None:
+        """Round the word vectors to what float16 can hold, as they are stored; a text's vector moves by about 1e-4."""
+        with torch.no_grad():
+            for parameter in self.embedding_parameters():
+                parameter.copy_(parameter.half().float())
+
     def freeze_embeddings(self, frozen: bool) -> None:
         """Keep the word vectors as they are (true) or let training change them (false)."""
         for parameter in self.embedding_parameters():

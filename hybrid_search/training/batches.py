@@ -30,12 +30,14 @@ class Batch:
     :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
     :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
     :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
+    :ivar targets: the teacher's vectors of the queries, then of the documents; None unless the towers align to them.
     """
 
     queries: Tensor
     documents: Tensor
     mask: Tensor
     teacher: Tensor | None = None
+    targets: Tensor | None = None
 
 
 class Batches:

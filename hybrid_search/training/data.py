@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.config import NegativeSource
 from hybrid_search.errors import TrainingError
+from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.distillation import TeacherScores
 from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.training.rows import Int32, Rows
@@ -64,6 +65,7 @@ class TrainingData:
     :ivar positives: per query row, the sorted rows of all documents known to answer it.
     :ivar negatives: per source and query row, the rows of mined negatives; ``random`` draws from all documents.
     :ivar teacher: (query row, document row) -> the teacher's score; empty without distillation.
+    :ivar alignment: texts with a teacher's vectors, for the loss ``align``.
     :ivar report: what was counted while building.
     """
 
@@ -75,6 +77,7 @@ class TrainingData:
     teacher: Mapping[tuple[int, int], float] = field(default_factory=dict)
     teacher_negatives: Rows | None = None
     validation: ValidationData | None = None
+    alignment: Alignment | None = None
     report: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
@@ -90,6 +93,8 @@ class TrainingData:
             sha.update(rows.values.tobytes())
             sha.update(rows.offsets.tobytes())
         sha.update(repr(sorted(self.teacher.items())).encode())
+        if self.alignment:
+            sha.update(self.alignment.digest().encode())
         return sha.hexdigest()
 
 
@@ -102,6 +107,7 @@ def build_training_data(
     negatives: Mapping[NegativeSource, Mapping[str, Sequence[str]]],
     teacher: TeacherScores | None = None,
     validation: ValidationData | None = None,
+    alignment: Alignment | None = None,
 ) -> TrainingData:
     """Turn examples and mined negatives into arrays.
 
@@ -109,7 +115,7 @@ def build_training_data(
     :param negatives: per source, query id -> document ids; a text that no example brings comes from the corpus.
     :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
-    :raises TrainingError: if no example is left.
+    :raises TrainingError: if no example is left, and there is no alignment to learn from either.
     """
     queries, documents = _Table(), _Table()
     rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
@@ -123,18 +129,19 @@ def build_training_data(
     pairs = list(dict.fromkeys((rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
     scores, scored = _teacher(teacher, rows, documents.rows, answers)
     kept = pairs if scored is None else [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
-    if not kept:
+    if not kept and alignment is None:
         raise TrainingError(_nothing_left(len(examples), teacher is not None))
     counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents), "pairs": len(kept)}
     return TrainingData(
         queries=queries.encode(tokens.queries),
         documents=documents.encode(tokens.documents),
-        pairs=np.array(kept, dtype=np.int32),
+        pairs=np.array(kept, dtype=np.int32).reshape(-1, 2),
         positives=Rows.of(sorted(found) for found in answers),
         negatives={s: _pools(by_query, rows, documents.rows, answers) for s, by_query in negatives.items()},
         teacher=scores,
         teacher_negatives=scored,
         validation=validation,
+        alignment=alignment,
         report=counts | ({} if scored is None else {"without_teacher_score": len(pairs) - len(kept)}),
     )
 

@@ -24,7 +24,7 @@ from hybrid_search.errors import TrainingError
 from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.training.alarm import CollapseAlarm
-from hybrid_search.training.batches import Batches
+from hybrid_search.training.aligned_batches import batches_of
 from hybrid_search.training.data import TrainingData
 from hybrid_search.training.interrupts import deferred_interrupt
 from hybrid_search.training.objective import Objective
@@ -101,7 +101,7 @@ class _Run:
     def __init__(self, towers: TwoTower, data: TrainingData, config: TrainConfig, tracker: Tracker) -> None:
         self.towers, self.data, self.config, self.tracker = towers, data, config, tracker
         self.name = _run_name(towers, data, config)
-        self.batches = Batches(data, config)
+        self.batches = batches_of(data, config)
         self.objective = Objective(config)
         self.optimisers = Optimisers(towers, self.objective, config)
         self.stopping = EarlyStopping(config.patience)

@@ -39,10 +39,13 @@ class Objective(nn.Module):
         return self.log_temperature.exp().clamp(min=0.01)
 
     def forward(self, towers: TwoTower, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss (a scalar) and the document vectors (m, d) it was computed from."""
-        queries = towers.encode_queries(batch.queries)
+        """Return the loss (a scalar) and the vectors (m, d) to watch: the documents', or without any the queries'."""
+        if self.config.loss == "align":  # its queries are texts of all lengths, and either side may be empty
+            queries = _encode_by_length(towers.encode_queries, batch.queries)
+        else:
+            queries = towers.encode_queries(batch.queries)
         documents = _encode_by_length(towers.encode_documents, batch.documents)
-        return self._loss(self, towers, queries, documents, batch), documents
+        return self._loss(self, towers, queries, documents, batch), documents if len(documents) else queries
 
     def scores(self, towers: TwoTower, queries: Tensor, documents: Tensor) -> Tensor:
         """Similarities over the temperature, (b, m)."""
@@ -59,6 +62,8 @@ def _encode_by_length(encode: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor
 
     With a bidirectional GRU and 128 passages a step takes a fifth less (one thread, measured).
     """
+    if not len(ids):
+        return torch.zeros(0)
     lengths = (ids != PAD).sum(1)
     order = lengths.argsort(stable=True)
     parts = torch.tensor_split(order, max(1, min(_PARTS, len(ids) // _SMALLEST_PART)))
@@ -105,10 +110,17 @@ def _distilled(
     return scores.gather(1, own), batch.teacher
 
 
+def _align(objective: Objective, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
+    if batch.targets is None:
+        raise ValueError("a batch without a teacher's vectors; build the training data with an alignment")
+    return losses.alignment(torch.cat([side for side in (queries, documents) if len(side)]), batch.targets)
+
+
 LOSSES: Mapping[LossKind, Loss] = {
     "infonce": _info_nce,
     "triplet": _triplet,
     "contrastive": _contrastive,
     "margin_mse": _margin_mse,
     "kl": _kl,
+    "align": _align,
 }

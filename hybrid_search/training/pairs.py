@@ -13,7 +13,7 @@ import numpy as np
 from hybrid_search.protocols import Dataset
 from hybrid_search.types import Document, Example, Judgement, text_hash
 
-__all__ = ["GetDocuments", "Pairs", "gather_examples", "split_by_query"]
+__all__ = ["GetDocuments", "Pairs", "gather_examples", "split_by_answer"]
 
 GetDocuments = Callable[[Sequence[str]], Sequence[Document | None]]
 """Fetches documents by id, None where there is none; an engine's ``get`` fits."""
@@ -73,17 +73,54 @@ def gather_examples(
     return Pairs(examples, {i: frozenset(ids) for i, ids in positives.items() if i in kept}, dict(counts))
 
 
-def split_by_query(examples: Iterable[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Split into (training, validation) by a hash of the query's normalised text: no query text is in both.
+def split_by_answer(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Split into (training, validation) so that both sides ask for different things, as far as the data allows.
 
-    :param share: of the query texts that go to validation, 0..1.
+    Queries go together when their first answer has the same title; where titles are too few for that, when it is the
+    same text; and where that too holds all together, each query goes by itself. No query text is on both sides.
+
+    :param share: of the query texts that go to validation, 0..1; groups are never torn apart, so it is met roughly.
     """
+    first: dict[str, Example] = {}
+    for example in examples:
+        first.setdefault(text_hash(example.query.text), example)
+    wanted = share * len(first)
+    chosen: set[str] = set()
+    for subject in (_title, _text, _query):
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name, example in first.items():
+            groups[text_hash(f"{seed} {subject(example)}")].append(name)
+        chosen = _fill_up(groups, wanted)
+        if len(chosen) >= wanted / 2:
+            break
     training: list[Example] = []
     validation: list[Example] = []
     for example in examples:
-        place = int(text_hash(f"{seed} {text_hash(example.query.text)}"), 16) / 2**64
-        (validation if place < share else training).append(example)
+        (validation if text_hash(example.query.text) in chosen else training).append(example)
     return training, validation
+
+
+def _fill_up(groups: Mapping[str, Sequence[str]], wanted: float) -> set[str]:
+    """Take groups in the order of their hashes, up to ``wanted`` names; one that is too large is passed over."""
+    chosen: set[str] = set()
+    for _, names in sorted(groups.items()):
+        if len(chosen) + len(names) <= 1.2 * wanted:
+            chosen.update(names)
+        if len(chosen) >= wanted:
+            break
+    return chosen
+
+
+def _title(example: Example) -> str:
+    return example.positive.title or example.positive.text
+
+
+def _text(example: Example) -> str:
+    return example.positive.text
+
+
+def _query(example: Example) -> str:
+    return example.query.text
 
 
 def _judged(

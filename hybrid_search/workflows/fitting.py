@@ -127,7 +127,9 @@ def _validation(fit: FusionFit) -> dict[str, float]:
 def _notes(fit: FusionFit) -> list[str]:
     weight = fit.fusion.weights[0]
     if fit.fuses:
-        return [f"fusion weight {weight:.2f} for BM25 gains {fit.gain:+.3f} nDCG@10 over BM25 alone"]
+        note = f"fusion weight {weight:.2f} for BM25 gains {fit.gain:+.3f} nDCG@10 over BM25 alone"
+        doubt = f" on {fit.queries} validation queries, which is within chance; so the weight leans to BM25"
+        return [note if fit.is_sure else note + doubt]
     return [
         "fusing does not gain over BM25 alone on the validation queries, so the default weight of k-NN is 0; "
         "more training examples help most, then longer training"

@@ -59,8 +59,8 @@ def needs_dense_file(config: TrainConfig) -> bool:
 
 
 def _wanted(config: TrainConfig) -> set[NegativeSource]:
-    """Return the sources to collect: a distilling loss takes the scored documents, and random ones need no mining."""
-    if config.loss in ("margin_mse", "kl") or config.hard_negatives == 0:
+    """Return the sources to collect: losses that distil take the scored documents, or none; random need no mining."""
+    if config.loss in ("margin_mse", "kl", "align") or config.hard_negatives == 0:
         return set()
     return {source for _, mix in config.negatives for source in mix if source != "random"}
 

@@ -16,7 +16,7 @@ from hybrid_search.workflows.locations import folder_of, open_engine
 
 __all__ = ["export_onnx", "inspect_index", "inspect_model", "is_model"]
 
-ONNX_FILES = ("model.json", "tokenizer.json", "query.onnx", "document.onnx")
+ONNX_FILES = ("model.json", "tokenizer.json", "weights.safetensors", "query.onnx", "document.onnx")
 
 
 def is_model(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,24 @@ import numpy as np
 
 from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import TrainingError, UsageError
+from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard, ServingDefaults
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.training.distillation import read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.training.negatives_file import read_header
-from hybrid_search.training.pairs import Pairs, gather_examples, split_by_query
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
-from hybrid_search.types import Example, Rejection
-from hybrid_search.workflows.corpus import add_missing, open_corpus
+from hybrid_search.types import Rejection
+from hybrid_search.workflows.corpus import open_corpus
+from hybrid_search.workflows.examples import Split, gather
 from hybrid_search.workflows.fitting import FitReport, fit_defaults
 from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
-from hybrid_search.workflows.mining import held_out_hashes
+from hybrid_search.workflows.teaching import Teaching
 from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
 
@@ -49,6 +50,8 @@ class TrainRequest:
     :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
+    :ivar queries_file: further queries without answers, one a line, for the teacher.
+    :ivar teacher_cache: where teachers' vectors are kept; None for the user's cache folder.
     :ivar restart: throw away an unfinished run instead of going on with it, and replace a finished model.
     :ivar keep_work: keep the work folder (index, negatives, log) after the end.
     """
@@ -58,6 +61,8 @@ class TrainRequest:
     source: str = ""
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()
+    queries_file: Path | None = None
+    teacher_cache: Path | None = None
     restart: bool = False
     keep_work: bool = False
 
@@ -77,15 +82,6 @@ class TrainSummary:
     validation: Mapping[str, float]
     defaults: Mapping[str, Any]
     notes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """The examples of a run, apart by query."""
-
-    pairs: Pairs
-    training: list[Example]
-    validation: list[Example]
 
 
 def train(
@@ -123,16 +119,21 @@ def train(
         say(f"going on with the unfinished run in {work.path}")
     engine = open_corpus(dataset, work, reject=reject, progress=progress)
     try:
-        split = _gather(dataset, engine, request, say)
+        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
+        teaching = _teaching(engine, split, request, progress, say)
         vocabulary = learn_vocabulary(
-            lambda: _texts(engine, split.training),
+            lambda: split.texts(engine),
             work.path,
             request.towers,
             request.config,
             count=engine.count() + len(split.training),
             progress=progress,
+            teach=teaching.word_vectors if teaching else None,
         )
-        data = _prepare(engine, split, vocabulary, request, work, reject=reject, progress=progress, say=say)
+        alignment = teaching.alignment(vocabulary.tokenizer, _tokens(vocabulary, request)) if teaching else None
+        data = _prepare(
+            engine, split, vocabulary, request, work, alignment=alignment, reject=reject, progress=progress, say=say
+        )
         towers = _new_towers(request, vocabulary)
         log = JsonlTracker(work.log)
         trackers = EveryTracker(log, tracker) if tracker else log
@@ -162,7 +163,7 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     ):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
-    if request.split not in dataset.splits():
+    if request.split not in dataset.splits() and (request.config.loss != "align" or dataset.splits()):
         splits = ", ".join(dataset.splits()) or "none"
         raise UsageError(f"{dataset.name} has no split {request.split!r} with queries; there are: {splits}")
     if needs_dense_file(request.config) and "dense" not in {
@@ -174,52 +175,30 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
         )
 
 
-def _gather(dataset: Dataset, engine: EmbeddedEngine, request: TrainRequest, say: Say) -> _Split:
-    """Collect the examples, index the documents that only they bring, and hold some queries out."""
-    config = request.config
-    pairs = gather_examples(
-        dataset,
-        request.split,
-        get_documents=engine.get,
-        max_samples=config.max_samples,
-        seed=config.seed,
-        held_out=held_out_hashes(dataset, request.split),
+def _teaching(
+    engine: EmbeddedEngine, split: Split, request: TrainRequest, progress: Progress, say: Say
+) -> Teaching | None:
+    if not request.config.teacher:
+        return None
+    return Teaching(
+        engine, split, request.towers, request.config, cache=request.teacher_cache, progress=progress, say=say
     )
-    if not pairs.examples:
-        splits = ", ".join(dataset.splits()) or "none"
-        raise TrainingError(
-            f"{dataset.name} has no training examples in split {request.split!r} (splits with queries: {splits}; "
-            f"counted: {dict(pairs.report)}); give queries and qrels for it, or name another with --split"
-        )
-    add_missing(engine, pairs.examples)
-    training, validation = split_by_query(pairs.examples, config.validation_share, config.seed)
-    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
-    say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
-    return _Split(pairs, training, validation)
-
-
-def _texts(engine: EmbeddedEngine, examples: Sequence[Example]) -> Iterator[str]:
-    yield from (document.searchable_text for document in engine.documents())
-    yield from dict.fromkeys(example.query.text for example in examples)
 
 
 def _prepare(
     engine: EmbeddedEngine,
-    split: _Split,
+    split: Split,
     vocabulary: Vocabulary,
     request: TrainRequest,
     work: WorkFolder,
     *,
+    alignment: Alignment | None,
     reject: Reject,
     progress: Progress,
     say: Say,
 ) -> TrainingData:
     """Turn examples, negatives and the validation corpus into arrays of tokens."""
-    config, towers, tokenizer = request.config, request.towers, vocabulary.tokenizer
-    tokens = Tokens(
-        queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
-        documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
-    )
+    config, tokens = request.config, _tokens(vocabulary, request)
     negatives = collect_negatives(
         engine, split.pairs, split.training, config,
         work=work, files=request.negatives_files, reject=reject, progress=progress, say=say,
@@ -230,9 +209,17 @@ def _prepare(
     )  # fmt: skip
     teacher = read_teacher_scores(Path(config.teacher_scores), reject) if config.teacher_scores else None
     return build_training_data(
-        split.training, tokens, Corpus(engine.get, engine.documents()), positives=split.pairs.positives,
-        negatives=negatives, teacher=teacher, validation=validation,
+        split.training, tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
+        negatives=negatives, teacher=teacher, validation=validation, alignment=alignment,
     )  # fmt: skip
+
+
+def _tokens(vocabulary: Vocabulary, request: TrainRequest) -> Tokens:
+    towers, tokenizer = request.towers, vocabulary.tokenizer
+    return Tokens(
+        queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
+        documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
+    )
 
 
 def _new_towers(request: TrainRequest, vocabulary: Vocabulary) -> TwoTower:
@@ -278,7 +265,7 @@ def _publish(work: WorkFolder, out: Path, fit: FitReport) -> ModelCard:
 
 
 def _summary(
-    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: _Split, vocabulary: Vocabulary
+    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: Split, vocabulary: Vocabulary
 ) -> TrainSummary:
     notes = list(fit.notes)
     if report.best_step == 0 and report.steps:

@@ -39,12 +39,14 @@ def learn_vocabulary(
     *,
     count: int,
     progress: Progress,
+    teach: Callable[[TextTokenizer, NDArray[np.int64]], WordVectors] | None = None,
 ) -> Vocabulary:
     """Learn both from the texts, or read back what an earlier sitting of the run learnt.
 
     :param texts: gives the corpus anew each time it is called.
     :param folder: where the results are kept.
     :param count: of texts, for the progress bar.
+    :param teach: gives the word vectors instead of word2vec, out of the tokenizer and the tokens' counts.
     """
     tokenizer_file, vectors_file = folder / "tokenizer.json", folder / "word_vectors.safetensors"
     if towers.encoder == "transformer":
@@ -61,14 +63,20 @@ def learn_vocabulary(
         with disk_errors(f"reading {vectors_file}"):
             stored = load_file(vectors_file)
         return Vocabulary(tokenizer, WordVectors(stored["vectors"], stored["counts"]))
-    with progress("learning word vectors", count) as task:
-        word_vectors = train_word_vectors(
-            _tokens(_watched(texts(), task.advance), tokenizer),
-            vocabulary_size=tokenizer.vocabulary_size,
-            dimension=towers.embedding_dimension,
-            config=config.word_vectors,
-            seed=config.seed,
-        )
+    with progress("counting words" if teach else "learning word vectors", count) as task:
+        lists = _tokens(_watched(texts(), task.advance), tokenizer)
+        if teach:
+            counts = count_tokens(lists, tokenizer.vocabulary_size)
+        else:
+            word_vectors = train_word_vectors(
+                lists,
+                vocabulary_size=tokenizer.vocabulary_size,
+                dimension=towers.embedding_dimension,
+                config=config.word_vectors,
+                seed=config.seed,
+            )
+    if teach:  # shows a progress of its own
+        word_vectors = teach(tokenizer, counts)
     content: dict[str, NDArray[Any]] = {"vectors": word_vectors.vectors, "counts": word_vectors.counts}
     atomic_write_bytes(vectors_file, save(content))
     return Vocabulary(tokenizer, word_vectors)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import DataError, UsageError
+from hybrid_search.evaluation.measures import measure, qrels_of
+from hybrid_search.evaluation.significance import compare
 from hybrid_search.evaluation.tune import fit_bm25, fit_fusion
+from hybrid_search.fusion import fuse
 from hybrid_search.types import Judgement, Query, Ranking
 
 
@@ -56,11 +60,45 @@ def test_the_curve_goes_from_knn_alone_to_bm25_alone() -> None:
 
 
 def test_one_noisy_query_does_not_decide() -> None:
-    # 20 queries are happy with any weight, one of 21 wants k-NN alone: within one standard error of the others.
+    # 20 queries are happy with any weight, one of 21 wants k-NN alone: within one standard error of the others, so the
+    # plateau is everything, and half the way from its middle to BM25 alone is the answer.
     names = NAMES[:21]
     bm25 = {**dict.fromkeys(names, leg("a", "b")), "q0": leg("p", "b")}
     knn = {**dict.fromkeys(names, leg("a", "c")), "q0": leg("a", "p")}
-    assert fit_fusion(bm25, knn, JUDGEMENTS[:21]).fusion.weights[0] == pytest.approx(0.5, abs=0.1)
+    fit = fit_fusion(bm25, knn, JUDGEMENTS[:21])
+    assert fit.fusion.weights[0] == pytest.approx(0.75, abs=0.05)
+    assert not fit.is_sure
+
+
+def test_a_noisy_leg_hardly_ever_makes_the_fusion_significantly_worse_than_bm25() -> None:
+    """BM25 knows most answers, k-NN ranks at random: weights are fitted on 100 queries and tested on 600 others."""
+    generator = np.random.default_rng(0)
+    ids = [f"d{i:02d}" for i in range(30)]
+
+    def legs(count: int) -> tuple[dict[str, Ranking], dict[str, Ranking], list[Judgement]]:
+        bm25, knn, judgements = {}, {}, []
+        for i in range(count):
+            order = generator.permutation(30)
+            scores = np.sort(generator.gamma(2.0, size=30))[::-1]
+            bm25[f"q{i}"] = Ranking(tuple(ids[j] for j in order), tuple(scores.tolist()))
+            knn[f"q{i}"] = Ranking(tuple(ids[j] for j in generator.permutation(30)), tuple(scores.tolist()))
+            judgements.append(Judgement(f"q{i}", ids[order[min(int(generator.exponential(2.0)), 29)]], 1))
+        return bm25, knn, judgements
+
+    worse = 0
+    for _ in range(3):
+        fit = fit_fusion(*legs(100)[:3])
+        bm25, knn, judgements = legs(600)
+        qrels = qrels_of(judgements)
+        hits = {q: fuse(bm25[q], knn[q], fit.fusion, top=10) for q in bm25}
+        fused = {q: Ranking(tuple(h.id for h in top), tuple(h.score for h in top)) for q, top in hits.items()}
+        values = {
+            name: measure(run, qrels, names=("nDCG@10",))["nDCG@10"]
+            for name, run in (("bm25", bm25), ("hybrid", fused))
+        }
+        comparison = compare(values)["hybrid"]
+        worse += comparison.difference < 0 and comparison.p_value < 0.05
+    assert worse == 0
 
 
 def test_method_window_and_combination_are_kept() -> None:

@@ -40,7 +40,9 @@ def towers(trunk: str) -> TwoTower:
         encoder="transformer", trunk=trunk, towers="tied", residual=False, head_layers=0,
         dimension=384, embedding_dimension=384,
     )  # fmt: skip
-    return TwoTower(config, tokenizer.vocabulary_size, vectors=vectors).eval()
+    towers = TwoTower(config, tokenizer.vocabulary_size, vectors=vectors)
+    towers.round_word_vectors()
+    return towers.eval()
 
 
 def test_states_are_those_of_the_pretrained_model(trunk: str, towers: TwoTower) -> None:
@@ -51,7 +53,7 @@ def test_states_are_those_of_the_pretrained_model(trunk: str, towers: TwoTower) 
     with torch.no_grad():
         states = AutoModel.from_pretrained(trunk)(**inputs).last_hidden_state[0, 1:-1]  # without the two marks
         found = towers.encode_documents(torch.from_numpy(pad_ids(tokenizer.encode(TEXTS[:1], 100))))[0]
-    assert_near(found, torch.nn.functional.normalize(states.mean(dim=0), dim=0), atol=1e-5)
+    assert_near(found, torch.nn.functional.normalize(states.mean(dim=0), dim=0), atol=1e-4)
 
 
 def test_padding_never_changes_a_vector(trunk: str, towers: TwoTower) -> None:

@@ -28,6 +28,7 @@ def small_towers(config: TowerConfig, vocabulary_size: int = 30, seed: int = 0) 
         for name, parameter in sorted(towers.named_parameters()):
             if not name.endswith(("embedding.weight", "log_weights")):
                 parameter.add_(torch.randn(parameter.shape) * 0.2)
+    towers.round_word_vectors()
     return towers.eval()
 
 

@@ -1,4 +1,4 @@
-from hybrid_search.training.pairs import gather_examples, split_by_query
+from hybrid_search.training.pairs import gather_examples, split_by_answer
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
 
 
@@ -104,10 +104,10 @@ def test_a_sample_does_not_read_a_long_stream_to_its_end():
     assert len(read) <= 52
 
 
-def test_a_split_by_query_has_no_query_text_on_both_sides():
+def test_a_split_by_answer_has_no_query_text_on_both_sides():
     examples = [example(i, query=f"query {i // 2}") for i in range(400)]
     examples += [example(1_000 + i, query=f"QUERY  {i}") for i in range(200)]
-    training, validation = split_by_query(examples, 0.25, seed=0)
+    training, validation = split_by_answer(examples, 0.25, seed=0)
     hashes = [{text_hash(e.query.text) for e in part} for part in (training, validation)]
     assert not hashes[0] & hashes[1]
     assert len(training) + len(validation) == 600
@@ -116,6 +116,33 @@ def test_a_split_by_query_has_no_query_text_on_both_sides():
 
 def test_a_split_depends_on_the_seed_and_a_share_of_zero_holds_nothing_out():
     examples = [example(i) for i in range(100)]
-    assert split_by_query(examples, 0.3, seed=0) == split_by_query(examples, 0.3, seed=0)
-    assert split_by_query(examples, 0.3, seed=0) != split_by_query(examples, 0.3, seed=1)
-    assert split_by_query(examples, 0.0, seed=0)[1] == []
+    assert split_by_answer(examples, 0.3, seed=0) == split_by_answer(examples, 0.3, seed=0)
+    assert split_by_answer(examples, 0.3, seed=0) != split_by_answer(examples, 0.3, seed=1)
+    assert split_by_answer(examples, 0.0, seed=0)[1] == []
+
+
+def test_questions_about_one_title_stay_together():
+    examples = [
+        Example(Query(f"q{i}", f"question {i}"), Document(f"d{i // 3}", f"text {i // 3}", title=f"title {i // 9}"))
+        for i in range(360)
+    ]
+    training, validation = split_by_answer(examples, 0.1, seed=0)
+    titles = [{e.positive.title for e in part} for part in (training, validation)]
+    assert not titles[0] & titles[1]
+    assert 30 <= len(validation) <= 43
+
+
+def test_where_all_titles_are_the_same_questions_about_one_text_stay_together():
+    examples = [
+        Example(Query(f"q{i}", f"question {i}"), Document(f"d{i // 3}", f"text {i // 3}", title="help"))
+        for i in range(360)
+    ]
+    training, validation = split_by_answer(examples, 0.1, seed=0)
+    texts = [{e.positive.text for e in part} for part in (training, validation)]
+    assert not texts[0] & texts[1]
+    assert 30 <= len(validation) <= 43
+
+
+def test_where_one_text_answers_everything_queries_are_split_by_themselves():
+    examples = [Example(Query(f"q{i}", f"question {i}"), Document("d", "the manual")) for i in range(100)]
+    assert 8 <= len(split_by_answer(examples, 0.1, seed=0)[1]) <= 12

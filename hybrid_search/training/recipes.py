@@ -1,0 +1,68 @@
+"""Recipes: settings that go together, by name. Explicit settings override them. Layer 3, no torch.
+
+What each value is worth is measured in ``docs/studies``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybrid_search.errors import ConfigError
+
+__all__ = ["RECIPES", "Recipe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One preset.
+
+    :ivar about: one line for ``train --help``.
+    :ivar towers: of :class:`~hybrid_search.config.TowerConfig`, what differs from its defaults.
+    :ivar training: of :class:`~hybrid_search.config.TrainConfig`, likewise.
+    """
+
+    about: str
+    towers: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def joined_with(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put settings as a file has them (``towers``, ``training``) over the recipe's.
+
+        :return: plain values for a :class:`~hybrid_search.config.TowerConfig` and a
+            :class:`~hybrid_search.config.TrainConfig`, not checked yet; the latter with ``word_vectors`` as a dict.
+        :raises ConfigError: if there is another name than the two.
+        """
+        if unknown := sorted(given.keys() - {"towers", "training"}):
+            raise ConfigError(f"no settings are called {unknown[0]!r}; there are towers and training")
+        training = {**self.training, **given.get("training", {})}
+        training["word_vectors"] = {
+            **self.training.get("word_vectors", {}),
+            **given.get("training", {}).get("word_vectors", {}),
+        }
+        return {**self.towers, **given.get("towers", {})}, training
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "scratch": Recipe("no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents"),
+    "distil": Recipe(
+        "needs --teacher: start from its vectors of the words, then learn its vectors of the texts",
+        towers={"dimension": 256, "embedding_dimension": 256, "max_document_tokens": 256},
+        training={
+            "loss": "align",
+            "batch_size": 128,
+            "epochs": 6,
+            "max_steps": 3_000,
+            "vocabulary": 40_000,
+            "learning_rate": 8e-3,
+            "embedding_learning_rate": 3e-3,
+            "warmup_share": 0.02,
+            "evaluate_every": 500,
+            "checkpoint_every": 500,
+            "patience": 0,
+            "word_vectors": {"algorithm": "teacher"},
+        },
+    ),
+}
+"""Name -> recipe; the first is the default."""

@@ -1,0 +1,97 @@
+"""The examples of a training run, apart for training and validation, and the texts to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid_search.config import TrainConfig
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import TrainingError
+from hybrid_search.protocols import Dataset
+from hybrid_search.storage import disk_errors
+from hybrid_search.training.pairs import Pairs, gather_examples, split_by_answer
+from hybrid_search.types import Document, Example, text_hash
+from hybrid_search.workflows.corpus import add_missing
+from hybrid_search.workflows.mining import held_out_hashes
+
+__all__ = ["Split", "gather"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The examples of a run, apart by query.
+
+    :ivar unseen: ids of the documents that only validation queries ask for: nothing is learnt from their texts, so that
+        validation tells how documents fare that come after training.
+    :ivar queries: texts of queries without answers.
+    """
+
+    pairs: Pairs
+    training: list[Example]
+    validation: list[Example]
+    unseen: frozenset[str]
+    queries: list[str]
+
+    def documents(self, engine: EmbeddedEngine) -> Iterator[Document]:
+        """Stream the documents to learn from."""
+        return (document for document in engine.documents() if document.id not in self.unseen)
+
+    def texts(self, engine: EmbeddedEngine) -> Iterator[str]:
+        """Stream all texts to learn words from."""
+        yield from (document.searchable_text for document in self.documents(engine))
+        yield from dict.fromkeys([*(example.query.text for example in self.training), *self.queries])
+
+
+def gather(
+    dataset: Dataset,
+    engine: EmbeddedEngine,
+    config: TrainConfig,
+    *,
+    split: str,
+    queries_file: Path | None,
+    say: Callable[[str], None],
+) -> Split:
+    """Collect the examples, index the documents that only they bring, and hold some queries out.
+
+    :raises TrainingError: if there are no examples; a teacher can do without.
+    """
+    held_out = held_out_hashes(dataset, split)
+    pairs = (
+        Pairs([], {})
+        if split not in dataset.splits()
+        else gather_examples(
+            dataset,
+            split,
+            get_documents=engine.get,
+            max_samples=config.max_samples,
+            seed=config.seed,
+            held_out=held_out,
+        )
+    )
+    if not pairs.examples and config.loss != "align":
+        splits = ", ".join(dataset.splits()) or "none"
+        raise TrainingError(
+            f"{dataset.name} has no training examples in split {split!r} (splits with queries: {splits}; "
+            f"counted: {dict(pairs.report)}); give queries and qrels for it, or name another with --split"
+        )
+    add_missing(engine, pairs.examples)
+    training, validation = split_by_answer(pairs.examples, config.validation_share, config.seed)
+    unseen = _answers(validation, pairs) - _answers(training, pairs)
+    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
+    say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
+    return Split(pairs, training, validation, unseen, _read_queries(queries_file, held_out))
+
+
+def _answers(examples: Sequence[Example], pairs: Pairs) -> frozenset[str]:
+    judged = (pairs.positives[example.query.id] for example in examples)
+    return frozenset(example.positive.id for example in examples).union(*judged)
+
+
+def _read_queries(path: Path | None, held_out: frozenset[str]) -> list[str]:
+    if path is None:
+        return []
+    with disk_errors(f"reading {path}"):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in dict.fromkeys(map(str.strip, lines)) if line and text_hash(line) not in held_out]

@@ -1,0 +1,38 @@
+import pytest
+
+from hybrid_search.config import TowerConfig, TrainConfig
+from hybrid_search.errors import ConfigError
+from hybrid_search.training.recipes import RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_settings_that_exist_and_fit_together(name):
+    teacher = {"teacher": "somewhere"} if name == "distil" else {}
+    towers, training = RECIPES[name].joined_with({"training": teacher})
+    TowerConfig.from_mapping(towers, source=name)
+    TrainConfig.from_mapping(training, source=name)
+
+
+def test_the_recipe_without_a_teacher_comes_first_and_is_the_default_settings():
+    assert next(iter(RECIPES)) == "scratch"
+    towers, training = RECIPES["scratch"].joined_with({})
+    assert TrainConfig.from_mapping(training, source="") == TrainConfig()
+    assert TowerConfig.from_mapping(towers, source="") == TowerConfig()
+
+
+def test_distilling_without_a_teacher_says_what_is_missing():
+    with pytest.raises(ConfigError, match="--recipe distil"):
+        TrainConfig.from_mapping(RECIPES["distil"].joined_with({})[1], source="settings")
+
+
+def test_what_is_given_wins_and_the_rest_of_the_recipe_stays():
+    given = {"towers": {"encoder": "mean"}, "training": {"batch_size": 7, "word_vectors": {"window": 3}}}
+    towers, training = RECIPES["distil"].joined_with(given)
+    assert towers["encoder"] == "mean"
+    assert (training["batch_size"], training["loss"]) == (7, "align")
+    assert training["word_vectors"] == {"algorithm": "teacher", "window": 3}
+
+
+def test_other_settings_are_refused():
+    with pytest.raises(ConfigError, match="no settings are called 'tower'"):
+        RECIPES["scratch"].joined_with({"tower": {}})
