@@ -177,19 +177,21 @@ class DenseLeg:
         values, positions = faiss_index.search(held.index, queries, wanted, alive=alive, bitmap=bitmap, count=living)
         for number, at in enumerate(asked):
             if wanted < living and k < wanted and values[number, -1] == values[number, k - 1]:
-                results[at] = self._among_ties(queries[number : number + 1], k, allowed)
+                results[at] = self._among_ties(queries[number : number + 1], k, wanted, allowed)
             else:
                 results[at] = self._ranking(values[number], positions[number], k)
         return results
 
-    def _among_ties(self, query: NDArray[np.float32], k: int, allowed: RowFilter | None) -> ScoredRows:
-        """Search once more, wide enough for a long run of equal scores at the cut."""
+    def _among_ties(self, query: NDArray[np.float32], k: int, wanted: int, allowed: RowFilter | None) -> ScoredRows:
+        """Search again, wider and wider, until a run of equal scores at the cut has ended or is too long."""
         alive, bitmap, living = self._searchable(allowed)
-        wanted = min(max(_MOST_TIES, 2 * k), living)
-        values, positions = faiss_index.search(
-            self._vectors.index, query, wanted, alive=alive, bitmap=bitmap, count=living
-        )
-        return self._ranking(values[0], positions[0], k)
+        while True:
+            wanted = min(4 * wanted, living)
+            values, positions = faiss_index.search(
+                self._vectors.index, query, wanted, alive=alive, bitmap=bitmap, count=living
+            )
+            if values[0, -1] != values[0, k - 1] or wanted == living or wanted > max(_MOST_TIES, 2 * k):
+                return self._ranking(values[0], positions[0], k)
 
     def _ranking(self, values: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> ScoredRows:
         if len(positions) and positions[-1] < 0:  # missing ones are last
