@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_search.errors import UsageError
+
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.connection import Connection
     from hybrid_search.protocols import Dataset
@@ -72,5 +74,8 @@ def _connected(connection: Connection | None) -> AbstractContextManager[None]:
     if connection is None:
         return nullcontext()
     from hybrid_search.engines.opensearch.connecting import connected
+    from hybrid_search.engines.opensearch.connection import Connection
 
+    if not isinstance(connection, Connection):
+        raise UsageError(f"connection is {type(connection).__name__}; give a hybrid_search.Connection")
     return connected(connection)

@@ -182,6 +182,8 @@ class Retriever:
         :raises ModelMismatch: if the index holds vectors and the retriever has no towers.
         :raises UsageError: if ``batch_size`` is below 1.
         """
+        if isinstance(documents, Document) or not isinstance(documents, Iterable):
+            raise UsageError(f"documents is {type(documents).__name__}; give a list of hybrid_search.Document")
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
         if self.encoder is None and self.engine.settings.dimension:
@@ -193,7 +195,8 @@ class Retriever:
         for batch in in_batches(documents, batch_size):
             if strangers := [one for one in batch if not isinstance(one, Document)]:
                 raise UsageError(f"documents holds {strangers[0]!r}, which is no hybrid_search.Document")
-            texts = [document.searchable_text for document in batch]
+            # What is no text is refused by the engine, with the reason; the rest goes on.
+            texts = [text if isinstance(text := one.searchable_text, str) else "" for one in batch]
             vectors = None if self.encoder is None else self.encoder.encode_documents(texts)
             rejected += self.engine.add(batch, vectors)
             seen += len(batch)
@@ -201,8 +204,11 @@ class Retriever:
         return AddReport(seen - len(rejected), tuple(rejected))
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents and commit; ids that are not there are ignored. Returns how many were."""
-        deleted = self.engine.delete(ids)
+        """Delete documents and commit; ids that are not there are ignored. Returns how many were.
+
+        :raises UsageError: if these are not texts; one text would be taken for its letters.
+        """
+        deleted = self.engine.delete(_texts(ids, "ids"))
         self.engine.commit()
         return deleted
 
@@ -318,8 +324,9 @@ def _texts(texts: Sequence[str], name: str) -> list[str]:
 
     :raises UsageError: if they are one text, which would be taken for its letters, or hold anything else.
     """
-    if isinstance(texts, str):
-        raise UsageError(f"{name} is one text; give a list of texts")
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        what = "one text" if isinstance(texts, str) else type(texts).__name__
+        raise UsageError(f"{name} is {what}; give a list of texts")
     for text in texts:
         if not isinstance(text, str):
             raise UsageError(f"{name} holds {text!r}, which is no text")

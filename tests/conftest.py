@@ -1,8 +1,13 @@
 """Its place puts this folder on the import path, so that tests can share ``fakes``."""
 
 import os
+import signal
 
 pytest_plugins = ["node.plugin", "node.extra_nodes"]
 
 # As the command line does, and for the same reason: the machine may have other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell starts background jobs with SIGINT ignored, which tests of Ctrl-C and the processes they start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.types", 0),
     ("hybrid_search.errors", 0),
     ("hybrid_search.streams", 0),
+    ("hybrid_search.masking", 0),
     ("hybrid_search.config", 1),
     ("hybrid_search.filters", 1),
     ("hybrid_search.filter_parser", 1),

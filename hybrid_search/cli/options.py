@@ -11,7 +11,7 @@ import click
 
 from hybrid_search.cli.output import FORMATS
 from hybrid_search.config import Bm25, Combination, Fusion, Normalisation
-from hybrid_search.errors import ConfigError, RecordsRejected
+from hybrid_search.errors import ConfigError, RecordsRejected, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,9 +91,16 @@ def opened_dataset(
     """Open a data set; at the end say what was rejected, and fail if anything was.
 
     :raises RecordsRejected: after everything else is done, if records went to the dead-letter file.
+    :raises UsageError: if that file would be a part of the data set.
     """
     from loaders.registry import open_dataset
 
+    rejects = dead_letter.resolve()
+    if path is not None and path.resolve() in (rejects, *rejects.parents):
+        raise UsageError(
+            f"--dead-letter {dead_letter} lies in the data set ({path}), which would be read while it is written; "
+            f"name a file elsewhere"
+        )
     with rejecting(dead_letter) as rejected:
         yield open_dataset(name, path, reject=rejected, config=config), rejected
 

@@ -74,7 +74,7 @@ def _load(dataset: Dataset, model: Path, index: Path, reject: DeadLetter, *, rec
     say("\n2. Load the passages into an index, with their vectors")
     options = LoadOptions(recreate=recreate)
     report = load(dataset, index, model=model, options=options, reject=reject, progress=progress)
-    facts(msgspec.to_builtins(report), "table")
+    facts({name: value for name, value in msgspec.to_builtins(report).items() if value != {}}, "table")
 
 
 def _evaluate(dataset: Dataset, index: Path) -> None:

@@ -68,7 +68,7 @@ def sift(documents: Sequence[Document], vectors: Vectors | None, declared: Mappi
 
 def refusal(document: Document, field: str, reason: str) -> Rejection:
     """Make the record that the caller gets back, with the whole document in it."""
-    record = {"id": document.id, "text": document.text, "title": document.title, "metadata": dict(document.metadata)}
+    record = {"id": document.id, "text": document.text, "title": document.title, "metadata": document.metadata}
     return Rejection(source="index", line=0, field=field, reason=reason, record=json.dumps(record, default=repr))
 
 
@@ -82,6 +82,8 @@ def _new_fields(document: Document, declared: Mapping[str, FieldType]) -> dict[s
     if not document.searchable_text.strip():
         raise _Refused("text", "text and title are empty")
     new: dict[str, FieldType] = {}
+    if not isinstance(document.metadata, Mapping):
+        raise _Refused("metadata", f"metadata is {_shown(document.metadata)}; it must be a mapping of names to values")
     for name, value in document.metadata.items():
         if not name:
             raise _Refused("metadata", "a metadata field has no name")

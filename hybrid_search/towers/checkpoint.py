@@ -31,6 +31,7 @@ from hybrid_search.storage import atomic_write_bytes, disk_errors, replace_folde
 from hybrid_search.towers.model_card import (
     FORMAT_VERSION,
     MODEL_FILE,
+    SERVING_FILES,
     ModelCard,
     ServingDefaults,
     read_model_card,
@@ -43,7 +44,10 @@ from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.untrained import save_untrained
 from hybrid_search.towers.word_vectors import WordVectors
 
-__all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults"]
+__all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults", "strangers_in"]
+
+_PARTS = (*SERVING_FILES, "training.json", "log.jsonl", "wandb")
+"""What a checkpoint and a run's trackers put into the folder."""
 
 
 def save_checkpoint(
@@ -86,6 +90,15 @@ def save_checkpoint(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return card
+
+
+def strangers_in(folder: Path) -> list[str]:
+    """Name what a folder holds that is no part of a checkpoint, so that nobody's files are lost to one."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        return [folder.name]
+    return sorted(path.name for path in folder.iterdir() if path.name not in _PARTS)
 
 
 def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.errors import CorruptIndex, ModelError
+from hybrid_search.errors import CorruptIndex, ModelError, UsageError
 from hybrid_search.storage import disk_errors
 from hybrid_search.workflows.locations import folder_of, open_engine
 
@@ -91,11 +91,15 @@ def export_onnx(model: Path, target: Path) -> list[str]:
     """Copy the ONNX towers and the tokenizer of a checkpoint (or of an index's model folder) into a folder.
 
     :raises CorruptModel: if a file is not what was written.
+    :raises UsageError: if the folder holds other files.
     """
     from hybrid_search.towers.model_card import read_model_card, verify_files
 
     card = read_model_card(model)
     verify_files(model, card, ONNX_FILES[1:])
+    strangers = sorted(path.name for path in target.iterdir() if path.name not in ONNX_FILES) if target.is_dir() else []
+    if strangers:
+        raise UsageError(f"{target} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
     with disk_errors(f"export to {target}"):
         target.mkdir(parents=True, exist_ok=True)
         for name in ONNX_FILES:

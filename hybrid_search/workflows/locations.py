@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.errors import UnsupportedCapability, UsageError
+from hybrid_search.masking import without_password
 from hybrid_search.protocols import Engine
 from hybrid_search.server_options import SearchOptions, ServerOptions
 
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 _SERVER = ("opensearch://", "opensearchs://")
+_NEARLY_A_SERVER = re.compile(r"opensearchs?:|[^/@]*:[^/@]*@|(localhost|[\w-]+(\.[\w-]+)+):\d{2,5}(/|$)")
 
 
 def is_on_server(location: str | Path) -> bool:
@@ -42,9 +45,10 @@ def folder_of(location: str | Path) -> Path:
     """
     if is_on_server(location):
         raise UnsupportedCapability(f"{location}: this works with an index in a folder only")
-    if "://" in str(location):
+    if "://" in str(location) or _NEARLY_A_SERVER.match(str(location)):
         raise UsageError(
-            f"{location}: not a location; give a folder such as ./indexes/passages, or opensearch://host:9200/index"
+            f"{without_password(str(location))}: not a location; give a folder such as ./indexes/passages, or "
+            f"opensearch://host:9200/index"
         )
     return Path(location)
 

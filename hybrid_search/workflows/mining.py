@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 from hybrid_search.config import IndexSettings, NegativeSource, TrainConfig
-from hybrid_search.errors import DataError
+from hybrid_search.errors import DataError, UsageError
 from hybrid_search.protocols import Dataset, Engine, Progress, Task, silent
 from hybrid_search.types import Query, Ranking
 from hybrid_search.workflows.locations import open_retriever
@@ -40,6 +40,16 @@ class MineReport:
     examples: Mapping[str, int]
 
 
+def _check_free(out: Path) -> None:
+    from hybrid_search.training.negatives_file import read_header
+
+    try:
+        if out.exists():
+            read_header(out)
+    except DataError:
+        raise UsageError(f"{out} is a file of something else, which would be lost; give another --out") from None
+
+
 def mine(
     dataset: Dataset,
     location: str | Path,
@@ -56,12 +66,14 @@ def mine(
     :param mode: what ranks: the lexical leg, the dense leg, or both fused (dense negatives for a second round).
     :param config: for ``rank_window``, ``false_negative_margin``, ``max_samples`` and ``seed``.
     :raises DataError: if the split has no examples whose documents are in the index.
+    :raises UsageError: if ``out`` is a file of something else.
     """
     from hybrid_search.training.mining import Miner
     from hybrid_search.training.negatives_file import write_negatives
     from hybrid_search.training.pairs import gather_examples
 
     config = config or TrainConfig()
+    _check_free(out)
     retriever = open_retriever(location, model=model)
     try:
         engine = retriever.engine

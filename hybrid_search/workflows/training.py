@@ -16,7 +16,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
-from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults
+from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard, ServingDefaults
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.alignment import Alignment
@@ -101,7 +101,8 @@ def train(
     :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
     :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
     :param reject: called with each record that can't be used.
-    :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or a file or split is not there.
+    :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or holds anything else, or a
+        file or split is not there.
     :raises TrainingError: if there is nothing to train on, or training can't go on.
     :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
     """
@@ -157,6 +158,8 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     """Find now what would otherwise be found after minutes of work."""
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
         raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
+    if strangers := strangers_in(out):
+        raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
     for file in (
         *request.negatives_files,
         *([Path(request.config.teacher_scores)] * bool(request.config.teacher_scores)),

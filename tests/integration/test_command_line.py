@@ -210,6 +210,11 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["train", "jsonl", "--path", "data", "--out", "m", "--seed", "-5"], 2, "seed"),
         (["info", "nowhere"], 4, "nowhere"),
         (["export", "nowhere"], 5, "nowhere"),
+        (["train", "jsonl", "--path", "data", "--out", "data", "--max-steps", "5"], 2, "holds other files"),
+        (["export", "model", "--out", "data"], 2, "holds other files"),
+        (["mine", "jsonl", "--path", "data", "--from", "index", "--out", "data/queries.jsonl"], 2, "something else"),
+        (["load", "jsonl", "--path", "data", "--to", "i", "--dead-letter", "data/documents.jsonl"], 2, "lies in the"),
+        (["load", "jsonl", "--path", "data", "--to", "localhost:9200"], 2, "opensearch://host:9200/index"),
     ],
 )
 def test_a_mistake_is_answered_by_one_clear_line_and_its_exit_code(

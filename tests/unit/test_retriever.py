@@ -226,6 +226,29 @@ def test_deleted_documents_are_gone_and_missing_ids_are_ignored(retriever) -> No
     assert retriever.search("cat", mode="bm25") == []
 
 
+@pytest.mark.parametrize("ids", ["d1", [1], None])
+def test_ids_that_are_no_list_of_texts_delete_nothing(retriever, ids) -> None:
+    with pytest.raises(UsageError, match="ids"):
+        retriever.delete(ids)
+    assert retriever.get(["d1"]) == [PETS[0]]
+
+
+def test_a_malformed_document_is_rejected_and_the_rest_goes_on(retriever) -> None:
+    bad = [Document("n", None), Document("m", "cat", metadata=["x"]), Document("t", "cat", title=5)]
+    report = retriever.add([*bad, Document("good", "car")])
+    assert (report.added, [(one.field, one.source) for one in report.rejected]) == (
+        1,
+        [("text", "index"), ("metadata", "index"), ("title", "index")],
+    )
+    assert retriever.get(["good", "m"]) == [Document("good", "car"), None]
+
+
+@pytest.mark.parametrize("documents", [Document("a", "cat"), None, 5])
+def test_documents_that_are_no_list_are_refused(retriever, documents) -> None:
+    with pytest.raises(UsageError, match="give a list of"):
+        retriever.add(documents)
+
+
 def test_texts_are_encoded_in_order_and_unknown_ones_are_zero_rows(retriever) -> None:
     assert retriever.encode_queries(["dog", "unknown"]).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
     assert retriever.encode_documents(["car"]).tolist() == [[0, 0, 1, 0]]

@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
 from hybrid_search.errors import UsageError
+from hybrid_search.masking import without_password
 
 __all__ = ["SCHEMES", "Address"]
 
@@ -50,17 +51,19 @@ class Address:
         :raises UsageError: as :meth:`parse`, save that the index may be left out.
         """
         wanted = "give opensearch://host:9200/index, or opensearchs:// for TLS"
+        shown = without_password(location)
         try:
             parts = urlsplit(location)
             host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise UsageError(f"the location can't be read ({error}); {wanted}") from None
+        except ValueError:
+            # The reason may quote a part of a password.
+            raise UsageError(f"{shown}: the location can't be read; {wanted}") from None
         if parts.password is not None:
             raise UsageError("a location must not hold a password; put it into OPENSEARCH_PASSWORD")
         if parts.scheme not in SCHEMES or not host:
-            raise UsageError(f"{location}: not a server's location; {wanted}")
+            raise UsageError(f"{shown}: not a server's location; {wanted}")
         if parts.query or parts.fragment:
-            raise UsageError(f"{location}: has more than an index after the host; {wanted}")
+            raise UsageError(f"{shown}: has more than an index after the host; {wanted}")
         tls, user = parts.scheme == "opensearchs", unquote(parts.username or "")
         address = cls(host, port or _PORT, parts.path.strip("/"), tls=tls, user=user)
         if address.index:
@@ -81,6 +84,9 @@ class Address:
         return replace(self, index="")
 
     def _check_index(self, given: str) -> None:
+        given = without_password(given)
+        if not self.index:
+            raise UsageError(f"{given}: name the index behind the host; hybrid-search indexes {given} lists them")
         if not _NAME.fullmatch(self.index) or len(self.index.encode()) > _LONGEST_NAME:
             raise UsageError(
                 f"{given}: {self.index!r} can't be an index's name; it is in lower case, without spaces or any of "

@@ -16,6 +16,7 @@ import certifi
 
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.masking import without_password
 
 __all__ = ["PREFIX", "Connection"]
 
@@ -61,6 +62,7 @@ class Connection:
     max_connections: int = 16
 
     def __post_init__(self) -> None:
+        self._check_texts()
         if bool(self.user) != bool(self.password):
             missing = "password" if self.user else "user"
             whom = f" for user {self.user!r}" if self.user else ""
@@ -68,9 +70,10 @@ class Connection:
         if sum(map(bool, (self.user, self.token, self.aws_region))) > 1:
             raise ConfigError("a connection has user and password, a token, or an AWS region; give one of the three")
         if ":" in self.user:
-            raise UsageError(f"user is {self.user!r}; there can't be a colon in it")
+            raise UsageError(f"user is {self.user.partition(':')[0]!r} and more; there can't be a colon in it")
         if wrong := [host for host in self.hosts if not _HOST.fullmatch(host)]:
-            raise ConfigError(f"hosts has {wrong[0]!r}; write host:port, as in search-2.example.org:9200")
+            shown = without_password(wrong[0])
+            raise ConfigError(f"hosts has {shown!r}; write host:port, as in search-2.example.org:9200")
         if self.client_key and not self.client_cert:
             raise ConfigError("client_key is given without client_cert; give both, or one file with both in it")
         for name in ("connect_timeout", "read_timeout"):
@@ -80,6 +83,13 @@ class Connection:
             raise ConfigError(f"retries is {self.retries!r}; it must be from 0 to 20")
         if not 1 <= self.max_connections <= 1_000:
             raise ConfigError(f"max_connections is {self.max_connections!r}; it must be from 1 to 1000")
+
+    def _check_texts(self) -> None:
+        for name in ("user", "password", "token"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} is no text but {type(getattr(self, name)).__name__}; give it as text")
+        if not self.token.isprintable():
+            raise ConfigError("the token has a line break or another character that can't be sent; give it on one line")
 
     def arguments(self, address: Address) -> dict[str, Any]:
         """Return what both kinds of client take: hosts, who we are, TLS.

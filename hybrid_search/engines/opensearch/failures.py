@@ -87,12 +87,21 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
     if kind == "index_not_found_exception":
         return IndexNotFound(f"{told}; check the index's name, or load data into it", status=status)
     if kind == "resource_already_exists_exception":
-        return IndexExists(f"{told}; open it, or delete it first", status=status)
+        return IndexExists(
+            f"{told}; if another process is making it now, wait for that; otherwise give another name, or drop it",
+            status=status,
+        )
     if kind == "cluster_block_exception" and status != HTTPStatus.SERVICE_UNAVAILABLE:
         # Comes as 429 too, and stays until somebody lifts the block.
         return SearchIndexError(
             f"{told}; the index is blocked: look at its settings index.blocks.*, and at the disk's free space "
             f"(hybrid-search doctor names the command)",
+            status=status,
+        )
+    if "maxClauseCount" in reason:
+        return SearchIndexError(
+            f"{told}; the query has more words than the server takes: shorten it, or raise "
+            f"indices.query.bool.max_clause_count in opensearch.yml",
             status=status,
         )
     match status:

@@ -158,7 +158,7 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
     ("status", "info", "kind", "message"),
     [
         (404, {"error": {"type": "index_not_found_exception", "reason": "no such index [a]"}}, IndexNotFound, "load"),
-        (400, {"error": {"type": "resource_already_exists_exception", "reason": "x"}}, IndexExists, "delete it"),
+        (400, {"error": {"type": "resource_already_exists_exception", "reason": "x"}}, IndexExists, "drop it"),
         (401, "Unauthorized", AccessDenied, "OPENSEARCH_PASSWORD"),
         (
             403,
