@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hybrid_search.engines.vectors import checked_vectors
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.protocols import Encoder, Progress, Task
 from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection
@@ -173,15 +174,23 @@ class ServerLoading:
                     batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
                     senders=self.options.connections, stop=self.engine.writer.stop,
                 )  # fmt: skip
-        except BaseException:
+        except BaseException as error:
             self.journal.write(entry, now=True)
-            if entry.documents:
-                _log.warning(
-                    "%s documents are acknowledged; load --resume goes on from there (journal %s)",
-                    f"{entry.documents:,}", self.journal.path,
-                )  # fmt: skip
+            self._leave(entry, error)
             raise
         return entry
+
+    def _leave(self, entry: Entry, error: BaseException) -> None:
+        """Let what was taken be found, whatever ended the load, and say how to go on."""
+        if not entry.documents:
+            return
+        if isinstance(error, HybridSearchError):
+            with contextlib.suppress(HybridSearchError):
+                self.engine.commit()
+        _log.warning(
+            "%s documents are acknowledged; load --resume goes on from there (journal %s)",
+            f"{entry.documents:,}", self.journal.path,
+        )  # fmt: skip
 
     def _hold_settings(self) -> None:
         writer = self.engine.writer
