@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ def killed(proxy: FaultyServer, tmp_path: Path) -> Path:
     """Kill a load in a process of its own after some documents; the data set's file."""
     data = tmp_path / "documents.jsonl"
     data.write_text("".join(json.dumps({"id": one.id, "text": one.text}) + "\n" for one in DOCUMENTS))
-    proxy.follow(every(1, Fault.DELAY))
+    # Slow enough for the journal to be written, and then never done, so that the kill can't come too late.
+    proxy.follow(chain([Fault.DELAY, Fault.DELAY], repeat(Fault.TOO_MANY)))
     location = f"{proxy.location}/{INDEX}"
     process = subprocess.Popen(
         [sys.executable, "-m", "hybrid_search", "load", "jsonl", "--path", data, "--to", location,

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -119,6 +120,7 @@ class FaultyServer:
         """Close the port and every connection."""
         self._server.shutdown()
         self._thread.join()
+        self._server.wait_until_idle()
         self._server.server_close()
 
     def __enter__(self) -> Self:
@@ -136,7 +138,26 @@ class _Server(ThreadingHTTPServer):
         self.upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.proxy = proxy
         self._open: set[socket.socket] = set()
+        self._idle = threading.Condition()
+        self._working = 0
         super().__init__(place, _Handler)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count a request for as long as it is being handled."""
+        with self._idle:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._working -= 1
+                self._idle.notify_all()
+
+    def wait_until_idle(self) -> None:
+        """Let what was begun end: a bulk that is forwarded late would make an index that was dropped meanwhile."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._working, timeout=10)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
@@ -169,6 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_any(self) -> None:
+        with self.server.at_work():
+            self._do_any()
+
+    def _do_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         meant = self.server.proxy.meant(self.command, urlsplit(self.path).path)
         match self.server.proxy.next_fault() if meant else None:
