@@ -30,6 +30,7 @@ from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.records import to_source
+from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Vectors, silent
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
@@ -58,8 +59,8 @@ class Ready:
         return self._vectors[first : self._given]
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """There are none."""
-        raise NotImplementedError
+        """Refuse: loading asks no queries, and one that did would be a mistake of this benchmark."""
+        raise UsageError("the vectors of this benchmark are for documents; it asks no queries")
 
 
 Figures = dict[str, float]
