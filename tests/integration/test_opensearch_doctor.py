@@ -18,8 +18,7 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.doctor import diagnose
-from hybrid_search.engines.opensearch.findings import Finding
+from hybrid_search.engines.opensearch.doctor import Finding, diagnose
 from hybrid_search.engines.opensearch.held_settings import HeldSettings, while_loading
 from hybrid_search.engines.opensearch.towers import companion_of, store_towers
 from hybrid_search.types import Document

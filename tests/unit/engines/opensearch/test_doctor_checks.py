@@ -11,9 +11,7 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.commands import Commands
 from hybrid_search.engines.opensearch.connection import Connection
-from hybrid_search.engines.opensearch.doctor import Diagnosis, ModelFacts, examine
-from hybrid_search.engines.opensearch.findings import Finding
-from hybrid_search.engines.opensearch.vitals import IndexVitals, Vitals
+from hybrid_search.engines.opensearch.doctor import Diagnosis, Finding, IndexVitals, ModelFacts, Vitals, examine
 
 PLUGINS = ("opensearch-knn", "opensearch-neural-search")
 BOTH = dict.fromkeys(PLUGINS, "3.6.0.0")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hybrid_search.engines.opensearch.findings import Finding, IndexCheck
+from hybrid_search.engines.opensearch.doctor.findings import Finding, IndexCheck
+from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
 from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, NOTE, REFRESH
 from hybrid_search.engines.opensearch.marks import read_mark
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION
-from hybrid_search.engines.opensearch.vitals import IndexVitals, Vitals
 
 __all__ = ["INDEX_CHECKS"]
 

@@ -10,10 +10,10 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import Ability
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.connecting import resolved
-from hybrid_search.engines.opensearch.doctor_cluster import CLUSTER_CHECKS
-from hybrid_search.engines.opensearch.doctor_index import INDEX_CHECKS
-from hybrid_search.engines.opensearch.findings import Finding
-from hybrid_search.engines.opensearch.vitals import Vitals, gather
+from hybrid_search.engines.opensearch.doctor.cluster_checks import CLUSTER_CHECKS
+from hybrid_search.engines.opensearch.doctor.findings import Finding
+from hybrid_search.engines.opensearch.doctor.index_checks import INDEX_CHECKS
+from hybrid_search.engines.opensearch.doctor.vitals import Vitals, gather
 
 __all__ = ["Diagnosis", "ModelFacts", "diagnose", "examine"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hybrid_search.engines.opensearch.capabilities import KNN, NEURAL
-from hybrid_search.engines.opensearch.findings import Check, Finding
-from hybrid_search.engines.opensearch.vitals import Vitals
+from hybrid_search.engines.opensearch.doctor.findings import Check, Finding
+from hybrid_search.engines.opensearch.doctor.vitals import Vitals
 
 __all__ = ["CLUSTER_CHECKS"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from hybrid_search.engines.opensearch.vitals import IndexVitals, Vitals
+from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
 
 __all__ = ["Check", "Finding", "IndexCheck", "Severity"]
 
