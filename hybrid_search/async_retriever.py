@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from hybrid_search.config import Fusion
+from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retriever import AddReport, Mode, Retriever
@@ -25,9 +26,12 @@ class AsyncRetriever:
     The methods, their arguments and errors are :class:`Retriever`'s.
 
     :raises MissingExtra: for an index on a server, if the extra ``async`` is not installed.
+    :raises UsageError: if it is given anything but a retriever.
     """
 
     def __init__(self, retriever: Retriever) -> None:
+        if not isinstance(retriever, Retriever):
+            raise UsageError(f"retriever is {retriever!r}; give what hybrid_search.open(LOCATION) returns")
         self.retriever = retriever
         engine = retriever.engine
         # One that follows an alias changes its engine between two calls, so it is left to itself.

@@ -285,6 +285,11 @@ def test_the_async_twin_answers_alike_and_off_the_event_loop(retriever) -> None:
     assert threading.get_ident() not in encoder.threads
 
 
+def test_the_asynchronous_retriever_takes_a_retriever_and_no_location():
+    with pytest.raises(UsageError, match=r"retriever is '\./index'; give what hybrid_search\.open"):
+        AsyncRetriever("./index")
+
+
 @pytest.mark.parametrize("query", ["a\ud800b", "\udcff"])
 def test_a_query_with_lone_surrogates_is_searched_with_question_marks(retriever: Retriever, query: str) -> None:
     assert retriever.search(query) == retriever.search(query.encode("utf-8", "replace").decode())
