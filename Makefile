@@ -2,8 +2,10 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PORT ?= 9200
+ML ?= 1
 
-.PHONY: help install quickstart opensearch test unit check format constraints docs bench clean
+.PHONY: help install quickstart opensearch test unit check format constraints docs bench msmarco clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,8 +24,8 @@ install: .venv/.installed  ## make .venv with the command hybrid-search in it
 quickstart: install  ## train, index, evaluate and query on the documentation that ships with Python
 	$(BIN)/hybrid-search quickstart
 
-opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL
-	PYTHONPATH=tests $(BIN)/python -m node
+opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL (PORT=9200; ML=0 without ml-commons)
+	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node
 
 test: install  ## all tests: units, conformance, integration
 	$(BIN)/python -m pytest -q
@@ -48,8 +50,19 @@ constraints: install  ## pin the newest versions that fit pyproject.toml
 docs: install  ## write the generated parts of docs/
 	$(BIN)/python -m docs.generate
 
+# The versions are pinned in package.json; a lock file would name the registry that it was made with.
+panels: .cache/panels/.installed  ## install what draws the panels of Dashboards (node and npm needed), for its test
+
+.cache/panels/.installed: docs/panels/package.json
+	@mkdir -p $(@D) && cp $< $(@D)/
+	npm install --prefix $(@D) --silent --no-audit --no-fund --no-package-lock
+	@touch $@
+
 bench: install  ## run the benchmarks; writes benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+msmarco: install  ## the whole MS MARCO passage task: make msmarco DATA=folder OUT=folder (docs/msmarco.md)
+	$(BIN)/python -m benchmarks.msmarco_full --data $(DATA) --out $(OUT)
 
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache quickstart build *.egg-info

@@ -36,7 +36,7 @@ Similarity = Literal["cosine", "dot", "l2"]
 EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
-LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl", "align"]
+LossKind = Literal["infonce", "triplet", "contrastive", "residual", "margin_mse", "kl", "align"]
 TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
 Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
@@ -236,6 +236,7 @@ class TrainConfig(Setting, frozen=True):
     :ivar max_samples: use at most this many training examples, 0 for all.
     :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
         than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
+    :ivar device: where towers are trained; the rest is always done on the CPU.
     :ivar teacher: whose vectors the loss ``align`` follows: a sentence-transformers model (name, folder, or the
         installed package that carries it) or a ``.safetensors`` file of vectors by text.
     :ivar vocabulary: most tokens the tokenizer may have.
@@ -248,6 +249,9 @@ class TrainConfig(Setting, frozen=True):
     :ivar negatives: the schedule: (start as a share of the run, source -> share of the hard negatives).
     :ivar rank_window: mined negatives come from these ranks, (first, last), 1-based.
     :ivar false_negative_margin: drop a mined negative scoring at least this share of the positive's score; 0 off.
+    :ivar refresh: rounds after the first: hard negatives are mined again from an index of the towers so far, and
+        training goes on with them; the best round is kept.
+    :ivar lexical_weight: of BM25's score in the loss ``residual``, in cosines per BM25 point.
     :ivar validation_share: share of the training queries held out for early stopping and for fitting the fusion.
     """
 
@@ -264,17 +268,20 @@ class TrainConfig(Setting, frozen=True):
     weight_decay: float = 0.0
     seed: int = 0
     threads: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
     temperature: float = 0.05
     learn_temperature: bool = False
     margin: float = 0.2
     triplet_distance: Similarity = "cosine"
     triplet_mining: TripletMining = "batch_hard"
+    lexical_weight: float = 0.02
     self_supervised: float = 4.0
     residual_share: float = 0.7
     hard_negatives: int = 1
     negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
     rank_window: tuple[int, int] = (5, 100)
     false_negative_margin: float = 0.95
+    refresh: int = 0
     teacher_scores: str = ""
     teacher: str = ""
     vocabulary: int = 50_000
@@ -310,6 +317,8 @@ class TrainConfig(Setting, frozen=True):
             "hard_negatives",
             "patience",
             "self_supervised",
+            "lexical_weight",
+            "refresh",
         ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("evaluate_every", "checkpoint_every", "validation_queries", "validation_documents"):

@@ -13,6 +13,7 @@ from hybrid_search.cli.evaluate import print_evaluation
 from hybrid_search.cli.options import opened_dataset
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.query import print_hits
+from hybrid_search.cli.train import print_training
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
@@ -65,7 +66,7 @@ def _train(dataset: Dataset, model: Path, reject: DeadLetter, *, restart: bool) 
         say(f"   {model} is there already; --restart trains again")
         return
     summary = train(dataset, model, TrainRequest(restart=restart), reject=reject, progress=progress, say=say)
-    facts(msgspec.to_builtins(summary), "table")
+    print_training(summary, "table")
 
 
 def _load(dataset: Dataset, model: Path, index: Path, reject: DeadLetter, *, recreate: bool) -> None:

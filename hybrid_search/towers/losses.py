@@ -21,6 +21,7 @@ __all__ = [
     "kl_divergence",
     "margin_mse",
     "own_columns",
+    "residual",
     "similarities",
     "triplet",
 ]
@@ -64,7 +65,7 @@ def info_nce(scores: Tensor, mask: Tensor) -> Tensor:
 
     :param scores: (b, m) similarities, divided by the temperature.
     """
-    targets = torch.arange(len(scores))
+    targets = torch.arange(len(scores), device=scores.device)
     counted = scores.masked_fill(mask & ~_diagonal(mask), float("-inf"))
     return functional.cross_entropy(counted, targets)
 
@@ -111,6 +112,24 @@ def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
     return 0.5 * (pull + push.sum() / (push > 0).sum().clamp(min=1))
 
 
+def residual(distance: Tensor, mask: Tensor, lexical: Tensor, *, margin: float, weight: float) -> Tensor:
+    """Hinge whose margin shrinks where BM25 already tells the positive from the negative (CLEAR).
+
+    Per query and negative max(0, margin - weight * (bm25(q, positive) - bm25(q, negative)) + d(q, positive)
+    - d(q, negative)): Gao et al. 2021, "Complement Lexical Retrieval Model with Semantic Residual Embeddings", the
+    residual margin, with distances for their similarities. There the margin is 1 and the weight .1, on inner products.
+    The mean is over the violations; the others have no gradient.
+
+    :param distance: (b, m), of :func:`distances`.
+    :param lexical: (b, m) BM25 scores of the same pairs.
+    """
+    columns = torch.arange(len(distance), device=distance.device)
+    positive, known = distance[columns, columns].unsqueeze(1), lexical[columns, columns].unsqueeze(1)
+    violations = functional.relu(margin - weight * (known - lexical) + positive - distance)
+    violations = violations.masked_fill(mask | _diagonal(distance), 0.0)
+    return violations.sum() / (violations > 0).sum().clamp(min=1)
+
+
 def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
     """Squared error between the student's and the teacher's margin, positive over negative (Hofstätter et al. 2020).
 
@@ -136,4 +155,4 @@ def alignment(vectors: Tensor, targets: Tensor) -> Tensor:
 
 
 def _diagonal(matrix: Tensor) -> Tensor:
-    return torch.eye(*matrix.shape, dtype=torch.bool)
+    return torch.eye(*matrix.shape, dtype=torch.bool, device=matrix.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hybrid_search.config import TrainConfig
 from hybrid_search.training.data import TrainingData
+from hybrid_search.training.lexical_scores import LexicalScores
 from hybrid_search.training.negatives import NegativeSampler
 from hybrid_search.training.rows import Int32, pad
 from hybrid_search.training.self_supervision import SelfSupervision
@@ -30,6 +31,7 @@ class Batch:
     :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
     :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
     :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
+    :ivar lexical: (b, b + l * k) BM25 scores, None unless the loss sees them.
     :ivar targets: the teacher's vectors of the queries, then of the documents; None unless the towers align to them.
     """
 
@@ -38,6 +40,12 @@ class Batch:
     mask: Tensor
     teacher: Tensor | None = None
     targets: Tensor | None = None
+    lexical: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors there."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None})
 
 
 class Batches:
@@ -46,34 +54,47 @@ class Batches:
     def __init__(self, data: TrainingData, config: TrainConfig) -> None:
         self._data = data
         self._config = config
-        self.per_epoch = max(1, len(data.pairs) // config.batch_size)
-        steps = config.epochs * self.per_epoch or _STEPS
-        self.steps = min(steps, config.max_steps or steps)
-        self._sampler = NegativeSampler(data, config, self.steps)
         self._unlabelled = SelfSupervision(data.documents, config.seed)
         # A teacher has no scores for queries that are made up.
         self._made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
+        if not len(data.pairs):
+            self._made += config.batch_size
+            self._unlabelled.check()
+        of_epoch = len(data.pairs) // config.batch_size if len(data.pairs) else len(data.documents) // self._made
+        self.per_epoch = max(1, of_epoch)
+        steps = config.epochs * self.per_epoch or _STEPS
+        self.steps = min(steps, config.max_steps or steps)
+        self._sampler = NegativeSampler(data, config, self.steps)
+        self._lexical = LexicalScores(data.documents) if config.loss == "residual" else None
         self._epoch = -1
         self._order: list[NDArray[np.int64]] = []
 
     def at(self, step: int) -> Batch:
         """Make the batch of a step, 0-based."""
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order = epoch_batches(self._data.pairs, self._config.batch_size, self._config.seed, epoch)
-            self._epoch = epoch
-        queries, positives = self._data.pairs[self._order[place]].T
+        queries, positives = self._labelled(step)
         negatives = self._sampler.draw(queries, step)
         rows, made_queries, made_documents = self._unlabelled.draw(self._made, step)
         documents = self._data.documents
         tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
         answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
+        asked = [*self._data.queries.chosen(queries), *made_queries]
         return Batch(
-            pad([*self._data.queries.chosen(queries), *made_queries]),
+            pad(asked),
             pad(tokens),
             torch.from_numpy(_mask(answers, np.concatenate([positives, rows, negatives.ravel()]))),
             self._teacher(queries, np.column_stack([positives, negatives])),
+            lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(asked, tokens)),
         )
+
+    def _labelled(self, step: int) -> Int32:
+        """Return the query rows and the positives' rows of a step: (2, b)."""
+        if not len(self._data.pairs):
+            return np.empty((2, 0), dtype=np.int32)
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = epoch_batches(self._data.pairs, self._config.batch_size, self._config.seed, epoch)
+            self._epoch = epoch
+        return self._data.pairs[self._order[place]].T
 
     def _teacher(self, queries: Int32, candidates: NDArray[np.int64]) -> Tensor | None:
         if not self._data.teacher:

@@ -115,7 +115,7 @@ def build_training_data(
     :param negatives: per source, query id -> document ids; a text that no example brings comes from the corpus.
     :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
-    :raises TrainingError: if no example is left, and there is no alignment to learn from either.
+    :raises TrainingError: if no example has the teacher's scores, and there is no alignment to learn from either.
     """
     queries, documents = _Table(), _Table()
     rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
@@ -129,8 +129,11 @@ def build_training_data(
     pairs = list(dict.fromkeys((rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
     scores, scored = _teacher(teacher, rows, documents.rows, answers)
     kept = pairs if scored is None else [pair for pair in pairs if pair in scores and len(scored[pair[0]])]
-    if not kept and alignment is None:
-        raise TrainingError(_nothing_left(len(examples), teacher is not None))
+    if scored is not None and not kept and alignment is None:
+        raise TrainingError(
+            f"none of {len(examples)} examples has teacher scores for its positive and for a negative; "
+            "check that the score file uses this data set's query and document ids"
+        )
     counts = {"examples": len(examples), "queries": len(queries), "documents": len(documents), "pairs": len(kept)}
     return TrainingData(
         queries=queries.encode(tokens.queries),
@@ -264,15 +267,6 @@ def _teacher(
         if i in documents
     }
     return scores, _pools({i: list(teacher.get(i, ())) for i in queries}, queries, documents, answers)
-
-
-def _nothing_left(examples: int, distils: bool) -> str:
-    if distils:
-        return (
-            f"none of {examples} examples has teacher scores for its positive and for a negative; "
-            "check that the score file uses this data set's query and document ids"
-        )
-    return "there is no training example; check the split, or raise --max-samples"
 
 
 def _sample(documents: Iterable[Document], size: int, generator: np.random.Generator) -> list[Document]:

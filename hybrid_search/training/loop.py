@@ -2,7 +2,7 @@
 
 A run is a function of settings, data and seed: batches and negatives depend on the seed and the step alone, so a run
 that was interrupted goes on from its state to the weights it would have reached anyway (on the same machine with the
-same number of threads).
+same number of threads; not on a GPU, whose sums and dropout differ from time to time).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hybrid_search.config import TrainConfig
-from hybrid_search.errors import TrainingError
+from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.training.alarm import CollapseAlarm
@@ -73,6 +73,7 @@ def train_towers(
     :param work: folder for the run's state. A state found there is gone on from; the final one stays until
         :func:`~hybrid_search.training.state.clear_state`, so that nothing is lost before the checkpoint is written.
     :raises CollapsedTowers: if all documents get the same vector.
+    :raises ConfigError: if the device is not there.
     :raises TrainingError: if the loss is no longer a number.
     :raises ResumeMismatch: if ``work`` holds the state of a run with other settings or data.
     :raises KeyboardInterrupt: on Ctrl-C, between two steps, with the state written.
@@ -100,9 +101,11 @@ class _Run:
 
     def __init__(self, towers: TwoTower, data: TrainingData, config: TrainConfig, tracker: Tracker) -> None:
         self.towers, self.data, self.config, self.tracker = towers, data, config, tracker
+        self.device = _device(config)
+        towers.to(self.device)
         self.name = _run_name(towers, data, config)
         self.batches = batches_of(data, config)
-        self.objective = Objective(config)
+        self.objective = Objective(config).to(self.device)
         self.optimisers = Optimisers(towers, self.objective, config)
         self.stopping = EarlyStopping(config.patience)
         self.alarm = CollapseAlarm(towers.config.similarity)
@@ -133,7 +136,7 @@ class _Run:
         config, step = self.config, self.step
         self.towers.train()
         self.choose_parts()
-        loss, vectors = self.objective(self.towers, self.batches.at(step))
+        loss, vectors = self.objective(self.towers, self.batches.at(step).to(self.device))
         loss.backward()
         norm = clip_gradients([*self.towers.parameters(), *self.objective.parameters()], config.clip_norm)
         if not (math.isfinite(loss.item()) and math.isfinite(norm)):
@@ -158,7 +161,7 @@ class _Run:
     def evaluate(self) -> None:
         if self.data.validation is None:
             return
-        measure = validate(self.towers, self.data.validation)
+        measure = validate(self.towers, self.data.validation, self.device)
         self.curve.append((self.step, measure))
         self.tracker.log(self.step, {MEASURE: measure})
         if self.stopping.improves(self.step, measure):
@@ -199,7 +202,7 @@ class _Run:
             self.towers.load_state_dict(self.best)
         self.towers.freeze_embeddings(False)
         self.towers.skip_encoder(False)
-        self.towers.eval()
+        self.towers.cpu().eval()
         measured = bool(self.curve)
         report = TrainReport(
             best_step=self.stopping.best_step if measured else self.step,
@@ -213,6 +216,12 @@ class _Run:
         summary = {"best_step": report.best_step, f"best_{MEASURE}": report.best_measure}
         self.tracker.log(self.step, {**summary, "seconds": report.seconds, "stopped_because": report.stopped_because})
         return report
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', and torch finds no GPU; install torch for CUDA, or use --device cpu")
+    return torch.device(config.device)
 
 
 def _run_name(towers: TwoTower, data: TrainingData, config: TrainConfig) -> str:

@@ -17,6 +17,7 @@ from rank_bm25 import BM25Plus
 
 from hybrid_search.analysis import analyzer
 from hybrid_search.config import NegativeSource
+from hybrid_search.training.judging import Case, Judge
 from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.types import Document, Example, Ranking, by_score_then_id, normalise_text, text_hash
 
@@ -55,6 +56,7 @@ class _Target:
     query: str
     positives: frozenset[str]
     hashes: set[str] = field(default_factory=set)
+    texts: list[str] = field(default_factory=list)
     answers: set[str] = field(default_factory=set)
     candidates: dict[str, Document] = field(default_factory=dict)
 
@@ -74,6 +76,7 @@ class Miner:
     :ivar keep: at most this many for a query, drawn evenly over the window.
     :ivar false_negative_margin: drop what scores at least this share of the query's best-scoring positive, when one
         is in the ranking; 0 turns it off.
+    :ivar judge: a teacher that tells further false negatives.
     """
 
     search: Search
@@ -82,6 +85,7 @@ class Miner:
     rank_window: tuple[int, int] = (5, 100)
     keep: int = 16
     false_negative_margin: float = 0.95
+    judge: Judge | None = None
     seed: int = 0
     batch_size: int = 256
     dropped: Counter[str] = field(default_factory=Counter)
@@ -99,9 +103,27 @@ class Miner:
             drawn = [self._draw(*pair) for pair in zip(batch, rankings, strict=True)]
             ids = list(dict.fromkeys(negative.id for negatives in drawn for negative in negatives))
             texts = dict(zip(ids, self.get_documents(ids), strict=True))
-            for target, negatives in zip(batch, drawn, strict=True):
-                kept = tuple(n for n in negatives if _is_negative(target, texts[n.id], self.dropped))
-                yield MinedQuery(target.query_id, target.query, tuple(sorted(target.positives)), kept)
+            kept = [
+                [negative for negative in negatives if _is_negative(target, texts[negative.id], self.dropped)]
+                for target, negatives in zip(batch, drawn, strict=True)
+            ]
+            for target, negatives in zip(batch, self._judged(batch, kept, texts), strict=True):
+                yield MinedQuery(target.query_id, target.query, tuple(sorted(target.positives)), tuple(negatives))
+
+    def _judged(
+        self, targets: Sequence[_Target], drawn: list[list[Negative]], texts: Mapping[str, Document | None]
+    ) -> list[list[Negative]]:
+        if self.judge is None:
+            return drawn
+        cases = [
+            Case(target.query, target.texts, [found.searchable_text for n in negatives if (found := texts[n.id])])
+            for target, negatives in zip(targets, drawn, strict=True)
+        ]
+        kept = []
+        for negatives, verdicts in zip(drawn, self.judge(cases), strict=True):
+            kept.append([negative for negative, is_false in zip(negatives, verdicts, strict=True) if not is_false])
+            self.dropped["teacher_takes_for_positive"] += sum(verdicts)
+        return kept
 
     def _draw(self, target: _Target, ranking: Ranking) -> list[Negative]:
         first, last = self.rank_window
@@ -176,6 +198,7 @@ def _targets(examples: Iterable[Example], positives: Mapping[str, frozenset[str]
         query = example.query
         target = targets.setdefault(query.id, _Target(query.id, query.text, positives.get(query.id, frozenset())))
         target.positives |= {example.positive.id}
+        target.texts.append(example.positive.searchable_text)
         target.hashes.add(text_hash(example.positive.searchable_text))
         target.answers |= {a for a in map(normalise_text, example.answers) if len(a) >= _SHORTEST_ANSWER}
         target.candidates.update({document.id: document for document in example.negatives})

@@ -10,7 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hybrid_search.streams import in_batches
+
 __all__ = ["Int32", "Rows", "pad"]
+
+_PACKED_AT_ONCE = 4_096
 
 Int32 = NDArray[np.int32]
 
@@ -29,10 +33,16 @@ class Rows:
     @classmethod
     def of(cls, rows: Iterable[Sequence[int] | Int32]) -> Rows:
         """Pack rows in the order given."""
-        parts = [np.asarray(row, dtype=np.int32) for row in rows]
-        offsets = np.zeros(len(parts) + 1, dtype=np.int64)
-        np.cumsum([len(part) for part in parts], out=offsets[1:])
-        return cls(np.concatenate(parts) if parts else np.empty(0, dtype=np.int32), offsets)
+        lengths: list[int] = []
+        packed: list[Int32] = []
+        # Packed as they come: an array of its own costs a row as much again as its tokens.
+        for batch in in_batches(rows, _PACKED_AT_ONCE):
+            parts = [np.asarray(row, dtype=np.int32) for row in batch]
+            lengths += [len(part) for part in parts]
+            packed.append(np.concatenate(parts))
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(np.concatenate(packed) if packed else np.empty(0, dtype=np.int32), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

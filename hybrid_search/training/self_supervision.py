@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.errors import TrainingError
 from hybrid_search.training.rows import Int32, Rows
 
 __all__ = ["SelfSupervision"]
@@ -35,6 +36,17 @@ class SelfSupervision:
         counts = np.bincount(documents.values, minlength=_RESERVED)
         self._telling = _RARITY / (_RARITY + counts / max(1, counts.sum()))
         self._telling[:_RESERVED] = 0
+
+    def check(self) -> None:
+        """Check that there are documents to make examples of, for a run that has no others.
+
+        :raises TrainingError: if there are fewer than two.
+        """
+        if len(self._long) < 2:
+            raise TrainingError(
+                f"there are no labelled queries, and {len(self._long)} documents of {_SHORTEST_DOCUMENT} tokens or "
+                "more to make examples of; give queries and qrels, or longer documents"
+            )
 
     def draw(self, count: int, step: int) -> tuple[NDArray[np.int64], Sequence[Int32], Sequence[Int32]]:
         """Draw examples, fewer than ``count`` only if there are not so many documents long enough.

@@ -16,7 +16,7 @@ from hybrid_search.errors import MissingExtra
 from hybrid_search.protocols import Tracker
 from hybrid_search.storage import disk_errors
 
-__all__ = ["EveryTracker", "JsonlTracker", "WandbTracker"]
+__all__ = ["EveryTracker", "JsonlTracker", "ShiftedTracker", "WandbTracker"]
 
 
 class JsonlTracker:
@@ -65,6 +65,20 @@ class EveryTracker:
         """Close all of them."""
         for tracker in self._trackers:
             tracker.close()
+
+
+class ShiftedTracker:
+    """Counts a later round's steps on from those of the rounds before, and names the round."""
+
+    def __init__(self, tracker: Tracker, *, steps: int, number: int) -> None:
+        self._tracker, self._steps, self._number = tracker, steps, number
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record values."""
+        self._tracker.log(self._steps + step, {"round": self._number, **values})
+
+    def close(self) -> None:
+        """Leave the tracker open for other rounds."""
 
 
 class WandbTracker:

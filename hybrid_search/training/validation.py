@@ -22,17 +22,19 @@ _K = 10
 _BATCH = 128
 
 
-def validate(towers: TwoTower, data: ValidationData) -> float:
+def validate(towers: TwoTower, data: ValidationData, device: torch.device | None = None) -> float:
     """Encode all of the validation corpus, rank it for every validation query and return the mean nDCG@10, 0..1.
 
     The towers are put in evaluation mode and afterwards back into the mode they were in.
+
+    :param device: where the towers are, the CPU by default.
     """
     was_training = towers.training
     towers.eval()
     try:
         with torch.inference_mode():
-            documents = _encode(towers.encode_documents, data.documents)
-            queries = _encode(towers.encode_queries, data.queries)
+            documents = _encode(towers.encode_documents, data.documents, device)
+            queries = _encode(towers.encode_queries, data.queries, device)
             run = _rank(queries, documents, towers.config.similarity)
     finally:
         towers.train(was_training)
@@ -49,8 +51,9 @@ def _rank(queries: Tensor, documents: Tensor, similarity: Similarity) -> list[Sc
     ]
 
 
-def _encode(encode: Callable[[Tensor], Tensor], rows: Rows) -> Tensor:
+def _encode(encode: Callable[[Tensor], Tensor], rows: Rows, device: torch.device | None) -> Tensor:
     """Encode rows in batches of alike length, so that little is padding; the result is in the rows' order."""
     order = torch.from_numpy(rows.lengths()).argsort(stable=True)
-    encoded = torch.cat([encode(rows.padded(part.tolist())) for part in torch.split(order, _BATCH)])
-    return encoded[order.argsort()]
+    parts = torch.split(order, _BATCH)
+    encoded = torch.cat([encode(rows.padded(part.tolist()).to(device)) for part in parts])
+    return encoded[order.argsort().to(device)]

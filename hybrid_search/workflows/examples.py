@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +16,23 @@ from hybrid_search.types import Document, Example, text_hash
 from hybrid_search.workflows.corpus import add_missing
 from hybrid_search.workflows.mining import held_out_hashes
 
-__all__ = ["Split", "gather"]
+__all__ = ["NO_SPLIT", "Split", "gather"]
+
+NO_SPLIT = "none"
+"""Names no split: nothing is learnt from labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """The examples of a run, apart by query.
 
+    :ivar name: of the data set's split.
     :ivar unseen: ids of the documents that only validation queries ask for: nothing is learnt from their texts, so that
         validation tells how documents fare that come after training.
     :ivar queries: texts of queries without answers.
     """
 
+    name: str
     pairs: Pairs
     training: list[Example]
     validation: list[Example]
@@ -55,7 +60,8 @@ def gather(
 ) -> Split:
     """Collect the examples, index the documents that only they bring, and hold some queries out.
 
-    :raises TrainingError: if there are no examples; a teacher can do without.
+    :raises TrainingError: if the split has no examples, and there is no teacher to do without; or if there is no split
+        and nothing is to be made out of the documents either.
     """
     held_out = held_out_hashes(dataset, split)
     pairs = (
@@ -71,17 +77,28 @@ def gather(
         )
     )
     if not pairs.examples and config.loss != "align":
-        splits = ", ".join(dataset.splits()) or "none"
-        raise TrainingError(
-            f"{dataset.name} has no training examples in split {split!r} (splits with queries: {splits}; "
-            f"counted: {dict(pairs.report)}); give queries and qrels for it, or name another with --split"
-        )
+        _check_without_labels(dataset, config, split, pairs.report)
+        say("no labelled queries: learning from examples made out of the documents alone")
     add_missing(engine, pairs.examples)
     training, validation = split_by_answer(pairs.examples, config.validation_share, config.seed)
     unseen = _answers(validation, pairs) - _answers(training, pairs)
-    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
-    say(f"corpus: {engine.count():,} documents; {counted}; held out for validation: {len(validation):,} examples")
-    return Split(pairs, training, validation, unseen, _read_queries(queries_file, held_out))
+    counted = "".join(f"; {name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
+    say(f"corpus: {engine.count():,} documents{counted}; held out for validation: {len(validation):,} examples")
+    return Split(split, pairs, training, validation, unseen, _read_queries(queries_file, held_out))
+
+
+def _check_without_labels(dataset: Dataset, config: TrainConfig, split: str, counted: Mapping[str, int]) -> None:
+    if split in dataset.splits():
+        raise TrainingError(
+            f"{dataset.name} has no training examples in split {split!r} (splits with queries: "
+            f"{', '.join(dataset.splits())}; counted: {dict(counted)}); give queries and qrels for it, name another "
+            f"with --split, or learn from the documents alone with --split {NO_SPLIT}"
+        )
+    if config.loss in ("margin_mse", "kl") or not config.self_supervised:
+        raise TrainingError(
+            f"without labelled queries there is nothing for loss {config.loss!r} with self_supervised "
+            f"{config.self_supervised:g} to learn from; give queries and qrels, or --loss infonce --self-supervised 4"
+        )
 
 
 def _answers(examples: Sequence[Example], pairs: Pairs) -> frozenset[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
-from hybrid_search.config import Bm25, IndexSettings
+from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.tune import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.protocols import Progress
@@ -17,7 +18,6 @@ from hybrid_search.streams import in_batches
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
-from hybrid_search.workflows.work import WorkFolder
 
 __all__ = ["FitReport", "fit_defaults"]
 
@@ -25,6 +25,9 @@ MOST_DOCUMENTS = 20_000
 """A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
 
 MOST_BM25_QUERIES = 500
+CAUTIOUS = Fusion(weights=(0.7, 0.3))
+"""Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
+
 BATCH = 1_024
 DEPTH = 100
 
@@ -40,7 +43,7 @@ class FitReport:
 
 def fit_defaults(
     engine: EmbeddedEngine,
-    work: WorkFolder,
+    folder: Path,
     training: Sequence[Example],
     validation: Sequence[Example],
     *,
@@ -50,14 +53,19 @@ def fit_defaults(
     """Choose k1 and b on training queries, then the fusion weight on the validation queries, which trained nothing.
 
     :param engine: the whole corpus, lexical.
+    :param folder: has the checkpoint as ``model``; the index for the fit is made beside it.
     :param positives: per query id, the ids of all documents known to be relevant.
     """
     if not validation:
-        return FitReport(ServingDefaults(), {}, ["no validation queries, so fusion and BM25 keep their defaults"])
+        note = (
+            f"no queries to validate on, so it is not known whether the towers help: BM25 keeps its k1 and b and has a "
+            f"cautious {CAUTIOUS.weights[0]:g} of the weight; some hundred judged queries would tell"
+        )
+        return FitReport(ServingDefaults(fusion=CAUTIOUS), {}, [note])
     seen = {query.id: query for query in (*_queries(validation), *islice(_queries(training), MOST_BM25_QUERIES))}
     relevant = frozenset().union(*(positives.get(query, frozenset()) for query in seen))
-    encoder = OnnxEncoder.load(work.model)
-    with _indexed(engine, relevant, encoder, work, progress) as retriever:
+    encoder = OnnxEncoder.load(folder / "model")
+    with _indexed(engine, relevant, encoder, folder / "fit", progress) as retriever:
         judgements = _judgements(seen, positives)
         bm25 = fit_bm25(
             lambda pair: retriever.rankings([q.text for q in seen.values()], DEPTH, mode="bm25", bm25=pair),
@@ -84,10 +92,9 @@ def _fit_fusion(
 
 
 def _indexed(
-    engine: EmbeddedEngine, relevant: frozenset[str], encoder: OnnxEncoder, work: WorkFolder, progress: Progress
+    engine: EmbeddedEngine, relevant: frozenset[str], encoder: OnnxEncoder, folder: Path, progress: Progress
 ) -> Retriever:
     """Index the corpus, or a sample of it, with the trained towers; its retriever closes the index."""
-    folder = work.path / "fit"
     EmbeddedEngine.drop(folder)
     settings = IndexSettings(
         fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity, faiss="Flat"

@@ -40,7 +40,7 @@ def collect_negatives(
     negatives: Negatives = defaultdict(lambda: defaultdict(list))
     for file in files:
         _read(file, negatives, reject)
-    wanted = _wanted(config)
+    wanted = _wanted(config) if examples else set()
     if "in_row" in wanted:
         dropped: Counter[str] = Counter()
         for query in mine_in_row(examples, pairs.positives, dropped=dropped):

@@ -90,6 +90,11 @@ class Lessons:
             for part, name, is_query in kinds
         ])  # fmt: skip
 
+    def vectors_of(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
+        """Return the teacher's own vectors of texts, scaled to length 1, and which texts have one."""
+        vectors, known = self._store.get(texts)
+        return unit_rows(vectors), known
+
     def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64], seed: int) -> WordVectors:
         """Return the teacher's vector of each token; one that it has none for gets a small random one."""
         found, known = self._store.get([_plain(token) for token in tokenizer.tokens()])

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from hybrid_search.config import TowerConfig, TrainConfig
-from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
-from hybrid_search.towers.checkpoint import save_checkpoint, set_defaults, strangers_in
-from hybrid_search.towers.model_card import MODEL_FILE, ModelCard, ServingDefaults
-from hybrid_search.towers.two_tower import TwoTower, seeded_towers
-from hybrid_search.training.alignment import Alignment
-from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
-from hybrid_search.training.distillation import read_teacher_scores
-from hybrid_search.training.loop import TrainReport, train_towers
+from hybrid_search.towers.checkpoint import set_defaults, strangers_in
+from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
 from hybrid_search.training.negatives_file import read_header
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
-from hybrid_search.types import Rejection
 from hybrid_search.workflows.corpus import open_corpus
-from hybrid_search.workflows.examples import Split, gather
-from hybrid_search.workflows.fitting import FitReport, fit_defaults
+from hybrid_search.workflows.examples import NO_SPLIT, gather
 from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
+from hybrid_search.workflows.refreshing import Refreshing, best_of, check_refresh
 from hybrid_search.workflows.teaching import Teaching
-from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
+from hybrid_search.workflows.training_run import Reject, Round, Say, TrainingRun, tokens_of
+from hybrid_search.workflows.vocabulary import learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
 
 __all__ = ["TrainRequest", "TrainSummary", "train"]
@@ -39,16 +32,14 @@ __all__ = ["TrainRequest", "TrainSummary", "train"]
 LOG = "log.jsonl"
 """The run's numbers, in the checkpoint too."""
 
-Reject = Callable[[Rejection], None]
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
     """What to train, and on what.
 
     :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
-    :ivar split: what to train on; a query whose text is in any other split is left out.
+    :ivar split: what to train on; a query whose text is in any other split is left out. ``none``, or a data set without
+        splits: the documents alone.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
     :ivar queries_file: further queries without answers, one a line, for the teacher.
     :ivar teacher_cache: where teachers' vectors are kept; None for the user's cache folder.
@@ -69,7 +60,11 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries."""
+    """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries.
+
+    :ivar steps: of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
+    :ivar rounds: with ``refresh``, what each round reached and which was kept.
+    """
 
     model: str
     fingerprint: str
@@ -82,6 +77,7 @@ class TrainSummary:
     validation: Mapping[str, float]
     defaults: Mapping[str, Any]
     notes: Sequence[str]
+    rounds: Sequence[Mapping[str, Any]] = ()
 
 
 def train(
@@ -119,9 +115,16 @@ def train(
     ):
         say(f"going on with the unfinished run in {work.path}")
     engine = open_corpus(dataset, work, reject=reject, progress=progress)
+    log = JsonlTracker(work.log)
+    trackers = EveryTracker(log, tracker) if tracker else log
     try:
         split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
-        teaching = _teaching(engine, split, request, progress, say)
+        check_refresh(request.config, split.training)
+        teaching = None
+        if request.config.teacher:
+            teaching = Teaching(
+                engine, split, request.towers, request.config, cache=request.teacher_cache, progress=progress, say=say
+            )
         vocabulary = learn_vocabulary(
             lambda: split.texts(engine),
             work.path,
@@ -131,27 +134,21 @@ def train(
             progress=progress,
             teach=teaching.word_vectors if teaching else None,
         )
-        alignment = teaching.alignment(vocabulary.tokenizer, _tokens(vocabulary, request)) if teaching else None
-        data = _prepare(
-            engine, split, vocabulary, request, work, alignment=alignment, reject=reject, progress=progress, say=say
-        )
-        towers = _new_towers(request, vocabulary)
-        log = JsonlTracker(work.log)
-        trackers = EveryTracker(log, tracker) if tracker else log
-        try:
-            report = train_towers(towers, data, request.config, work=work.path, tracker=trackers, progress=progress)
-        finally:
-            trackers.close()
-        _write(work.model, towers, vocabulary, request, report, data)
-        fit = fit_defaults(
-            engine, work, split.training, split.validation, positives=split.pairs.positives, progress=progress
-        )
-        card = _publish(work, out, fit)
+        run = TrainingRun(
+            engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=request.config, work=work,
+            tracker=trackers, reject=reject, progress=progress, say=say,
+        )  # fmt: skip
+        rounds = [_first_round(run, request, teaching)]
+        if request.config.refresh:
+            rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
+        best = best_of(rounds)
+        card = _publish(work, out, best)
     finally:
+        trackers.close()
         engine.close()
     if not request.keep_work:
         work.remove()
-    return _summary(out, card, report, fit, split, vocabulary)
+    return _summary(out, card, run, best, rounds)
 
 
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
@@ -166,9 +163,11 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     ):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
-    if request.split not in dataset.splits() and (request.config.loss != "align" or dataset.splits()):
-        splits = ", ".join(dataset.splits()) or "none"
-        raise UsageError(f"{dataset.name} has no split {request.split!r} with queries; there are: {splits}")
+    if dataset.splits() and request.split not in (*dataset.splits(), NO_SPLIT):
+        raise UsageError(
+            f"{dataset.name} has no split {request.split!r} with queries; there are: {', '.join(dataset.splits())}; "
+            f"{NO_SPLIT} learns from the documents alone"
+        )
     if needs_dense_file(request.config) and "dense" not in {
         read_header(file).source for file in request.negatives_files
     }:
@@ -178,111 +177,45 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
         )
 
 
-def _teaching(
-    engine: EmbeddedEngine, split: Split, request: TrainRequest, progress: Progress, say: Say
-) -> Teaching | None:
-    if not request.config.teacher:
-        return None
-    return Teaching(
-        engine, split, request.towers, request.config, cache=request.teacher_cache, progress=progress, say=say
-    )
-
-
-def _prepare(
-    engine: EmbeddedEngine,
-    split: Split,
-    vocabulary: Vocabulary,
-    request: TrainRequest,
-    work: WorkFolder,
-    *,
-    alignment: Alignment | None,
-    reject: Reject,
-    progress: Progress,
-    say: Say,
-) -> TrainingData:
-    """Turn examples, negatives and the validation corpus into arrays of tokens."""
-    config, tokens = request.config, _tokens(vocabulary, request)
+def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | None) -> Round:
+    config, vocabulary = run.config, run.vocabulary
+    alignment = None
+    if teaching:
+        alignment = teaching.alignment(vocabulary.tokenizer, tokens_of(vocabulary, run.towers))
     negatives = collect_negatives(
-        engine, split.pairs, split.training, config,
-        work=work, files=request.negatives_files, reject=reject, progress=progress, say=say,
+        run.engine, run.split.pairs, run.split.training, config,
+        work=run.work, files=request.negatives_files, reject=run.reject, progress=run.progress, say=run.say,
     )  # fmt: skip
-    validation = build_validation_data(
-        split.validation, tokens, positives=split.pairs.positives, others=engine.documents(),
-        max_queries=config.validation_queries, max_documents=config.validation_documents, seed=config.seed,
-    )  # fmt: skip
-    teacher = read_teacher_scores(Path(config.teacher_scores), reject) if config.teacher_scores else None
-    return build_training_data(
-        split.training, tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
-        negatives=negatives, teacher=teacher, validation=validation, alignment=alignment,
-    )  # fmt: skip
+    data = run.data(config, negatives, alignment)
+    report, fit = run.train(run.new_towers(), data, config, run.work.path, tracker=run.tracker)
+    return Round(0, run.work.model, report, fit)
 
 
-def _tokens(vocabulary: Vocabulary, request: TrainRequest) -> Tokens:
-    towers, tokenizer = request.towers, vocabulary.tokenizer
-    return Tokens(
-        queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
-        documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
-    )
-
-
-def _new_towers(request: TrainRequest, vocabulary: Vocabulary) -> TwoTower:
-    known = vocabulary.word_vectors
-    return seeded_towers(
-        request.towers,
-        vocabulary.tokenizer.vocabulary_size,
-        vectors=known.vectors,
-        counts=known.counts,
-        seed=request.config.seed,
-    )
-
-
-def _write(
-    folder: Path,
-    towers: TwoTower,
-    vocabulary: Vocabulary,
-    request: TrainRequest,
-    report: TrainReport,
-    data: TrainingData,
-) -> None:
-    training = {
-        "split": request.split,
-        "settings": msgspec.to_builtins(request.config),
-        "data": dict(data.report),
-        "report": msgspec.to_builtins(report),
-        "numpy": np.__version__,
-    }
-    save_checkpoint(
-        folder, towers, vocabulary.tokenizer,
-        untrained=vocabulary.word_vectors, training=training, defaults=ServingDefaults(),
-    )  # fmt: skip
-
-
-def _publish(work: WorkFolder, out: Path, fit: FitReport) -> ModelCard:
-    """Store the fitted defaults and the log in the checkpoint, and put it in its place."""
-    card = set_defaults(work.model, fit.defaults)
+def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
+    """Store the fitted defaults and the log in the best round's checkpoint, and put it in its place."""
+    card = set_defaults(best.model, best.fit.defaults)
     if work.log.exists():
-        with disk_errors(f"writing {work.model / LOG}"):
-            shutil.copyfile(work.log, work.model / LOG)
-    replace_folder(work.model, out)
+        with disk_errors(f"writing {best.model / LOG}"):
+            shutil.copyfile(work.log, best.model / LOG)
+    replace_folder(best.model, out)
     return card
 
 
-def _summary(
-    out: Path, card: ModelCard, report: TrainReport, fit: FitReport, split: Split, vocabulary: Vocabulary
-) -> TrainSummary:
-    notes = list(fit.notes)
+def _summary(out: Path, card: ModelCard, run: TrainingRun, best: Round, rounds: Sequence[Round]) -> TrainSummary:
+    report, notes = best.report, list(best.fit.notes)
     if report.best_step == 0 and report.steps:
         notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
     return TrainSummary(
         model=str(out),
         fingerprint=card.fingerprint,
-        seconds=round(report.seconds, 1),
+        seconds=round(sum(each.report.seconds for each in rounds), 1),
         steps=report.steps,
         best_step=report.best_step,
         stopped_because=report.stopped_because,
-        vocabulary_size=vocabulary.tokenizer.vocabulary_size,
-        examples=dict(split.pairs.report),
-        validation=fit.validation,
+        vocabulary_size=run.vocabulary.tokenizer.vocabulary_size,
+        examples=dict(run.split.pairs.report),
+        validation=best.fit.validation,
         defaults=msgspec.to_builtins(card.defaults),
         notes=notes,
+        rounds=[] if len(rounds) == 1 else [each.told(is_kept=each is best) for each in rounds],
     )

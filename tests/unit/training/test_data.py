@@ -72,9 +72,10 @@ def test_known_positives_that_are_no_examples_are_masked():
     assert data.positives[1].tolist() == [1]
 
 
-def test_no_example_is_an_error():
-    with pytest.raises(TrainingError, match="no training example; check the split"):
-        build([])
+def test_without_examples_the_documents_alone_are_the_data():
+    data = build([], documents=[RED.positive, BLUE.positive])
+    assert data.pairs.shape == (0, 2)
+    assert texts(data.documents, [0, 1]) == ["red car", "blue car"]
 
 
 def test_teacher_scores_choose_the_negatives_and_the_pairs():

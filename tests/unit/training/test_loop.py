@@ -12,7 +12,7 @@ import pytest
 import synthetic
 import torch
 
-from hybrid_search.errors import CollapsedTowers, ResumeMismatch, TrainingError
+from hybrid_search.errors import CollapsedTowers, ConfigError, ResumeMismatch, TrainingError
 from hybrid_search.training.loop import train_towers
 from hybrid_search.training.state import clear_state, load_state
 from hybrid_search.training.tracking import JsonlTracker
@@ -72,6 +72,7 @@ def test_a_task_that_needs_learning_is_learnt(uninterrupted):
         {"loss": "triplet", "triplet_mining": "semi_hard", "margin": 0.5},
         {"loss": "triplet", "triplet_mining": "given", "hard_negatives": 4, "triplet_distance": "l2", "margin": 0.5},
         {"loss": "contrastive", "margin": 1.0},
+        {"loss": "residual", "margin": 0.5},
         {"learn_temperature": True, "hard_negatives": 0},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
@@ -257,3 +258,9 @@ def test_the_callers_threads_and_random_state_are_left_alone(tmp_path):
     train(tmp_path, synthetic.TRAINING.replace(max_steps=2), towers=synthetic.towers())
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_said_before_training(tmp_path):
+    with pytest.raises(ConfigError, match="device is 'cuda', and torch finds no GPU"):
+        train(tmp_path, synthetic.TRAINING.replace(device="cuda"))

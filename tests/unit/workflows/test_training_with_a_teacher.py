@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
-from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.errors import ConfigError
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.vector_store import write_vectors
 from hybrid_search.workflows.training import TrainRequest, train
@@ -55,12 +55,6 @@ def test_documents_alone_are_enough_with_a_teacher(folder: Path) -> None:
     vectors = encoder.encode_documents([f"{WORDS[30 * t + 3]} {WORDS[30 * t + 9]}" for t in range(TOPICS)])
     same = vectors @ encoder.encode_queries([WORDS[30 * t + 5] for t in range(TOPICS)]).T
     assert same.argmax(axis=1).tolist() == list(range(TOPICS))
-
-
-def test_without_a_teacher_documents_alone_are_not_enough(folder: Path) -> None:
-    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
-    with pytest.raises(UsageError, match="has no split 'train'"):
-        train(data, folder / "model", TrainRequest(towers=TOWERS))
 
 
 def test_word_vectors_of_another_length_than_the_towers_are_refused(folder: Path) -> None:
