@@ -25,11 +25,19 @@ def reference() -> str:
     for name in cli.list_commands(click.Context(cli)):
         command = cli.get_command(click.Context(cli), name)
         if command is not None:
-            context = click.Context(
-                command, info_name=f"hybrid-search {name}", terminal_width=110, max_content_width=110
-            )
-            parts.append(_section(command, f"hybrid-search {name}", context))
+            parts += _sections(command, f"hybrid-search {name}")
     return "\n".join(parts)
+
+
+def _sections(command: click.Command, title: str) -> list[str]:
+    """Render a command, and if it is a group, each of its own."""
+    context = click.Context(command, info_name=title, terminal_width=110, max_content_width=110)
+    parts = [_section(command, title, context)]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if (inner := command.get_command(context, name)) is not None:
+                parts += _sections(inner, f"{title} {name}")
+    return parts
 
 
 def _section(command: click.Command, title: str, context: click.Context) -> str:

@@ -35,7 +35,8 @@ def open(
     :param writable: also for adding and deleting; with a folder one process at a time can have this.
     :param follow: opened by an alias, go along when it moves to another index (within seconds; no answer mixes two).
     :param connection: how a server is reached; None for what the environment and the connections file say.
-    :param search: how a server is searched: through which pipeline, and whether answers may lack a shard's hits.
+    :param search: how a server is searched: through which pipeline, whether answers may lack a shard's hits, and who
+        encodes queries (``in_cluster``).
     :raises IndexNotFound: if there is no index at the location.
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.

@@ -23,6 +23,7 @@ __all__ = [
     "AwaitableEngine",
     "Capabilities",
     "Dataset",
+    "DenseQueries",
     "Encoder",
     "Engine",
     "Progress",
@@ -34,6 +35,9 @@ __all__ = [
 
 Vectors = NDArray[np.float32]
 """(n, dimension) float32 rows."""
+
+DenseQueries = Vectors | Sequence[str]
+"""What is asked of a dense leg: vectors, or texts where the engine encodes queries itself."""
 
 
 class Encoder(Protocol):
@@ -65,6 +69,7 @@ class Capabilities:
     :ivar exact_knn: the k-NN leg returns the true nearest neighbours.
     :ivar bm25_at_query_time: k1 and b can be given with a search.
     :ivar stored_models: the index keeps the towers that made its vectors.
+    :ivar encodes_queries: the engine has the query tower: its searches also take texts in the place of vectors.
     """
 
     engine: str
@@ -72,6 +77,7 @@ class Capabilities:
     exact_knn: bool
     bm25_at_query_time: bool
     stored_models: bool
+    encodes_queries: bool = False
 
 
 class Engine(Protocol):

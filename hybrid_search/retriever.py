@@ -26,6 +26,7 @@ from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter
+from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.steps import Ask, Encode, Steps, carried_out
 from hybrid_search.streams import in_batches
@@ -57,24 +58,40 @@ class AddReport:
 class Retriever:
     """Searches and fills one index with the towers that made its vectors.
 
-    :param encoder: the towers; None for BM25 only.
+    :param encoder: the towers; None for BM25 only, or where the engine encodes queries itself.
     :param engine: the open index. :meth:`close` closes it.
     :param fusion: how the legs are joined where a search names nothing else; the index's own by default.
+    :param observer: is told of every search, and closed with the retriever.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
-    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
+    observer: Observer | None = None
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        engine: Engine,
+        fusion: Fusion | None = None,
+        *,
+        observer: Observer | None = None,
+    ) -> None:
         if encoder is not None:
             _check_model(encoder, engine.settings)
         self.encoder = encoder
         self.engine = engine
         self.fusion = fusion or engine.settings.fusion
+        self.observer = observer
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def searches_vectors(self) -> bool:
+        """Whether there is a query tower, here or in the engine, for the modes ``knn`` and ``hybrid``."""
+        return self.encoder is not None or self.engine.capabilities.encodes_queries
 
     def search(
         self,
@@ -126,15 +143,32 @@ class Retriever:
         fusion: Fusion | None = None,
     ) -> Steps[list[list[Hit]]]:
         """What :meth:`search_many` does, for somebody else to carry out; its errors are raised by the first step."""
+        steps = self._search_steps(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
+        if self.observer is None:
+            return steps
+        joined = (fusion or self.fusion) if mode == "hybrid" else None
+        return observed(steps, Asked(queries, k, offset, mode, filter is not None, joined), self.observer)
+
+    def _search_steps(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        mode: Mode,
+        filter: Filter | str | None,
+        offset: int,
+        fusion: Fusion | None,
+    ) -> Steps[list[list[Hit]]]:
         _check_page(k, offset)
         self._check_mode(mode)
         condition = _parsed(filter)
         asked, texts = _asked(queries)
         if mode == "hybrid":
-            found = yield from _hybrid(texts, k, condition, fusion or self.fusion, offset=offset)
+            fusion, in_engine = fusion or self.fusion, self.encoder is None
+            found = yield from _hybrid(texts, k, condition, fusion, in_engine=in_engine, offset=offset)
         else:
             found = []
-            for ranking in (yield from _leg(texts, k + offset, mode, condition, None)):
+            for ranking in (yield from _leg(texts, k + offset, mode, condition, in_engine=self.encoder is None)):
                 page = _page(ranking, offset)
                 found.append((yield Ask(methodcaller("hits", page, first_rank=offset + 1, leg=mode))))
         hits: list[list[Hit]] = [[] for _ in queries]
@@ -164,10 +198,11 @@ class Retriever:
         condition = _parsed(filter)
         asked, texts = _asked(queries)
         if mode == "hybrid":
-            steps = _hybrid(texts, k, condition, self.fusion, bare=True)
+            steps = _hybrid(texts, k, condition, self.fusion, in_engine=self.encoder is None, bare=True)
             found = [_ranking(hits) for hits in carried_out(steps, self.encode_queries, self.engine)]
         else:
-            found = carried_out(_leg(texts, k, mode, condition, bm25), self.encode_queries, self.engine)
+            leg = _leg(texts, k, mode, condition, bm25, in_engine=self.encoder is None)
+            found = carried_out(leg, self.encode_queries, self.engine)
         rankings = [Ranking((), ()) for _ in queries]
         for place, ranking in zip(asked, found, strict=True):
             rankings[place] = ranking
@@ -229,12 +264,16 @@ class Retriever:
 
     def close(self) -> None:
         """Close the engine; what was not committed is dropped."""
-        self.engine.close()
+        try:
+            self.engine.close()
+        finally:
+            if self.observer is not None:
+                self.observer.close()
 
     def _check_mode(self, mode: str) -> None:
         if mode not in MODES:
             raise UsageError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
-        if mode != "bm25":
+        if mode != "bm25" and not self.searches_vectors:
             self._towers()
 
     def _towers(self) -> Encoder:
@@ -245,10 +284,21 @@ class Retriever:
 
 
 def _hybrid(
-    texts: list[str], k: int, condition: Filter | None, fusion: Fusion, *, offset: int = 0, bare: bool = False
+    texts: list[str],
+    k: int,
+    condition: Filter | None,
+    fusion: Fusion,
+    *,
+    in_engine: bool,
+    offset: int = 0,
+    bare: bool = False,
 ) -> Steps[list[list[Hit]]]:
     hits: list[list[Hit]] = [[] for _ in texts]
     if not texts:
+        return hits
+    if in_engine:  # which then also tells the queries that the tower knows nothing of
+        arguments = {"fusion": fusion, "filter": condition, "offset": offset, "bare": bare}
+        hits = yield Ask(methodcaller("search_hybrid", texts, texts, k, **arguments))
         return hits
     vectors: Vectors = yield Encode(texts)
     known = vectors.any(axis=1)
@@ -264,12 +314,14 @@ def _hybrid(
     return hits
 
 
-def _leg(texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None) -> Steps[list[Ranking]]:
+def _leg(
+    texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None = None, *, in_engine: bool
+) -> Steps[list[Ranking]]:
     rankings: list[Ranking] = []
     if texts and mode == "bm25":
         rankings = yield Ask(methodcaller("search_lexical", texts, k, condition, bm25=bm25))
     elif texts:
-        vectors = yield Encode(texts)
+        vectors = texts if in_engine else (yield Encode(texts))
         rankings = yield Ask(methodcaller("search_dense", vectors, k, condition))
     return rankings
 

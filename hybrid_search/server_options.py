@@ -95,8 +95,19 @@ class SearchOptions:
         such a search is an error.
     :ivar explain: hits say what each leg contributed, as with a folder. The legs are asked for beside the hybrid query,
         which takes the server about half as long again; False leaves them out of the hits.
+    :ivar in_cluster: queries are sent as texts, and the query tower that ``deploy`` put into the cluster encodes them:
+        no tower is fetched or run here.
+    :ivar log_queries: have each answered query written to the index NAME-queries, in the background: its ``text``, or
+        a ``hash`` of it that only the holder of a key can make.
     """
 
     pipeline: str = INLINE
     partial: Callable[[str], None] | None = None
     explain: bool = True
+    in_cluster: bool = False
+    log_queries: Literal["", "text", "hash"] = ""
+
+    def __post_init__(self) -> None:
+        # A misspelt "hash" must not log texts.
+        if self.log_queries not in ("", "text", "hash"):
+            raise ConfigError(f"log_queries is {self.log_queries!r}; it must be text, hash, or empty for no log")

@@ -17,7 +17,7 @@ __all__ = ["cli", "main"]
 
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export",
-    "reindex", "indexes", "rollback", "drop", "doctor",
+    "dashboards", "reindex", "indexes", "rollback", "drop", "deploy", "undeploy", "serve-towers", "doctor",
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
 
@@ -36,7 +36,7 @@ class VerbGroup(click.Group):
         """Import one verb."""
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"hybrid_search.cli.{cmd_name}").command
+        command = import_module(f"hybrid_search.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

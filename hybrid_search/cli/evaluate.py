@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,14 @@ from hybrid_search.cli.options import (
     opened_dataset,
 )
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, progress, say
+from hybrid_search.cli.server_options import in_cluster_option
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from hybrid_search.evaluation.wins_and_losses import WinsAndLosses
     from hybrid_search.protocols import Dataset
     from hybrid_search.workflows.evaluating import EvaluateRequest, EvaluateResult
+    from hybrid_search.workflows.storing import EvaluationStore
 
 __all__ = ["command", "print_evaluation"]
 
@@ -56,9 +60,12 @@ __all__ = ["command", "print_evaluation"]
 @click.option("--speed/--no-speed", default=True, show_default=True, help="Measure latency and rates too.")
 @click.option(
     "--changes",
-    default=0,
+    "examples",
+    default=3,
+    show_default=True,
     metavar="N",
-    help="Show the N queries on which the hybrid gains and loses most against BM25.",
+    type=click.IntRange(min=0),
+    help="Show the N queries on which the hybrid gains and loses most against BM25, with an answer's rank in each leg.",
 )
 @click.option(
     "--against",
@@ -66,6 +73,12 @@ __all__ = ["command", "print_evaluation"]
     help="Another index, of another engine or model: show both side by side, and each query that they answer "
     "differently. It is searched with the towers that it carries.",
 )
+@click.option(
+    "--store",
+    is_flag=True,
+    help="Keep the results in the server's index NAME-evaluations too, where Dashboards shows them over time.",
+)
+@in_cluster_option
 @bm25_options
 @format_option
 def command(
@@ -81,23 +94,38 @@ def command(
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --against opensearch://localhost:9200/nfcorpus
     """  # noqa: D301
     from hybrid_search.evaluation.report import as_json, compare_with_bm25
+    from hybrid_search.evaluation.wins_and_losses import as_json as as_counts
     from hybrid_search.workflows.evaluating import evaluate_index
 
-    changes, against = given.pop("changes"), given.pop("against")
+    against, store = given.pop("against"), given.pop("store")
+    if store and against is not None:
+        raise UsageError("--store keeps the results of one index; leave it or --against out")
     request = _request(given)
-    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
+    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _), _store(location, store) as kept:
         if against is not None:
             _side_by_side(opened, location, against, request, form)
             return
         result = evaluate_index(opened, location, request, progress=progress)
         if form == "table":
-            print_evaluation(result, seed=request.settings.seed, changes=changes)
+            print_evaluation(result, seed=request.settings.seed)
         else:
             comparisons = compare_with_bm25(result.evaluation, seed=request.settings.seed)
             report = {"split": result.split} | as_json(result.evaluation, comparisons, speed=result.speed)
+            report["against_bm25"] = as_counts(result.against_bm25) if result.against_bm25 else None
             (print_json if form == "json" else _print_line)(report)
         for file in result.run_files:
             say(f"wrote {file}")
+        if kept is not None:
+            count = kept.store(result, opened.name, request.judgement_set, seed=request.settings.seed)
+            say(f"stored {count} systems in {kept.name}")
+
+
+def _store(location: str, wanted: bool) -> AbstractContextManager[EvaluationStore | None]:
+    if not wanted:
+        return nullcontext()
+    from hybrid_search.workflows.storing import evaluation_store
+
+    return evaluation_store(location)
 
 
 def _side_by_side(dataset: Dataset, location: str, against: str, request: EvaluateRequest, form: str) -> None:
@@ -141,9 +169,9 @@ def _print_line(report: dict[str, Any]) -> None:
     print_jsonl([report])
 
 
-def print_evaluation(result: EvaluateResult, *, seed: int = 0, changes: int = 0) -> None:
-    """Print an evaluation as tables: measures, significance, speed."""
-    from hybrid_search.evaluation.report import compare_with_bm25, largest_changes, measure_rows, significance_rows
+def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
+    """Print an evaluation as tables: measures, significance, speed, wins and losses."""
+    from hybrid_search.evaluation.report import compare_with_bm25, measure_rows, significance_rows
 
     evaluation, counts = result.evaluation, result.evaluation.counts
     title = f"{counts.queries:,} queries of split {result.split}, {counts.documents:,} documents"
@@ -154,16 +182,25 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0, changes: int = 0)
     )
     if result.speed is not None:
         _print_speed(result)
-    if changes and "hybrid" in evaluation.values:
-        rows: list[tuple[str, ...]] = [("query", "BM25", "hybrid", "change")]
-        for side in largest_changes(evaluation, "hybrid", count=changes):
-            rows += [(c.query_id, f"{c.baseline:.3f}", f"{c.value:.3f}", f"{c.change:+.3f}") for c in side]
-        _print_rows(rows, "nDCG@10 by query: largest gains, then largest losses")
+    if result.against_bm25 is not None:
+        _print_wins_and_losses(result.against_bm25)
     if counts.relevant_missing:
         say(
             f"{counts.relevant_missing:,} of {counts.relevant:,} relevant documents are not in the index; "
             "no system can find them."
         )
+
+
+def _print_wins_and_losses(found: WinsAndLosses) -> None:
+    from hybrid_search.evaluation.wins_and_losses import example_rows
+
+    rows = example_rows(found)
+    if len(rows) > 1:
+        counts = (
+            f"{found.wins:,} wins, {found.ties:,} ties, {found.losses:,} losses of the hybrid against BM25 by nDCG@10"
+        )
+        title = f"{counts}. The largest, with the ranks of the answer that moved most:"
+        print_table(rows[0], rows[1:], title=title, right=rows[0][2:-1])
 
 
 def _print_speed(result: EvaluateResult) -> None:

@@ -80,7 +80,7 @@ def command(
     from hybrid_search.workflows.loading import load
 
     model, alias, recall = given.pop("model"), given.pop("alias"), given.pop("least_recall")
-    given["server"] = server_load_of(given, path, dataset_config)
+    given["server"] = server_load_of(given, path, dataset_config, location, alias)
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
         if alias is not None:
             from hybrid_search.workflows.behind_alias import alias_address  # the client library only where it is needed

@@ -62,13 +62,14 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "how do I reset the password" --from ./index --explain
       hybrid-search query - --from ./index --format jsonl < queries.txt
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
+      hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
     from hybrid_search.workflows.locations import open_retriever
 
     retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:
         fusion = fusion_of(retriever.fusion, given)
-        mode: Mode = given.pop("mode") or ("hybrid" if retriever.encoder is not None else "bm25")
+        mode: Mode = given.pop("mode") or ("hybrid" if retriever.searches_vectors else "bm25")
         explain, full_text = given.pop("explain"), given.pop("full_text")
         for query in _queries(text):
             if given["show_request"]:

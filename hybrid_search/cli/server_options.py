@@ -8,9 +8,17 @@ from typing import Any, TypeVar, get_args
 import click
 
 from hybrid_search.cli.output import say
+from hybrid_search.errors import UsageError
 from hybrid_search.server_options import COMPRESSIONS, INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
 
-__all__ = ["layout_of", "layout_options", "pipeline_options", "search_options", "search_options_of"]
+__all__ = [
+    "in_cluster_option",
+    "layout_of",
+    "layout_options",
+    "pipeline_options",
+    "search_options",
+    "search_options_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,9 +88,29 @@ def pipeline_options(function: F) -> F:
     return function
 
 
+def in_cluster_option(function: F) -> F:
+    """--in-cluster, of a search."""
+    return click.option(
+        "--in-cluster",
+        is_flag=True,
+        help="Send queries as text: the towers that were deployed in the cluster encode them.",
+    )(function)
+
+
 def search_options(function: F) -> F:
-    """--pipeline and --allow-partial, of a search."""
+    """--in-cluster, --pipeline, --allow-partial, --log-queries and --hash-queries, of a search."""
     for decorator in (
+        click.option(
+            "--hash-queries",
+            is_flag=True,
+            help="With --log-queries: log a keyed hash of the text instead of the text, and no ids of what was found.",
+        ),
+        click.option(
+            "--log-queries",
+            is_flag=True,
+            help="Write each query, its times and how its rankings overlap to the server's index NAME-queries.",
+        ),
+        in_cluster_option,
         click.option(
             "--allow-partial",
             is_flag=True,
@@ -100,6 +128,18 @@ def search_options(function: F) -> F:
 
 
 def search_options_of(given: dict[str, Any]) -> SearchOptions:
-    """Take the options of :func:`search_options` out of a command's values; stderr is told of missing hits."""
+    """Take the options of :func:`search_options` out of a command's values; stderr is told of missing hits.
+
+    :raises UsageError: if hashes are asked for without a log.
+    """
     pipeline, allowed = given.pop("pipeline"), given.pop("allow_partial")
-    return SearchOptions(pipeline=pipeline or INLINE, partial=say if allowed else None)
+    partial = say if allowed else None
+    logged, hashed = given.pop("log_queries"), given.pop("hash_queries")
+    if hashed and not logged:
+        raise UsageError("--hash-queries is about the query log; give --log-queries too")
+    return SearchOptions(
+        pipeline=pipeline or INLINE,
+        partial=partial,
+        in_cluster=given.pop("in_cluster"),
+        log_queries="hash" if hashed else "text" if logged else "",
+    )

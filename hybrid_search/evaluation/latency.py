@@ -50,7 +50,7 @@ def measure_speed(
     :param documents: texts to encode, as long as real ones; a few hundred are enough.
     :raises UsageError: as :func:`measure_latency`.
     """
-    modes = [mode for mode in MODES if mode == "bm25" or retriever.encoder is not None]
+    modes = [mode for mode in MODES if mode == "bm25" or retriever.searches_vectors]
     latency = {mode: measure_latency(retriever, queries, mode=mode, k=k, repeats=repeats) for mode in modes}
     if retriever.encoder is None:
         return Speed(latency, None, None)

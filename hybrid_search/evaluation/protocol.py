@@ -157,8 +157,8 @@ def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Enco
         "random": True,
         "bm25": True,
         "untrained": untrained is not None,
-        "knn": retriever.encoder is not None,
-        "hybrid": retriever.encoder is not None,
+        "knn": retriever.searches_vectors,
+        "hybrid": retriever.searches_vectors,
     }
     for system in settings.systems or ():
         if not runnable[system]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from hybrid_search.evaluation.latency import Speed
@@ -11,21 +11,11 @@ from hybrid_search.evaluation.measures import MEASURES, PRIMARY
 from hybrid_search.evaluation.protocol import Evaluation
 from hybrid_search.evaluation.significance import Comparison, compare
 
-__all__ = ["QueryChange", "as_json", "compare_with_bm25", "largest_changes", "measure_rows", "significance_rows"]
+__all__ = ["as_json", "compare_with_bm25", "measure_rows", "significance_rows"]
 
 _BASELINE = "bm25"
 
 _LATENCIES = ("p50", "p95", "p99")
-
-
-@dataclass(frozen=True, slots=True)
-class QueryChange:
-    """One query on which a system differs from BM25. ``change`` is the system's value less BM25's."""
-
-    query_id: str
-    value: float
-    baseline: float
-    change: float
 
 
 def compare_with_bm25(evaluation: Evaluation, *, seed: int = 0) -> dict[str, Comparison]:
@@ -73,18 +63,6 @@ def significance_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, 
     """Return a table's cells: a header row, then per system its mean and its difference to BM25, each with interval."""
     header = ("system", f"{PRIMARY} [95 %]", "difference to BM25 [95 %]", "p (Holm)", "wins/losses/ties")
     return [header, *(_significance_row(system, c) for system, c in comparisons.items())]
-
-
-def largest_changes(evaluation: Evaluation, system: str, *, count: int = 10) -> tuple[list[QueryChange], ...]:
-    """Return the queries on which a system gains and loses most against BM25.
-
-    :return: (wins, losses), at most ``count`` each, the largest first; equal ones by query id.
-    """
-    values, baseline = (_primary(evaluation)[name] for name in (system, _BASELINE))
-    changes = [QueryChange(q, values[q], baseline[q], values[q] - baseline[q]) for q in sorted(values)]
-    wins = sorted((c for c in changes if c.change > 0), key=lambda c: -c.change)
-    losses = sorted((c for c in changes if c.change < 0), key=lambda c: c.change)
-    return wins[:count], losses[:count]
 
 
 def _primary(evaluation: Evaluation) -> dict[str, Mapping[str, float]]:

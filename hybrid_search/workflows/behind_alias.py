@@ -34,6 +34,7 @@ from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Check, Expected, check_index
+from hybrid_search.workflows.deploying import deploy_like
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.workflows.streamed import Corpus, Reservoir
 
@@ -183,7 +184,7 @@ def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> boo
 
 
 def take_over(client: Client, address: Address, name: str, report: LoadReport, expected: Expected) -> Swap:
-    """Check an index and let the alias stand for it.
+    """Check an index and let the alias stand for it; with its towers in the cluster as the live one has its own.
 
     :raises SearchIndexError: if a check fails, or somebody else moves the alias at the same time.
     """
@@ -201,6 +202,8 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
             f"{address.at(name)} --yes"
         )
     if live != name:  # otherwise another loader of the same data was faster
+        if live:  # whoever searches by text must not notice the swap
+            deploy_like(str(address.at(name)), live)
         before = mark_of(client, live).history if live else ()
         mark = mark.after(live, before)
         write_mark(client, name, mark)

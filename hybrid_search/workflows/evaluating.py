@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.latency import Speed, measure_speed
+from hybrid_search.evaluation.measures import qrels_of
 from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
 from hybrid_search.evaluation.runs import write_run
 from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side_by_side
+from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_losses
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
 from hybrid_search.retriever import MODES
+from hybrid_search.server_options import SearchOptions
 from hybrid_search.workflows.locations import open_retriever
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ class EvaluateRequest:
     :ivar judgement_set: empty for the data set's default one.
     :ivar run_out: write TREC runs: the hybrid's (BM25's for an index without vectors) into this file, those of the
         other systems beside it, with the system's name before the file's ending.
+    :ivar in_cluster: queries are encoded by the towers that are deployed in the cluster.
+    :ivar examples: how many of the hybrid's largest wins over BM25, and of its losses, to look at closely.
     """
 
     split: str = ""
@@ -42,16 +47,27 @@ class EvaluateRequest:
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     run_out: Path | None = None
     speed: bool = True
+    examples: int = 3
+    in_cluster: bool = False
+
+    @property
+    def search(self) -> SearchOptions:
+        """How an index on a server is searched."""
+        return SearchOptions(in_cluster=self.in_cluster)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """What came out, for :mod:`hybrid_search.evaluation.report` to render."""
+    """What came out, for :mod:`hybrid_search.evaluation.report` to render.
+
+    :ivar against_bm25: None where there is no hybrid.
+    """
 
     split: str
     evaluation: Evaluation
     speed: Speed | None
     run_files: tuple[str, ...]
+    against_bm25: WinsAndLosses | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,7 @@ def evaluate_side_by_side(
     """Rank two indexes for the same judged queries with the systems that search them, and list what differs.
 
     :param against: the other index, searched with the towers that it carries.
-    :param request: ``model`` is for the first index; ``speed`` and ``run_out`` do not count here.
+    :param request: ``model`` and ``in_cluster`` are for the first index; ``speed`` and ``run_out`` do not count here.
     :raises UsageError: as :func:`evaluate_index`.
     :raises DataError: as :func:`evaluate_index`.
     """
@@ -85,9 +101,9 @@ def evaluate_side_by_side(
     judgements = list(dataset.judgements(split, request.judgement_set))
     settings = request.settings.replace(keep_runs=True)
     evaluations = []
-    for place, model in ((location, request.model), (against, None)):
-        with open_retriever(place, model=model) as retriever:
-            served = settings.systems or (MODES if retriever.encoder is not None else ("bm25",))
+    for place, model, search in ((location, request.model, request.search), (against, None, None)):
+        with open_retriever(place, model=model, search=search) as retriever:
+            served = settings.systems or (MODES if retriever.searches_vectors else ("bm25",))
             of_place = settings.replace(systems=served)
             evaluations.append(evaluate(retriever, queries, judgements, settings=of_place, progress=progress))
     one, other = evaluations
@@ -104,22 +120,30 @@ def evaluate_index(
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
-    with open_retriever(location, model=request.model) as retriever:
+    with open_retriever(location, model=request.model, search=request.search) as retriever:
         queries = list(dataset.queries(split))
+        judgements = list(dataset.judgements(split, request.judgement_set))
         evaluation = evaluate(
             retriever,
             queries,
-            dataset.judgements(split, request.judgement_set),
+            judgements,
             settings=request.settings,
             untrained=_untrained(retriever, request.model),
             progress=progress,
+        )
+        against_bm25 = wins_and_losses(
+            retriever,
+            evaluation,
+            {query.id: query for query in queries},
+            qrels_of(judgements, min_grade=request.settings.min_grade),
+            examples=request.examples,
         )
         speed = None
         if request.speed:
             texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
             speed = measure_speed(retriever, [query.text for query in queries], texts)
         files = _write_runs(request.run_out, evaluation) if request.run_out else ()
-    return EvaluateResult(split, evaluation, speed, files)
+    return EvaluateResult(split, evaluation, speed, files, against_bm25)
 
 
 def _split(dataset: Dataset, asked: str) -> str:
@@ -135,8 +159,10 @@ def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
     """Open the towers' own starting point: the weighted mean of the word vectors, before any training."""
     from hybrid_search.towers.untrained import UntrainedEncoder
 
+    if retriever.encoder is None:
+        return None
     folder = model or retriever.engine.model_folder()
-    return UntrainedEncoder.load(folder) if retriever.encoder is not None and folder is not None else None
+    return UntrainedEncoder.load(folder) if folder is not None else None
 
 
 def _write_runs(path: Path, evaluation: Evaluation) -> tuple[str, ...]:

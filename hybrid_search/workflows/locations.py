@@ -14,6 +14,7 @@ from hybrid_search.protocols import Engine
 from hybrid_search.server_options import SearchOptions, ServerOptions
 
 if TYPE_CHECKING:
+    from hybrid_search.observing import Observer
     from hybrid_search.retriever import Retriever
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
@@ -110,7 +111,10 @@ def open_engine(location: str | Path, *, writable: bool = False, search: SearchO
 
         return OpenSearchEngine.open(str(location), writable=writable, options=search)
     if search is not None and search != SearchOptions():
-        raise UsageError(f"{location}: a pipeline and partial answers are for an index on a server; leave them out")
+        raise UsageError(
+            f"{location}: a pipeline, partial answers, a query log and encoding in the cluster are for an index on a "
+            f"server; leave them out"
+        )
     from hybrid_search.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine.open(folder_of(location), writable=writable)
@@ -140,15 +144,20 @@ def open_retriever(
     :param follow: opened by an alias, go along when the alias moves to another index, whose towers are then used; see
         :class:`~hybrid_search.following.FollowingRetriever`. Otherwise the retriever stays with the index that the
         alias stands for now, as an evaluation must.
+    :raises UsageError: if a model is given and the cluster is to encode.
     :raises ModelMismatch: if the model is not the index's.
     """
+    in_cluster = search is not None and search.in_cluster
+    if in_cluster and model is not None:
+        raise UsageError(f"{model}: the cluster encodes with the towers deployed there; leave the model out")
 
     def opened() -> Retriever:
         from hybrid_search.retriever import Retriever
 
         engine = open_engine(location, writable=writable, search=search)
         try:
-            return Retriever(open_encoder(engine, model, threads=threads), engine)
+            encoder = None if in_cluster else open_encoder(engine, model, threads=threads)
+            return Retriever(encoder, engine, observer=_query_log(engine, search))
         except BaseException:
             engine.close()
             raise
@@ -157,6 +166,17 @@ def open_retriever(
     if not (follow and is_on_server(location)):
         return retriever
     return _following(retriever, opened)
+
+
+def _query_log(engine: Engine, search: SearchOptions | None) -> Observer | None:
+    if search is None or not search.log_queries:
+        return None
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.engines.opensearch.query_log import QueryLog
+
+    if not isinstance(engine, OpenSearchEngine):
+        return None
+    return QueryLog(engine.place, engine.settings, hash_texts=search.log_queries == "hash")
 
 
 def _following(first: Retriever, opened: Callable[[], Retriever]) -> Retriever:

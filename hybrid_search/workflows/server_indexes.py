@@ -16,6 +16,7 @@ from hybrid_search.engines.opensearch.aliases import (
     swap,
 )
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.serving.deployment import find_deployment
 from hybrid_search.errors import IndexNotFound, SearchIndexError, UsageError
 
 __all__ = ["Rollback", "droppable", "indexes_on", "roll_back"]
@@ -51,7 +52,8 @@ def roll_back(address: Address, to: str | None = None) -> Rollback:
 
     :param to: an index that was finished; for going forward again.
     :raises IndexNotFound: if there is no such alias, or no index ``to``.
-    :raises SearchIndexError: if there is no index to go back to, or it is not fit to be live.
+    :raises SearchIndexError: if there is no index to go back to, or it is not fit to be live, or towers are deployed in
+        the cluster for the present one and not for it.
     """
     alias = address.index
     with closing(Client(address)) as client:
@@ -60,6 +62,11 @@ def roll_back(address: Address, to: str | None = None) -> Rollback:
             raise IndexNotFound(f"{address}: no such alias; look at hybrid-search indexes {address.at_server()}")
         indexes = {one.name: one for one in list_indexes(client)}
         target = _named(indexes, to, live) if to else _before(indexes, live, alias)
+        if find_deployment(client, live) and not find_deployment(client, target.name):
+            raise SearchIndexError(
+                f"{live} has its towers in the cluster and {target.name} has not, so searches by text would fail; "
+                f"deploy them first: hybrid-search deploy --to {address.at(target.name)}"
+            )
         # Before it is left: one that was killed between swap and note would pass for never having been live.
         if live in indexes:
             note_live(client, live)

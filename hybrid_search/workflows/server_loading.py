@@ -19,6 +19,7 @@ from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.journal import Digest, Entry, Journal
 from hybrid_search.workflows.known import not_yet_there
+from hybrid_search.workflows.load_progress import load_progress
 from hybrid_search.workflows.overlapped import overlapped
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ServerLoad:
         its documents with it, and the load begins anew.
     :ivar force_merge: merge each shard down to so many segments at the end; 0 for not.
     :ivar warm_up: load the graphs into the server's memory at the end.
+    :ivar progress_beside: an alias or index; how far the load came is kept in the index of that name and
+        ``-statistics``. Empty for not.
     """
 
     source: str = ""
@@ -59,6 +62,7 @@ class ServerLoad:
     without_replicas: bool = False
     force_merge: int = 0
     warm_up: bool = False
+    progress_beside: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= _MOST_CONNECTIONS:
@@ -164,12 +168,14 @@ class ServerLoading:
             self.journal.write(entry)
             self._tell(task, perf_counter() - started)
             task.advance(len(batch.documents))
+            kept.reached(entry.documents)
             if is_commit_due(entry.documents, committed):
                 self.engine.commit()
                 committed = entry.documents
 
         try:
-            with self.progress("indexing", total) as task:
+            beside = self.options.progress_beside
+            with self.progress("indexing", total) as task, load_progress(self.engine, beside, committed) as kept:
                 overlapped(
                     batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
                     senders=self.options.connections, stop=self.engine.writer.stop,

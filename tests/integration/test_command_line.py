@@ -105,7 +105,9 @@ def test_evaluate_prints_every_system_and_measure(home: Home) -> None:
     assert set(report["systems"]) == {"random", "bm25", "untrained", "knn", "hybrid"}
     assert all(set(values) == MEASURES for values in report["systems"].values())
     assert report["systems"]["bm25"]["nDCG@10"] > report["systems"]["random"]["nDCG@10"]
-    assert {"significance", "latency_ms"} <= set(report)
+    assert {"significance", "latency_ms", "against_bm25"} <= set(report)
+    compared = report["significance"]["systems"]["hybrid"]
+    assert all(report["against_bm25"][name] == compared[name] for name in ("wins", "ties", "losses"))
 
 
 def test_evaluate_writes_runs_that_trec_tools_read(home: Home) -> None:
@@ -114,6 +116,56 @@ def test_evaluate_writes_runs_that_trec_tools_read(home: Home) -> None:
     fields = out.read_text().splitlines()[0].split()
     assert len(fields) == 6
     assert fields[1] == "Q0"
+
+
+def test_the_largest_wins_and_losses_are_read_on_a_terminal(home: Home) -> None:
+    index = home.path / "leaning"
+    home.run("load", "jsonl", "--path", home.data, "--model", home.model, "--to", index, "--bm25-weight", 0.01)
+    asked = ("evaluate", "jsonl", "--path", home.data, "--from", index, "--split", "test", "--no-speed")
+    shown = home.run(*asked).out
+    assert "losses of the hybrid against BM25 by nDCG@10" in shown
+    assert "rank in BM25" in shown
+    assert sum(line.startswith(" loss ") for line in shown.splitlines()) == 3
+    assert "rank in BM25" not in home.run(*asked, "--changes", 0).out
+
+
+def test_train_refreshes_negatives_and_tells_each_round(home: Home) -> None:
+    trained = home.run(
+        "train",
+        "jsonl",
+        "--path",
+        home.data,
+        "--out",
+        home.path / "refreshed",
+        *TINY,
+        "--refresh",
+        1,
+        "--format",
+        "json",
+    )
+    assert trained.code == 0, trained.err
+    assert [each["round"] for each in trained.json["rounds"]] == [0, 1]
+    assert sum(each["kept"] for each in trained.json["rounds"]) == 1
+    assert "round 1: validation nDCG@10 towers" in trained.err
+
+
+def test_train_without_labels_is_one_command(home: Home) -> None:
+    trained = home.run(
+        "train",
+        "jsonl",
+        "--path",
+        home.data,
+        "--out",
+        home.path / "alone",
+        *TINY,
+        "--split",
+        "none",
+        "--format",
+        "json",
+    )
+    assert trained.code == 0, trained.err
+    assert "learning from examples made out of the documents alone" in trained.err
+    assert trained.json["defaults"]["fusion"]["weights"] == [0.7, 0.3]
 
 
 def test_mined_negatives_are_read_by_train(home: Home) -> None:

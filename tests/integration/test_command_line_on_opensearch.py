@@ -60,6 +60,36 @@ def test_evaluation_gives_the_same_figures(home: Home, index: str) -> None:
     assert theirs == pytest.approx(ours, abs=0.01)
 
 
+def test_wins_and_losses_against_bm25_are_those_of_the_folder(
+    home: Home, opensearch_server: Server, tmp_path: Path
+) -> None:
+    # Towers this small lose to BM25 on their own validation; given most of the weight they win and lose.
+    places = (str(tmp_path / "leaning"), f"{opensearch_server.location}/leaning")
+    OpenSearchEngine.drop(places[1])
+    try:
+        for place in places:
+            loaded = home.run(
+                "load", "jsonl", "--path", home.data, "--model", home.model, "--to", place, "--bm25-weight", 0.01
+            )
+            assert loaded.code == 0, loaded.err
+        ours, theirs = (
+            home.run("evaluate", "jsonl", "--path", home.data, "--from", place, "--no-speed", "--format", "json").json
+            for place in places
+        )
+    finally:
+        OpenSearchEngine.drop(places[1])
+    ours, theirs = ours["against_bm25"], theirs["against_bm25"]
+    assert ours["losses"] > 0
+    assert ours["wins"] + ours["ties"] + ours["losses"] == 54
+    assert len(ours["examples"]["losses"]) == 3
+    assert [theirs[name] for name in ("measure", "wins", "ties", "losses")] == [
+        ours[name] for name in ("measure", "wins", "ties", "losses")
+    ]
+    for side in ("wins", "losses"):
+        assert [e["query_id"] for e in theirs["examples"][side]] == [e["query_id"] for e in ours["examples"][side]]
+        assert [e["answer"] for e in theirs["examples"][side]] == [e["answer"] for e in ours["examples"][side]]
+
+
 def figures(report: dict) -> dict[str, float]:
     found: dict[str, float] = {}
 

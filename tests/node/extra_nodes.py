@@ -3,18 +3,22 @@ collected, so that they are up when its turn comes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from node.home import bare_home
 from node.maven import Unavailable
+from node.ml_home import ML_SETTINGS, ml_home
 from node.plugin import without_server
 from node.process import LocalNode, wait_until_healthy
 from node.secured import SecuredNode
+from node.server import Server, find_server
 
-Node = LocalNode | SecuredNode
+Node = LocalNode | SecuredNode | Server
 
 _STARTED = pytest.StashKey[dict[str, Future[Node]]]()
 
@@ -23,7 +27,25 @@ def _bare() -> LocalNode:
     return LocalNode(heap="256m", home=bare_home(), wait=False)
 
 
-_KINDS: dict[str, Callable[[], Node]] = {"secured_node": SecuredNode, "bare_node": _bare}
+def _with_ml() -> LocalNode | Server:
+    """A node of our own, unless the server that was named for all tests has ml-commons."""
+    if os.environ.get("OPENSEARCH_URL") and "opensearch-ml " in (given := find_server()).describe():
+        return given
+    return mortal_ml_node()
+
+
+def mortal_ml_node() -> LocalNode:
+    """Start a node with ml-commons, whose cluster settings let towers in, and which a test may kill."""
+    return LocalNode(heap="768m", home=ml_home(), settings={"discovery.type": "single-node", **ML_SETTINGS}, wait=False)
+
+
+_KINDS: dict[str, Callable[[], Node]] = {
+    "secured_node": SecuredNode,
+    "secured_ml_node": partial(SecuredNode, ml=True),
+    "bare_node": _bare,
+    "ml_server": _with_ml,
+    "mortal_node": mortal_ml_node,
+}
 """Fixture -> how its node is started."""
 
 
@@ -51,6 +73,44 @@ def secured_node(pytestconfig: pytest.Config) -> SecuredNode:
     assert isinstance(node, SecuredNode)
     try:
         node.wait()
+    except Unavailable as error:
+        without_server(str(error))
+    return node
+
+
+@pytest.fixture(scope="session")
+def secured_ml_node(pytestconfig: pytest.Config) -> SecuredNode:
+    """A node with TLS, users and tokens, and ml-commons."""
+    node = _started(pytestconfig, "secured_ml_node")
+    assert isinstance(node, SecuredNode)
+    try:
+        node.wait()
+    except Unavailable as error:
+        without_server(str(error))
+    return node
+
+
+@pytest.fixture(scope="session")
+def ml_server(pytestconfig: pytest.Config) -> Server:
+    """A server with ml-commons, which runs towers."""
+    node = _started(pytestconfig, "ml_server")
+    if isinstance(node, Server):
+        return node
+    assert isinstance(node, LocalNode)
+    try:
+        wait_until_healthy(node.url, node.check_alive)
+    except Unavailable as error:
+        without_server(str(error))
+    return Server(node.url, "a node with ml-commons", node.stop)
+
+
+@pytest.fixture
+def mortal_node(pytestconfig: pytest.Config) -> LocalNode:
+    """A node with ml-commons that a test may kill."""
+    node = _started(pytestconfig, "mortal_node")
+    assert isinstance(node, LocalNode)
+    try:
+        wait_until_healthy(node.url, node.check_alive)
     except Unavailable as error:
         without_server(str(error))
     return node

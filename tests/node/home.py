@@ -14,7 +14,18 @@ from filelock import FileLock
 
 from node.maven import Artifact, fetch
 
-__all__ = ["VERSION", "assembled_home", "bare_home", "cache_folder", "enterable", "secured_home"]
+__all__ = [
+    "VERSION",
+    "add_plugin",
+    "assembled_home",
+    "bare_home",
+    "built",
+    "cache_folder",
+    "enterable",
+    "open_to_all",
+    "secured_home",
+    "twin",
+]
 
 VERSION = "3.6.0"
 """The only version of which Maven Central has the core, k-NN and neural search."""
@@ -46,7 +57,7 @@ def assembled_home() -> Path:
 
     :raises Unavailable: if an artifact can't be had.
     """
-    return _built(f"opensearch-{VERSION}", _build)
+    return built(f"opensearch-{VERSION}", _build)
 
 
 def bare_home() -> Path:
@@ -56,12 +67,12 @@ def bare_home() -> Path:
     """
 
     def build(work: Path) -> Path:
-        home = _twin(work)
+        home = twin(work)
         shutil.rmtree(home / "plugins")
         (home / "plugins").mkdir(0o755)
         return home
 
-    return _built(f"opensearch-{VERSION}-bare", build)
+    return built(f"opensearch-{VERSION}-bare", build)
 
 
 def secured_home() -> Path:
@@ -71,21 +82,22 @@ def secured_home() -> Path:
     """
 
     def build(work: Path) -> Path:
-        home = _twin(work)
-        folder = _add_plugin(_SECURITY, home, work / "zips")
+        home = twin(work)
+        folder = add_plugin(_SECURITY, home, work / "zips")
         descriptor = folder / "plugin-descriptor.properties"
         told = descriptor.read_text()
         descriptor.write_text(re.sub(r"(?m)^opensearch\.version=.*$", f"opensearch.version={VERSION}", told))
         for jar in folder.glob("bc*-fips-*.jar"):  # the core has others of the same, which is refused
             jar.unlink()
-        _open_to_all(folder)
-        _open_to_all(home / "config")
+        open_to_all(folder)
+        open_to_all(home / "config")
         return home
 
-    return _built(f"opensearch-{VERSION}-secured", build)
+    return built(f"opensearch-{VERSION}-secured", build)
 
 
-def _built(name: str, build: Callable[[Path], Path]) -> Path:
+def built(name: str, build: Callable[[Path], Path]) -> Path:
+    """Return a home in the cache; the first call has it built in a work folder."""
     home = cache_folder() / name
     home.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{home}.lock"):
@@ -98,9 +110,9 @@ def _built(name: str, build: Callable[[Path], Path]) -> Path:
     return home
 
 
-def _twin(work: Path) -> Path:
+def twin(work: Path, of: Path | None = None) -> Path:
     """Make another home with the same files, which take no room of their own."""
-    return Path(shutil.copytree(assembled_home(), work / "home", copy_function=os.link))
+    return Path(shutil.copytree(of or assembled_home(), work / "home", copy_function=os.link))
 
 
 def _build(work: Path) -> Path:
@@ -108,12 +120,13 @@ def _build(work: Path) -> Path:
     home = work / f"opensearch-{VERSION}"
     shutil.rmtree(home / "modules" / "ingest-geoip")  # 80 MB of places
     for plugin in _PLUGINS:
-        _add_plugin(plugin, home, work / "zips")
-    _open_to_all(home)
+        add_plugin(plugin, home, work / "zips")
+    open_to_all(home)
     return home
 
 
-def _add_plugin(plugin: Artifact, home: Path, zips: Path) -> Path:
+def add_plugin(plugin: Artifact, home: Path, zips: Path) -> Path:
+    """Fetch a plugin and unpack it into a home; returns its folder."""
     folder = home / "plugins" / plugin.name
     _unpack(fetch(plugin, zips), folder)
     if (folder / "config").is_dir():
@@ -121,7 +134,8 @@ def _add_plugin(plugin: Artifact, home: Path, zips: Path) -> Path:
     return folder
 
 
-def _open_to_all(place: Path) -> None:
+def open_to_all(place: Path) -> None:
+    """Let any user read what is there: a node does not run as root."""
     for folder, _, files in os.walk(place):
         os.chmod(folder, 0o755)
         for file in files:

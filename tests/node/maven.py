@@ -25,18 +25,20 @@ class Artifact:
     group: str
     name: str
     version: str
+    kind: str = "zip"
+    classifier: str = ""
 
     @property
     def file(self) -> str:
-        return f"{self.name}-{self.version}.zip"
+        return f"{self.name}-{self.version}{self.classifier and '-'}{self.classifier}.{self.kind}"
 
     @property
     def coordinates(self) -> str:
-        return f"{self.group}:{self.name}:{self.version}:zip"
+        return f"{self.group}:{self.name}:{self.version}:{self.kind}{self.classifier and ':'}{self.classifier}"
 
 
 def fetch(artifact: Artifact, folder: Path) -> Path:
-    """Put the artifact's zip into a folder.
+    """Put the artifact into a folder.
 
     :raises Unavailable: if it can't be had.
     """

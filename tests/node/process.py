@@ -19,6 +19,7 @@ from types import MappingProxyType
 from node.home import assembled_home, cache_folder, enterable
 from node.java import find_java, has_module
 from node.maven import Unavailable
+from node.ml_home import LIBTORCH
 
 __all__ = ["LocalNode", "free_ports", "wait_until_healthy"]
 
@@ -59,7 +60,7 @@ class LocalNode:
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
         self._command = [home / "bin" / "opensearch"]
-        self._environment = _environment(self._folder, java)
+        self._environment = _environment(self._folder, java, home)
         self._user = _user(self._folder)
         self.start()
         if wait:
@@ -175,8 +176,12 @@ def _configure(folder: Path, home: Path, port: int, own: Mapping[str, object], j
     (config / "opensearch.yml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
 
 
-def _environment(folder: Path, java: Path) -> dict[str, str]:
+def _environment(folder: Path, java: Path, home: Path) -> dict[str, str]:
+    libtorch = home / LIBTORCH
+    # Else ml-commons asks the network for these libraries.
+    native = {"PYTORCH_LIBRARY_PATH": str(libtorch), "PYTORCH_VERSION": "2.5.1", "PYTORCH_FLAVOR": "cpu"}
     return {
+        **(native if libtorch.is_dir() else {}),
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder),
         "OPENSEARCH_JAVA_HOME": str(java),

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import ssl
 import time
 import urllib.error
@@ -16,16 +17,19 @@ import trustme
 
 from node.home import secured_home
 from node.maven import Unavailable
+from node.ml_home import ML_SETTINGS, secured_ml_home
 from node.process import LocalNode
 
 __all__ = ["PASSWORD", "SecuredNode"]
 
 PASSWORD = "Correct-Horse-7-Battery"
-"""Of all users: ``admin``, ``reader`` who may search everything, and ``nobody`` without any right."""
+"""Of all users: ``admin``, ``reader`` who may search everything, ``nobody`` without any right, and one for each role
+that docs/in_cluster.md gives: ``tower_deployer``, ``text_searcher``, ``text_writer``."""
 
 _HASH = "$2y$08$mh4DhOnMHe5OIa1ZmDzqPO5GA01YVk00ISgurntJhRDABFcR0sX1O"
 _SIGNING_KEY = b"a secret that only this test's tokens are signed with, long enough for HS512 to be content with"
-_PATIENCE = 120.0
+_PATIENCE = 180.0
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "in_cluster.md"
 _SETTINGS = {
     "discovery.type": "single-node",
     "plugins.security.ssl.transport.pemcert_filepath": "certs/node.pem",
@@ -45,6 +49,9 @@ _meta: {{type: internalusers, config_version: 2}}
 admin: {{hash: "{_HASH}", backend_roles: [admin]}}
 reader: {{hash: "{_HASH}", backend_roles: [searchers]}}
 nobody: {{hash: "{_HASH}"}}
+tower_deployer: {{hash: "{_HASH}", backend_roles: [tower_deployer]}}
+text_searcher: {{hash: "{_HASH}", backend_roles: [text_searcher]}}
+text_writer: {{hash: "{_HASH}", backend_roles: [text_writer]}}
 """
 # What docs/opensearch.md says that searching needs.
 _ROLES = """
@@ -60,6 +67,9 @@ _ROLES_MAPPING = """
 _meta: {type: rolesmapping, config_version: 2}
 all_access: {backend_roles: [admin], users: [certified]}
 searcher: {backend_roles: [searchers]}
+tower_deployer: {backend_roles: [tower_deployer]}
+text_searcher: {backend_roles: [text_searcher]}
+text_writer: {backend_roles: [text_writer]}
 """
 _CONFIG = f"""
 _meta: {{type: config, config_version: 2}}
@@ -83,10 +93,11 @@ class SecuredNode:
     """A running node; wait for it with :meth:`wait`.
 
     :ivar ca: the authority that signed its certificate, which is for localhost and 127.0.0.1.
+    :param ml: with ml-commons too.
     :raises Unavailable: if it can't be built.
     """
 
-    def __init__(self, *, port: int | None = None) -> None:
+    def __init__(self, *, port: int | None = None, ml: bool = False) -> None:
         self.ca = trustme.CA()
         certificate = self.ca.issue_cert("localhost", "127.0.0.1", common_name="node")
         files = {
@@ -94,11 +105,12 @@ class SecuredNode:
             "certs/node.pem": b"".join(part.bytes() for part in certificate.cert_chain_pems),
             "certs/node.key": certificate.private_key_pem.bytes(),
             "opensearch-security/internal_users.yml": _USERS.encode(),
-            "opensearch-security/roles.yml": _ROLES.encode(),
+            "opensearch-security/roles.yml": (_ROLES + _documented_roles()).encode(),
             "opensearch-security/roles_mapping.yml": _ROLES_MAPPING.encode(),
             "opensearch-security/config.yml": _CONFIG.encode(),
         }
-        self._node = LocalNode(port=port, settings=_SETTINGS, files=files, home=secured_home(), wait=False)
+        home, settings = (secured_ml_home(), {**_SETTINGS, **ML_SETTINGS}) if ml else (secured_home(), _SETTINGS)
+        self._node = LocalNode(port=port, settings=settings, files=files, home=home, wait=False)
 
     @property
     def port(self) -> int:
@@ -142,6 +154,12 @@ class SecuredNode:
     def stop(self) -> None:
         """End the process and remove its data."""
         self._node.stop()
+
+
+def _documented_roles() -> str:
+    """Return the roles as operators are told them, so that no others are tested."""
+    (block,) = re.findall(r"```yaml\n(tower_deployer:.*?)```", _DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    return str(block)
 
 
 def _encoded(part: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from node.home import VERSION
 from node.maven import Unavailable
+from node.ml_home import ML_SETTINGS, ml_home
 from node.process import LocalNode, wait_until_healthy
 
 __all__ = ["IMAGE", "Server", "find_server"]
@@ -33,11 +34,13 @@ class Server:
     :ivar url: as in ``http://127.0.0.1:9200``.
     :ivar source: where it came from, for people.
     :ivar stop: ends it, unless it is somebody else's.
+    :ivar check_alive: raises :class:`Unavailable` if it has ended, where that can be known.
     """
 
     url: str
     source: str
     stop: Callable[[], None]
+    check_alive: Callable[[], None] = lambda: None
 
     @property
     def location(self) -> str:
@@ -51,24 +54,34 @@ class Server:
         return f"OpenSearch {version} at {self.url}, {self.source}; {', '.join(plugins)}"
 
 
-def find_server(*, port: int | None = None) -> Server:
+def find_server(*, port: int | None = None, ml: bool = False) -> Server:
     """Return a running server.
 
     :param port: of a node that is started for this; any free one when None.
+    :param ml: with ml-commons, and settings that let towers in. The official image always has it.
     :raises Unavailable: if there is none to be had, with the reason of each way.
     """
     if url := os.environ.get("OPENSEARCH_URL"):
         return Server(url.rstrip("/"), "given by OPENSEARCH_URL", lambda: None)
+    if port:
+        _check_free(port)
     reasons = []
     for start in (_in_docker, _from_maven):
         try:
-            return start(port)
+            return start(port, ml)
         except Unavailable as error:
             reasons.append(str(error))
     raise Unavailable("no OpenSearch server: " + "; ".join(reasons))
 
 
-def _in_docker(port: int | None) -> Server:
+def _check_free(port: int) -> None:
+    """A node on a port that is taken dies, and who answers there would pass for it until then."""
+    with socket.socket() as tried:
+        if tried.connect_ex(("127.0.0.1", port)) == 0:
+            raise Unavailable(f"something listens on port {port} already; end it, or choose another with PORT=9201")
+
+
+def _in_docker(port: int | None, ml: bool) -> Server:
     if not _docker_answers():
         raise Unavailable("no Docker engine answers")
     try:
@@ -77,7 +90,7 @@ def _in_docker(port: int | None) -> Server:
     except ImportError as error:
         raise Unavailable(f"testcontainers is not installed ({error.name})") from error
     container = DockerContainer(IMAGE).with_bind_ports(9200, port or None)
-    for name, value in _CONTAINER.items():
+    for name, value in {**_CONTAINER, **(ML_SETTINGS if ml else {})}.items():
         container.with_env(name, value)
     try:
         container.start()
@@ -97,9 +110,13 @@ def _docker_answers() -> bool:
         return tried.connect_ex(_DOCKER_SOCKET) == 0
 
 
-def _from_maven(port: int | None) -> Server:
-    node = LocalNode(port=port)
-    return Server(node.url, f"a node of Maven artifacts (process {node.pid})", node.stop)
+def _from_maven(port: int | None, ml: bool) -> Server:
+    if ml:
+        settings = {"discovery.type": "single-node", **ML_SETTINGS}
+        node = LocalNode(port=port, home=ml_home(), heap="1g", settings=settings)
+    else:
+        node = LocalNode(port=port)
+    return Server(node.url, f"a node of Maven artifacts (process {node.pid})", node.stop, node.check_alive)
 
 
 def _get(url: str) -> object:

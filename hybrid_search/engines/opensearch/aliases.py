@@ -12,6 +12,7 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.marks import Mark, marked, read_mark
+from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import ServerOptions, held_options, index_body
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
@@ -224,7 +225,8 @@ def delete_index(client: Client, name: str) -> bool:
     """Delete an index, and its towers unless another index shares them; returns whether there was one.
 
     :raises UsageError: if the name is an alias's.
-    :raises SearchIndexError: if the index was made by something else.
+    :raises SearchIndexError: if the index was made by something else, or towers are deployed for it in the cluster,
+        which would stay there.
     """
     try:
         found = client.call("GET", f"/{name}/_mapping")
@@ -235,6 +237,10 @@ def delete_index(client: Client, name: str) -> bool:
     ours = found[name]["mappings"].get("_meta", {}).get("hybrid_search")
     if ours is None:
         raise SearchIndexError(f"{name}: this index was not made by hybrid-search, so it is left alone")
+    if record_in(found[name]) is not None:
+        raise SearchIndexError(
+            f"{name}: towers are deployed for it in the cluster; take them away first, with hybrid-search undeploy"
+        )
     client.call("DELETE", f"/{name}")
     fingerprint = ours.get("fingerprint", "")
     if fingerprint and all(other.fingerprint != fingerprint for other in list_indexes(client)):

@@ -12,7 +12,7 @@ from hybrid_search.engines.opensearch.connection import Connection
 from hybrid_search.engines.opensearch.exchange import Plan, carried_out_async
 from hybrid_search.engines.opensearch.reading import Reading
 from hybrid_search.filters import Filter
-from hybrid_search.protocols import Vectors
+from hybrid_search.protocols import DenseQueries
 from hybrid_search.types import Document, Hit, Ranking
 
 __all__ = ["AsyncOpenSearchEngine"]
@@ -38,14 +38,14 @@ class AsyncOpenSearchEngine:
         """Rank by BM25."""
         return await self._carried_out(self._reading.search_lexical(texts, k, filter, bm25=bm25))
 
-    async def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
+    async def search_dense(self, vectors: DenseQueries, k: int, filter: Filter | None = None) -> list[Ranking]:
         """Rank by vector similarity."""
         return await self._carried_out(self._reading.search_dense(vectors, k, filter))
 
     async def search_hybrid(
         self,
         texts: Sequence[str],
-        vectors: Vectors,
+        vectors: DenseQueries,
         k: int,
         *,
         fusion: Fusion | None = None,

@@ -20,20 +20,16 @@ from hybrid_search.engines.opensearch.commands import curl_arguments
 from hybrid_search.engines.opensearch.exchange import Plan, carried_out
 from hybrid_search.engines.opensearch.reading import Reading
 from hybrid_search.engines.opensearch.records import from_source
-from hybrid_search.engines.opensearch.samples import stored_vectors
-from hybrid_search.engines.opensearch.setup import (
-    check_options,
-    check_same,
-    index_body,
-    read_settings,
-)
+from hybrid_search.engines.opensearch.samples import random_ids, stored_vectors
+from hybrid_search.engines.opensearch.serving.query_tower import query_tower
+from hybrid_search.engines.opensearch.setup import check_options, check_same, index_body, read_settings
 from hybrid_search.engines.opensearch.showing import Showing, ShownRequest, shown_body
 from hybrid_search.engines.opensearch.towers import fetch_towers, store_towers
 from hybrid_search.engines.opensearch.writer import Writer
 from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.protocols import Capabilities, Vectors
+from hybrid_search.protocols import Capabilities, DenseQueries, Vectors
 from hybrid_search.server_options import SearchOptions, ServerOptions
 from hybrid_search.steps import Steps
 from hybrid_search.types import Document, Hit, Ranking, Rejection
@@ -71,7 +67,9 @@ class OpenSearchEngine:
         self._index = place.address.index
         self._writable = writable
         self._server = ServerCapabilities.read(client)
-        self._reading = Reading(place.address, settings, self._server, options or SearchOptions())
+        options = options or SearchOptions()
+        tower = query_tower(client, place, settings, self._server) if options.in_cluster else ""
+        self._reading = Reading(place.address, settings, self._server, options, query_model=tower)
         self._writer = Writer(client, self._index, settings.fields, base64_vectors=self._server.base64_vectors)
         if writable:
             self._server.check_writing()
@@ -173,6 +171,7 @@ class OpenSearchEngine:
             exact_knn=False,
             bm25_at_query_time=False,
             stored_models=True,
+            encodes_queries=bool(self._reading.query_model),
         )
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
@@ -221,6 +220,11 @@ class OpenSearchEngine:
         self._check_open()
         return stored_vectors(self._client, self._index, ids)
 
+    def drawn(self, size: int, seed: int = 0) -> list[str]:
+        """Draw documents at random; their ids."""
+        self._check_open()
+        return random_ids(self._client, self._index, size, seed)
+
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order of their first addition, as they are at the start."""
         self._check_open()
@@ -245,7 +249,7 @@ class OpenSearchEngine:
         return self._carried_out(self._reading.search_lexical(texts, k, filter, bm25=bm25))
 
     def search_dense(
-        self, vectors: Vectors, k: int, filter: Filter | None = None, *, exact: bool = False
+        self, vectors: DenseQueries, k: int, filter: Filter | None = None, *, exact: bool = False
     ) -> list[Ranking]:
         """Rank by vector similarity; see :meth:`Reading.search_dense`."""
         return self._carried_out(self._reading.search_dense(vectors, k, filter, exact=exact))
@@ -253,7 +257,7 @@ class OpenSearchEngine:
     def search_hybrid(
         self,
         texts: Sequence[str],
-        vectors: Vectors,
+        vectors: DenseQueries,
         k: int,
         *,
         fusion: Fusion | None = None,

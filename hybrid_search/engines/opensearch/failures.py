@@ -104,6 +104,11 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
             f"indices.query.bool.max_clause_count in opensearch.yml",
             status=status,
         )
+    if "Model not ready" in reason or "Failed to find model" in reason:
+        return SearchIndexError(
+            f"{told.rstrip('.')}; no node has the query tower in its memory: hybrid-search deploy loads it again",
+            status=status,
+        )
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return AccessDenied(

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hybrid_search.config import Fusion
-from hybrid_search.fusion import explain
-from hybrid_search.types import Leg, Ranking
+from hybrid_search.fusion import explain, fuse
+from hybrid_search.types import Hit, Leg, Ranking
 
-__all__ = ["LegsOfHit", "LegsOfPage"]
+__all__ = ["LegsOfHit", "LegsOfPage", "rankings_behind"]
 
 
 class LegsOfPage:
@@ -23,6 +23,7 @@ class LegsOfPage:
         self._read = read
         self._fusion = fusion
         self._ids = ids
+        self._legs: tuple[Ranking, Ranking] | None = None
         self._told: Mapping[str, Mapping[str, Leg]] | None = None
         self._guard = threading.Lock()
 
@@ -31,10 +32,23 @@ class LegsOfPage:
         """Id -> leg -> contribution."""
         with self._guard:
             if self._told is None:
-                bm25, knn = (*(read() for read in self._read), Ranking((), ()), Ranking((), ()))[:2]
-                self._told = explain(bm25, knn, self._fusion, self._ids)
-                self._read = ()  # lets go of the answer
+                self._told = explain(*self._decoded(), self._fusion, self._ids)
             return self._told
+
+    def rankings(self, top: int) -> dict[str, Ranking]:
+        """Return what each leg found, ``bm25`` and ``knn``, and the ``top`` best of both fused, ``hybrid``."""
+        with self._guard:
+            bm25, knn = self._decoded()
+        fused = fuse(bm25, knn, self._fusion, top=top)
+        hybrid = Ranking(tuple(one.id for one in fused), tuple(one.score for one in fused))
+        return {"bm25": bm25, "knn": knn, "hybrid": hybrid}
+
+    def _decoded(self) -> tuple[Ranking, Ranking]:
+        if self._legs is None:
+            bm25, knn = (*(read() for read in self._read), Ranking((), ()), Ranking((), ()))[:2]
+            self._legs = (bm25, knn)
+            self._read = ()  # lets go of the answer
+        return self._legs
 
 
 class LegsOfHit(Mapping[str, Leg]):
@@ -45,6 +59,11 @@ class LegsOfHit(Mapping[str, Leg]):
     def __init__(self, page: LegsOfPage, id: str) -> None:
         self._page = page
         self._id = id
+
+    @property
+    def page(self) -> LegsOfPage:
+        """The page that the hit is on."""
+        return self._page
 
     def __getitem__(self, leg: str) -> Leg:
         return self._page.by_id[self._id][leg]
@@ -60,3 +79,12 @@ class LegsOfHit(Mapping[str, Leg]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+def rankings_behind(hits: Sequence[Hit], top: int) -> dict[str, Ranking] | None:
+    """Return the rankings that a hybrid search's hits came from; see :meth:`LegsOfPage.rankings`.
+
+    None where they are not known: without hits, of one leg alone, or of a search that was told not to explain itself.
+    """
+    legs = hits[0].legs if hits else None
+    return legs.page.rankings(top) if isinstance(legs, LegsOfHit) else None

@@ -19,7 +19,7 @@ from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, INLINE
 
 __all__ = ["check", "description_of", "store"]
 
-_PROCESSORS = "phase_results_processors"
+_REQUEST, _ENRICHER = "request_processors", "neural_query_enricher"
 _SETTING = "index.search.default_pipeline"
 
 
@@ -88,6 +88,8 @@ def check(address: Address, through: str, fusion: Fusion, server: ServerCapabili
 def _compare(address: Address, name: str, held: Mapping[str, Any], fusion: Fusion) -> None:
     wanted = fusion_pipeline(fusion)
     processors = {key: value for key, value in held.items() if key not in ("description", "version")}
+    if all(_ENRICHER in one for one in processors.get(_REQUEST, ())):
+        processors.pop(_REQUEST, None)  # it names the towers in the cluster, and fuses nothing
     if _plain(processors) != _plain(wanted):
         told = held.get("description") or msgspec.json.encode(processors).decode()
         raise ConfigError(

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.opensearch import pipelines, requests
+from hybrid_search.engines.opensearch import pipelines, requests, timing
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.exchange import Plan
+from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere
 from hybrid_search.engines.opensearch.responses import refuse_partial
 from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searches
 from hybrid_search.engines.opensearch.setup import settings_plan
@@ -18,7 +19,7 @@ from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter, check_filter
 from hybrid_search.fusion import Fused
-from hybrid_search.protocols import Vectors
+from hybrid_search.protocols import DenseQueries
 from hybrid_search.server_options import SearchOptions
 from hybrid_search.types import Document, Hit, Leg, Ranking
 
@@ -30,17 +31,27 @@ _EMPTY = Ranking((), ())
 class Reading:
     """The searches of one index, as plans.
 
+    :param query_model: the query tower in the cluster, for queries that are texts; empty for none.
     :ivar settings: those that the index carries, with the fields declared so far.
     """
 
     def __init__(
-        self, address: Address, settings: IndexSettings, server: ServerCapabilities, options: SearchOptions
+        self,
+        address: Address,
+        settings: IndexSettings,
+        server: ServerCapabilities,
+        options: SearchOptions,
+        *,
+        query_model: str = "",
     ) -> None:
         self.settings = settings
+        self.query_model = query_model
         self._address = address
         self._server = server
         self._options = options
-        self._searches = Searches(address.index, options.partial or refuse_partial)
+        self._searches = Searches(
+            address.index, options.partial or refuse_partial, timing.note if options.log_queries else None
+        )
         self._ready = set[Fusion]()
 
     def search_lexical(
@@ -61,20 +72,26 @@ class Reading:
         return (yield from self._searches.lexical(texts, k, filter))
 
     def search_dense(
-        self, vectors: Vectors, k: int, filter: Filter | None = None, *, exact: bool = False
+        self, vectors: DenseQueries, k: int, filter: Filter | None = None, *, exact: bool = False
     ) -> Plan[list[Ranking]]:
         """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
 
-        :param vectors: (n, dimension) finite floats.
+        :param vectors: (n, dimension) finite floats, or texts that the server encodes.
         :param exact: compare with every vector, instead of walking the graph, which may miss a neighbour.
-        :raises UsageError: if k is below 1, or more than a server returns, or a vector is not finite.
+        :raises UsageError: if k is below 1, or more than a server returns, or a vector is not finite, or a text is to
+            be compared exactly.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         """
         yield from self._checked(k, filter)
-        queries = self.query_vectors(vectors, len(vectors))
+        queries = self.dense_queries(vectors, len(vectors))
         given = [query for query in queries if query is not None]
         if exact:
-            rankings = yield from self._searches.exact_dense(given, k, filter, self.settings.similarity)
+            numbers = [query for query in given if not isinstance(query, EncodedThere)]
+            if len(numbers) < len(given):
+                raise UsageError(
+                    f"{self._address}: a text can't be compared with every vector; encode it and give that"
+                )
+            rankings = yield from self._searches.exact_dense(numbers, k, filter, self.settings.similarity)
         else:
             rankings = yield from self._searches.dense(given, k, filter)
         found = iter(rankings)
@@ -83,7 +100,7 @@ class Reading:
     def search_hybrid(
         self,
         texts: Sequence[str],
-        vectors: Vectors,
+        vectors: DenseQueries,
         k: int,
         *,
         fusion: Fusion | None = None,
@@ -96,6 +113,7 @@ class Reading:
         A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
         terms by k-NN alone, each through the same arithmetic.
 
+        :param vectors: one for each text, or the texts once more for the server to encode.
         :param bare: ids and scores only, neither texts nor legs.
         :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
         :raises ConfigError: if the pipeline to use is not there, or computes something else.
@@ -104,13 +122,11 @@ class Reading:
         yield from self._checked(k, filter)
         fusion = fusion or self.settings.fusion
         page = Page.inside(fusion, offset, k)
-        queries = list(zip(texts, self.query_vectors(vectors, len(texts)), strict=True))
-        if any(vector is not None for _, vector in queries):
+        queries = list(zip(texts, self.dense_queries(vectors, len(texts)), strict=True))
+        if any(dense is not None for _, dense in queries):
             yield from self.ready_to_fuse(fusion)
         asking = self.asking(fusion, filter)
-        pages = yield from self._searches.hybrid(
-            queries, page, fusion, asking, explained=self._options.explain and not bare
-        )
+        pages = yield from self._searches.hybrid(queries, page, asking, explained=self._options.explain and not bare)
         if bare:
             return [
                 [Hit(one.id, rank, one.score) for rank, one in enumerate(one_page, offset + 1)] for one_page in pages
@@ -161,9 +177,16 @@ class Reading:
             self.settings = yield from settings_plan(self._address)
             check_filter(filter, self.settings.fields)
 
-    def query_vectors(self, vectors: Vectors, count: int) -> list[list[float] | None]:
-        """Return each query vector as a list, None for a zero one."""
-        checked = checked_vectors(vectors, count, self.settings.dimension)
+    def dense_queries(self, vectors: DenseQueries, count: int) -> list[DenseQuery | None]:
+        """Return what the k-NN leg is asked for each query, None for a zero vector.
+
+        :raises UsageError: if these are texts and the index was not opened for them, or numbers that are not finite.
+        """
+        if texts := [] if isinstance(vectors, np.ndarray) else [one for one in vectors if isinstance(one, str)]:
+            if not self.query_model:
+                raise UsageError(f"{self._address}: was not opened to encode queries in the cluster; give vectors")
+            return [EncodedThere(text, self.query_model) for text in texts]
+        checked = checked_vectors(np.asarray(vectors), count, self.settings.dimension)
         if not np.isfinite(checked).all():
             raise UsageError("a query vector has a number that is not finite; encode the query again")
         return [vector.tolist() if vector.any() else None for vector in checked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,8 @@ from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, INLINE
 __all__ = [
     "IN_ORDER",
     "SPACES",
+    "DenseQuery",
+    "EncodedThere",
     "Hybrid",
     "HybridQuery",
     "dense",
@@ -29,8 +31,23 @@ __all__ = [
 
 Body = dict[str, Any]
 
-HybridQuery = tuple[str, Sequence[float] | None]
-"""A text, and its vector unless that is zero."""
+
+@dataclass(frozen=True, slots=True)
+class EncodedThere:
+    """A text that the server encodes.
+
+    :ivar model: the query tower's, in ml-commons; empty where the search pipeline names it.
+    """
+
+    text: str
+    model: str = ""
+
+
+DenseQuery = Sequence[float] | EncodedThere
+"""What the k-NN leg is asked: a vector, or a text that the server makes one of."""
+
+HybridQuery = tuple[str, DenseQuery | None]
+"""A text for BM25, and what the k-NN leg is asked unless its vector is zero."""
 
 SPACES: Mapping[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct", "l2": "l2"}
 
@@ -63,9 +80,9 @@ def lexical(text: str, size: int, filter: Filter | None = None) -> Body:
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
 
 
-def dense(vector: Sequence[float], size: int, filter: Filter | None = None) -> Body:
+def dense(asked: DenseQuery, size: int, filter: Filter | None = None) -> Body:
     """The k-NN leg, alone and in the ranking order."""
-    query = _knn(vector, max(size, _LEAST_NEIGHBOURS), filter)
+    query = _nearest(asked, max(size, _LEAST_NEIGHBOURS), filter)
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
 
 
@@ -100,10 +117,10 @@ class Hybrid:
         A query without a vector leaves the k-NN leg empty, which the arithmetic then sees. No stored pipeline has the
         weights for that, so those queries bring their own.
         """
-        text, vector = query
-        through = INLINE if vector is None and self.through != IN_QUERY else self.through
+        text, asked = query
+        through = INLINE if asked is None and self.through != IN_QUERY else self.through
         inside = None if self.filter_in_hybrid else self.filter
-        knn = {"match_none": {}} if vector is None else _knn(vector, self.fusion.window, inside)
+        knn = {"match_none": {}} if asked is None else _nearest(asked, self.fusion.window, inside)
         hybrid: Body = {"queries": [_filtered(_match(text), inside), knn]}
         if through == IN_QUERY:
             hybrid["fusion"] = fusion_in_query(self.fusion)
@@ -120,11 +137,19 @@ class Hybrid:
 
     def legs(self, query: HybridQuery) -> list[Body]:
         """The legs as the hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
-        text, vector = query
+        text, asked = query
         queries = [_filtered(_match(text), self.filter)]
-        if vector is not None:
-            queries.append(_knn(vector, self.fusion.window, self.filter))
+        if asked is not None:
+            queries.append(_nearest(asked, self.fusion.window, self.filter))
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
+
+    def bodies(self, query: HybridQuery, size: int, *, explained: bool) -> list[Body]:
+        """The hybrid query, and its legs beside it if its hits are to say what each contributed."""
+        return [self.body(query, size), *(self.legs(query) if explained else ())]
+
+    def of_bm25(self) -> Hybrid:
+        """Return how queries without a vector are put, which must not depend on the weight of a leg that is empty."""
+        return replace(self, fusion=self.fusion.replace(weights=(1.0, 0.0)))
 
 
 @lru_cache(maxsize=64)
@@ -197,15 +222,20 @@ def filter_query(filter: Filter) -> Body:
 
 
 def _match(text: str) -> Body:
+    return {"match": {"searchable": {"query": _in_json(text)}}}
+
+
+def _nearest(asked: DenseQuery, k: int, filter: Filter | None) -> Body:
+    limits: Body = {"k": k} if filter is None else {"k": k, "filter": filter_query(filter)}
+    if isinstance(asked, EncodedThere):
+        model = {"model_id": asked.model} if asked.model else {}
+        return {"neural": {"vector": {"query_text": _in_json(asked.text), **model, **limits}}}
+    return {"knn": {"vector": {"vector": list(asked), **limits}}}
+
+
+def _in_json(text: str) -> str:
     # A lone surrogate has no place in JSON; whatever stands for it separates words.
-    return {"match": {"searchable": {"query": text.encode("utf-8", "replace").decode()}}}
-
-
-def _knn(vector: Sequence[float], k: int, filter: Filter | None) -> Body:
-    leg: Body = {"vector": list(vector), "k": k}
-    if filter is not None:
-        leg["filter"] = filter_query(filter)
-    return {"knn": {"vector": leg}}
+    return text.encode("utf-8", "replace").decode()
 
 
 def _filtered(query: Body, filter: Filter | None) -> Body:

@@ -20,8 +20,10 @@ __all__ = [
     "documents",
     "found",
     "hits_of",
+    "is_zero_vector",
     "leg_later",
     "leg_of",
+    "milliseconds",
     "pairs_of",
     "ranking",
     "ranking_of",
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_ZERO_VECTOR = "zero vector is not supported"
+"""What a server says of one with cosine similarity."""
 
 _SENTINEL = -1e9
 """A hybrid query that no pipeline took care of answers with scores far below this one."""
@@ -96,6 +101,10 @@ class _Answers(_Struct, frozen=True):
     responses: list[msgspec.Raw]
 
 
+class _Time(_Struct, frozen=True):
+    took: int
+
+
 class _Stored(_Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     found: bool = False
@@ -108,6 +117,7 @@ class _AllStored(_Struct, frozen=True):
 
 
 _read_answers = msgspec.json.Decoder(_Answers)
+_read_time = msgspec.json.Decoder(_Time)
 _read_found = msgspec.json.Decoder(Found)
 _read_outcome = msgspec.json.Decoder(_Outcome)
 _read_stored = msgspec.json.Decoder(_AllStored)
@@ -126,6 +136,11 @@ def searches(answer: bytes, where: str) -> list[msgspec.Raw]:
     return _decoded(_read_answers, answer, where).responses
 
 
+def milliseconds(answer: bytes, where: str) -> int:
+    """Return how long the server says that it worked for an ``_msearch``."""
+    return _decoded(_read_time, answer, where).took
+
+
 def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Found:
     """Read and check the answer of one search.
 
@@ -135,6 +150,11 @@ def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) ->
     read = _decoded(_read_found, answer, where)
     _check(read, where, partial)
     return read
+
+
+def is_zero_vector(answer: msgspec.Raw) -> bool:
+    """Tell whether a search failed because its vector is zero; with cosine similarity a server refuses that."""
+    return _ZERO_VECTOR.encode() in bytes(answer) and _ZERO_VECTOR in reason_of(_read_outcome.decode(answer).error)[1]
 
 
 def leg_later(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Callable[[], Ranking]:

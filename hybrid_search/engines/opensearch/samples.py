@@ -1,4 +1,4 @@
-"""Looking into an index: stored vectors by id, and what has changed in it since a moment."""
+"""Looking into an index: stored vectors by id, random documents, and what has changed in it since a moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybrid_search.engines.opensearch.responses import checked, hits_of
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
-__all__ = ["changed_since", "sequence_mark", "stored_vectors", "without_counterpart"]
+__all__ = ["changed_since", "random_ids", "sequence_mark", "stored_vectors", "without_counterpart"]
 
 _PAGE = 1_000
 
@@ -74,3 +74,19 @@ def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, 
             after = hits[-1]["sort"]
     finally:
         client.call("DELETE", "/_search/point_in_time", {"pit_id": [point]})
+
+
+def random_ids(client: Client, index: str, size: int, seed: int) -> list[str]:
+    """Draw documents, each as likely as any other; of a smaller index all.
+
+    :param size: at most what a server returns for a search.
+    :param seed: draws the same of an index that has not changed.
+    """
+    drawn = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
+    body = {
+        "query": {"function_score": {"query": {"match_all": {}}, **drawn}},
+        "size": size,
+        "_source": False,
+        "track_total_hits": False,
+    }
+    return [hit["_id"] for hit in hits_of(checked(client.call("POST", f"/{index}/_search", body), index))]

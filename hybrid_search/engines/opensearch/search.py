@@ -13,7 +13,7 @@ from hybrid_search.config import Fusion, Similarity
 from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.exchange import Plan, Request
 from hybrid_search.engines.opensearch.later import LegsOfHit, LegsOfPage
-from hybrid_search.engines.opensearch.requests import HybridQuery
+from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, HybridQuery
 from hybrid_search.engines.opensearch.responses import Found, Pairs
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
@@ -68,24 +68,30 @@ class Searches:
     """Searches of one index.
 
     :ivar partial: is told of answers that lack a shard's hits.
+    :ivar took: is told the server's milliseconds of each request.
     """
 
     index: str
     partial: responses.Partial = responses.refuse_partial
+    took: Callable[[int], None] | None = None
 
     def lexical(self, texts: Sequence[str], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by BM25."""
         answers = yield from self._answers([requests.lexical(text, k, filter) for text in texts])
         return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
 
-    def dense(self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
-        """Rank by vector similarity over the graph."""
+    def dense(self, queries: Sequence[DenseQuery], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
+        """Rank by vector similarity over the graph; a text without a known word finds nothing."""
         size = _with_spare(k, LARGEST_PAGE)
-        answers = yield from self._answers([requests.dense(vector, size, filter) for vector in vectors])
+        answers = yield from self._answers([requests.dense(query, size, filter) for query in queries])
         rankings = []
-        for vector, answer in zip(vectors, self._found(answers), strict=True):
-            wider = partial(requests.dense, vector, filter=filter)
-            pairs = yield from self._past_the_tie(answer, k, size, wider, LARGEST_PAGE)
+        for query, answer in zip(queries, answers, strict=True):
+            if _is_unknown(query, answer):
+                rankings.append(responses.ranking([]))
+                continue
+            found = responses.found(answer, self.index, self.partial)
+            wider = partial(requests.dense, query, filter=filter)
+            pairs = yield from self._past_the_tie(found, k, size, wider, LARGEST_PAGE)
             rankings.append(responses.ranking(pairs[:k]))
         return rankings
 
@@ -100,7 +106,6 @@ class Searches:
         self,
         queries: Sequence[HybridQuery],
         page: Page,
-        fusion: Fusion,
         asking: requests.Hybrid,
         *,
         explained: bool = True,
@@ -111,22 +116,37 @@ class Searches:
         reference arithmetic when somebody looks: a hybrid search that is told to explain its scores takes many times
         as long, and answers with other scores (seen with 3.6, which then normalises twice).
 
+        A text that the server was to encode and knows no word of is asked for again, by BM25 alone.
+
         :param explained: False leaves the legs out, which takes the server about a third less.
         """
-        most = min(2 * fusion.window, LARGEST_PAGE)
-        size = _with_spare(page.end, most)
-        groups = [[asking.body(query, size), *(asking.legs(query) if explained else ())] for query in queries]
-        answers = iter((yield from self._answers([one for group in groups for one in group])))
+        size = _with_spare(page.end, _most(asking.fusion))
+        groups = [asking.bodies(query, size, explained=explained) for query in queries]
+        answers = iter((yield from self._answers([body for group in groups for body in group])))
         results = []
         for query, group in zip(queries, groups, strict=True):
-            wider = partial(asking.body, query)
-            first = responses.found(next(answers), self.index, self.partial)
-            pairs = yield from self._past_the_tie(first, page.end, size, wider, most)
-            legs = [responses.leg_later(next(answers), self.index, self.partial) for _ in group[1:]]
-            shown = pairs[page.offset : page.end]
-            told = LegsOfPage(legs, fusion, [id for id, _ in shown])
-            results.append([Fused(id, score, LegsOfHit(told, id) if explained else {}) for id, score in shown])
+            answered, told = [next(answers) for _ in group], asking
+            if _is_unknown(query[1], answered[0]):
+                query, told = (query[0], None), asking.of_bm25()
+                answered = yield from self._answers(told.bodies(query, size, explained=explained))
+            results.append((yield from self._fused(query, page, size, told, answered)))
         return results
+
+    def _fused(
+        self, query: HybridQuery, page: Page, size: int, asking: requests.Hybrid, answers: Sequence[msgspec.Raw]
+    ) -> Plan[list[Fused]]:
+        """Read a query's page of results.
+
+        :param size: how many hits the search was asked for.
+        :param answers: the hybrid's, then its legs' where they were asked for.
+        """
+        first = responses.found(answers[0], self.index, self.partial)
+        wider = partial(asking.body, query)
+        pairs = yield from self._past_the_tie(first, page.end, size, wider, _most(asking.fusion))
+        shown = pairs[page.offset : page.end]
+        legs = [responses.leg_later(answer, self.index, self.partial) for answer in answers[1:]]
+        told = LegsOfPage(legs, asking.fusion, [id for id, _ in shown])
+        return [Fused(id, score, LegsOfHit(told, id) if legs else {}) for id, score in shown]
 
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
         """Fetch documents, None where there is none."""
@@ -162,7 +182,18 @@ class Searches:
             path = f"/{self.index}/_msearch"
             answer = yield Request("POST", path, b"\n".join([*lines, b""]), in_lines=True)
             answers += responses.searches(answer, self.index)
+            if self.took is not None:
+                self.took(responses.milliseconds(answer, self.index))
         return answers
+
+
+def _is_unknown(asked: DenseQuery | None, answer: msgspec.Raw) -> bool:
+    """Tell a text that the server was to encode and knows no word of."""
+    return isinstance(asked, EncodedThere) and responses.is_zero_vector(answer)
+
+
+def _most(fusion: Fusion) -> int:
+    return min(2 * fusion.window, LARGEST_PAGE)
 
 
 def _with_spare(wanted: int, most: int) -> int:

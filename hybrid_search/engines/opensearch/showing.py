@@ -16,14 +16,16 @@ from hybrid_search.engines.opensearch.commands import shell_line
 from hybrid_search.engines.opensearch.reading import Reading
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter, check_filter
-from hybrid_search.protocols import Vectors
+from hybrid_search.protocols import DenseQueries, Vectors
 from hybrid_search.steps import Encode, Steps
 
-__all__ = ["Showing", "ShownRequest", "shown_body"]
+__all__ = ["SHOWN", "Showing", "ShownRequest", "console_form", "for_people", "shown_body"]
 
 Body = dict[str, Any]
 
-_SHOWN = ["title", "text", "metadata"]
+SHOWN = ["title", "text", "metadata"]
+"""The fields that people see of a hit."""
+
 _NOT_SHOWN = ("stored_fields", "docvalue_fields")
 
 # A text has no line ends of its own in JSON, so nothing in a query looks like this.
@@ -51,9 +53,23 @@ class ShownRequest:
 
     @property
     def console(self) -> str:
-        """The request as OpenSearch Dashboards' Dev Tools take it; numbers of a list on one line."""
-        lines = msgspec.json.format(msgspec.json.encode(self.body), indent=2).decode()
-        return f"POST {self.path}\n{_NUMBERS.sub(_on_one_line, lines)}"
+        """The request as OpenSearch Dashboards' Dev Tools take it."""
+        return console_form("POST", self.path, self.body)
+
+
+def console_form(method: str, path: str, body: Body | None) -> str:
+    """Write a request as OpenSearch Dashboards' Dev Tools take it; numbers of a list on one line."""
+    if body is None:
+        return f"{method} {path}"
+    lines = msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return f"{method} {path}\n{_NUMBERS.sub(_on_one_line, lines)}"
+
+
+def for_people(body: Body, size: int, offset: int = 0) -> Body:
+    """Return a search with the texts in its answer, and a page of hits instead of as many as we ask for."""
+    kept = {name: value for name, value in body.items() if name not in _NOT_SHOWN}
+    page = {"size": size, "from": offset} if offset else {"size": size}
+    return {**kept, **page, "_source": SHOWN}
 
 
 def shown_body(steps: Steps[Any], encode: Callable[[list[str]], Vectors], showing: Showing) -> Body:
@@ -81,7 +97,7 @@ class Showing:
     def __init__(self, reading: Reading, k: int, offset: int) -> None:
         self.fusion: Fusion | None = None
         self._reading = reading
-        self._page: Body = {"size": k, "from": offset} if offset else {"size": k}
+        self._page = k, offset
 
     def search_lexical(
         self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
@@ -90,33 +106,39 @@ class Showing:
         self._check(filter)
         return self._for_people(requests.lexical(texts[0], k, filter))
 
-    def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> Body:
+    def search_dense(self, vectors: DenseQueries, k: int, filter: Filter | None = None) -> Body:
         """Show a k-NN search.
 
         :raises UsageError: if the vector is zero, so that nothing would be sent.
         """
         self._check(filter)
-        [vector] = self._reading.query_vectors(vectors, 1)
-        if vector is None:
+        [query] = self._reading.dense_queries(vectors, 1)
+        if query is None:
             raise UsageError("the towers know no word of the query, so a k-NN search finds nothing and is not sent")
-        return self._for_people(requests.dense(vector, k, filter))
+        return self._for_people(requests.dense(query, k, filter))
 
     def search_hybrid(
-        self, texts: Sequence[str], vectors: Vectors, k: int, *, fusion: Fusion, filter: Filter | None, **_: Any
+        self,
+        texts: Sequence[str],
+        vectors: DenseQueries,
+        k: int,
+        *,
+        fusion: Fusion,
+        filter: Filter | None,
+        **_: Any,
     ) -> Body:
         """Show a hybrid search."""
         self._check(filter)
-        [vector] = self._reading.query_vectors(vectors, 1)
-        self.fusion = None if vector is None else fusion
-        return self._for_people(self._reading.asking(fusion, filter).body((texts[0], vector), k))
+        [query] = self._reading.dense_queries(vectors, 1)
+        self.fusion = None if query is None else fusion
+        return self._for_people(self._reading.asking(fusion, filter).body((texts[0], query), k))
 
     def _check(self, filter: Filter | None) -> None:
         if filter is not None:
             check_filter(filter, self._reading.settings.fields)
 
     def _for_people(self, body: Body) -> Body:
-        kept = {name: value for name, value in body.items() if name not in _NOT_SHOWN}
-        return {**kept, **self._page, "_source": _SHOWN}
+        return for_people(body, *self._page)
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -15,7 +15,6 @@ from hybrid_search.evaluation.protocol import Evaluation, evaluate
 from hybrid_search.evaluation.report import (
     as_json,
     compare_with_bm25,
-    largest_changes,
     measure_rows,
     significance_rows,
 )
@@ -69,13 +68,6 @@ def test_the_baselines_row_shows_no_difference(evaluation) -> None:
     # k-NN against BM25: q1 1 to 0, q2 0 to 1, q3 1 to 0.
     assert rows["knn"][4] == "2/1/0"
     assert rows["knn"][2].startswith("+0.333 [")
-
-
-def test_the_largest_changes_are_named(evaluation) -> None:
-    wins, losses = largest_changes(evaluation, "knn")
-    assert [change.query_id for change in wins] == ["q1", "q3"]
-    assert [(change.query_id, change.change) for change in losses] == [("q2", -1.0)]
-    assert largest_changes(evaluation, "knn", count=1)[0] == wins[:1]
 
 
 def test_percentiles_rise_and_rates_are_positive(retriever) -> None:

@@ -70,6 +70,16 @@ def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
         )
 
 
+def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """Something of the towers in the cluster is missing: searches by text or documents as text fail."""
+    if index.deployment:
+        told = "; ".join(index.deployment)
+        again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
+        yield _of(
+            index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {told}", again
+        )
+
+
 def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """A vector field on an engine that has gone, or in an index that does not do k-NN."""
     for name, declared in index.mapping.get("properties", {}).items():
@@ -213,6 +223,6 @@ def _of(index: IndexVitals, check: str, severity: Any, fault: str, *mend: str) -
 
 
 INDEX_CHECKS: tuple[IndexCheck, ...] = (
-    origin, closed, blocked, pipeline, vector_engine, dimension, towers, vectors,
+    origin, closed, blocked, pipeline, deployment, vector_engine, dimension, towers, vectors,
     standing, held_settings, refresh, replicas, graphs,
 )  # fmt: skip

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.aliases import ALL_INDEXES
 from hybrid_search.engines.opensearch.capabilities import KNN, ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import Commands
+from hybrid_search.engines.opensearch.serving.deployment import record_in
+from hybrid_search.engines.opensearch.serving.inspecting import faults
+from hybrid_search.engines.opensearch.setup import FORMAT_VERSION, settings_of
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import AccessDenied, IndexNotFound, SearchIndexError, UsageError
 
 __all__ = ["IndexVitals", "Vitals", "gather"]
 
 Json = Mapping[str, Any]
+T = TypeVar("T")
 
 _NODE_PARTS = "nodes.*.name,nodes.*.version,nodes.*.roles,nodes.*.plugins.name,nodes.*.plugins.version"
 _STATS_PARTS = "nodes.*.name,nodes.*.breakers,nodes.*.fs.data"
@@ -34,6 +38,7 @@ class IndexVitals:
     :ivar documents: None where they can't be counted.
     :ivar vectors: documents that have one; None where they can't be counted.
     :ivar towers: fingerprint of the towers that the server holds for it, empty without; None where nobody looked.
+    :ivar deployment: what is wrong with its towers in the cluster, a few words each; empty where none are deployed.
     """
 
     name: str
@@ -44,6 +49,7 @@ class IndexVitals:
     documents: int | None = None
     vectors: int | None = None
     towers: str | None = None
+    deployment: Sequence[str] = ()
 
     @property
     def meta(self) -> Json:
@@ -162,6 +168,16 @@ class _Asker:
             self.unanswered.append((path, "not allowed" if isinstance(error, AccessDenied) else str(error.status)))
         return none
 
+    def told(self, what: str, ask: Callable[[Client], T]) -> T | None:
+        """Ask something that takes several requests; None where the user may not, or the server can't say."""
+        try:
+            return ask(self._client)
+        except SearchIndexError as error:
+            if not error.status:
+                raise
+            self.unanswered.append((what, "not allowed" if isinstance(error, AccessDenied) else str(error.status)))
+        return None
+
 
 def _names(asker: _Asker, address: Address) -> list[str] | None:
     """Name the indexes to look at; None if the server does not say."""
@@ -196,7 +212,16 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
         documents=documents,
         vectors=vectors,
         towers=_towers_of(asker, fingerprint) if dimension and fingerprint else None,
+        deployment=_deployment(asker, name, mapping) if is_open and dimension else (),
     )
+
+
+def _deployment(asker: _Asker, name: str, mapping: Json) -> Sequence[str]:
+    record = record_in({"mappings": mapping})
+    if record is None or mapping["_meta"]["hybrid_search"].get("format_version") != FORMAT_VERSION:
+        return ()
+    fusion = settings_of(mapping, name).fusion
+    return asker.told(f"the towers of {name} in the cluster", lambda client: faults(client, record, fusion)) or ()
 
 
 def _towers_of(asker: _Asker, fingerprint: str) -> str | None:

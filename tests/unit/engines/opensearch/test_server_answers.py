@@ -170,6 +170,18 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
         (429, {"error": {"type": "rejected_execution_exception", "reason": "full"}}, Overloaded, "overloaded"),
         (503, "OpenSearch Security not initialized.", Overloaded, "starting"),
         (500, None, SearchIndexError, "500"),
+        (
+            400,
+            {"error": {"type": "illegal_argument_exception", "reason": "Model not ready yet. Please deploy it first."}},
+            SearchIndexError,
+            "hybrid-search deploy",
+        ),
+        (
+            404,
+            {"error": {"type": "status_exception", "reason": "Failed to find model with the provided model id: x"}},
+            SearchIndexError,
+            "hybrid-search deploy",
+        ),
     ],
 )
 def test_an_error_says_what_to_do(status: int, info: Any, kind: type[Exception], message: str) -> None:

@@ -1,0 +1,204 @@
+"""The panels of the dashboard, each made of a template and the names of the indexes. Layer 2, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mappings
+from hybrid_search.companions import Companion, companion_index
+from hybrid_search.config import FieldType
+from hybrid_search.dashboards.objects import SavedObject, index_pattern, saved_search, vega, visualisation
+from hybrid_search.dashboards.typed import Typed
+
+__all__ = ["MOST_FIELDS", "Panels", "Shown"]
+
+MOST_FIELDS = 6
+"""Metadata fields that get a panel, the first by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the pack is about.
+
+    :ivar name: of the index or alias.
+    :ivar fields: path of a metadata field in the mapping -> its type.
+    :ivar typed: how a typed text is answered; None without towers in the cluster.
+    """
+
+    name: str
+    fields: Mapping[str, FieldType]
+    typed: Typed | None = None
+
+    def id(self, part: str) -> str:
+        """Return an object's id: the same for each pack of this index, so that importing again replaces."""
+        return f"hybrid-search-{self.name}-{part}"
+
+
+class Panels:
+    """Makes the objects of a pack.
+
+    :ivar documents: the index pattern of the passages; ``queries``, ``evaluations`` and ``statistics`` likewise.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self.documents = index_pattern(shown.id("documents"), shown.name)
+        self.queries = self._companion("queries")
+        self.evaluations = self._companion("evaluations")
+        self.statistics = self._companion("statistics")
+
+    @property
+    def patterns(self) -> tuple[SavedObject, ...]:
+        """All index patterns."""
+        return self.documents, self.queries, self.evaluations, self.statistics
+
+    def about(self) -> SavedObject:
+        """Say what there is to see, and how it gets there."""
+        name = self._shown.name
+        text = (
+            f"**{name}**: its documents, and the queries and evaluations of hybrid-search.\n\n"
+            f"- Queries are there once somebody asks with `hybrid-search query … --log-queries`, or "
+            f'`SearchOptions(log_queries="text")` in Python.\n'
+            f"- Lengths, vocabulary and vectors are those of a sample: `hybrid-search dashboards measure`.\n"
+            f"- Loads: `hybrid-search load … --store-progress`. Evaluations: `hybrid-search evaluate … --store`.\n"
+        )
+        state = {
+            "type": "markdown",
+            "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": text},
+            "aggs": [],
+        }
+        return visualisation(self._shown.id("about"), f"{name}: about this dashboard", state)
+
+    def count(self) -> SavedObject:
+        """Count the documents."""
+        style = {"bgColor": False, "bgFill": "#000", "fontSize": 44, "labelColor": False, "subText": ""}
+        metric = {
+            "colorSchema": "Green to Red",
+            "colorsRange": [{"from": 0, "to": 10_000}],
+            "invertColors": False,
+            "labels": {"show": True},
+            "metricColorMode": "None",
+            "percentageMode": False,
+            "style": style,
+            "useRanges": False,
+        }
+        state = {
+            "type": "metric",
+            "params": {"addLegend": False, "addTooltip": True, "metric": metric, "type": "metric"},
+            "aggs": [_aggregation("1", "count", "metric", {"customLabel": "documents"})],
+        }
+        return visualisation(self._shown.id("count"), f"{self._shown.name}: documents", state, self.documents)
+
+    def most_asked(self) -> SavedObject:
+        """List the texts that are asked most often; of a hashed log there are none."""
+        by_count = {"field": "text", "order": "desc", "orderBy": "1", "size": 20, "customLabel": "query"}
+        other = {
+            "otherBucket": False,
+            "otherBucketLabel": "Other",
+            "missingBucket": False,
+            "missingBucketLabel": "Missing",
+        }
+        table = {"perPage": 10, "showMetricsAtAllLevels": False, "showPartialRows": False, "showTotal": False}
+        state = {
+            "type": "table",
+            "params": {**table, "sort": {"columnIndex": None, "direction": None}, "totalFunc": "sum"},
+            "aggs": [
+                _aggregation("1", "count", "metric", {"customLabel": "times asked"}),
+                _aggregation("2", "avg", "metric", {"field": "overlap_bm25_knn", "customLabel": "BM25 and k-NN share"}),
+                _aggregation("3", "terms", "bucket", by_count | other),
+            ],
+        }
+        return visualisation(self._shown.id("most-asked"), f"{self._shown.name}: most asked", state, self.queries)
+
+    def fields(self) -> Iterator[SavedObject]:
+        """Show the documents over their metadata."""
+        for path, kind in sorted(self._shown.fields.items())[:MOST_FIELDS]:
+            name = path.removeprefix("metadata.")
+            id, title = f"field-{name}", f"documents by {name}"
+            if kind in ("keyword", "boolean"):
+                yield self._vega(id, title, "values", self._shown.name, field=path)
+            else:
+                yield self._vega(id, title, "numbers", self._shown.name, field=path, axis=name)
+
+    def of_statistics(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
+        """Show lengths, vocabulary and vectors of a sample, and the progress of loads."""
+        index = self.statistics.title
+        return (
+            self._vega("lengths", "length of documents", "lengths", index),
+            self._vega("vocabulary", "share of words out of vocabulary", "vocabulary", index),
+            self._vega("norms", "norms of vectors", "norms", index),
+            self._vega("loads", "progress of the last loads", "loads", index),
+        )
+
+    def of_queries(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
+        """Show what queries found, how fast, and how far the rankings agree."""
+        index = self.queries.title
+        return (
+            self._vega("outcomes", "queries by what they found", "outcomes", index),
+            self._vega("latency", "latency", "latency", index),
+            self._vega("overlap", "overlap of the rankings over time", "overlap", index),
+            self._vega("agreement", "overlap of BM25 and k-NN", "agreement", index),
+        )
+
+    def of_evaluations(self) -> tuple[SavedObject, SavedObject]:
+        """Show evaluations over time, and what the systems differ from BM25 by."""
+        index = self.evaluations.title
+        return (
+            self._vega("evaluations", "quality over time", "evaluations", index),
+            self._vega("differences", "difference to BM25 over time", "differences", index),
+        )
+
+    def rankings(self) -> SavedObject:
+        """Compare the three rankings of a logged query whose words are typed in."""
+        own = mappings.render("dashboards/logged", index=self.queries.title)
+        return self._side_by_side("rankings", "rankings of a logged query", own)
+
+    def typed(self, typed: Typed) -> SavedObject:
+        """Compare the three rankings of any text, typed into the query bar."""
+        own = mappings.render("dashboards/typed", index=self._shown.name, **typed.bodies())
+        return self._side_by_side("typed", "rankings of a typed query", own)
+
+    def _side_by_side(self, part: str, title: str, own: Mapping[str, Any]) -> SavedObject:
+        data = [*own["data"], *mappings.render("dashboards/links")["data"]]
+        specification = mappings.render("dashboards/rankings", signals=own["signals"], data=data)
+        return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
+
+    def searches(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
+        """List all queries, those without results, those that BM25 finds nothing for, and those whose legs disagree."""
+        about_legs = ["text", "bm25_hits", "overlap_bm25_knn", "top_bm25", "top_knn"]
+        return (
+            self._search("all-queries", "all queries", "", ["text", "mode", "hits", "client_ms", "overlap_bm25_knn"]),
+            self._search("zero-results", "queries without results", "zero_results:true", ["text", "mode", "filtered"]),
+            self._search("bm25-nothing", "queries that only k-NN answers", "bm25_hits:0", ["text", "top_knn"]),
+            self._search(
+                "low-overlap",
+                "queries whose rankings disagree",
+                "overlap_bm25_knn:[0 TO 1] AND bm25_hits:>0",
+                about_legs,
+            ),
+        )
+
+    def texts(self) -> SavedObject:
+        """List the documents."""
+        columns = ["id", "title", "text", *sorted(self._shown.fields)[:MOST_FIELDS]]
+        return saved_search(
+            self._shown.id("texts"), f"{self._shown.name}: documents", self.documents,
+            query="", columns=columns, newest_first=False,
+        )  # fmt: skip
+
+    def _companion(self, kind: Companion) -> SavedObject:
+        return index_pattern(self._shown.id(kind), companion_index(self._shown.name, kind), "time")
+
+    def _search(self, part: str, title: str, query: str, columns: list[str]) -> SavedObject:
+        full = f"{self._shown.name}: {title}"
+        return saved_search(self._shown.id(part), full, self.queries, query=query, columns=columns)
+
+    def _vega(self, part: str, title: str, template: str, index: str, **parameters: Any) -> SavedObject:
+        specification = mappings.render(f"dashboards/{template}", index=index, **parameters)
+        return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
+
+
+def _aggregation(id: str, kind: str, schema: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": id, "enabled": True, "type": kind, "schema": schema, "params": dict(parameters)}

@@ -1,0 +1,88 @@
+"""Objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations. Layer 2, pure.
+
+They are no saved objects but documents of the plugin's own, which gives them their ids; so they come as requests for
+Dev Tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hybrid_search.types import Judgement, Query
+
+__all__ = ["PLUGIN", "RelevanceRequest", "console_lines", "relevance_requests"]
+
+PLUGIN = "opensearch-search-relevance"
+"""What the plugin calls itself in ``GET _cat/plugins``."""
+
+_PATH = "/_plugins/_search_relevance"
+_TEXT = "%SearchText%"
+
+
+@dataclass(frozen=True, slots=True)
+class RelevanceRequest:
+    """One request of the plugin's."""
+
+    path: str
+    body: Mapping[str, Any]
+
+
+def relevance_requests(
+    index: str,
+    name: str,
+    queries: Iterable[Query],
+    judgements: Iterable[Judgement],
+    *,
+    pipeline: str = "",
+    window: int = 200,
+) -> Iterator[RelevanceRequest]:
+    """Make the requests: a query set, its judgements, and a configuration for each ranking that a text can ask for.
+
+    Of a query set without judgements nothing could be measured, so queries that nobody judged are left out.
+
+    :param name: of the query set and the judgements, such as ``nfcorpus test``.
+    :param pipeline: the search pipeline of towers that are deployed in the cluster, for k-NN and hybrid: a query text
+        becomes a vector only there.
+    :param window: how many documents each leg contributes.
+    """
+    texts = {query.id: query.text for query in queries}
+    ratings: dict[str, list[dict[str, str]]] = {}
+    for judgement in judgements:
+        if judgement.query_id in texts:
+            rating = {"docId": judgement.document_id, "rating": f"{judgement.grade:.1f}"}
+            ratings.setdefault(texts[judgement.query_id], []).append(rating)
+    yield RelevanceRequest(
+        f"{_PATH}/query_sets",
+        {
+            "name": name,
+            "description": f"{len(ratings)} judged queries for {index}",
+            "sampling": "manual",
+            "querySetQueries": [{"queryText": text} for text in ratings],
+        },
+    )
+    judged = [{"query": text, "ratings": of_text} for text, of_text in ratings.items()]
+    yield RelevanceRequest(f"{_PATH}/judgments", {"name": name, "type": "IMPORT_JUDGMENT", "judgmentRatings": judged})
+    for kind, query in _configurations(window if pipeline else 0):
+        body = {"name": f"{index} {kind}", "index": index, "query": msgspec.json.encode({"query": query}).decode()}
+        yield RelevanceRequest(
+            f"{_PATH}/search_configurations", body | ({"searchPipeline": pipeline} if kind != "BM25" else {})
+        )
+
+
+def _configurations(window: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    lexical = {"match": {"searchable": {"query": _TEXT}}}
+    yield "BM25", lexical
+    if window:
+        dense = {"neural": {"vector": {"query_text": _TEXT, "k": window}}}
+        yield "k-NN", dense
+        yield "hybrid", {"hybrid": {"queries": [lexical, dense], "pagination_depth": window}}
+
+
+def console_lines(requests: Iterable[RelevanceRequest]) -> Iterator[str]:
+    """Write requests as Dev Tools takes them."""
+    for request in requests:
+        yield f"PUT {request.path}\n{msgspec.json.encode(request.body).decode()}\n"

@@ -1,0 +1,68 @@
+"""Connectors: towers that a server of ours runs outside the cluster, for clusters that may not run models.
+
+The protocol: ``POST URL/query`` or ``URL/document`` with ``{"texts": [...]}`` answers with an array of arrays of
+numbers, one for each text. With a token, requests bring ``Authorization: Bearer TOKEN``, which the cluster keeps
+encrypted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.errors import UsageError
+from hybrid_search.towers.packed import TowerName
+
+__all__ = ["checked_endpoint", "delete_connector", "make_connector"]
+
+_NOT_FOUND = 404
+_PATH = "/_plugins/_ml/connectors"
+
+
+def checked_endpoint(url: str) -> str:
+    """Return the URL without a slash at its end.
+
+    :raises UsageError: if it is none of http or https, or holds a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"{parts.scheme}://{parts.hostname or ''}: give the towers' address as https://host:port/path")
+    if parts.username or parts.password:
+        raise UsageError("a password has no place in the towers' address; give a token in HYBRID_SEARCH_TOWERS_TOKEN")
+    return url.rstrip("/")
+
+
+def make_connector(client: Client, name: str, endpoint: str, tower: TowerName, token: str = "") -> str:
+    """Make a connector to one tower; returns its id.
+
+    :param endpoint: a checked URL.
+    :param token: that the towers want; the server stores it encrypted.
+    """
+    parts = urlsplit(endpoint)
+    headers = {"Authorization": "Bearer ${credential.token}"} if token else {}
+    body: dict[str, Any] = {
+        "name": name,
+        "description": f"hybrid-search: the {tower} tower at {endpoint}",
+        "version": 1,
+        "protocol": "http",
+        "parameters": {"endpoint": endpoint.removeprefix(f"{parts.scheme}://")},
+        "credential": {"token": token or "none"},
+        "actions": [
+            {
+                "action_type": "predict",
+                "method": "POST",
+                "url": f"{parts.scheme}://${{parameters.endpoint}}/{tower}",
+                "headers": {"Content-Type": "application/json", **headers},
+                "request_body": '{"texts": ${parameters.input}}',
+                "pre_process_function": "connector.pre_process.default.embedding",
+                "post_process_function": "connector.post_process.default.embedding",
+            }
+        ],
+    }
+    return str(client.call("POST", f"{_PATH}/_create", body)["connector_id"])
+
+
+def delete_connector(client: Client, id: str) -> None:
+    """Delete a connector; without such a one nothing happens."""
+    client.call("DELETE", f"{_PATH}/{id}", ignore=_NOT_FOUND)

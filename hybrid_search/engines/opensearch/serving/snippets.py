@@ -1,0 +1,178 @@
+"""Requests that a person can paste: what anybody who has nothing but the server sends to search an index by text.
+
+In the form that OpenSearch Dashboards' Dev Tools take: a method and a path, JSON below, ``#`` before remarks. Made from
+the real names, so that each of them runs as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from hybrid_search.config import IndexSettings
+from hybrid_search.engines.opensearch import requests
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.records import from_source
+from hybrid_search.engines.opensearch.requests import EncodedThere, filter_query
+from hybrid_search.engines.opensearch.responses import hits_of
+from hybrid_search.engines.opensearch.serving.deployment import Deployment
+from hybrid_search.engines.opensearch.showing import SHOWN, console_form, for_people
+from hybrid_search.filters import Filter, Term
+from hybrid_search.server_options import INDEX_DEFAULT
+from hybrid_search.types import Document
+
+__all__ = ["Served", "Snippet", "example_of", "snippet_file", "snippets"]
+
+Body = dict[str, Any]
+
+_HITS = 5
+_WORDS = 8
+_EXAMPLE = Document("example", "how to read a file line by line")
+_WRITTEN = Document("written-as-text", "A page that was indexed as plain text, to be found by its meaning.")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One request with a remark that says what it is for.
+
+    :ivar path: with what the server takes in the URL.
+    """
+
+    title: str
+    method: str
+    path: str
+    body: Body | None = None
+
+    @property
+    def console(self) -> str:
+        """The remark and the request, as Dev Tools take them."""
+        return f"# {self.title}\n{console_form(self.method, self.path, self.body)}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is asked.
+
+    :ivar name: the index or, better, its alias: requests to an alias stay good when another index takes its place.
+    :ivar filter_in_hybrid: the server takes one filter for all legs.
+    """
+
+    name: str
+    settings: IndexSettings
+    deployment: Deployment
+    filter_in_hybrid: bool = True
+
+    def hybrid(self, text: str, *, filter: Filter | None = None, offset: int = 0, texts: bool = True) -> Body:
+        """Both legs by text; the index's own search pipeline fuses them and names the query tower."""
+        asking = requests.Hybrid(self.settings.fusion, filter, self.filter_in_hybrid, INDEX_DEFAULT)
+        body = asking.body((text, EncodedThere(text)), _HITS)
+        return for_people(body, _HITS, offset) if texts else body
+
+    def told(self, text: str) -> Body:
+        """The same, each leg with a name."""
+        body = self.hybrid(text)
+        lexical, dense = body["query"]["hybrid"]["queries"]
+        lexical["match"]["searchable"]["_name"] = "bm25"
+        dense["neural"]["vector"]["_name"] = "knn"
+        return body
+
+
+def example_of(client: Client, index: str) -> Document | None:
+    """Return one of an index's documents, one with metadata if there is any; None where there is no document."""
+    body = {
+        "size": 1,
+        "query": {"bool": {"must": [{"match_all": {}}], "should": [{"exists": {"field": "metadata"}}]}},
+        "sort": [{"_score": "desc"}, {"id": "asc"}],
+        "_source": {"excludes": ["vector", "added"]},
+    }
+    hits = hits_of(client.call("POST", f"/{index}/_search", body))
+    return from_source(hits[0]["_source"]) if hits else None
+
+
+def snippets(served: Served, example: Document | None = None) -> list[Snippet]:
+    """Return the requests, in the order in which somebody would try them.
+
+    :param example: a document of the index, whose words are asked for and whose metadata are filtered by.
+    """
+    example = example or _EXAMPLE
+    text = " ".join(example.searchable_text.split()[:_WORDS])
+    filter = _filter_of(served.settings, example)
+    return [
+        *_searches(served, text, filter),
+        *_in_two_steps(served, text, example.id),
+        *_templates(served, text, filter),
+        *_writing(served),
+    ]
+
+
+def snippet_file(served: Served, asked: Sequence[Snippet]) -> str:
+    """Write requests into one text, for Dev Tools or a file, with what they need to know at the top."""
+    deployed = served.deployment
+    head = (
+        f"# Hybrid search by text in {served.name}: paste into OpenSearch Dashboards, Dev Tools.\n"
+        f"# {_advice(served)}\n"
+        f"# Towers: model {deployed.fingerprint[:16]}; a query is encoded by {deployed.query_model}, "
+        f"a document by {deployed.document_model}.\n"
+        f"# A text without a word that the towers know is refused (zero vector): ask for it by words alone.\n"
+    )
+    return "\n".join([head, *(snippet.console for snippet in asked)])
+
+
+def _advice(served: Served) -> str:
+    if served.name != served.deployment.index:
+        return f"Always ask for the alias {served.name}; the index that it stands for now is {served.deployment.index}."
+    return f"{served.name} is the index itself; behind an alias (load --alias) another one could take its place."
+
+
+def _searches(served: Served, text: str, filter: Filter | None) -> Iterator[Snippet]:
+    path = f"/{served.name}/_search"
+    yield Snippet("Search by words and by meaning", "POST", path, served.hybrid(text))
+    if filter is not None:
+        body = served.hybrid(text, filter=filter)
+        yield Snippet("The same, among the documents that fit a filter", "POST", path, body)
+    body = served.hybrid(text, offset=_HITS)
+    yield Snippet("The next page; pagination_depth stays as it is", "POST", path, body)
+    named = f"{path}?include_named_queries_score=true"
+    yield Snippet("Why a hit is there: matched_queries has each leg's score", "POST", named, served.told(text))
+    lexical, dense = served.hybrid(text)["query"]["hybrid"]["queries"]
+    yield Snippet("By words alone", "POST", path, for_people({"query": lexical}, _HITS))
+    yield Snippet("By meaning alone", "POST", path, for_people({"query": dense}, _HITS))
+
+
+def _in_two_steps(served: Served, text: str, id: str) -> Iterator[Snippet]:
+    # An index of one shard reads what is shown for the whole window, not for the page.
+    ids = served.hybrid(text, texts=False)
+    yield Snippet("Several times as fast on an index of one shard: ids only", "POST", f"/{served.name}/_search", ids)
+    texts = f"/{served.name}/_mget?_source={','.join(SHOWN)}"
+    yield Snippet("and the texts of those that are shown", "POST", texts, {"ids": [id]})
+
+
+def _templates(served: Served, text: str, filter: Filter | None) -> Iterator[Snippet]:
+    template = served.deployment.search_template
+    stored = {"id": template, "params": {"q": text}}
+    yield Snippet("The stored template, with one parameter: what it becomes", "POST", "/_render/template", stored)
+    path = f"/{served.name}/_search/template"
+    yield Snippet("Search by the template", "POST", path, stored)
+    chosen = {} if filter is None else {"filter": filter_query(filter)}
+    more = {"id": template, "params": {"q": text, "size": 2, "from": 1, **chosen}}
+    yield Snippet("It also takes size, from and filter (one query)", "POST", path, more)
+
+
+def _writing(served: Served) -> Iterator[Snippet]:
+    document = f"/{served.name}/_doc/{quote(_WRITTEN.id, safe='')}?refresh=true"
+    source = {"title": "Written by hand", "text": _WRITTEN.text}
+    yield Snippet("Index a document as text: the document tower encodes it on its way in", "PUT", document, source)
+    path = f"/{served.name}/_search"
+    yield Snippet("It is found at once", "POST", path, served.hybrid("written by hand as plain text"))
+    yield Snippet("Delete it", "DELETE", document)
+    yield Snippet("The index behind the name, and the names it goes by", "GET", f"/{served.name}/_alias")
+
+
+def _filter_of(settings: IndexSettings, example: Document) -> Filter | None:
+    """Return a filter that the example passes."""
+    for name, value in example.metadata.items():
+        if name in settings.fields and not isinstance(value, tuple):
+            return Term(name, value)
+    return None

@@ -1,0 +1,167 @@
+"""The hybrid against BM25 query by query, with examples that a person can read. Layer 4."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from hybrid_search.evaluation.measures import PRIMARY, Qrels
+from hybrid_search.evaluation.protocol import Evaluation
+from hybrid_search.retriever import MODES, Mode, Retriever
+from hybrid_search.types import Document, Query, Ranking
+
+__all__ = ["Answer", "QueryExample", "WinsAndLosses", "as_json", "example_rows", "wins_and_losses"]
+
+SNIPPET = 160
+"""Characters of a document that are shown."""
+
+_CUT = 10
+_SYSTEM: Final = "hybrid"
+_BASELINE: Final = "bm25"
+
+Ranks = Mapping[Mode, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A relevant document, and where each system ranks it.
+
+    :ivar ranks: system -> rank from 1, None where the document is not found down to the depth.
+    """
+
+    id: str
+    grade: int
+    ranks: Ranks
+    title: str
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryExample:
+    """One query on which the hybrid and BM25 differ.
+
+    :ivar bm25: nDCG@10 of BM25; ``hybrid`` the hybrid's, ``change`` the latter less the former.
+    :ivar answer: of the relevant documents the one whose move between the two rankings counts most in the change.
+    """
+
+    query_id: str
+    query: str
+    bm25: float
+    hybrid: float
+    change: float
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class WinsAndLosses:
+    """On how many queries the hybrid's nDCG@10 is above BM25's, equal and below; and the largest changes."""
+
+    wins: int
+    ties: int
+    losses: int
+    largest_wins: tuple[QueryExample, ...]
+    largest_losses: tuple[QueryExample, ...]
+
+
+def wins_and_losses(
+    retriever: Retriever, evaluation: Evaluation, queries: Mapping[str, Query], qrels: Qrels, *, examples: int = 3
+) -> WinsAndLosses | None:
+    """Count, and search again for the queries with the largest changes to see where their answers stand.
+
+    :param queries: by id, all that were evaluated.
+    :param examples: at most this many wins, and as many losses; of equal changes the smaller query id.
+    :return: None if the hybrid was not evaluated.
+    """
+    if _SYSTEM not in evaluation.values:
+        return None
+    ours, theirs = (evaluation.values[name][PRIMARY] for name in (_SYSTEM, _BASELINE))
+    changes = {query: ours[query] - theirs[query] for query in sorted(ours)}
+    wins = sorted((query for query in changes if changes[query] > 0), key=lambda query: -changes[query])
+    losses = sorted((query for query in changes if changes[query] < 0), key=lambda query: changes[query])
+    chosen = [*wins[:examples], *losses[:examples]]
+    answers = _answers(retriever, [queries[query] for query in chosen], evaluation, qrels)
+    told = [
+        QueryExample(query, queries[query].text, theirs[query], ours[query], changes[query], answer)
+        for query, answer in zip(chosen, answers, strict=True)
+    ]
+    shown = len(wins[:examples])
+    return WinsAndLosses(
+        wins=len(wins),
+        ties=len(changes) - len(wins) - len(losses),
+        losses=len(losses),
+        largest_wins=tuple(told[:shown]),
+        largest_losses=tuple(told[shown:]),
+    )
+
+
+def _answers(retriever: Retriever, queries: Sequence[Query], evaluation: Evaluation, qrels: Qrels) -> list[Answer]:
+    settings, texts = evaluation.settings, [query.text for query in queries]
+    found = {
+        mode: retriever.rankings(texts, settings.depth, mode=mode, bm25=settings.bm25 if mode == _BASELINE else None)
+        for mode in MODES
+    }
+    legs = [{mode: rankings[place] for mode, rankings in found.items()} for place in range(len(queries))]
+    moved = [_most_moved(of_query, qrels.grades[query.id]) for query, of_query in zip(queries, legs, strict=True)]
+    documents = retriever.get(moved)
+    return [
+        _answer(id, qrels.grades[query.id][id], of_query, document)
+        for id, query, of_query, document in zip(moved, queries, legs, documents, strict=True)
+    ]
+
+
+def _most_moved(legs: Mapping[Mode, Ranking], grades: Mapping[str, int]) -> str:
+    """Return the relevant document that gains, or loses, most of what nDCG@10 adds up."""
+    gains = {
+        id: grade * (_discount(legs[_SYSTEM], id) - _discount(legs[_BASELINE], id)) for id, grade in grades.items()
+    }
+    towards = math.copysign(1, sum(gains.values()))
+    return max(sorted(gains), key=lambda id: towards * gains[id])
+
+
+def _discount(ranking: Ranking, id: str) -> float:
+    rank = _rank(ranking, id)
+    return 0.0 if rank is None or rank > _CUT else 1 / math.log2(rank + 1)
+
+
+def _rank(ranking: Ranking, id: str) -> int | None:
+    return ranking.ids.index(id) + 1 if id in ranking.ids else None
+
+
+def _answer(id: str, grade: int, legs: Mapping[Mode, Ranking], document: Document | None) -> Answer:
+    title, text = (document.title, document.text) if document else ("", "")
+    return Answer(id, grade, {mode: _rank(ranking, id) for mode, ranking in legs.items()}, title, _short(text))
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= SNIPPET else plain[: SNIPPET - 1].rstrip() + "…"
+
+
+def as_json(found: WinsAndLosses) -> dict[str, Any]:
+    """Return it as plain values: the measure, the three counts, and the examples under ``examples``."""
+    return {
+        "measure": PRIMARY,
+        "wins": found.wins,
+        "ties": found.ties,
+        "losses": found.losses,
+        "examples": {
+            "wins": [asdict(example) for example in found.largest_wins],
+            "losses": [asdict(example) for example in found.largest_losses],
+        },
+    }
+
+
+def example_rows(found: WinsAndLosses) -> list[tuple[str, ...]]:
+    """Return a table's cells: a header row, then a row per example."""
+    header = ("", "query", "BM25", "hybrid", "rank in BM25", "in k-NN", "in hybrid", "relevant document")
+    sides = (("win", found.largest_wins), ("loss", found.largest_losses))
+    return [header, *((name, *_cells(example)) for name, examples in sides for example in examples)]
+
+
+def _cells(example: QueryExample) -> tuple[str, ...]:
+    answer = example.answer
+    ranks = (str(answer.ranks[mode] or "none") for mode in ("bm25", "knn", "hybrid"))
+    document = f"{answer.title}: {answer.snippet}" if answer.title else answer.snippet
+    return (example.query, f"{example.bm25:.3f}", f"{example.hybrid:.3f}", *ranks, f"[{answer.id}] {document}")

@@ -1,0 +1,115 @@
+"""The towers behind an HTTP address: what is answered, what is refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hybrid_search.config import TowerConfig
+from hybrid_search.errors import ModelNotFound, UsageError
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.workflows.serving_towers import TowerServer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hybrid_search.towers.checkpoint import save_checkpoint
+    from hybrid_search.towers.model_card import ServingDefaults
+    from hybrid_search.towers.tokenizer import train_tokenizer
+    from hybrid_search.towers.two_tower import seeded_towers
+    from hybrid_search.towers.word_vectors import WordVectors
+
+    tokenizer = train_tokenizer(["the moon pulls the sea"] * 3, vocabulary=60, min_frequency=1)
+    config = TowerConfig(hidden=4, dimension=4, embedding_dimension=4, towers="separate")
+    zeros = np.zeros((tokenizer.vocabulary_size, 4), np.float32)
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_checkpoint(
+        folder,
+        seeded_towers(config, tokenizer.vocabulary_size, seed=0),
+        tokenizer,
+        untrained=WordVectors(zeros, np.ones(tokenizer.vocabulary_size, np.int64)),
+        training={},
+        defaults=ServingDefaults(),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[TowerServer]:
+    with TowerServer(model, ("127.0.0.1", 0), "sesame") as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(server: TowerServer, path: str, body: bytes | None = None, token: str = "sesame") -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server.url + path, body, headers), timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_each_tower_answers_with_a_vector_for_each_text(server: TowerServer, model: Path) -> None:
+    texts = ["the moon", "漢字", "the sea"]
+    body = json.dumps({"texts": texts}).encode()
+    encoder = OnnxEncoder.load(model, threads=1)
+    for path, encode in (("/query", encoder.encode_queries), ("/document", encoder.encode_documents)):
+        status, vectors = ask(server, path, body)
+        assert status == 200
+        np.testing.assert_allclose(vectors, encode(texts), atol=1e-6)
+        assert vectors[1] == [0.0] * 4
+    assert ask(server, "/") == (200, {"fingerprint": encoder.fingerprint, "dimension": 4})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "token", "status", "reason"),
+    [
+        ("/query", b'{"texts": ["a"]}', "wrong", 401, "Bearer TOKEN"),
+        ("/other", b'{"texts": ["a"]}', "sesame", 404, "POST /query or /document"),
+        ("/query", b"texts", "sesame", 400, "malformed"),
+        ("/query", b'{"text": ["a"]}', "sesame", 400, "unknown field `text`"),
+        ("/query", b'{"texts": []}', "sesame", 400, "0 texts; send 1 to 1000"),
+        ("/query", b'{"texts": [7]}', "sesame", 400, "Expected `str`"),
+        ("/nothing", None, "sesame", 404, "GET /"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    path: str, body: bytes | None, token: str, status: int, reason: str, server: TowerServer
+) -> None:
+    found, told = ask(server, path, body, token)
+    assert (found, reason in told["error"]) == (status, True), told
+
+
+def test_a_body_that_is_too_long_is_not_read(server: TowerServer) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    connection.putrequest("POST", "/query")
+    connection.putheader("Authorization", "Bearer sesame")
+    connection.putheader("Content-Length", str(17 << 20))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)) == (413, {"error": "send a Content-Length of at most 16777216"})
+    connection.close()
+
+
+def test_without_a_model_or_on_a_port_that_is_taken_it_does_not_start(
+    server: TowerServer, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelNotFound, match="no model at"):
+        TowerServer(tmp_path, ("127.0.0.1", 0))
+    with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:.*give --host and --port"):
+        TowerServer(model, ("127.0.0.1", int(server.server_address[1])))
