@@ -184,7 +184,7 @@ def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> boo
 
 
 def take_over(client: Client, address: Address, name: str, report: LoadReport, expected: Expected) -> Swap:
-    """Check an index and let the alias stand for it; with its towers in the cluster as the live one has its own.
+    """Check an index and let the alias stand for it, its towers deployed before if those of the live index are.
 
     :raises SearchIndexError: if a check fails, or somebody else moves the alias at the same time.
     """
