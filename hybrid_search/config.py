@@ -157,6 +157,7 @@ class WordVectorConfig(Setting, frozen=True):
     :ivar algorithm: ``random`` trains none and starts from small random vectors; ``teacher`` takes the vectors that
         :attr:`TrainConfig.teacher` gives each word.
     :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens, 3 to 30.
+    :ivar whiten: give all directions of the vectors the same spread, where the corpus has tokens enough.
     """
 
     algorithm: Literal["skipgram", "cbow", "random", "teacher"] = "skipgram"
@@ -165,6 +166,7 @@ class WordVectorConfig(Setting, frozen=True):
     epochs: int = 0
     learning_rate: float = 0.025
     workers: int = 1
+    whiten: bool = True
 
     def __post_init__(self) -> None:
         _require(self.window >= 1, "window", self.window, "at least 1")
