@@ -11,14 +11,14 @@ from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 __all__ = ["ARMS", "BASE", "WORD_VECTORS", "Arm"]
 
 BASE = "base"
-WORD_VECTORS = WordVectorConfig(epochs=8)
+WORD_VECTORS = WordVectorConfig(algorithm="cbow", epochs=15, window=8)
 
 TOWERS = TowerConfig(
     encoder="mean", dimension=128, embedding_dimension=128, hidden=64, max_document_tokens=96, dropout=0.0
 )
 TRAINING = TrainConfig(
-    max_steps=600, batch_size=32, self_supervised=1.0, residual_share=0.0, vocabulary=30_000, validation_share=0.0,
-    patience=0, max_samples=10_000, word_vectors=WORD_VECTORS,
+    max_steps=300, batch_size=32, self_supervised=1.0, embedding_learning_rate=3e-3, residual_share=0.0,
+    vocabulary=30_000, validation_share=0.0, patience=0, max_samples=10_000, word_vectors=WORD_VECTORS,
 )  # fmt: skip
 
 
@@ -56,14 +56,15 @@ ARMS: Mapping[str, Arm] = {
     BASE: Arm("", "weighted mean, shared table, fine-tuned word2vec, InfoNCE, one BM25 negative, 10,000 pairs"),
     "untrained": Arm("", "the base before its first step", training={"max_steps": 1, "learning_rate": 1e-9,
                                                                     "embedding_learning_rate": 1e-9}),
-    "rnn": _net("RNN", 200, encoder="rnn"),
+    "long": Arm("encoder", "the base for as long as the nets below", training={"max_steps": 900}),
+    "rnn": _net("RNN", 250, encoder="rnn"),
     "gru": _net("GRU", 200, encoder="gru"),
-    "lstm": _net("LSTM", 200, encoder="lstm"),
+    "lstm": _net("LSTM", 180, encoder="lstm"),
     "bigru": _net("BiGRU", 120, encoder="gru", bidirectional=True),
     "bigru_residual": _net("weighted mean + BiGRU", 120, encoder="gru", bidirectional=True, residual=True),
-    "bigru_residual_late": Arm(
-        "encoder", "weighted mean first, + BiGRU for the last third of the time",
-        towers={"encoder": "gru", "bidirectional": True}, training={"max_steps": 440, "residual_share": 0.9},
+    "bigru_late": Arm(
+        "encoder", "weighted mean for 300 steps, then + BiGRU", towers={"encoder": "gru", "bidirectional": True},
+        training={"max_steps": 380, "residual_share": 0.79},
     ),
     "tied": Arm("sharing", "one network for both sides", towers={"towers": "tied"}),
     "separate": Arm("sharing", "nothing shared", towers={"towers": "separate"}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Prepared:
     """The corpus, its tokens, word vectors and BM25 negatives; stages that are done in ``folder`` are read back."""
 
     folder: Path
+    _built: dict[tuple[int, int], TrainingData] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         data = self.folder / "data"
@@ -76,16 +77,21 @@ class Prepared:
 
         :param search: ranks the corpus by the base arm's towers; of an arm with refreshed negatives.
         """
+        if search is None and (arm.pairs, seed) in self._built:
+            return self._built[arm.pairs, seed]
         examples = self._examples(arm.pairs, seed)
         negatives = dict(self._bm25)
         if search is not None:
             miner = Miner(search, self.engine.get, source="dense", false_negative_margin=0.95, seed=seed)
             mined = miner.mine(examples, self._split.pairs.positives)
             negatives["dense"] = {query.query_id: [n.id for n in query.negatives] for query in mined}
-        return build_training_data(
+        built = build_training_data(
             examples, self.tokens, Corpus(self.engine.get, self.engine.documents()),
             positives=self._split.pairs.positives, negatives=negatives,
         )  # fmt: skip
+        if search is None:
+            self._built = {(arm.pairs, seed): built}
+        return built
 
     def documents(self) -> list[Document]:
         """Return the corpus."""

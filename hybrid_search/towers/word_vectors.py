@@ -20,7 +20,7 @@ from hybrid_search.towers.tokenizer import PAD
 
 __all__ = ["WordVectors", "count_tokens", "sif_weights", "train_word_vectors", "whitened"]
 
-_TOKENS_SHOWN = 10_000_000
+_TOKENS_SHOWN = {"skipgram": 10_000_000, "cbow": 80_000_000}
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 30
 _RARITY = 1e-4
 _SPREAD = 0.1
@@ -71,7 +71,7 @@ def train_word_vectors(
         corpus = Path(folder) / "tokens.txt"
         counts = _write_corpus(corpus, token_lists, vocabulary_size)
         if config.algorithm != "random" and counts.any():
-            epochs = config.epochs or _epochs(int(counts.sum()))
+            epochs = config.epochs or _epochs(int(counts.sum()), _TOKENS_SHOWN[config.algorithm])
             _learn(corpus, vectors, config, epochs=epochs, seed=seed)
             if config.whiten and (counts > 0).sum() >= _ENOUGH * dimension:
                 vectors = whitened(vectors, counts)
@@ -121,9 +121,9 @@ def _write_corpus(
     return counts
 
 
-def _epochs(tokens: int) -> int:
+def _epochs(tokens: int, shown: int) -> int:
     """Choose the passes over a corpus: a small one needs many until its words have settled."""
-    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_TOKENS_SHOWN / tokens)))
+    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(shown / tokens)))
 
 
 def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig, *, epochs: int, seed: int) -> None:
@@ -138,6 +138,7 @@ def _learn(corpus: Path, vectors: NDArray[np.float32], config: WordVectorConfig,
         sg=int(config.algorithm == "skipgram"),
         window=config.window,
         negative=config.negative,
+        sample=config.sample,
         epochs=epochs,
         alpha=config.learning_rate,
         workers=config.workers,
