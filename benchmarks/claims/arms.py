@@ -17,7 +17,7 @@ TOWERS = TowerConfig(
     encoder="mean", dimension=128, embedding_dimension=128, hidden=64, max_document_tokens=96, dropout=0.0
 )
 TRAINING = TrainConfig(
-    max_steps=300, batch_size=32, self_supervised=1.0, embedding_learning_rate=3e-3, residual_share=0.0,
+    max_steps=300, batch_size=32, self_supervised=1.0, embedding_learning_rate=3e-3, residual_share=1.0,
     vocabulary=30_000, validation_share=0.0, patience=0, max_samples=10_000, word_vectors=WORD_VECTORS,
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ class Arm:
 
 def _net(about: str, steps: int, **towers: Any) -> Arm:
     settings = {"residual": False, "bidirectional": False, **towers}
-    return Arm("encoder", about, towers=settings, training={"max_steps": steps})
+    return Arm("encoder", about, towers=settings, training={"max_steps": steps, "residual_share": 0.0})
 
 
 ARMS: Mapping[str, Arm] = {
