@@ -49,8 +49,11 @@ RECIPES: Mapping[str, Recipe] = {
         "no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents",
         towers={"dimension": 256, "embedding_dimension": 256},
         training={
+            "epochs": 40,
+            "max_steps": 2_000,
             "vocabulary": 40_000,
-            "residual_share": 0.85,
+            "residual_share": 0.95,
+            "evaluate_every": 200,
             "patience": 0,
             "word_vectors": {"algorithm": "cbow", "window": 8, "sample": 1e-4},
         },
