@@ -86,8 +86,8 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def write_result(name: str, figures: dict[str, Any], *, command: str, seed: int = 0) -> None:
-    """Write the figures of a benchmark and print them."""
+def write_result(name: str, figures: dict[str, Any], *, command: str, seed: int = 0, show: bool = True) -> None:
+    """Write the figures of a benchmark and print them, unless they are too long to ``show``."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -102,4 +102,5 @@ def write_result(name: str, figures: dict[str, Any], *, command: str, seed: int 
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    if show:
+        print(json.dumps(figures, indent=2))

@@ -156,7 +156,10 @@ class WordVectorConfig(Setting, frozen=True):
 
     :ivar algorithm: ``random`` trains none and starts from small random vectors; ``teacher`` takes the vectors that
         :attr:`TrainConfig.teacher` gives each word.
-    :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens, 3 to 30.
+    :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens (CBOW, which is several
+        times as fast: 80 million), 3 to 30.
+    :ivar sample: words with a larger share of the corpus are thinned out (word2vec's subsampling).
+    :ivar whiten: give all directions of the vectors the same spread, where the corpus has tokens enough.
     """
 
     algorithm: Literal["skipgram", "cbow", "random", "teacher"] = "skipgram"
@@ -165,10 +168,13 @@ class WordVectorConfig(Setting, frozen=True):
     epochs: int = 0
     learning_rate: float = 0.025
     workers: int = 1
+    sample: float = 1e-3
+    whiten: bool = True
 
     def __post_init__(self) -> None:
         _require(self.window >= 1, "window", self.window, "at least 1")
         _require(self.epochs >= 0, "epochs", self.epochs, "0 (by the size of the corpus) or more")
+        _require(0 <= self.sample <= 1, "sample", self.sample, "from 0 (none is thinned out) to 1")
         _require(self.workers >= 1, "workers", self.workers, "at least 1")
 
 

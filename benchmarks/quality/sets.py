@@ -52,17 +52,18 @@ def test_set(name: str) -> TestSet:
     return {"dl19": _dl19, "nfcorpus": _nfcorpus, "squad": _squad}[name]()
 
 
-def write_training_set(folder: Path, *, labels: str = "") -> None:
+def write_training_set(folder: Path, *, labels: str = "", pool: bool = True) -> None:
     """Write the training set as a folder of the loader ``jsonl``, split ``train``.
 
     Texts: all passages of (a) and (b), (c)'s paragraphs of titles that are neither tested nor fitted on, and the
     passages of the MS MARCO triples. Labels: the triples.
 
     :param labels: ``nfcorpus`` or ``squad`` adds that set's own training labels.
+    :param pool: whether all passages of (a) are among the texts, or those of the triples alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained = [e for e in _triples() if not _fits(e.query.text)]
-    documents = chain(passages(), read_documents("beir", "nfcorpus"), _squad_documents(lambda b: b > 1))
+    documents = chain(passages() if pool else (), read_documents("beir", "nfcorpus"), _squad_documents(lambda b: b > 1))
     further = (d for e in trained for d in (e.positive, *e.negatives))
     judged = [(e.query, e.positive.id) for e in trained] + list(_own_labels(labels))
     unique = {d.id: d for d in chain(documents, further)}.values()

@@ -79,6 +79,8 @@ HELP: Mapping[str, str] = {
     "word2vec_learning_rate": "word2vec's learning rate.",
     "algorithm": "word2vec's algorithm.",
     "window": "word2vec's window, in tokens.",
+    "sample": "Thin out words with a larger share of the corpus (word2vec's subsampling); 0 none.",
+    "whiten": "Give all directions of the word vectors the same spread.",
     "negative": "word2vec's negative samples.",
     "workers": "word2vec's threads; more than one is faster and not reproducible.",
 }

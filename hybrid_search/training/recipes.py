@@ -45,7 +45,19 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "scratch": Recipe("no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents"),
+    "scratch": Recipe(
+        "no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents",
+        towers={"dimension": 256, "embedding_dimension": 256},
+        training={
+            "epochs": 40,
+            "max_steps": 2_000,
+            "vocabulary": 40_000,
+            "residual_share": 0.95,
+            "evaluate_every": 200,
+            "patience": 0,
+            "word_vectors": {"algorithm": "cbow", "window": 8, "sample": 1e-4},
+        },
+    ),
     "distil": Recipe(
         "needs --teacher: start from its vectors of the words, then learn its vectors of the texts",
         towers={"dimension": 256, "embedding_dimension": 256, "max_document_tokens": 256},

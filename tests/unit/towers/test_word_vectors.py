@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.config import WordVectorConfig
-from hybrid_search.towers.word_vectors import WordVectors, sif_weights, train_word_vectors
+from hybrid_search.towers.word_vectors import WordVectors, sif_weights, train_word_vectors, whitened
 
 KINGS, FRUIT, UNSEEN = [2, 3, 4, 5], [6, 7, 8, 9], 10
 
@@ -60,3 +60,23 @@ def test_a_corpus_without_tokens_gives_random_vectors() -> None:
 def test_frequent_words_weigh_less() -> None:
     # shares 0, 1/10, 9/10 with a = 1/10: 1, 1/2, 1/10
     assert sif_weights(np.array([0, 1, 9]), 0.1).tolist() == pytest.approx([1, 0.5, 0.1])
+
+
+def test_whitened_vectors_have_mean_zero_and_the_same_spread_in_every_direction() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.standard_normal((500, 4)) * [10, 3, 1, 0.1] + [5, 0, 0, 0]).astype(np.float32)
+    counts = rng.integers(1, 50, 500)
+    weights = counts * sif_weights(counts, 1e-4)
+    weights /= weights.sum()
+    white = whitened(vectors, counts)
+    assert weights @ white == pytest.approx(np.zeros(4), abs=1e-5)
+    assert (white * weights[:, None]).T @ white == pytest.approx(0.01 * np.eye(4), abs=1e-5)
+
+
+def test_whitening_leaves_out_directions_without_spread_and_tokens_never_seen() -> None:
+    # all seen tokens lie on one line
+    vectors = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [7, 8]], dtype=np.float32)
+    white = whitened(vectors, np.array([0, 1, 1, 1, 0]))
+    assert white[1:4, 0] == pytest.approx([0, 0, 0], abs=1e-6)
+    assert np.abs(white[1:4, 1]) == pytest.approx([0.1225, 0, 0.1225], abs=1e-4)
+    assert white[4].tolist() == [7, 8]

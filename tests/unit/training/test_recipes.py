@@ -13,11 +13,10 @@ def test_a_recipe_names_settings_that_exist_and_fit_together(name):
     TrainConfig.from_mapping(training, source=name)
 
 
-def test_the_recipe_without_a_teacher_comes_first_and_is_the_default_settings():
+def test_the_recipe_without_a_teacher_comes_first_and_needs_nothing_else():
     assert next(iter(RECIPES)) == "scratch"
-    towers, training = RECIPES["scratch"].joined_with({})
-    assert TrainConfig.from_mapping(training, source="") == TrainConfig()
-    assert TowerConfig.from_mapping(towers, source="") == TowerConfig()
+    config = TrainConfig.from_mapping(RECIPES["scratch"].joined_with({})[1], source="")
+    assert (config.teacher, config.loss) == ("", "infonce")
 
 
 def test_distilling_without_a_teacher_says_what_is_missing():

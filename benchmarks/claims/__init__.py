@@ -1,0 +1,1 @@
+"""The field's claims, settled under one small protocol. See ``__main__``."""

@@ -1,0 +1,122 @@
+"""One small corpus for all arms: prepared once in a work folder, and trained on in parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.claims.arms import ARMS, BASE, Arm
+from benchmarks.quality.sets import write_training_set
+from hybrid_search.config import NegativeSource
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.protocols import silent
+from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data
+from hybrid_search.training.mining import Miner, Search
+from hybrid_search.types import Document, Example, Query
+from hybrid_search.workflows.corpus import open_corpus
+from hybrid_search.workflows.examples import Split, gather
+from hybrid_search.workflows.hard_negatives import collect_negatives
+from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
+from hybrid_search.workflows.work import WorkFolder
+from loaders.registry import open_dataset
+
+__all__ = ["Prepared"]
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_TITLE_WORDS = 4
+
+Negatives = Mapping[NegativeSource, Mapping[str, Sequence[str]]]
+
+
+@dataclass
+class Prepared:
+    """The corpus, its tokens, word vectors and BM25 negatives; stages that are done in ``folder`` are read back."""
+
+    folder: Path
+    _built: dict[tuple[int, int], TrainingData] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        data = self.folder / "data"
+        if not (data / "qrels" / "train.tsv").exists():
+            write_training_set(data, labels="squad", pool=False)
+        towers, self._config = ARMS[BASE].settings(0)
+        dataset = open_dataset("jsonl", data, reject=lambda rejection: None)
+        self._work = WorkFolder(self.folder / "model")
+        self._work.claim("claims", "train", towers, self._config)
+        self.engine: EmbeddedEngine = open_corpus(dataset, self._work, reject=lambda rejection: None, progress=silent)
+        self._split: Split = gather(
+            dataset, self.engine, self._config, split="train", queries_file=None, say=lambda text: None
+        )
+        self.vocabulary: Vocabulary = learn_vocabulary(
+            lambda: self._split.texts(self.engine), self._work.path, towers, self._config, count=0, progress=silent
+        )
+        tokenizer = self.vocabulary.tokenizer
+        self.tokens = Tokens(
+            queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
+            documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
+        )
+
+    def word_vectors(self, start: str, seed: int) -> NDArray[np.float32]:
+        """Return word2vec's vectors, or random ones of the same mean length."""
+        known = self.vocabulary.word_vectors.vectors
+        if start == "word2vec":
+            return known
+        drawn = np.random.default_rng(seed).standard_normal(known.shape).astype(np.float32)
+        drawn *= np.linalg.norm(known, axis=1).mean() / np.linalg.norm(drawn, axis=1, keepdims=True)
+        drawn[0] = 0
+        return drawn
+
+    def training_data(self, arm: Arm, seed: int, search: Search | None) -> TrainingData:
+        """Build what an arm trains on.
+
+        :param search: ranks the corpus by the base arm's towers; of an arm with refreshed negatives.
+        """
+        if search is None and (arm.pairs, seed) in self._built:
+            return self._built[arm.pairs, seed]
+        examples = self._examples(arm.pairs, seed)
+        negatives = dict(self._bm25)
+        if search is not None:
+            miner = Miner(search, self.engine.get, source="dense", false_negative_margin=0.95, seed=seed)
+            mined = miner.mine(examples, self._split.pairs.positives)
+            negatives["dense"] = {query.query_id: [n.id for n in query.negatives] for query in mined}
+        built = build_training_data(
+            examples, self.tokens, Corpus(self.engine.get, self.engine.documents()),
+            positives=self._split.pairs.positives, negatives=negatives,
+        )  # fmt: skip
+        if search is None:
+            self._built = {(arm.pairs, seed): built}
+        return built
+
+    def documents(self) -> list[Document]:
+        """Return the corpus."""
+        return list(self.engine.documents())
+
+    def _examples(self, pairs: int, seed: int) -> list[Example]:
+        if not pairs:
+            return list(_made(self.engine.documents()))
+        examples = self._split.training
+        chosen = np.random.default_rng(seed).permutation(len(examples))[:pairs]
+        return [examples[i] for i in sorted(chosen)]
+
+    @cached_property
+    def _bm25(self) -> Negatives:
+        return collect_negatives(
+            self.engine, self._split.pairs, self._split.training, self._config,
+            work=self._work, reject=lambda rejection: None, progress=silent, say=lambda text: None,
+        )  # fmt: skip
+
+
+def _made(documents: Iterator[Document]) -> Iterator[Example]:
+    """Make a pair out of each document: its title if that says something, else its first sentence; and the rest."""
+    for document in documents:
+        first, rest = document.title, document.text
+        if len(first.split()) < _TITLE_WORDS:
+            first, _, rest = _SENTENCE.sub("\n", document.text, count=1).partition("\n")
+        if first and rest:
+            yield Example(Query(f"made {document.id}", first), Document(f"rest {document.id}", rest))

@@ -1,0 +1,82 @@
+"""The tables of the claims study, out of its results; what stands around them in the page stays."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.claims.arms import ARMS, BASE
+from hybrid_search.evaluation.significance import mean_interval
+
+__all__ = ["write_tables"]
+
+SETS = {"squad": "SQuAD", "nfcorpus": "NFCorpus"}
+_LEVELS = 250
+_PLACE = re.compile(r"(<!-- table (\w[\w ]*) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Runs = Mapping[str, Mapping[str, Any]]
+Values = NDArray[np.float64]
+
+
+def write_tables(runs: Runs, page: Path) -> None:
+    """Put each table between its marks: ``<!-- table QUESTION -->`` and ``<!-- end -->``."""
+    if not page.exists():
+        return
+    text = page.read_text(encoding="utf-8")
+    page.write_text(_PLACE.sub(lambda found: f"{found[1]}{_table(runs, found[2])}{found[3]}", text), encoding="utf-8")
+
+
+def _table(runs: Runs, question: str) -> str:
+    names = [BASE, *(name for name, arm in ARMS.items() if arm.question == question)]
+    lines = [
+        "| arm | steps, processor s | SQuAD | less base | NFCorpus | less base |",
+        "|---|---|---|---|---|---|",
+    ]
+    base = _by_seed(runs, BASE)
+    for name in names:
+        seeds = _by_seed(runs, name)
+        if seeds:
+            lines.append(_row(name, seeds, base))
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, seeds: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]]) -> str:
+    first = next(iter(seeds.values()))
+    taken = np.mean([run["processor_seconds"] for run in seeds.values()])
+    cells = [f"{'base: ' if name == BASE else ''}{ARMS[name].about}", f"{first['steps']}, {taken:.0f}"]
+    for data in SETS:
+        means = [run["nDCG@10"][data] for run in seeds.values()]
+        cells.append(f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f}; {len(means)})")
+        cells.append("" if name == BASE else _difference(seeds, base, data))
+    return f"| {' | '.join(cells)} |"
+
+
+def _difference(seeds: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]], data: str) -> str:
+    """Compare the mean over the seeds of each query's value; the interval is over queries."""
+    shared = [seed for seed in seeds if seed in base]
+    differences = [_unpacked(seeds[seed]["values"][data]) - _unpacked(base[seed]["values"][data]) for seed in shared]
+    mean = np.mean(differences, axis=0)
+    interval = mean_interval(mean)
+    ends = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
+    return f"{mean.mean():+.3f}{ends}"
+
+
+def _by_seed(runs: Runs, name: str) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = defaultdict(dict)
+    for key, run in runs.items():
+        arm, _, seed = key.rpartition(" ")
+        if arm == name:
+            found[seed] = run
+    return dict(sorted(found.items()))
+
+
+def _unpacked(packed: str) -> Values:
+    return np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8) / _LEVELS
