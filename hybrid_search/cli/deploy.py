@@ -10,9 +10,10 @@ import click
 from hybrid_search.cli.options import format_option
 from hybrid_search.cli.output import facts, progress, say
 
-__all__ = ["command"]
+__all__ = ["TOKEN", "command"]
 
 TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
+"""Where both ends of a connector find the token that requests must bring."""
 
 
 @click.command("deploy")

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
+from hybrid_search.cli.deploy import TOKEN
 from hybrid_search.cli.output import say
 
 __all__ = ["command"]
-
-TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
 
 
 @click.command("serve-towers")

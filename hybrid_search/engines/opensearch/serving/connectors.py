@@ -7,12 +7,14 @@ encrypted.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import UsageError
-from hybrid_search.towers.packed import TowerName
+
+if TYPE_CHECKING:
+    from hybrid_search.towers.packed import TowerName
 
 __all__ = ["checked_endpoint", "delete_connector", "make_connector"]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,7 +17,9 @@ from hybrid_search.engines.opensearch.exchange import Request
 from hybrid_search.engines.opensearch.serving.tasks import await_task, explained
 from hybrid_search.errors import IndexNotFound, SearchIndexError
 from hybrid_search.protocols import Task
-from hybrid_search.towers.packed import PackedTower
+
+if TYPE_CHECKING:
+    from hybrid_search.towers.packed import PackedTower
 
 __all__ = [
     "CHUNK",
