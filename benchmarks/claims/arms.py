@@ -57,7 +57,10 @@ ARMS: Mapping[str, Arm] = {
     "untrained": Arm("word vectors", "word2vec, nothing trained", training={"max_steps": 1, "learning_rate": 1e-9,
                                                                     "embedding_learning_rate": 1e-9}),
     "long": Arm("encoder", "weighted mean, 600 steps", training={"max_steps": 600}),
-    "longer": Arm("encoder", "weighted mean, 1,200 steps (the time of the nets below)", training={"max_steps": 1_200}),
+    "longer": Arm(
+        "encoder", "weighted mean, 1,200 steps (the time of the nets below)",
+        training={"max_steps": 1_200, "epochs": 40},
+    ),
     "rnn": _net("RNN", 500, encoder="rnn"),
     "gru": _net("GRU", 280, encoder="gru"),
     "lstm": _net("LSTM", 350, encoder="lstm"),

@@ -18,6 +18,9 @@ from hybrid_search.evaluation.significance import mean_interval
 
 __all__ = ["write_tables"]
 
+REFERENCE = {"encoder": "longer"}
+"""What a question's arms are compared with, if not the base."""
+
 SETS = {"squad": "SQuAD", "nfcorpus": "NFCorpus"}
 _LEVELS = 250
 _PLACE = re.compile(r"(<!-- table (\w[\w ]*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -36,37 +39,47 @@ def write_tables(runs: Runs, page: Path) -> None:
 
 def _table(runs: Runs, question: str) -> str:
     names = [BASE, *(name for name, arm in ARMS.items() if arm.question == question)]
-    lines = [
-        "| arm | steps, processor s | SQuAD | less base | NFCorpus | less base |",
-        "|---|---|---|---|---|---|",
-    ]
-    base = _by_seed(runs, BASE)
+    reference = REFERENCE.get(question, BASE)
+    mark = "less *" if reference != BASE else "less base"
+    lines = [f"| arm | steps, processor s | SQuAD | {mark} | NFCorpus | {mark} |", "|---|---|---|---|---|---|"]
     for name in names:
         seeds = _by_seed(runs, name)
         if seeds:
-            lines.append(_row(name, seeds, base))
+            lines.append(_row(name, seeds, None if name == reference else _by_seed(runs, reference)))
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, seeds: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]]) -> str:
+def _row(name: str, seeds: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """Write one arm's row; ``reference`` is None for the one that the others are compared with."""
     first = next(iter(seeds.values()))
     taken = np.mean([run["processor_seconds"] for run in seeds.values()])
-    cells = [f"{'base: ' if name == BASE else ''}{ARMS[name].about}", f"{first['steps']}, {taken:.0f}"]
+    about = f"base: {ARMS[name].about}" if name == BASE else ARMS[name].about
+    cells = [f"{about}{' *' if name in REFERENCE.values() else ''}", f"{first['steps']}, {taken:.0f}"]
     for data in SETS:
         means = [run["nDCG@10"][data] for run in seeds.values()]
-        cells.append(f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f}; {len(means)})")
-        cells.append("" if name == BASE else _difference(seeds, base, data))
+        cells.append(f"{_short(np.mean(means))} ({_short(min(means))} to {_short(max(means))}; {len(means)})")
+        cells.append("" if reference is None else _difference(seeds, reference, data))
     return f"| {' | '.join(cells)} |"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
 
 
 def _difference(seeds: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]], data: str) -> str:
     """Compare the mean over the seeds of each query's value; the interval is over queries."""
     shared = [seed for seed in seeds if seed in base]
+    if not shared:
+        return ""
     differences = [_unpacked(seeds[seed]["values"][data]) - _unpacked(base[seed]["values"][data]) for seed in shared]
     mean = np.mean(differences, axis=0)
     interval = mean_interval(mean)
-    ends = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
-    return f"{mean.mean():+.3f}{ends}"
+    ends = f" ({_signed(interval[0])} to {_signed(interval[1])})" if interval else ""
+    return f"{_signed(mean.mean())}{ends}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
 
 
 def _by_seed(runs: Runs, name: str) -> dict[str, Mapping[str, Any]]:
