@@ -14,7 +14,7 @@ from node.process import LocalNode, free_ports
 
 __all__ = ["LocalCluster"]
 
-_PATIENCE = 180.0
+_PATIENCE = 300.0
 
 
 class LocalCluster:

@@ -28,7 +28,7 @@ _VECTOR_MODULE = "jdk.incubator.vector"
 _LINES_NOT_WANTED = r"Xlog:gc|Xloggc|HeapDump|ErrorFile|^-Xm[sx]"
 # Quick to start and small: fewer compilers, memory touched when used, one collector thread.
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch", "-XX:-UseG1GC", "-XX:+UseSerialGC")
-_PATIENCE = 180.0
+_PATIENCE = 300.0
 _ALONE = {"discovery.type": "single-node"}
 
 

@@ -28,7 +28,7 @@ that docs/in_cluster.md gives: ``tower_deployer``, ``text_searcher``, ``text_wri
 
 _HASH = "$2y$08$mh4DhOnMHe5OIa1ZmDzqPO5GA01YVk00ISgurntJhRDABFcR0sX1O"
 _SIGNING_KEY = b"a secret that only this test's tokens are signed with, long enough for HS512 to be content with"
-_PATIENCE = 180.0
+_PATIENCE = 300.0
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "in_cluster.md"
 _SETTINGS = {
     "discovery.type": "single-node",
