@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness import milliseconds, passages, real_queries, write_result
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.tokenizer import train_tokenizer
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.training.recipes import DEFAULT, RECIPES
 
 WORDS = 80
 
@@ -45,11 +45,12 @@ def main() -> None:
 
 
 def untrained_model(folder: Path, texts: list[str]) -> Path:
-    """Write a checkpoint of the default towers with random weights over a vocabulary of the texts."""
-    defaults = TrainConfig()
-    tokenizer = train_tokenizer(texts, vocabulary=defaults.vocabulary, min_frequency=defaults.min_frequency)
+    """Write a checkpoint of the default recipe's towers with random weights over a vocabulary of the texts."""
+    settings = RECIPES[DEFAULT].settings()
+    training = settings.training
+    tokenizer = train_tokenizer(texts, vocabulary=training.vocabulary, min_frequency=training.min_frequency)
     torch.manual_seed(0)
-    towers = TwoTower(TowerConfig(), tokenizer.vocabulary_size)
+    towers = TwoTower(settings.towers, tokenizer.vocabulary_size)
     table = towers.query_tower.embedding.weight.detach().numpy()
     counts = torch.ones(tokenizer.vocabulary_size, dtype=torch.int64).numpy()
     save_checkpoint(

@@ -11,25 +11,18 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
-from hybrid_search.config import Setting, TowerConfig, TrainConfig, WordVectorConfig
+from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError
 from hybrid_search.storage import disk_errors
-from hybrid_search.training.recipes import RECIPES
+from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
     from hybrid_search.workflows.training import TrainSummary
 
-__all__ = ["TrainSettings", "command", "print_training"]
+__all__ = ["command", "print_training"]
 
 WORD2VEC = "word2vec_"
-
-
-class TrainSettings(Setting, frozen=True):
-    """What a ``--settings`` file holds."""
-
-    towers: TowerConfig = TowerConfig()
-    training: TrainConfig = TrainConfig()
 
 
 @click.command("train")
@@ -44,7 +37,7 @@ class TrainSettings(Setting, frozen=True):
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default=next(iter(RECIPES)),
+    default=DEFAULT,
     show_default=True,
     help="Settings that go together, which --settings and options override. "
     + "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())

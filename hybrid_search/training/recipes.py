@@ -9,9 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hybrid_search.config import Setting, TowerConfig, TrainConfig
 from hybrid_search.errors import ConfigError
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["DEFAULT", "RECIPES", "Recipe", "TrainSettings"]
+
+DEFAULT = "scratch"
+"""The recipe of whoever names none."""
+
+
+class TrainSettings(Setting, frozen=True):
+    """All that training is told; what a ``--settings`` file holds."""
+
+    towers: TowerConfig = TowerConfig()
+    training: TrainConfig = TrainConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,11 @@ class Recipe:
     about: str
     towers: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> TrainSettings:
+        """Return the recipe's settings, those that it leaves alone at their defaults."""
+        towers, training = self.joined_with({})
+        return TrainSettings.from_mapping({"towers": towers, "training": training}, source="recipe")
 
     def joined_with(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put settings as a file has them (``towers``, ``training``) over the recipe's.
@@ -77,4 +93,4 @@ RECIPES: Mapping[str, Recipe] = {
         },
     ),
 }
-"""Name -> recipe; the first is the default."""
+"""Name -> recipe."""

@@ -17,6 +17,7 @@ from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
 from hybrid_search.training.negatives_file import read_header
+from hybrid_search.training.recipes import DEFAULT, RECIPES
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
 from hybrid_search.workflows.corpus import open_corpus
 from hybrid_search.workflows.examples import NO_SPLIT, gather
@@ -37,6 +38,7 @@ LOG = "log.jsonl"
 class TrainRequest:
     """What to train, and on what.
 
+    :ivar towers: and ``config``: those of the default recipe where they are not given.
     :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out. ``none``, or a data set without
         splits: the documents alone.
@@ -47,8 +49,8 @@ class TrainRequest:
     :ivar keep_work: keep the work folder (index, negatives, log) after the end.
     """
 
-    towers: TowerConfig = field(default_factory=TowerConfig)
-    config: TrainConfig = field(default_factory=TrainConfig)
+    towers: TowerConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().towers)
+    config: TrainConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().training)
     source: str = ""
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()

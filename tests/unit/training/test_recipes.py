@@ -2,7 +2,8 @@ import pytest
 
 from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.errors import ConfigError
-from hybrid_search.training.recipes import RECIPES
+from hybrid_search.training.recipes import DEFAULT, RECIPES
+from hybrid_search.workflows.training import TrainRequest
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -13,9 +14,8 @@ def test_a_recipe_names_settings_that_exist_and_fit_together(name):
     TrainConfig.from_mapping(training, source=name)
 
 
-def test_the_recipe_without_a_teacher_comes_first_and_needs_nothing_else():
-    assert next(iter(RECIPES)) == "scratch"
-    config = TrainConfig.from_mapping(RECIPES["scratch"].joined_with({})[1], source="")
+def test_the_default_recipe_needs_no_teacher_and_nothing_else():
+    config = RECIPES[DEFAULT].settings().training
     assert (config.teacher, config.loss) == ("", "infonce")
 
 
@@ -35,3 +35,10 @@ def test_what_is_given_wins_and_the_rest_of_the_recipe_stays():
 def test_other_settings_are_refused():
     with pytest.raises(ConfigError, match="no settings are called 'tower'"):
         RECIPES["scratch"].joined_with({"tower": {}})
+
+
+def test_a_program_that_gives_no_settings_trains_by_the_recipe_that_the_command_line_defaults_to() -> None:
+    request = TrainRequest()
+    recipe = RECIPES[DEFAULT].settings()
+    assert (request.towers, request.config) == (recipe.towers, recipe.training)
+    assert (request.towers.dimension, request.config.word_vectors.algorithm) == (256, "cbow")
