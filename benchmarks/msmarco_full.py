@@ -23,7 +23,8 @@ from typing import Any
 from benchmarks.harness import ROOT, machine
 
 TRAIN = (
-    "--epochs", "1", "--batch-size", "64", "--self-supervised", "1", "--vocabulary", "100000",
+    "--epochs", "1", "--max-steps", "0", "--residual-share", "0.7", "--batch-size", "64", "--self-supervised", "1",
+    "--vocabulary", "100000",
     "--word2vec-epochs", "1", "--word2vec-workers", str(os.cpu_count() or 1), "--patience", "0",
     "--validation-queries", "1000", "--validation-documents", "20000",
     "--evaluate-every", "1000", "--checkpoint-every", "500",

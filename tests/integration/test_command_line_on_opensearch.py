@@ -81,7 +81,7 @@ def test_wins_and_losses_against_bm25_are_those_of_the_folder(
     ours, theirs = ours["against_bm25"], theirs["against_bm25"]
     assert ours["losses"] > 0
     assert ours["wins"] + ours["ties"] + ours["losses"] == 54
-    assert len(ours["examples"]["losses"]) == 3
+    assert len(ours["examples"]["losses"]) == min(3, ours["losses"])
     assert [theirs[name] for name in ("measure", "wins", "ties", "losses")] == [
         ours[name] for name in ("measure", "wins", "ties", "losses")
     ]
