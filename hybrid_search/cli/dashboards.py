@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -12,6 +14,8 @@ from hybrid_search.cli.output import facts, progress, say
 
 __all__ = ["command"]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _from_option = click.option(
     "--from",
     "location",
@@ -19,6 +23,12 @@ _from_option = click.option(
     metavar="LOCATION",
     help="The index or alias, opensearch://host:9200/name; the panels are about it by this name.",
 )
+
+
+def _out_option(about: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--out", "-o", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help=about
+    )
 
 
 @click.group("dashboards")
@@ -35,14 +45,7 @@ def command() -> None:
 
 @command.command("export")
 @_from_option
-@click.option(
-    "--out",
-    "-o",
-    "file",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; its name ends in .ndjson.",
-)
+@_out_option("The file to write; its name ends in .ndjson.")
 @format_option
 def export_command(location: str, file: Path, form: str) -> None:
     """Write the pack: index patterns, saved searches, visualisations and a dashboard, for Dashboards to import.
@@ -117,14 +120,7 @@ def measure_command(location: str, sample: int, seed: int, form: str) -> None:
     metavar="NAME",
     help="A search pipeline with towers in the cluster, for k-NN and hybrid.  [default: deploy's; else BM25 only]",
 )
-@click.option(
-    "--out",
-    "-o",
-    "file",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write: requests for Dev Tools.",
-)
+@_out_option("The file to write: requests for Dev Tools.")
 @format_option
 def relevance_command(
     dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: str | Path

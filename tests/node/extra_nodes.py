@@ -69,25 +69,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def secured_node(pytestconfig: pytest.Config) -> SecuredNode:
     """A node with TLS, users and tokens."""
-    node = _started(pytestconfig, "secured_node")
-    assert isinstance(node, SecuredNode)
-    try:
-        node.wait()
-    except Unavailable as error:
-        without_server(str(error))
-    return node
+    return _secured(pytestconfig, "secured_node")
 
 
 @pytest.fixture(scope="session")
 def secured_ml_node(pytestconfig: pytest.Config) -> SecuredNode:
     """A node with TLS, users and tokens, and ml-commons."""
-    node = _started(pytestconfig, "secured_ml_node")
-    assert isinstance(node, SecuredNode)
-    try:
-        node.wait()
-    except Unavailable as error:
-        without_server(str(error))
-    return node
+    return _secured(pytestconfig, "secured_ml_node")
 
 
 @pytest.fixture(scope="session")
@@ -96,30 +84,32 @@ def ml_server(pytestconfig: pytest.Config) -> Server:
     node = _started(pytestconfig, "ml_server")
     if isinstance(node, Server):
         return node
-    assert isinstance(node, LocalNode)
-    try:
-        wait_until_healthy(node.url, node.check_alive)
-    except Unavailable as error:
-        without_server(str(error))
-    return Server(node.url, "a node with ml-commons", node.stop)
+    return Server(_healthy(node).url, "a node with ml-commons", node.stop)
 
 
 @pytest.fixture
 def mortal_node(pytestconfig: pytest.Config) -> LocalNode:
     """A node with ml-commons that a test may kill."""
-    node = _started(pytestconfig, "mortal_node")
-    assert isinstance(node, LocalNode)
-    try:
-        wait_until_healthy(node.url, node.check_alive)
-    except Unavailable as error:
-        without_server(str(error))
-    return node
+    return _healthy(_started(pytestconfig, "mortal_node"))
 
 
 @pytest.fixture(scope="session")
 def bare_node(pytestconfig: pytest.Config) -> LocalNode:
     """A node without any plugin."""
-    node = _started(pytestconfig, "bare_node")
+    return _healthy(_started(pytestconfig, "bare_node"))
+
+
+def _secured(config: pytest.Config, kind: str) -> SecuredNode:
+    node = _started(config, kind)
+    assert isinstance(node, SecuredNode)
+    try:
+        node.wait()
+    except Unavailable as error:
+        without_server(str(error))
+    return node
+
+
+def _healthy(node: Node) -> LocalNode:
     assert isinstance(node, LocalNode)
     try:
         wait_until_healthy(node.url, node.check_alive)
