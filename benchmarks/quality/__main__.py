@@ -74,7 +74,7 @@ def _one(
     seconds = time.perf_counter() - started
     encoder = OnnxEncoder.load(model, threads=1)
     return {
-        "seconds": {"whole": round(seconds), "training": report["seconds"]},
+        "seconds": {"whole": round(seconds), "training": report["training_seconds"]},
         "steps": report["steps"],
         "megabytes": round(sum(path.stat().st_size for path in model.iterdir()) / 1e6, 1),
         "validation": report["validation"],

@@ -153,7 +153,9 @@ def print_hits(
             row[3:3] = [_leg(hit, "bm25"), _leg(hit, "knn")]
     print_table(columns, rows, title=title, right=("#", "score"))
     if not hits:
-        say("Nothing was found: no word of the query is known, or the filter leaves nothing.")
+        empty = "an empty query asks for nothing"
+        unknown = "no word of the query is known, or a filter leaves nothing"
+        say(f"Nothing was found: {unknown if query.strip() else empty}.")
     if explain:
         say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
 

@@ -89,7 +89,7 @@ class Panels:
             "params": {"addLegend": False, "addTooltip": True, "metric": metric, "type": "metric"},
             "aggs": [_aggregation("1", "count", "metric", {"customLabel": "documents"})],
         }
-        return visualisation(self._shown.id("count"), f"{self._shown.name}: documents", state, self.documents)
+        return visualisation(self._shown.id("count"), f"{self._shown.name}: number of documents", state, self.documents)
 
     def most_asked(self) -> SavedObject:
         """List the texts that are asked most often; of a hashed log there are none."""
@@ -184,7 +184,7 @@ class Panels:
         """List the documents."""
         columns = ["id", "title", "text", *sorted(self._shown.fields)[:MOST_FIELDS]]
         return saved_search(
-            self._shown.id("texts"), f"{self._shown.name}: documents", self.documents,
+            self._shown.id("texts"), f"{self._shown.name}: texts of documents", self.documents,
             query="", columns=columns, newest_first=False,
         )  # fmt: skip
 

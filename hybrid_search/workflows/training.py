@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -64,6 +65,8 @@ class TrainRequest:
 class TrainSummary:
     """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries.
 
+    :ivar seconds: of this call, from reading the corpus to the checkpoint; ``training_seconds`` of the steps alone,
+        those of an interrupted run before it included.
     :ivar steps: of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
     :ivar rounds: with ``refresh``, what each round reached and which was kept.
     """
@@ -71,6 +74,7 @@ class TrainSummary:
     model: str
     fingerprint: str
     seconds: float
+    training_seconds: float
     steps: int
     best_step: int
     stopped_because: str
@@ -104,6 +108,7 @@ def train(
     :raises TrainingError: if there is nothing to train on, or training can't go on.
     :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
     """
+    started = perf_counter()
     request = request or TrainRequest()
     work = WorkFolder(out)
     _check_request(dataset, out, request, work)
@@ -150,7 +155,7 @@ def train(
         engine.close()
     if not request.keep_work:
         work.remove()
-    return _summary(out, card, run, best, rounds)
+    return _summary(out, card, run, best, rounds, seconds=perf_counter() - started)
 
 
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
@@ -203,14 +208,17 @@ def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
     return card
 
 
-def _summary(out: Path, card: ModelCard, run: TrainingRun, best: Round, rounds: Sequence[Round]) -> TrainSummary:
+def _summary(
+    out: Path, card: ModelCard, run: TrainingRun, best: Round, rounds: Sequence[Round], *, seconds: float
+) -> TrainSummary:
     report, notes = best.report, list(best.fit.notes)
     if report.best_step == 0 and report.steps:
         notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
     return TrainSummary(
         model=str(out),
         fingerprint=card.fingerprint,
-        seconds=round(sum(each.report.seconds for each in rounds), 1),
+        seconds=round(seconds, 1),
+        training_seconds=round(sum(each.report.seconds for each in rounds), 1),
         steps=report.steps,
         best_step=report.best_step,
         stopped_because=report.stopped_because,

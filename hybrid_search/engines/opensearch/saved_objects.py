@@ -108,6 +108,8 @@ def _posted(dashboards: DashboardsAddress, connection: Connection, lines: bytes,
         )
     body, kind = encode_multipart_formdata({"file": (_FILE, lines, "application/ndjson")})
     headers = {"osd-xsrf": "true", "content-type": kind, **_credentials(connection)}
+    if not tenant.isascii():
+        raise UsageError(f"--tenant {tenant!r}: names of tenants travel in a header, which takes ASCII alone")
     if tenant:
         headers["securitytenant"] = tenant
     timeout = urllib3.Timeout(connect=connection.connect_timeout, read=connection.read_timeout)
