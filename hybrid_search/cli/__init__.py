@@ -83,9 +83,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         exit_code = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, click.exceptions.Abort) as error:
         resumes = next((word for word in sys.argv[1:] if word in VERBS), "") in RESUMING
         _complain("interrupted; the same command goes on where it stopped" if resumes else "interrupted")
+        for note in getattr(error.__cause__ or error, "__notes__", ()):  # click makes an Abort of a KeyboardInterrupt
+            _complain(note)
         exit_code = 130
     except HybridSearchError as error:
         _complain(f"Error: {error}")

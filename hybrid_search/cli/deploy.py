@@ -52,6 +52,8 @@ def command(
     from hybrid_search.storage import atomic_write_bytes
     from hybrid_search.workflows.deploying import Connector, deploy
 
+    if not requests.name:
+        raise click.BadParameter("is empty; name the file to write", param_hint="--requests")
     outside = Connector(connector, os.environ.get(TOKEN, "")) if connector else None
     deployed = deploy(location, model=model, connector=outside, allow_settings=allow_settings, progress=progress)
     atomic_write_bytes(requests, deployed.requests.encode())
@@ -72,6 +74,6 @@ def command(
         },
         form,
     )
-    if form == "table":
+    if form == "table" and outcome.made:
         click.echo(deployed.requests, nl=False)
     say(f"{'Deployed' if outcome.made else 'Unchanged: deployed already'}. Requests to search with: {requests}")

@@ -111,7 +111,10 @@ class _Lines:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Task]:
-    """Show a bar with count, rate and time left on stderr, lines where it is no terminal, and one line at the end."""
+    """Show a bar with count, rate and time left on stderr, lines where it is no terminal, and one line at the end.
+
+    Work of unknown length that turns out to be none is passed over in silence.
+    """
     started = time.monotonic()
     if sys.stderr.isatty():
         with _bar(label, total) as (task, done):
@@ -121,7 +124,8 @@ def progress(label: str, total: int | None) -> Iterator[Task]:
         lines = _Lines(label, total)
         yield lines
         count = lines.done
-    say(f"{label}: {count:,} in {time.monotonic() - started:.1f} s")
+    if count or total:
+        say(f"{label}: {count:,} in {time.monotonic() - started:.1f} s")
 
 
 @contextmanager

@@ -16,7 +16,9 @@ __all__ = ["command"]
 @click.command("serve-towers")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=8080, show_default=True, help="The port to listen on; 0 for any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="The port to listen on; 0 for any."
+)
 def command(model: Path, host: str, port: int) -> None:
     """Serve a model's towers over HTTP until Ctrl-C: what hybrid-search deploy --connector connects a cluster to.
 

@@ -77,12 +77,16 @@ def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, An
     """
     values = msgspec.to_builtins(swap.load)
     values |= values.pop("server") | dict(changes or {})
+    if not values["read"]:  # documents of an index: no reader counted anything
+        del values["read"]
     values |= {"alias": swap.alias, "index": swap.index, "replaced": swap.replaced}
     if form == "table":
         values |= {f"check: {check.name}": check.told for check in swap.checks}
     else:
         values["checks"] = msgspec.to_builtins(swap.checks)
     facts(values, form)
+    if swap.deployed:
+        say(f"towers of {swap.index} deployed in the cluster")
     if swap.replaced:
         say(f"{swap.alias} now stands for {swap.index}. Back to {swap.replaced}: hybrid-search rollback {address}")
     else:

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from hybrid_search.errors import ModelError
+from hybrid_search.errors import ModelError, ModelMismatch
 from hybrid_search.protocols import Encoder
 from hybrid_search.towers.packed import PackedTower
 from hybrid_search.towers.tokenizer import TextTokenizer
@@ -73,8 +73,14 @@ def check_vectors(what: str, texts: Sequence[str], found: NDArray[np.float32], w
     """Compare two (n, dimension) arrays of vectors of n texts; two zero vectors are alike.
 
     :return: the lowest cosine; lower still where the lengths differ.
+    :raises ModelMismatch: if the arrays' shapes differ: they are from another model.
     :raises ModelError: if it is not above :data:`LEAST_COSINE`.
     """
+    if found.shape != wanted.shape:
+        raise ModelMismatch(
+            f"{what} gives vectors of shape {found.shape} for {len(texts)} texts and the checkpoint {wanted.shape}: "
+            f"it is another model; serve the index's"
+        )
     lengths = np.linalg.norm(found, axis=1), np.linalg.norm(wanted, axis=1)
     longest = np.maximum(*lengths)
     products = np.einsum("nd,nd->n", found.astype(np.float64), wanted.astype(np.float64))

@@ -63,7 +63,7 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "scratch": Recipe(
         "no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents",
-        # What a GRU gains here is not told apart from chance (docs/studies), and one of 128 takes a third longer a query.
+        # What the GRU gains can't be told from chance (docs/studies), and one of 128 takes a third longer over a query.
         towers={"dimension": 256, "embedding_dimension": 256, "hidden": 96},
         training={
             "epochs": 40,

@@ -34,9 +34,9 @@ from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Check, Expected, check_index
-from hybrid_search.workflows.deploying import deploy_like
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.workflows.streamed import Corpus, Reservoir
+from hybrid_search.workflows.towers_along import bring_towers, check_towers_can_follow
 
 __all__ = ["RefusedIds", "Rejecting", "Swap", "alias_address", "begin", "load_behind_alias", "take_over"]
 
@@ -57,6 +57,7 @@ class Swap:
     """What a load behind an alias did.
 
     :ivar replaced: the index that was live before; empty for a new alias.
+    :ivar deployed: the new index's towers were deployed in the cluster, as those of the one before are.
     """
 
     alias: str
@@ -64,6 +65,7 @@ class Swap:
     replaced: str
     checks: Sequence[Check]
     load: LoadReport
+    deployed: bool = False
 
 
 def alias_address(location: str, alias: str | None) -> Address:
@@ -100,14 +102,16 @@ def load_behind_alias(
     :param reject: called with each document that the index refuses, and knows what the data set's reader refused.
     :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
     :raises IndexExists: if the alias's name is an index's.
+    :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
     """
     options = options or LoadOptions()
     reservoir = Reservoir(SAMPLE)
     refused = RefusedIds(reject)
     with contextlib.closing(Client(address)) as client:
-        model = model or _live_towers(client, address)
+        given, model = model, model or _live_towers(client, address)
         settings, source = settings_of_new(model, options), f"{dataset.name} {options.server.source}".strip()
         name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout)
+        check_towers_can_follow(client, address.index, address.at(name), given)
         report = load(
             Corpus(dataset.name, reservoir.watching(dataset.documents), dataset.report),
             str(address.at(name)),
@@ -201,15 +205,16 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
             f"Look at it with hybrid-search info {address.at(name)}, or drop it with hybrid-search drop "
             f"{address.at(name)} --yes"
         )
+    deployed = False
     if live != name:  # otherwise another loader of the same data was faster
         if live:  # whoever searches by text must not notice the swap
-            deploy_like(str(address.at(name)), live)
+            deployed = bring_towers(client, address.at(name), live)
         before = mark_of(client, live).history if live else ()
         mark = mark.after(live, before)
         write_mark(client, name, mark)
         swap(client, alias, live, name)
     note_live(client, name)
-    return Swap(alias, name, next(iter(mark.history), ""), checks, report)
+    return Swap(alias, name, next(iter(mark.history), ""), checks, report, deployed)
 
 
 def _still(alias: str, live: str | None) -> str:

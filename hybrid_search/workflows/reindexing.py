@@ -21,6 +21,7 @@ from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Expected
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.workflows.locations import open_engine
 from hybrid_search.workflows.streamed import Corpus, Reservoir
+from hybrid_search.workflows.towers_along import check_towers_can_follow
 
 __all__ = ["corpus_of", "keeping_fields", "reindex", "reindex_behind_alias"]
 
@@ -82,6 +83,7 @@ def reindex_behind_alias(
     :param source: the index to read, in one pass, instead of the live one.
     :param least_recall: of the graph, 0..1, for the new index to go live.
     :raises IndexNotFound: if there is no live index.
+    :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
     :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
     """
     if source is not None:
@@ -116,6 +118,7 @@ class _Reindexing:
         settings = settings_of_new(model, options)
         name = begin(client, alias.index, settings, self._source, anew=options.recreate, layout=options.layout)
         self.new = alias.at(name)
+        check_towers_can_follow(client, alias.index, self.new, model)
 
     def run(self, refused: RefusedIds, progress: Progress) -> tuple[LoadReport, Expected]:
         """Load; returns the first pass's report, and what the new index should hold."""

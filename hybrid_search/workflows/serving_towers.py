@@ -65,10 +65,9 @@ class TowerServer(ThreadingHTTPServer):
             encode(["loaded before the first request"])
         try:
             super().__init__(place, _Handler)
-        except OSError as error:
-            raise UsageError(
-                f"can't listen on {place[0]}:{place[1]} ({error.strerror}); give --host and --port"
-            ) from error
+        except (OSError, OverflowError) as error:
+            told = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
+            raise UsageError(f"can't listen on {place[0]}:{place[1]} ({told}); give --host and --port") from error
 
     @property
     def url(self) -> str:
@@ -114,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.NOT_FOUND, "POST /query or /document, or GET /")
         try:
             texts = msgspec.json.decode(body, type=_Asked).texts
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, f'{error}; send {{"texts": ["..."]}}') from None
         if not 0 < len(texts) <= _MOST_TEXTS:
             raise _Refused(HTTPStatus.BAD_REQUEST, f"{len(texts)} texts; send 1 to {_MOST_TEXTS}")

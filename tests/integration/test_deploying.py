@@ -24,15 +24,18 @@ from node.server import Server
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import write_mark
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.connecting import connected
 from hybrid_search.engines.opensearch.connection import Connection
 from hybrid_search.engines.opensearch.doctor import diagnose
+from hybrid_search.engines.opensearch.marks import Mark
 from hybrid_search.engines.opensearch.serving import models
 from hybrid_search.engines.opensearch.serving.deployment import find_deployment, read_record
 from hybrid_search.errors import (
     AccessDenied,
     ConfigError,
+    HybridSearchError,
     ModelError,
     ModelMismatch,
     SearchIndexError,
@@ -199,7 +202,7 @@ def test_cluster_settings_are_named_and_changed_only_when_allowed_and_set_back(m
     cluster(ml_server.url, {name: "false"})
     try:
         before = state_of(ml_server.url)
-        with pytest.raises(ConfigError, match=f'needed: {{"{name}":true}}.*--allow-settings'):
+        with pytest.raises(ConfigError, match=f'--allow-settings.*needed: {{"{name}":true}}. Nothing'):
             deploy(index)
         assert state_of(ml_server.url) == before
         deploy(index, allow_settings=True)
@@ -232,6 +235,30 @@ def test_bytes_that_changed_on_their_way_are_refused_and_leave_nothing(
     assert state_of(ml_server.url) == before
 
 
+def test_an_interruption_leaves_nothing_and_says_so_and_a_second_one_names_what_clears_the_rest(
+    ml_server: Server, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = state_of(ml_server.url)
+    serving = "hybrid_search.engines.opensearch.serving.deploying"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{serving}.load_model", interrupt)
+        with pytest.raises(KeyboardInterrupt) as once:
+            deploy(index)
+        assert once.value.__notes__ == ["Nothing of it is left on the server, and served is as it was."]
+        assert state_of(ml_server.url) == before
+        patched.setattr(f"{serving}.delete_model", interrupt)
+        with pytest.raises(KeyboardInterrupt) as twice:
+            deploy(index)
+    (note,) = twice.value.__notes__
+    assert "model served-query-" in note
+    assert "hybrid-search undeploy, or the same deploy once more, clears it" in note
+    undeploy(index)
+    assert state_of(ml_server.url) == before
+
+
 def test_a_packed_tower_that_is_not_the_checkpoint_is_never_sent(
     ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +285,7 @@ def test_a_server_without_ml_commons_is_told_apart(
 
 
 def test_towers_outside_the_cluster_are_asked_through_a_connector(
-    ml_server: Server, index: str, towers: Towers
+    ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state_of(ml_server.url)
     with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
@@ -266,8 +293,12 @@ def test_towers_outside_the_cluster_are_asked_through_a_connector(
         try:
             with pytest.raises(ConfigError, match="trusted_connector_endpoints_regex"):
                 deploy(index, connector=Connector(outside.url, "sesame"))
-            with pytest.raises(SearchIndexError, match=r"401|Authorization.*Nothing of it is left"):
+            with pytest.raises(AccessDenied, match=r"want another token.*HYBRID_SEARCH_TOWERS_TOKEN"):
                 deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
+            with monkeypatch.context() as patched:  # an address that only the nodes reach
+                patched.setattr("hybrid_search.engines.opensearch.serving.deploying.check_outside", lambda *asked: None)
+                with pytest.raises(AccessDenied, match=r"want a token.*HYBRID_SEARCH_TOWERS_TOKEN.*Nothing of it is"):
+                    deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
             assert state_of(ml_server.url) == before
             made = deploy(index, connector=Connector(outside.url, "sesame"), allow_settings=True)
             assert made.outcome.cosine > 0.9999
@@ -277,6 +308,36 @@ def test_towers_outside_the_cluster_are_asked_through_a_connector(
             assert state_of(ml_server.url) == before
         finally:
             outside.shutdown()
+
+
+def test_a_connector_for_one_index_of_a_family_leaves_the_towers_in_the_cluster_of_another_alone(
+    ml_server: Server, towers: Towers
+) -> None:
+    alias = f"{ml_server.location}/family"
+    locations = [fill(f"{alias}-00000{number}", towers.first) for number in (2, 3)]
+    older, newer = locations
+    with closing(Client(Address.parse(newer))) as client:
+        for location in locations:
+            write_mark(client, Address.parse(location).index, Mark(alias="family", state="ready"))
+    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
+        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            live = deploy(newer).outcome.deployment
+            assert live.family == "family"
+            before = state_of(ml_server.url, "family-000003")
+            with pytest.raises(HybridSearchError):
+                deploy(older, connector=Connector(outside.url, "wrong"), allow_settings=True)
+            assert state_of(ml_server.url, "family-000003") == before
+            made = deploy(older, connector=Connector(outside.url, "sesame"), allow_settings=True).outcome.deployment
+            assert not {made.query_model, made.document_model} & {live.query_model, live.document_model}
+            undeploy(older)
+            assert state_of(ml_server.url, "family-000003")["models"] == before["models"]
+            assert deploy(newer).outcome.made == ()
+        finally:
+            outside.shutdown()
+            for location in locations:
+                undeploy(location)
+                OpenSearchEngine.drop(location)
 
 
 def test_the_next_index_of_an_alias_brings_its_towers_along_and_no_search_by_text_fails(
@@ -395,6 +456,10 @@ def test_the_documented_roles_are_enough_for_deploying_searching_and_writing_by_
         asked("text_searcher", "PUT", "/passages/_doc/one", {"text": "honey"})
     with pytest.raises(AccessDenied, match="cluster:admin/opensearch/ml"):
         asked("reader", "POST", "/passages/_search", {"query": HYBRID})
+    with connected(replace(admin, user="reader")):  # who may not ask towers still has a doctor
+        findings = {one.check: one.severity for one in diagnose(location).findings}
+    assert "deployment" not in findings
+    assert findings["unanswered"] == "note"
     assert asked("text_writer", "PUT", "/passages/_doc/one", {"text": "honey"})["result"] == "created"
     with connected(replace(admin, user="tower_deployer")):
         undeploy(location)

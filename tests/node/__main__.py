@@ -24,6 +24,7 @@ def main() -> int:
         return 2
     # From the first moment on: a node that is still starting must not outlive us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.stderr.write(f"starting OpenSearch on port {port}; on a busy machine that takes minutes ...\n")
     try:
         server = find_server(port=int(port), ml=ml)
     except Unavailable as error:

@@ -20,7 +20,7 @@ from hybrid_search.errors import (
     Unreachable,
 )
 
-__all__ = ["OVERLOADED", "failure", "reason_of", "shortened", "translated"]
+__all__ = ["OVERLOADED", "TOKEN_ADVICE", "failure", "reason_of", "shortened", "translated"]
 
 OVERLOADED = frozenset(
     {
@@ -32,7 +32,31 @@ OVERLOADED = frozenset(
 )
 """Answers that may be another one a moment later, unless the server names a block."""
 
+TOKEN_ADVICE = (
+    "give deploy --connector the one that serve-towers was started with, in HYBRID_SEARCH_TOWERS_TOKEN (after "
+    "hybrid-search undeploy, where another one is deployed)"
+)
+"""What to do where towers outside the cluster do not take the token."""
+
 _LONGEST = 300
+
+# What a reason holds -> what mends it; the first that fits.
+_ADVICE = (
+    (
+        "maxClauseCount",
+        "the query has more words than the server takes: shorten it, or raise indices.query.bool.max_clause_count in "
+        "opensearch.yml",
+    ),
+    (
+        "Model not ready|Failed to find model",
+        "no node has the query tower in its memory: hybrid-search deploy loads it again",
+    ),
+    (
+        "Error communicating with remote model",
+        "the cluster's nodes get no answer from the towers behind the connector: start hybrid-search serve-towers "
+        "there, or query without --in-cluster",
+    ),
+)
 
 # What OpenSSL says -> what it means and what mends it; the first that fits.
 _TLS_ADVICE = (
@@ -98,17 +122,10 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
             f"(hybrid-search doctor names the command)",
             status=status,
         )
-    if "maxClauseCount" in reason:
-        return SearchIndexError(
-            f"{told}; the query has more words than the server takes: shorten it, or raise "
-            f"indices.query.bool.max_clause_count in opensearch.yml",
-            status=status,
-        )
-    if "Model not ready" in reason or "Failed to find model" in reason:
-        return SearchIndexError(
-            f"{told.rstrip('.')}; no node has the query tower in its memory: hybrid-search deploy loads it again",
-            status=status,
-        )
+    if advice := next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), ""):
+        return SearchIndexError(f"{told.rstrip('.')}; {advice}", status=status)
+    if "remote service" in reason and status == HTTPStatus.UNAUTHORIZED:
+        return AccessDenied(f"{told}; the towers behind the connector want a token: {TOKEN_ADVICE}", status=status)
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return AccessDenied(

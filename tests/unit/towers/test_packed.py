@@ -15,7 +15,7 @@ import pytest
 from tiny_towers import small_config, small_towers
 from tokenizers import Tokenizer
 
-from hybrid_search.errors import CorruptModel, ModelError
+from hybrid_search.errors import CorruptModel, ModelError, ModelMismatch
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
@@ -107,6 +107,11 @@ def test_vectors_are_compared_by_direction_and_length_and_zeros_are_equal() -> N
     for found in ([[0.5, 0], [0, 0]], [[1, 0], [0, 1]], [[0, 0], [0, 0]], [[np.nan, 0], [0, 0]]):
         with pytest.raises(ModelError, match="it gives another vector"):
             check_vectors("it", ["a", "b"], np.array(found, np.float32), wanted)
+
+
+def test_vectors_of_another_dimension_are_another_models() -> None:
+    with pytest.raises(ModelMismatch, match=r"it gives vectors of shape \(1, 3\) for 1 texts .* \(1, 2\)"):
+        check_vectors("it", ["a"], np.ones((1, 3), np.float32), np.ones((1, 2), np.float32))
 
 
 def test_texts_longer_than_ml_commons_takes_are_refused(

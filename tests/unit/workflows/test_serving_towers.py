@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from hybrid_search.cli.serve_towers import command
 from hybrid_search.config import TowerConfig
 from hybrid_search.errors import ModelNotFound, UsageError
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
@@ -80,6 +82,7 @@ def test_each_tower_answers_with_a_vector_for_each_text(server: TowerServer, mod
         ("/query", b'{"texts": ["a"]}', "wrong", 401, "Bearer TOKEN"),
         ("/other", b'{"texts": ["a"]}', "sesame", 404, "POST /query or /document"),
         ("/query", b"texts", "sesame", 400, "malformed"),
+        ("/query", b'{"texts": ["\xff\xfe"]}', "sesame", 400, 'send {"texts": ["..."]}'),
         ("/query", b'{"text": ["a"]}', "sesame", 400, "unknown field `text`"),
         ("/query", b'{"texts": []}', "sesame", 400, "0 texts; send 1 to 1000"),
         ("/query", b'{"texts": [7]}', "sesame", 400, "Expected `str`"),
@@ -113,3 +116,12 @@ def test_without_a_model_or_on_a_port_that_is_taken_it_does_not_start(
         TowerServer(tmp_path, ("127.0.0.1", 0))
     with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:.*give --host and --port"):
         TowerServer(model, ("127.0.0.1", int(server.server_address[1])))
+    with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:99999 \(a port is 0 to 65535\)"):
+        TowerServer(model, ("127.0.0.1", 99_999))
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_a_port_that_is_none_is_a_usage_error(port: str, tmp_path: Path) -> None:
+    told = CliRunner().invoke(command, [str(tmp_path), "--port", port])
+    assert told.exit_code == 2
+    assert f"Invalid value for '--port': '{port}'" in told.output or f"{port} is not in the range" in told.output

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from hybrid_search.engines.opensearch.doctor.findings import Finding, IndexCheck
 from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
 from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, NOTE, REFRESH
 from hybrid_search.engines.opensearch.marks import read_mark
+from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION
 
 __all__ = ["INDEX_CHECKS"]
@@ -71,13 +73,23 @@ def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """Something of the towers in the cluster is missing: searches by text or documents as text fail."""
+    """Something of the towers in the cluster is missing or silent: searches by text or documents as text fail."""
+    record = record_in({"mappings": index.mapping})
+    endpoint = record.endpoint if record else ""
+    again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
+    again += f" --connector {endpoint}" if endpoint else ""
     if index.deployment:
         told = "; ".join(index.deployment)
-        again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
         yield _of(
             index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {told}", again
         )
+    elif index.silence and endpoint:
+        serve = f"hybrid-search serve-towers MODEL{_listening(endpoint)}"
+        fault = f"its towers at {endpoint} do not encode, so searches by text fail: {index.silence}"
+        yield _of(index, "deployment", "error", fault, serve, again)
+    elif index.silence:
+        fault = f"its towers in the cluster do not encode, so searches by text fail: {index.silence}"
+        yield _of(index, "deployment", "error", fault, again)
 
 
 def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
@@ -216,6 +228,12 @@ def graphs(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
             vitals.commands.curl("PUT", f"/{index.name}/_settings", {GRAPH_THRESHOLD: None}),
             vitals.commands.curl("POST", f"/{index.name}/_forcemerge?max_num_segments=1"),
         )
+
+
+def _listening(endpoint: str) -> str:
+    """Return the options of ``serve-towers`` for an address; none where something else, such as a proxy, listens."""
+    parts = urlsplit(endpoint)
+    return f" --host {parts.hostname} --port {parts.port}" if parts.scheme == "http" and parts.port else ""
 
 
 def _of(index: IndexVitals, check: str, severity: Any, fault: str, *mend: str) -> Finding:

@@ -13,7 +13,7 @@ from hybrid_search.engines.opensearch.capabilities import KNN, ServerCapabilitie
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import Commands
 from hybrid_search.engines.opensearch.serving.deployment import record_in
-from hybrid_search.engines.opensearch.serving.inspecting import faults
+from hybrid_search.engines.opensearch.serving.inspecting import faults, silence
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION, settings_of
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import AccessDenied, IndexNotFound, SearchIndexError, UsageError
@@ -39,6 +39,7 @@ class IndexVitals:
     :ivar vectors: documents that have one; None where they can't be counted.
     :ivar towers: fingerprint of the towers that the server holds for it, empty without; None where nobody looked.
     :ivar deployment: what is wrong with its towers in the cluster, a few words each; empty where none are deployed.
+    :ivar silence: why its query tower in the cluster does not encode; empty where it does, or nobody asked.
     """
 
     name: str
@@ -50,6 +51,7 @@ class IndexVitals:
     vectors: int | None = None
     towers: str | None = None
     deployment: Sequence[str] = ()
+    silence: str = ""
 
     @property
     def meta(self) -> Json:
@@ -203,6 +205,7 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
     vectors = None
     if is_open and dimension:
         vectors = asker.ask(f"/{name}/_count", {"query": {"exists": {"field": "vector"}}}).get("count")
+    deployment, silence = _deployment(asker, name, mapping) if is_open and dimension else ((), "")
     return IndexVitals(
         name=name,
         settings=settings,
@@ -212,16 +215,21 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
         documents=documents,
         vectors=vectors,
         towers=_towers_of(asker, fingerprint) if dimension and fingerprint else None,
-        deployment=_deployment(asker, name, mapping) if is_open and dimension else (),
+        deployment=deployment,
+        silence=silence,
     )
 
 
-def _deployment(asker: _Asker, name: str, mapping: Json) -> Sequence[str]:
+def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str], str]:
+    """Return what is wrong with an index's towers in the cluster, and why the query tower does not encode."""
     record = record_in({"mappings": mapping})
     if record is None or mapping["_meta"]["hybrid_search"].get("format_version") != FORMAT_VERSION:
-        return ()
+        return (), ""
     fusion = settings_of(mapping, name).fusion
-    return asker.told(f"the towers of {name} in the cluster", lambda client: faults(client, record, fusion)) or ()
+    wrong = asker.told(f"the towers of {name} in the cluster", lambda client: faults(client, record, fusion)) or ()
+    if wrong or record.state != "ready":  # what is not there need not be asked
+        return wrong, ""
+    return (), asker.told(f"whether the towers of {name} encode", lambda client: silence(client, record)) or ""
 
 
 def _towers_of(asker: _Asker, fingerprint: str) -> str | None:

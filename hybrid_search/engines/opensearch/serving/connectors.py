@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import UsageError
+from hybrid_search.masking import without_password
 
 if TYPE_CHECKING:
     from hybrid_search.towers.packed import TowerName
@@ -27,12 +28,22 @@ def checked_endpoint(url: str) -> str:
 
     :raises UsageError: if it is none of http or https, or holds a password.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(f"{parts.scheme}://{parts.hostname or ''}: give the towers' address as https://host:port/path")
-    if parts.username or parts.password:
+    if "@" in url:
         raise UsageError("a password has no place in the towers' address; give a token in HYBRID_SEARCH_TOWERS_TOKEN")
+    if not _is_address(url):
+        raise UsageError(
+            f"{without_password(url)!r}: give the towers' address as https://host:port/path, the port from 1 to 65535"
+        )
     return url.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # of the port, or of brackets
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and not parts.query + parts.fragment
 
 
 def make_connector(client: Client, name: str, endpoint: str, tower: TowerName, token: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,7 @@ from hybrid_search.engines.opensearch.serving import pipelines
 from hybrid_search.engines.opensearch.serving.connectors import delete_connector, make_connector
 from hybrid_search.engines.opensearch.serving.deployment import (
     Deployment,
+    all_deployments,
     forget,
     read_record,
     remember,
@@ -43,6 +43,7 @@ from hybrid_search.engines.opensearch.serving.needs import (
     missing_settings,
     set_settings,
 )
+from hybrid_search.engines.opensearch.serving.outside import check_outside
 from hybrid_search.engines.opensearch.serving.template import template_script
 from hybrid_search.engines.opensearch.serving.undoing import Undo
 from hybrid_search.errors import HybridSearchError, UsageError
@@ -51,8 +52,6 @@ from hybrid_search.towers.packed import PackedTower, TowerName
 from hybrid_search.towers.packed_check import check_vectors
 
 __all__ = ["Outcome", "Wanted", "deploy"]
-
-_log = logging.getLogger(__name__)
 
 _TOWERS: tuple[TowerName, ...] = ("query", "document")
 
@@ -98,12 +97,15 @@ class Outcome:
 def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Progress = silent) -> Outcome:
     """Deploy towers for an index, or mend what is missing of them; where nothing is, nothing changes.
 
-    If a step fails, or somebody interrupts, what this call made is removed again.
+    If a step fails, or somebody interrupts, what this call made is removed again; a note at the KeyboardInterrupt says
+    whether anything is left.
 
     :param index: its own name.
     :param family: see :mod:`~hybrid_search.engines.opensearch.serving.deployment`.
     :raises UsageError: if towers of another kind (in the cluster, outside) are deployed.
     :raises ConfigError: if cluster settings are in the way and may not be changed.
+    :raises AccessDenied: if towers at an ``endpoint`` want another token.
+    :raises ModelMismatch: if they are another model.
     :raises ModelError: if what is deployed gives other vectors than the checkpoint.
     :raises SearchIndexError: if the server refuses; the message says whether anything is left.
     """
@@ -113,8 +115,10 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
         raise UsageError(
             f"{index}: towers {kind} are deployed for it; take them away first, with hybrid-search undeploy"
         )
+    if wanted.endpoint:
+        check_outside(wanted.endpoint, wanted.token, wanted.settings.fingerprint)
     fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
-    work = _Work(client, held or fresh, wanted)
+    work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted)
     total = sum(len(tower.archive) for tower in wanted.packed.values())
     with progress(f"deploying for {index}, bytes sent", total or None) as task:
         if held is not None and not faults(client, held, wanted.settings.fusion):
@@ -122,9 +126,20 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
         try:
             cosine = work.through(held, task)
         except BaseException as error:
-            _tell(error, work.undo.run(), index)
+            _tell(error, _undo(work.undo), index)
             raise
     return Outcome(work.deployment, tuple(work.made), cosine)
+
+
+def _undo(undo: Undo) -> list[str]:
+    try:
+        return undo.run()
+    except BaseException as again:  # a second Ctrl-C
+        again.add_note(
+            f"Interrupted while undoing; may be left on the server: {', '.join(undo.ahead)}; hybrid-search undeploy, "
+            f"or the same deploy once more, clears it."
+        )
+        raise
 
 
 def _tell(error: BaseException, left: Sequence[str], index: str) -> None:
@@ -137,7 +152,7 @@ def _tell(error: BaseException, left: Sequence[str], index: str) -> None:
     if isinstance(error, HybridSearchError) and error.args:
         error.args = (f"{error.args[0].rstrip('.')}. {after}", *error.args[1:])
     else:  # an interruption, mostly
-        _log.warning("%s", after)
+        error.add_note(after)
 
 
 class _Work:
@@ -175,13 +190,14 @@ class _Work:
     def check(self, deployment: Deployment) -> float:
         """Compare the vectors that the cluster makes with the checkpoint's; returns the lowest cosine."""
         encoder, texts = self._wanted.encoder, self._wanted.texts
+        where = f"at {deployment.endpoint}" if deployment.endpoint else "in the cluster"
         cosines = []
         for tower, id, encode in (
             ("query", deployment.query_model, encoder.encode_queries),
             ("document", deployment.document_model, encoder.encode_documents),
         ):
             found = predict(self._client, id, texts, remote=bool(deployment.endpoint))
-            cosines.append(check_vectors(f"the {tower} tower in the cluster", texts, found, encode(list(texts))))
+            cosines.append(check_vectors(f"the {tower} tower {where}", texts, found, encode(list(texts))))
         return min(cosines)
 
     def _note(self, **changes: Any) -> None:
@@ -216,9 +232,9 @@ class _Work:
         name, client = self.deployment.model_name(tower), self._client
         named = [model for model in find_models(client, self.deployment.model_group) if model.name == name]
         whole = next((model for model in named if self._is(model, tower)), None)
-        for model in named:
-            if model is not whole:  # what a kill left
-                delete_model(client, model.id)
+        if spare := {model.id for model in named if model is not whole}:
+            for id in spare - self._used_elsewhere():  # what a kill left
+                delete_model(client, id)
         if whole is None:
             id = self._register(tower, name, task)
             self.made.append(f"model {name}")
@@ -229,6 +245,10 @@ class _Work:
             load_model(client, id, name)
             if whole is not None:
                 self.made.append(f"{name} loaded")
+
+    def _used_elsewhere(self) -> set[str]:
+        others = (other for other in all_deployments(self._client) if other.index != self.deployment.index)
+        return {id for other in others for id in (other.query_model, other.document_model)}
 
     def _is(self, model: Model, tower: TowerName) -> bool:
         """Whether a model of the right name is what is wanted, and whole."""
@@ -250,7 +270,7 @@ class _Work:
             return register_tower(client, name, group, wanted.packed[tower], task, announced)
         connector = make_connector(client, name, wanted.endpoint, tower, wanted.token)
         self.undo.by(f"connector {connector}", partial(delete_connector, client, connector))
-        self._note(connectors=(*self.deployment.connectors, connector), endpoint=wanted.endpoint)
+        self._note(connectors=(*self.deployment.connectors, connector))
         id = register_remote(client, name, group, connector, f"hybrid-search: {wanted.settings.fingerprint}")
         announced(id)
         return id

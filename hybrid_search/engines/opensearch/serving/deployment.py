@@ -9,7 +9,8 @@ alias; what belongs to the family stays.
 what                   belongs to  how it is called
 =====================  ==========  =====================================================================
 model group            family      ``hybrid-search-FAMILY``
-models                 family      ``FAMILY-query-FINGERPRINT``, ``FAMILY-document-FINGERPRINT``
+models                 family      ``FAMILY-query-FINGERPRINT``, ``FAMILY-document-FINGERPRINT``; behind a
+                                   connector with ``-remote`` at the end
 ingest pipeline        index       ``hybrid-search-INDEX``; the index's ``index.default_pipeline``
 search pipeline        index       ``hybrid-search-INDEX``; the index's ``index.search.default_pipeline``
 search template        family      ``hybrid-search-FAMILY``
@@ -96,8 +97,12 @@ class Deployment:
         return f"{PREFIX}{self.family}"
 
     def model_name(self, tower: Literal["query", "document"]) -> str:
-        """Return what a tower's model is called, its version in the group being the server's own count."""
-        return f"{self.family}-{tower}-{self.fingerprint[:_SHOWN]}"
+        """Return what a tower's model is called, its version in the group being the server's own count.
+
+        The towers of a family's indexes of one model are shared, but never between those in the cluster and those
+        behind a connector.
+        """
+        return f"{self.family}-{tower}-{self.fingerprint[:_SHOWN]}{'-remote' if self.endpoint else ''}"
 
     def but(self, **changes: Any) -> Deployment:
         """Return a copy with some values changed."""

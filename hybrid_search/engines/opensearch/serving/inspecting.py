@@ -7,12 +7,12 @@ from urllib.parse import quote
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
-from hybrid_search.engines.opensearch.serving.models import find_models
+from hybrid_search.engines.opensearch.serving.models import find_models, predict
 from hybrid_search.engines.opensearch.serving.pipelines import SETTINGS, made_for, stored
 from hybrid_search.engines.opensearch.serving.template import template_script
-from hybrid_search.errors import ConfigError
+from hybrid_search.errors import AccessDenied, ConfigError, SearchIndexError
 
-__all__ = ["DEPLOYED", "delete_template", "faults", "stored_template", "template_path"]
+__all__ = ["DEPLOYED", "delete_template", "faults", "silence", "stored_template", "template_path"]
 
 DEPLOYED = "DEPLOYED"
 """The state of a model that answers."""
@@ -42,6 +42,23 @@ def faults(client: Client, deployment: Deployment, fusion: Fusion) -> list[str]:
     if stored_template(client, deployment) != template_script(fusion)["script"]["source"]:
         found.append(f"the search template {deployment.search_template} is missing or changed")
     return found
+
+
+def silence(client: Client, deployment: Deployment) -> str:
+    """Let the query tower encode one text; returns why it does not, empty where it does.
+
+    :raises AccessDenied: if the user may not ask it.
+    """
+    try:
+        predict(client, deployment.query_model, ["tower"], remote=bool(deployment.endpoint))
+    except AccessDenied as error:
+        # The answer of an address outside the cluster comes with its own status.
+        if not deployment.endpoint or "no permissions" in str(error):
+            raise
+        return str(error)
+    except SearchIndexError as error:  # no answer in time too: the cluster waits for that address
+        return str(error)
+    return ""
 
 
 def template_path(deployment: Deployment) -> str:

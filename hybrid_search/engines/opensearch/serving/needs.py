@@ -67,10 +67,12 @@ def check_allowed(wanted: Mapping[str, Any], *, allowed: bool) -> None:
     :raises ConfigError: naming them with the values that they need.
     """
     if wanted and not allowed:
-        shown = msgspec.json.encode(wanted).decode()
+        # Lists hold dozens of patterns before the one that is added.
+        shown = {name: ["...", value[-1]] if _is_long(value) else value for name, value in wanted.items()}
+        held = ', where "..." stands for what the list holds' if any(map(_is_long, wanted.values())) else ""
         raise ConfigError(
-            f"the cluster's settings do not let towers in; needed: {shown}. Set them (PUT /_cluster/settings), or let "
-            f"this do it with --allow-settings (hybrid-search undeploy sets them back)"
+            f"the cluster's settings do not let towers in; give --allow-settings (hybrid-search undeploy sets them "
+            f"back), or set them by PUT /_cluster/settings{held}; needed: {msgspec.json.encode(shown).decode()}"
         )
 
 
@@ -84,6 +86,10 @@ def set_settings(client: Client, values: Mapping[str, Any]) -> None:
     """Set persistent cluster settings; None takes one away."""
     if values:
         client.call("PUT", "/_cluster/settings", {"persistent": dict(values)})
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1
 
 
 class _Held:

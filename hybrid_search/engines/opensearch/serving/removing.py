@@ -64,7 +64,7 @@ def _from_index(client: Client, deployment: Deployment) -> list[str]:
 
 def _models(client: Client, deployment: Deployment, others: list[Deployment]) -> list[str]:
     used = {id for other in others for id in (other.query_model, other.document_model)}
-    names = {deployment.model_name("query"), deployment.model_name("document")}
+    names = {kind.model_name(tower) for kind in _either_kind(deployment) for tower in ("query", "document")}
     group = find_group(client, deployment.group_name)
     held = find_models(client, group) if group else []
     removed = []
@@ -77,6 +77,11 @@ def _models(client: Client, deployment: Deployment, others: list[Deployment]) ->
             delete_connector(client, connector)
             removed.append(f"connector {connector}")
     return removed
+
+
+def _either_kind(deployment: Deployment) -> tuple[Deployment, Deployment]:
+    """A killed ``deploy`` of the other kind may have left models too."""
+    return deployment.but(endpoint=""), deployment.but(endpoint="elsewhere")
 
 
 def _cluster_settings(client: Client, deployment: Deployment, others: list[Deployment]) -> list[str]:

@@ -25,19 +25,25 @@ class Undo:
         """
         self._steps.append((what, step))
 
+    @property
+    def ahead(self) -> list[str]:
+        """What is not undone yet, last things first."""
+        return [what for what, _ in reversed(self._steps)]
+
     def run(self) -> list[str]:
         """Undo everything; returns what is left, where the server could not be asked or refused."""
         left: list[str] = []
         gone = False
-        for what, step in reversed(self._steps):
-            if gone:  # each further try would wait for as long as the first
-                left.append(what)
-                continue
+        while self._steps:
+            what, step = self._steps[-1]
             try:
-                step()
+                if gone:  # each further try would wait for as long as the first
+                    left.append(what)
+                else:
+                    step()
             except HybridSearchError as error:
                 _log.info("%s could not be undone: %s", what, error)
                 left.append(what)
                 gone = isinstance(error, Unreachable)
-        self._steps.clear()
+            self._steps.pop()
         return left

@@ -263,3 +263,39 @@ def test_errors_come_first_and_are_counted() -> None:
     assert [one.severity for one in findings] == ["error", "warning", "note"]
     diagnosis = Diagnosis("h", "3.6.0", ["a"], [], findings)
     assert (diagnosis.errors, diagnosis.warnings) == (1, 1)
+
+
+def deployed(endpoint: str = "") -> dict[str, Any]:
+    record = {"index": "a", "family": "a", "fingerprint": "f" * 64, "state": "ready", "endpoint": endpoint}
+    return {"_meta": {"hybrid_search": OURS, "deployment": record}, "properties": {"vector": VECTOR}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fault", "mend"),
+    [
+        ("", "its towers in the cluster do not encode", ("hybrid-search deploy --to opensearch://h:9200/a",)),
+        (
+            "http://t:8080",
+            "its towers at http://t:8080 do not encode",
+            (
+                "hybrid-search serve-towers MODEL --host t --port 8080",
+                "hybrid-search deploy --to opensearch://h:9200/a --connector http://t:8080",
+            ),
+        ),
+        (
+            "https://t/towers",
+            "its towers at https://t/towers do not encode",
+            (
+                "hybrid-search serve-towers MODEL",
+                "hybrid-search deploy --to opensearch://h:9200/a --connector https://t/towers",
+            ),
+        ),
+    ],
+)
+def test_towers_that_do_not_encode_are_an_error_with_the_command_that_serves_them(
+    endpoint: str, fault: str, mend: tuple[str, ...]
+) -> None:
+    finding = only(cluster(indexes=[index(mapping=deployed(endpoint), silence="refused")]))
+    assert (finding.check, finding.severity, finding.mend) == ("deployment", "error", mend)
+    assert finding.fault == f"{fault}, so searches by text fail: refused"
+    assert found(cluster(indexes=[index(mapping=deployed(endpoint))])) == []

@@ -182,6 +182,18 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
             SearchIndexError,
             "hybrid-search deploy",
         ),
+        (
+            500,
+            {"error": {"type": "status_exception", "reason": "Error communicating with remote model: refused"}},
+            SearchIndexError,
+            "start hybrid-search serve-towers there, or query without --in-cluster",
+        ),
+        (
+            401,
+            {"error": {"type": "status_exception", "reason": 'Error from remote service: {"error":"no"}'}},
+            AccessDenied,
+            "the towers behind the connector want a token: give deploy --connector the one",
+        ),
     ],
 )
 def test_an_error_says_what_to_do(status: int, info: Any, kind: type[Exception], message: str) -> None:
