@@ -28,6 +28,8 @@ opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its U
 	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node
 
 test: install  ## all tests: units, conformance, integration
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory panels \
+		|| echo "npm can't install Vega, so no panel of Dashboards is drawn" >&2
 	$(BIN)/python -m pytest -q
 
 unit: install  ## the unit tests alone
