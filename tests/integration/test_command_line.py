@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, TINY, Home, run
+from conftest import ROOT, TINY, Home, Ran, run
 
 MEASURES = {"nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10", "Success@10"}
 
@@ -131,20 +131,13 @@ def test_the_largest_wins_and_losses_are_read_on_a_terminal(home: Home) -> None:
     assert "rank in BM25" not in home.run(*asked, "--changes", 0).out
 
 
+def train_tiny(home: Home, name: str, *options: object) -> Ran:
+    data = ("--path", home.data, "--out", home.path / name, "--format", "json")
+    return home.run("train", "jsonl", *data, *TINY, *options)
+
+
 def test_train_refreshes_negatives_and_tells_each_round(home: Home) -> None:
-    trained = home.run(
-        "train",
-        "jsonl",
-        "--path",
-        home.data,
-        "--out",
-        home.path / "refreshed",
-        *TINY,
-        "--refresh",
-        1,
-        "--format",
-        "json",
-    )
+    trained = train_tiny(home, "refreshed", "--refresh", 1)
     assert trained.code == 0, trained.err
     assert [each["round"] for each in trained.json["rounds"]] == [0, 1]
     assert sum(each["kept"] for each in trained.json["rounds"]) == 1
@@ -152,19 +145,7 @@ def test_train_refreshes_negatives_and_tells_each_round(home: Home) -> None:
 
 
 def test_train_without_labels_is_one_command(home: Home) -> None:
-    trained = home.run(
-        "train",
-        "jsonl",
-        "--path",
-        home.data,
-        "--out",
-        home.path / "alone",
-        *TINY,
-        "--split",
-        "none",
-        "--format",
-        "json",
-    )
+    trained = train_tiny(home, "alone", "--split", "none")
     assert trained.code == 0, trained.err
     assert "learning from examples made out of the documents alone" in trained.err
     assert trained.json["defaults"]["fusion"]["weights"] == [0.7, 0.3]
