@@ -4,121 +4,36 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import run
 from in_cluster import plain
-from made_models import make_model
-from node.process import LocalNode
-from node.secured import PASSWORD, SecuredNode
 from node.server import Server
+from served import DOCUMENTS, HYBRID, Towers, fill, state_of
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import write_mark
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.connecting import connected
-from hybrid_search.engines.opensearch.connection import Connection
 from hybrid_search.engines.opensearch.doctor import diagnose
-from hybrid_search.engines.opensearch.marks import Mark
 from hybrid_search.engines.opensearch.serving import models
-from hybrid_search.engines.opensearch.serving.deployment import find_deployment, read_record
+from hybrid_search.engines.opensearch.serving.deployment import find_deployment
 from hybrid_search.errors import (
-    AccessDenied,
     ConfigError,
-    HybridSearchError,
     ModelError,
     ModelMismatch,
     SearchIndexError,
-    Unreachable,
     UnsupportedCapability,
 )
-from hybrid_search.retriever import Retriever
-from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.packed import PackedTower
-from hybrid_search.types import Document
 from hybrid_search.workflows import deploying
-from hybrid_search.workflows.deploying import Connector, deploy, undeploy
+from hybrid_search.workflows.deploying import deploy, undeploy
 from hybrid_search.workflows.server_indexes import roll_back
-from hybrid_search.workflows.serving_towers import TowerServer
 
 pytestmark = pytest.mark.opensearch
-
-DOCUMENTS = [
-    Document("tides", "the moon pulls the sea and the harbour falls dry"),
-    Document("bread", "knead the dough and bake a loaf", title="flour and yeast"),
-    Document("bees", "honey in the comb of a hive"),
-]
-HYBRID = {"hybrid": {"queries": [
-    {"match": {"searchable": "honey"}}, {"neural": {"vector": {"query_text": "honey", "k": 5}}},
-]}}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Towers:
-    """Two checkpoints."""
-
-    first: Path
-    second: Path
-
-
-@pytest.fixture(scope="module")
-def towers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Towers]:
-    folder = tmp_path_factory.mktemp("towers")
-    texts = [document.searchable_text for document in DOCUMENTS]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("HYBRID_SEARCH_CACHE", str(folder / "cache"))
-        yield Towers(make_model(folder / "one", texts, seed=1), make_model(folder / "two", texts, seed=2))
-
-
-def fill(location: str, model: Path) -> str:
-    encoder = OnnxEncoder.load(model, threads=1)
-    settings = IndexSettings(dimension=encoder.dimension, fingerprint=encoder.fingerprint)
-    with OpenSearchEngine.create(location, settings) as engine:
-        engine.store_model([model / name for name in SERVING_FILES])
-        Retriever(encoder, engine).add(DOCUMENTS)
-    return location
-
-
-@pytest.fixture
-def index(ml_server: Server, towers: Towers) -> Iterator[str]:
-    """An index of the first towers on a server that has nothing else of ours."""
-    location = fill(f"{ml_server.location}/served", towers.first)
-    yield location
-    undeploy(location)
-    OpenSearchEngine.drop(location)
-
-
-def state_of(url: str, index: str = "served") -> dict[str, Any]:
-    """All that a deployment touches; the server's own clocks and counters left out."""
-    named = {"query": {"prefix": {"name.keyword": "hybrid-search-"}}}
-    everything = {"query": {"exists": {"field": "model_state"}}, "_source": ["name", "model_state"], "size": 100}
-    settings = plain(url, "GET", f"/{index}/_settings?flat_settings=true").body[index]["settings"]
-    return {
-        "settings": {name: value for name, value in settings.items() if "pipeline" in name},
-        "meta": plain(url, "GET", f"/{index}/_mapping").body[index]["mappings"]["_meta"],
-        "mapping": plain(url, "GET", f"/{index}/_mapping").body[index]["mappings"]["properties"],
-        "ingest": plain(url, "GET", "/_ingest/pipeline").body,
-        "search": plain(url, "GET", "/_search/pipeline").body,
-        "scripts": plain(url, "GET", f"/_scripts/hybrid-search-{index}").body,
-        "cluster": plain(url, "GET", "/_cluster/settings").body,
-        "groups": ids(plain(url, "POST", "/_plugins/_ml/model_groups/_search", named).body),
-        "models": ids(plain(url, "POST", "/_plugins/_ml/models/_search", everything).body),
-    }
-
-
-def ids(answer: Mapping[str, Any]) -> set[str]:
-    return {hit["_id"] for hit in answer.get("hits", {}).get("hits", ())}
 
 
 def check_documents_as_text(url: str) -> None:
@@ -284,62 +199,6 @@ def test_a_server_without_ml_commons_is_told_apart(
         OpenSearchEngine.drop(location)
 
 
-def test_towers_outside_the_cluster_are_asked_through_a_connector(
-    ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = state_of(ml_server.url)
-    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
-        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            with pytest.raises(ConfigError, match="trusted_connector_endpoints_regex"):
-                deploy(index, connector=Connector(outside.url, "sesame"))
-            with pytest.raises(AccessDenied, match=r"want another token.*HYBRID_SEARCH_TOWERS_TOKEN"):
-                deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
-            with monkeypatch.context() as patched:  # an address that only the nodes reach
-                patched.setattr("hybrid_search.engines.opensearch.serving.deploying.check_outside", lambda *asked: None)
-                with pytest.raises(AccessDenied, match=r"want a token.*HYBRID_SEARCH_TOWERS_TOKEN.*Nothing of it is"):
-                    deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
-            assert state_of(ml_server.url) == before
-            made = deploy(index, connector=Connector(outside.url, "sesame"), allow_settings=True)
-            assert made.outcome.cosine > 0.9999
-            assert "sesame" not in repr(made) + json.dumps(state_of(ml_server.url), default=list)
-            assert plain(ml_server.url, "POST", "/served/_search", {"query": HYBRID}).ids[0] == "bees"
-            undeploy(index)
-            assert state_of(ml_server.url) == before
-        finally:
-            outside.shutdown()
-
-
-def test_a_connector_for_one_index_of_a_family_leaves_the_towers_in_the_cluster_of_another_alone(
-    ml_server: Server, towers: Towers
-) -> None:
-    alias = f"{ml_server.location}/family"
-    locations = [fill(f"{alias}-00000{number}", towers.first) for number in (2, 3)]
-    older, newer = locations
-    with closing(Client(Address.parse(newer))) as client:
-        for location in locations:
-            write_mark(client, Address.parse(location).index, Mark(alias="family", state="ready"))
-    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
-        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            live = deploy(newer).outcome.deployment
-            assert live.family == "family"
-            before = state_of(ml_server.url, "family-000003")
-            with pytest.raises(HybridSearchError):
-                deploy(older, connector=Connector(outside.url, "wrong"), allow_settings=True)
-            assert state_of(ml_server.url, "family-000003") == before
-            made = deploy(older, connector=Connector(outside.url, "sesame"), allow_settings=True).outcome.deployment
-            assert not {made.query_model, made.document_model} & {live.query_model, live.document_model}
-            undeploy(older)
-            assert state_of(ml_server.url, "family-000003")["models"] == before["models"]
-            assert deploy(newer).outcome.made == ()
-        finally:
-            outside.shutdown()
-            for location in locations:
-                undeploy(location)
-                OpenSearchEngine.drop(location)
-
-
 def test_the_next_index_of_an_alias_brings_its_towers_along_and_no_search_by_text_fails(
     ml_server: Server, towers: Towers, tmp_path: Path
 ) -> None:
@@ -387,81 +246,3 @@ def test_the_next_index_of_an_alias_brings_its_towers_along_and_no_search_by_tex
         for name in ("pages-000002", "pages-000001"):
             undeploy(f"{server}/{name}")
             OpenSearchEngine.drop(f"{server}/{name}")
-
-
-def test_a_node_that_is_killed_in_the_middle_leaves_what_the_next_undeploy_clears(
-    mortal_node: LocalNode, towers: Towers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    location = fill(f"opensearch://127.0.0.1:{mortal_node.port}/served", towers.first)
-    before = state_of(mortal_node.url)
-    load_model = models.load_model
-
-    def killing(client: Client, id: str, name: str) -> None:
-        if "document" in name:
-            mortal_node.kill()
-        load_model(client, id, name)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("hybrid_search.engines.opensearch.serving.deploying.load_model", killing)
-        with pytest.raises(Unreachable, match=r"Could not be removed again: model .*hybrid-search undeploy"):
-            deploy(location)
-    mortal_node.start()
-    wait_for(mortal_node.url)
-    with closing(Client(Address.parse(location))) as client:
-        left = read_record(client, "served")
-        assert left is not None
-        assert left.state == "making"
-        assert find_deployment(client, "served") is None
-    undeploy(location)
-    after = state_of(mortal_node.url)
-    assert after == before
-    assert deploy(location).outcome.cosine > 0.9999
-
-
-def wait_for(url: str) -> None:
-    """Wait for a node that has been started again, and for ml-commons' own indexes in it."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(
-                f"{url}/_cluster/health?wait_for_status=yellow&timeout=5s", timeout=10
-            ) as answer:
-                if json.load(answer)["status"] in ("yellow", "green"):
-                    return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.2)
-    pytest.fail("the node did not come back")
-
-
-def test_the_documented_roles_are_enough_for_deploying_searching_and_writing_by_text(
-    secured_ml_node: SecuredNode, towers: Towers, tmp_path: Path
-) -> None:
-    admin = Connection(user="admin", password=PASSWORD, ca_certs=str(secured_ml_node.write_ca(tmp_path / "ca.pem")))
-    location = f"{secured_ml_node.location}/passages"
-
-    def asked(user: str, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        with closing(Client(Address.parse(location), replace(admin, user=user))) as client:
-            return client.call(method, path, body)
-
-    with connected(admin):
-        fill(location, towers.first)
-    with connected(replace(admin, user="reader")), pytest.raises(AccessDenied, match="Nothing of it is left"):
-        deploy(location)
-    with connected(replace(admin, user="tower_deployer")):
-        assert deploy(location).outcome.cosine > 0.9999
-    template = {"id": "hybrid-search-passages", "params": {"q": "honey"}}
-    for path, body in (("_search", {"query": HYBRID}), ("_search/template", template)):
-        assert asked("text_searcher", "POST", f"/passages/{path}", body)["hits"]["hits"][0]["_id"] == "bees"
-    with pytest.raises(AccessDenied, match="indices:data/write"):
-        asked("text_searcher", "PUT", "/passages/_doc/one", {"text": "honey"})
-    with pytest.raises(AccessDenied, match="cluster:admin/opensearch/ml"):
-        asked("reader", "POST", "/passages/_search", {"query": HYBRID})
-    with connected(replace(admin, user="reader")):  # who may not ask towers still has a doctor
-        findings = {one.check: one.severity for one in diagnose(location).findings}
-    assert "deployment" not in findings
-    assert findings["unanswered"] == "note"
-    assert asked("text_writer", "PUT", "/passages/_doc/one", {"text": "honey"})["result"] == "created"
-    with connected(replace(admin, user="tower_deployer")):
-        undeploy(location)
-    with connected(admin):
-        OpenSearchEngine.drop(location)

@@ -1,0 +1,83 @@
+"""Deploying a connector to towers that are served outside the cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import closing
+
+import pytest
+from in_cluster import plain
+from node.server import Server
+from served import HYBRID, Towers, fill, state_of
+
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import write_mark
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.marks import Mark
+from hybrid_search.errors import (
+    AccessDenied,
+    ConfigError,
+    HybridSearchError,
+)
+from hybrid_search.workflows.deploying import Connector, deploy, undeploy
+from hybrid_search.workflows.serving_towers import TowerServer
+
+pytestmark = pytest.mark.opensearch
+
+
+def test_towers_outside_the_cluster_are_asked_through_a_connector(
+    ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state_of(ml_server.url)
+    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
+        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            with pytest.raises(ConfigError, match="trusted_connector_endpoints_regex"):
+                deploy(index, connector=Connector(outside.url, "sesame"))
+            with pytest.raises(AccessDenied, match=r"want another token.*HYBRID_SEARCH_TOWERS_TOKEN"):
+                deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
+            with monkeypatch.context() as patched:  # an address that only the nodes reach
+                patched.setattr("hybrid_search.engines.opensearch.serving.deploying.check_outside", lambda *asked: None)
+                with pytest.raises(AccessDenied, match=r"want a token.*HYBRID_SEARCH_TOWERS_TOKEN.*Nothing of it is"):
+                    deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
+            assert state_of(ml_server.url) == before
+            made = deploy(index, connector=Connector(outside.url, "sesame"), allow_settings=True)
+            assert made.outcome.cosine > 0.9999
+            assert "sesame" not in repr(made) + json.dumps(state_of(ml_server.url), default=list)
+            assert plain(ml_server.url, "POST", "/served/_search", {"query": HYBRID}).ids[0] == "bees"
+            undeploy(index)
+            assert state_of(ml_server.url) == before
+        finally:
+            outside.shutdown()
+
+
+def test_a_connector_for_one_index_of_a_family_leaves_the_towers_in_the_cluster_of_another_alone(
+    ml_server: Server, towers: Towers
+) -> None:
+    alias = f"{ml_server.location}/family"
+    locations = [fill(f"{alias}-00000{number}", towers.first) for number in (2, 3)]
+    older, newer = locations
+    with closing(Client(Address.parse(newer))) as client:
+        for location in locations:
+            write_mark(client, Address.parse(location).index, Mark(alias="family", state="ready"))
+    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
+        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            live = deploy(newer).outcome.deployment
+            assert live.family == "family"
+            before = state_of(ml_server.url, "family-000003")
+            with pytest.raises(HybridSearchError):
+                deploy(older, connector=Connector(outside.url, "wrong"), allow_settings=True)
+            assert state_of(ml_server.url, "family-000003") == before
+            made = deploy(older, connector=Connector(outside.url, "sesame"), allow_settings=True).outcome.deployment
+            assert not {made.query_model, made.document_model} & {live.query_model, live.document_model}
+            undeploy(older)
+            assert state_of(ml_server.url, "family-000003")["models"] == before["models"]
+            assert deploy(newer).outcome.made == ()
+        finally:
+            outside.shutdown()
+            for location in locations:
+                undeploy(location)
+                OpenSearchEngine.drop(location)
