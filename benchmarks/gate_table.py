@@ -6,7 +6,8 @@ Runtime, one thread, on real queries one at a time and on 32 passages of 80 toke
 
 - *now*: as exported, the operator GRU on word vectors;
 - *product for nothing*: the same operator on one number a word, more than it could gain from any table;
-- *table*: the products looked up. The operator takes none, so a Scan takes the steps.
+- *table*: the products looked up. The operator takes none, so a Scan takes the steps;
+- *forwards alone*: as exported with ``--no-bidirectional-queries``, half of the products and of the steps.
 
 Writes ``results/gate_table.json`` and the table in ``docs/studies/architecture.md``.
 """
@@ -44,7 +45,7 @@ Ids = NDArray[np.int64]
 
 
 def main() -> None:
-    """Build the three graphs, check that the table's computes what the tower does, and time them."""
+    """Build the graphs, check that the table's computes what the tower does, and time them."""
     texts = [document.text for document in passages()]
     settings = RECIPES[DEFAULT].settings()
     training, config = settings.training, settings.towers
@@ -55,7 +56,12 @@ def main() -> None:
     tokens = np.concatenate(tokenizer.encode(texts[:6_000], config.max_document_tokens)).astype(np.int64)
     batches = list(tokens[: ROUNDS * ROWS * TOKENS].reshape(ROUNDS, ROWS, TOKENS))
     exported = _exported(words)
-    graphs = {"now": exported, "product for nothing": one_number(exported), "table": looked_up(exported)}
+    graphs = {
+        "now": exported,
+        "product for nothing": one_number(exported),
+        "table": looked_up(exported),
+        "forwards alone": _exported(words, bidirectional_queries=False),
+    }
     runs = {name: _runner(graph) for name, graph in graphs.items()}
     mixed = pad_ids(asked[:500])
     figures: dict[str, Any] = {
@@ -69,10 +75,11 @@ def main() -> None:
     _write(figures)
 
 
-def _exported(words: int) -> ModelProto:
+def _exported(words: int, *, bidirectional_queries: bool = True) -> ModelProto:
     """Export the default recipe's query tower with random weights; speed does not depend on what they have learnt."""
     torch.manual_seed(0)
-    towers = TwoTower(RECIPES[DEFAULT].settings().towers, words)
+    config = RECIPES[DEFAULT].settings().towers.replace(bidirectional_queries=bidirectional_queries)
+    towers = TwoTower(config, words)
     with torch.no_grad():
         towers.query_tower.head[-1].weight.normal_(std=0.1)  # starts at zero, and would hide the GRU from the check
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +116,7 @@ def _runner(graph: ModelProto) -> Callable[[Ids], NDArray[np.float32]]:
 def _write(figures: Mapping[str, Any]) -> None:
     """Put the figures into the study."""
     lines = ["| query tower, one thread | one query, p50 | passages of 80 tokens |", "|---|---|---|"]
-    for name in ("now", "product for nothing", "table"):
+    for name in ("now", "product for nothing", "table", "forwards alone"):
         query = figures[name]["one query ms"]["p50"]
         lines.append(f"| {name} | {query * 1_000:.0f} µs | {figures[name][RATE]:,}/s |")
     vectors, table = figures["MB of word vectors (float16)"], figures["MB of one tower's table (float16)"]

@@ -12,6 +12,7 @@ __all__ = ["ARCHITECTURE"]
 # Half of the learning rate is left when the net joins; later it would hardly move in so few steps.
 _NET = {"max_steps": 250, "residual_share": 0.6}
 _SIZES = (64, 128)
+_LONG = {"max_steps": 1_200, "epochs": 40}
 
 
 def _beside(question: str, about: str, **towers: Any) -> Arm:
@@ -24,10 +25,18 @@ def _words(about: str, vocabulary: int) -> Arm:
 
 
 def _numbers(
-    question: str, about: str, dimension: int, words: int, *, cut: int = 0, sizes: tuple[int, ...] = ()
+    question: str,
+    about: str,
+    dimension: int,
+    words: int,
+    *,
+    cut: int = 0,
+    sizes: tuple[int, ...] = (),
+    is_long: bool = False,
 ) -> Arm:
     towers = {"dimension": dimension, "embedding_dimension": words}
-    return Arm(question, about, towers=towers, training={"matryoshka": sizes} if sizes else {}, cut=cut)
+    training: dict[str, Any] = {"matryoshka": sizes} if sizes else {}
+    return Arm(question, about, towers=towers, training=training | (_LONG if is_long else {}), cut=cut)
 
 
 ARMS: Mapping[str, Arm] = {
@@ -56,6 +65,12 @@ ARMS: Mapping[str, Arm] = {
     "matryoshka_64": _numbers("first 64", "256, Matryoshka at 64 and 128, cut", 256, 256, cut=64, sizes=_SIZES),
     "matryoshka_128": _numbers("first 128", "256, Matryoshka at 64 and 128, cut", 256, 256, cut=128, sizes=_SIZES),
     "numbers_64_of_256": _numbers("first 64", "trained at 64, over word vectors of 256", 64, 256),
+    "matryoshka_64_long": _numbers(
+        "first 64", "256, Matryoshka at 64 and 128, cut; 1,200 steps", 256, 256, cut=64, sizes=_SIZES, is_long=True
+    ),
+    "numbers_64_of_256_long": _numbers(
+        "first 64", "trained at 64, over word vectors of 256; 1,200 steps", 64, 256, is_long=True
+    ),
     "numbers_128_of_256": _numbers("first 128", "trained at 128, over word vectors of 256", 128, 256),
 }
 
