@@ -195,6 +195,7 @@ class TowerConfig(Setting, frozen=True):
     """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint.
 
     :ivar encoder: ``mean`` is the baseline without a recurrent net; ``transformer`` needs the extra and ``trunk``.
+    :ivar bidirectional_queries: false reads documents in both directions and queries, which are short, forwards alone.
     :ivar residual: add the frequency-weighted mean of the word vectors to the encoder's pooled states.
     :ivar head_layers: fully connected layers (ReLU between them) after pooling.
     :ivar dimension: length of the vectors that come out.
@@ -203,6 +204,7 @@ class TowerConfig(Setting, frozen=True):
 
     encoder: EncoderKind = "gru"
     bidirectional: bool = True
+    bidirectional_queries: bool = True
     hidden: int = 128
     layers: int = 1
     kernel: int = 3
@@ -233,6 +235,16 @@ class TowerConfig(Setting, frozen=True):
             self.trunk,
             "given with encoder 'transformer' and only then",
         )
+        differ = self.encoder in ("rnn", "gru", "lstm") and self.bidirectional and self.towers != "tied"
+        _require(
+            self.bidirectional_queries or differ,
+            "bidirectional_queries",
+            self.bidirectional_queries,
+            "left alone, but with a bidirectional rnn, gru or lstm in two towers that are not tied",
+        )
+
+
+_QUEUE_NEEDS = "only infonce, and triplet with batch_hard or semi_hard mining, take negatives of other batches"
 
 
 class TrainConfig(Setting, frozen=True):
@@ -244,6 +256,8 @@ class TrainConfig(Setting, frozen=True):
     :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
         than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
     :ivar device: where towers are trained; the rest is always done on the CPU.
+    :ivar matryoshka: the loss is also taken on the first so many numbers of the vectors, each of these sizes.
+    :ivar queue: the last so many vectors of earlier batches' documents are further negatives.
     :ivar teacher: whose vectors the loss ``align`` follows: a sentence-transformers model (name, folder, or the
         installed package that carries it) or a ``.safetensors`` file of vectors by text.
     :ivar vocabulary: most tokens the tokenizer may have.
@@ -265,6 +279,7 @@ class TrainConfig(Setting, frozen=True):
     """
 
     loss: LossKind = "infonce"
+    matryoshka: tuple[int, ...] = ()
     epochs: int = 0
     max_steps: int = 0
     max_samples: int = 0
@@ -287,6 +302,7 @@ class TrainConfig(Setting, frozen=True):
     self_supervised: float = 4.0
     residual_share: float = 0.7
     hard_negatives: int = 1
+    queue: int = 0
     negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
     rank_window: tuple[int, int] = (5, 100)
     false_negative_margin: float = 0.95
@@ -313,6 +329,10 @@ class TrainConfig(Setting, frozen=True):
         _require(self.hard_negatives <= 64, "hard_negatives", self.hard_negatives, "at most 64")
         _require(16 <= self.vocabulary <= 5_000_000, "vocabulary", self.vocabulary, "from 16 to 5000000")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
+        _require(all(size >= 1 for size in self.matryoshka), "matryoshka", self.matryoshka, "sizes of at least 1")
+        _require(0 <= self.queue <= 1_000_000, "queue", self.queue, "from 0 to 1000000")
+        ranks = self.loss == "infonce" or (self.loss == "triplet" and self.triplet_mining != "given")
+        _require(not self.queue or ranks, "queue", self.queue, f"0 with loss {self.loss!r}: {_QUEUE_NEEDS}")
         _require(self.max_samples >= 0, "max_samples", self.max_samples, "0 (all) or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.embedding_learning_rate >= 0, "embedding_learning_rate", self.embedding_learning_rate, ">= 0")

@@ -1,4 +1,7 @@
-"""The arms: each differs from the base in one thing. Steps are fixed per arm, so that a second run does the same."""
+"""The arms of the study ``claims``: each differs from the base in one thing.
+
+Steps are fixed per arm, so that a second run does the same.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 
-__all__ = ["ARMS", "BASE", "WORD_VECTORS", "Arm"]
+__all__ = ["BASE", "BASE_ARM", "CLAIMS", "WORD_VECTORS", "Arm", "Study"]
 
 BASE = "base"
 WORD_VECTORS = WordVectorConfig(algorithm="cbow", epochs=15, window=8)
@@ -32,6 +35,7 @@ class Arm:
     :ivar pairs: how many labelled pairs; 0 for pairs out of documents (title or first sentence, and the rest).
     :ivar start: the word vectors, ``word2vec`` or ``random``.
     :ivar refreshed: hard negatives of the second half come from the base arm's own ranking.
+    :ivar cut: that many numbers of the trained vectors are measured, the first ones; 0 for all.
     """
 
     question: str
@@ -41,10 +45,27 @@ class Arm:
     pairs: int = 10_000
     start: str = "word2vec"
     refreshed: bool = False
+    cut: int = 0
 
     def settings(self, seed: int) -> tuple[TowerConfig, TrainConfig]:
         """Return the settings of a run."""
         return TOWERS.replace(**self.towers), TRAINING.replace(**self.training, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Arms that are measured and written down together.
+
+    :ivar name: of the file of results and of the page.
+    :ivar references: what a question's arms are compared with, if not the base.
+    """
+
+    name: str
+    arms: Mapping[str, Arm]
+    references: Mapping[str, str]
+
+
+BASE_ARM = Arm("", "weighted mean, shared table, fine-tuned word2vec, InfoNCE, one BM25 negative, 10,000 pairs")
 
 
 def _net(about: str, steps: int, **towers: Any) -> Arm:
@@ -53,7 +74,7 @@ def _net(about: str, steps: int, **towers: Any) -> Arm:
 
 
 ARMS: Mapping[str, Arm] = {
-    BASE: Arm("", "weighted mean, shared table, fine-tuned word2vec, InfoNCE, one BM25 negative, 10,000 pairs"),
+    BASE: BASE_ARM,
     "untrained": Arm("word vectors", "word2vec, nothing trained", training={"max_steps": 1, "learning_rate": 1e-9,
                                                                     "embedding_learning_rate": 1e-9}),
     "long": Arm("encoder", "weighted mean, 600 steps", training={"max_steps": 600}),
@@ -91,3 +112,5 @@ ARMS: Mapping[str, Arm] = {
     "pairs_100": Arm("pairs", "100", pairs=100),
     "pairs_1000": Arm("pairs", "1,000", pairs=1_000),
 }  # fmt: skip
+
+CLAIMS = Study("claims", ARMS, {"encoder": "longer"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.claims.arms import ARMS, BASE, Arm
+from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.quality.sets import write_training_set
 from hybrid_search.config import NegativeSource
 from hybrid_search.engines.embedded import EmbeddedEngine
@@ -22,11 +22,12 @@ from hybrid_search.types import Document, Example, Query
 from hybrid_search.workflows.corpus import open_corpus
 from hybrid_search.workflows.examples import Split, gather
 from hybrid_search.workflows.hard_negatives import collect_negatives
+from hybrid_search.workflows.training_run import tokens_of
 from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
 from loaders.registry import open_dataset
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "Words"]
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _TITLE_WORDS = 4
@@ -34,35 +35,14 @@ _TITLE_WORDS = 4
 Negatives = Mapping[NegativeSource, Mapping[str, Sequence[str]]]
 
 
-@dataclass
-class Prepared:
-    """The corpus, its tokens, word vectors and BM25 negatives; stages that are done in ``folder`` are read back."""
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A tokenizer, cut to each tower's length, and the word vectors of its tokens."""
 
-    folder: Path
-    _built: dict[tuple[int, int], TrainingData] = field(default_factory=dict)
+    vocabulary: Vocabulary
+    tokens: Tokens
 
-    def __post_init__(self) -> None:
-        data = self.folder / "data"
-        if not (data / "qrels" / "train.tsv").exists():
-            write_training_set(data, labels="squad", pool=False)
-        towers, self._config = ARMS[BASE].settings(0)
-        dataset = open_dataset("jsonl", data, reject=lambda rejection: None)
-        self._work = WorkFolder(self.folder / "model")
-        self._work.claim("claims", "train", towers, self._config)
-        self.engine: EmbeddedEngine = open_corpus(dataset, self._work, reject=lambda rejection: None, progress=silent)
-        self._split: Split = gather(
-            dataset, self.engine, self._config, split="train", queries_file=None, say=lambda text: None
-        )
-        self.vocabulary: Vocabulary = learn_vocabulary(
-            lambda: self._split.texts(self.engine), self._work.path, towers, self._config, count=0, progress=silent
-        )
-        tokenizer = self.vocabulary.tokenizer
-        self.tokens = Tokens(
-            queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
-            documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
-        )
-
-    def word_vectors(self, start: str, seed: int) -> NDArray[np.float32]:
+    def vectors(self, start: str, seed: int) -> NDArray[np.float32]:
         """Return word2vec's vectors, or random ones of the same mean length."""
         known = self.vocabulary.word_vectors.vectors
         if start == "word2vec":
@@ -72,13 +52,52 @@ class Prepared:
         drawn[0] = 0
         return drawn
 
+
+@dataclass
+class Prepared:
+    """The corpus, its words and BM25 negatives; stages that are done in ``folder`` are read back.
+
+    Arms share one tokenizer and one set of word vectors, but for those that ask for other sizes of them.
+    """
+
+    folder: Path
+    _words: dict[tuple[int, int], Words] = field(default_factory=dict)
+    _built: dict[tuple[int, int, int, int], TrainingData] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        data = self.folder / "data"
+        if not (data / "qrels" / "train.tsv").exists():
+            write_training_set(data, labels="squad", pool=False)
+        towers, self._config = BASE_ARM.settings(0)
+        dataset = open_dataset("jsonl", data, reject=lambda rejection: None)
+        self._work = WorkFolder(self.folder / "model")
+        self._work.claim("claims", "train", towers, self._config)
+        self.engine: EmbeddedEngine = open_corpus(dataset, self._work, reject=lambda rejection: None, progress=silent)
+        self._split: Split = gather(
+            dataset, self.engine, self._config, split="train", queries_file=None, say=lambda text: None
+        )
+
+    def words(self, arm: Arm) -> Words:
+        """Return an arm's words, learnt with the first seed by whoever asks first."""
+        sizes = _sizes(arm)
+        if sizes not in self._words:
+            towers, config = arm.settings(0)
+            folder = self._work.path / "words-{}-{}".format(*sizes)
+            folder.mkdir(exist_ok=True)
+            vocabulary = learn_vocabulary(
+                lambda: self._split.texts(self.engine), folder, towers, config, count=0, progress=silent
+            )
+            self._words[sizes] = Words(vocabulary, tokens_of(vocabulary, towers))
+        return self._words[sizes]
+
     def training_data(self, arm: Arm, seed: int, search: Search | None) -> TrainingData:
         """Build what an arm trains on.
 
         :param search: ranks the corpus by the base arm's towers; of an arm with refreshed negatives.
         """
-        if search is None and (arm.pairs, seed) in self._built:
-            return self._built[arm.pairs, seed]
+        key = (arm.pairs, seed, *_sizes(arm))
+        if search is None and key in self._built:
+            return self._built[key]
         examples = self._examples(arm.pairs, seed)
         negatives = dict(self._bm25)
         if search is not None:
@@ -86,11 +105,11 @@ class Prepared:
             mined = miner.mine(examples, self._split.pairs.positives)
             negatives["dense"] = {query.query_id: [n.id for n in query.negatives] for query in mined}
         built = build_training_data(
-            examples, self.tokens, Corpus(self.engine.get, self.engine.documents()),
+            examples, self.words(arm).tokens, Corpus(self.engine.get, self.engine.documents()),
             positives=self._split.pairs.positives, negatives=negatives,
         )  # fmt: skip
         if search is None:
-            self._built = {(arm.pairs, seed): built}
+            self._built = {key: built}
         return built
 
     def documents(self) -> list[Document]:
@@ -110,6 +129,12 @@ class Prepared:
             self.engine, self._split.pairs, self._split.training, self._config,
             work=self._work, reject=lambda rejection: None, progress=silent, say=lambda text: None,
         )  # fmt: skip
+
+
+def _sizes(arm: Arm) -> tuple[int, int]:
+    """Return how many words an arm knows, and of how many numbers their vectors are."""
+    towers, config = arm.settings(0)
+    return config.vocabulary, towers.embedding_dimension
 
 
 def _made(documents: Iterator[Document]) -> Iterator[Example]:

@@ -1,4 +1,4 @@
-"""The tables of the claims study, out of its results; what stands around them in the page stays."""
+"""The tables of a study, out of its results; what stands around them in the page stays."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.claims.arms import ARMS, BASE
+from benchmarks.claims.arms import BASE, Study
+from benchmarks.claims.trainer import LEVELS
 from hybrid_search.evaluation.significance import mean_interval
 
 __all__ = ["write_tables"]
 
-REFERENCE = {"encoder": "longer"}
-"""What a question's arms are compared with, if not the base."""
-
 SETS = {"squad": "SQuAD", "nfcorpus": "NFCorpus"}
-_LEVELS = 250
 _PLACE = re.compile(r"(<!-- table (\w[\w ]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Runs = Mapping[str, Mapping[str, Any]]
 Values = NDArray[np.float64]
 
 
-def write_tables(runs: Runs, page: Path) -> None:
+def write_tables(study: Study, runs: Runs, page: Path) -> None:
     """Put each table between its marks: ``<!-- table QUESTION -->`` and ``<!-- end -->``."""
     if not page.exists():
         return
     text = page.read_text(encoding="utf-8")
-    page.write_text(_PLACE.sub(lambda found: f"{found[1]}{_table(runs, found[2])}{found[3]}", text), encoding="utf-8")
+    written = _PLACE.sub(lambda found: f"{found[1]}{_table(study, runs, found[2])}{found[3]}", text)
+    page.write_text(written, encoding="utf-8")
 
 
-def _table(runs: Runs, question: str) -> str:
-    names = [BASE, *(name for name, arm in ARMS.items() if arm.question == question)]
-    reference = REFERENCE.get(question, BASE)
+def _table(study: Study, runs: Runs, question: str) -> str:
+    reference = study.references.get(question, BASE)
+    own = (name for name, arm in study.arms.items() if arm.question == question)
+    first = [BASE] if study.arms[reference].question == question else [BASE, reference]
     mark = "less *" if reference != BASE else "less base"
     lines = [f"| arm | steps, processor s | SQuAD | {mark} | NFCorpus | {mark} |", "|---|---|---|---|---|---|"]
-    for name in names:
+    for name in dict.fromkeys((*first, *own)):
         seeds = _by_seed(runs, name)
         if seeds:
-            lines.append(_row(name, seeds, None if name == reference else _by_seed(runs, reference)))
+            about = study.arms[name].about
+            about = f"base: {about}" if name == BASE else f"{about} *" if name == reference else about
+            lines.append(_row(about, seeds, None if name == reference else _by_seed(runs, reference)))
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, seeds: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Mapping[str, Any]] | None) -> str:
+def _row(about: str, seeds: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Mapping[str, Any]] | None) -> str:
     """Write one arm's row; ``reference`` is None for the one that the others are compared with."""
     first = next(iter(seeds.values()))
     taken = np.mean([run["processor_seconds"] for run in seeds.values()])
-    about = f"base: {ARMS[name].about}" if name == BASE else ARMS[name].about
-    cells = [f"{about}{' *' if name in REFERENCE.values() else ''}", f"{first['steps']}, {taken:.0f}"]
+    cells = [about, f"{first['steps']}, {taken:.0f}"]
     for data in SETS:
         means = [run["nDCG@10"][data] for run in seeds.values()]
         cells.append(f"{_short(np.mean(means))} ({_short(min(means))} to {_short(max(means))}; {len(means)})")
@@ -92,4 +92,4 @@ def _by_seed(runs: Runs, name: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _unpacked(packed: str) -> Values:
-    return np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8) / _LEVELS
+    return np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8) / LEVELS

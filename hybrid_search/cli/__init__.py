@@ -16,7 +16,7 @@ from hybrid_search.errors import HybridSearchError
 __all__ = ["cli", "main"]
 
 VERBS = (
-    "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export",
+    "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export", "shorten",
     "dashboards", "reindex", "indexes", "rollback", "drop", "deploy", "undeploy", "serve-towers", "doctor",
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""

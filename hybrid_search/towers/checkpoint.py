@@ -55,7 +55,7 @@ def save_checkpoint(
     towers: TwoTower,
     tokenizer: TextTokenizer,
     *,
-    untrained: WordVectors,
+    untrained: WordVectors | Path,
     training: Mapping[str, Any],
     defaults: ServingDefaults,
 ) -> ModelCard:
@@ -63,7 +63,7 @@ def save_checkpoint(
 
     The towers' word vectors are rounded to float16 in place, so that towers, files and fingerprint are of one mind.
 
-    :param untrained: the word vectors that training started from.
+    :param untrained: the word vectors that training started from, or the file that another checkpoint has of them.
     :param training: how it was trained; plain JSON values.
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
@@ -145,11 +145,20 @@ def fingerprint_of(towers: TwoTower, tokenizer_hash: str) -> str:
 
 
 def _write_files(
-    folder: Path, towers: TwoTower, tokenizer: TextTokenizer, *, untrained: WordVectors, training: Mapping[str, Any]
+    folder: Path,
+    towers: TwoTower,
+    tokenizer: TextTokenizer,
+    *,
+    untrained: WordVectors | Path,
+    training: Mapping[str, Any],
 ) -> None:
     atomic_write_bytes(folder / "tokenizer.json", tokenizer.to_json().encode())
     atomic_write_bytes(folder / "training.json", msgspec.json.format(msgspec.json.encode(training), indent=2) + b"\n")
-    save_untrained(folder / "untrained.safetensors", untrained, towers.config.sif_a)
+    if isinstance(untrained, Path):
+        with disk_errors(f"writing {folder}"):
+            shutil.copyfile(untrained, folder / "untrained.safetensors")
+    else:
+        save_untrained(folder / "untrained.safetensors", untrained, towers.config.sif_a)
     tables = {id(table) for table in towers.embedding_parameters()}
     weights = {
         name: (weight.half() if id(weight) in tables else weight).detach().contiguous()

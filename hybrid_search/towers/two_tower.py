@@ -72,7 +72,8 @@ class TwoTower(nn.Module):
     """Query tower and document tower.
 
     ``tied``: one network for both. ``shared_embeddings``: two networks over one table of word vectors. ``separate``:
-    all twice. Two networks start as equals, so that at the first step both sides speak of the same space.
+    all twice. Two networks start as equals, so that at the first step both sides speak of the same space; where only
+    documents are read in both directions, as equals in all that queries have too.
 
     :param vectors: (V, embedding_dimension) initial word vectors, random if not given.
     :param counts: (V,) corpus counts, from which the token weights start (SIF); equal weights if not given.
@@ -91,10 +92,11 @@ class TwoTower(nn.Module):
         self.vocabulary_size = vocabulary_size
         embedding = _embedding(vocabulary_size, config.embedding_dimension, vectors)
         weights = np.ones(vocabulary_size, np.float32) if counts is None else sif_weights(counts, config.sif_a)
-        self.query_tower = Tower(config, embedding, torch.from_numpy(np.log(weights)))
-        self.document_tower = self.query_tower if config.towers == "tied" else copy.deepcopy(self.query_tower)
+        tower = Tower(config, embedding, torch.from_numpy(np.log(weights)))
+        self.query_tower = tower if config.bidirectional_queries else _one_way(tower)
+        self.document_tower = tower if config.towers == "tied" else copy.deepcopy(tower)
         if config.towers == "shared_embeddings":
-            self.document_tower.embedding = embedding
+            self.query_tower.embedding = self.document_tower.embedding = embedding
 
     def encode_queries(self, ids: Tensor) -> Tensor:
         """Encode (n, t) ids with the query tower; see :meth:`Tower.forward`."""
@@ -147,6 +149,19 @@ def seeded_towers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TwoTower(config, vocabulary_size, vectors=vectors, counts=counts)
+
+
+def _one_way(tower: Tower) -> Tower:
+    """Make a tower that reads forwards alone; wherever its weights have the shape of the other's, it starts as that."""
+    made = Tower(
+        tower.config.replace(bidirectional=False, bidirectional_queries=True),
+        copy.deepcopy(tower.embedding),
+        tower.log_weights.detach(),
+    )
+    alike = tower.state_dict()
+    own = made.state_dict()
+    made.load_state_dict({n: alike[n] if n in alike and alike[n].shape == w.shape else w for n, w in own.items()})
+    return made
 
 
 def _embedding(size: int, dimension: int, vectors: NDArray[np.float32] | None) -> nn.Embedding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from hybrid_search.training.negatives import NegativeSampler
 from hybrid_search.training.rows import Int32, pad
 from hybrid_search.training.self_supervision import SelfSupervision
 
-__all__ = ["Batch", "Batches", "epoch_batches"]
+__all__ = ["Batch", "Batches", "answers_among", "epoch_batches"]
 
 _STEPS = 600
 
@@ -33,6 +34,8 @@ class Batch:
     :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
     :ivar lexical: (b, b + l * k) BM25 scores, None unless the loss sees them.
     :ivar targets: the teacher's vectors of the queries, then of the documents; None unless the towers align to them.
+    :ivar rows: (b + l * k,) the documents' rows in the data, None unless a queue keeps them.
+    :ivar answers: the rows that answer each query; likewise.
     """
 
     queries: Tensor
@@ -41,11 +44,14 @@ class Batch:
     teacher: Tensor | None = None
     targets: Tensor | None = None
     lexical: Tensor | None = None
+    rows: Tensor | None = None
+    answers: Sequence[NDArray[np.integer]] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors there."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **(values | there))
 
 
 class Batches:
@@ -78,12 +84,15 @@ class Batches:
         tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
         answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
         asked = [*self._data.queries.chosen(queries), *made_queries]
+        met = np.concatenate([positives, rows, negatives.ravel()])
         return Batch(
             pad(asked),
             pad(tokens),
-            torch.from_numpy(_mask(answers, np.concatenate([positives, rows, negatives.ravel()]))),
+            torch.from_numpy(answers_among(answers, met)),
             self._teacher(queries, np.column_stack([positives, negatives])),
             lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(asked, tokens)),
+            rows=torch.from_numpy(met) if self._config.queue else None,
+            answers=answers if self._config.queue else None,
         )
 
     def _labelled(self, step: int) -> Int32:
@@ -103,7 +112,8 @@ class Batches:
         return torch.tensor(scores, dtype=torch.float32)
 
 
-def _mask(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+def answers_among(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which of m documents answer which of b queries, by their rows: (b, m)."""
     columns: dict[int, list[int]] = defaultdict(list)
     for column, document in enumerate(documents.tolist()):
         columns[document].append(column)

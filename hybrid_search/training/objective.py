@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import LossKind, TrainConfig
+from hybrid_search.config import LossKind, TowerConfig, TrainConfig
 from hybrid_search.towers import losses
 from hybrid_search.towers.tokenizer import PAD
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.training.batches import Batch
+from hybrid_search.training.matryoshka import check_sizes, first_numbers
+from hybrid_search.training.queue import DocumentQueue
 
 __all__ = ["Objective"]
 
@@ -21,16 +23,18 @@ _SMALLEST_PART = 16
 
 
 class Objective(nn.Module):
-    """The loss of a run. Holds the temperature, which is a parameter when it is learnt.
+    """The loss of a run. Holds the temperature, which is a parameter when it is learnt, and the queue if there is one.
 
     A learnt temperature is the exponential of the parameter, so it stays above 0, and not below .01, where InfoNCE
     sees nothing but the nearest negative (the bound of CLIP).
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, towers: TowerConfig) -> None:
         super().__init__()
+        check_sizes(towers, config)
         self._config = config
         self._loss = LOSSES[config.loss]
+        self._queue = DocumentQueue(config.queue, towers.dimension) if config.queue else None
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)), config.learn_temperature)
 
     @property
@@ -45,7 +49,19 @@ class Objective(nn.Module):
         else:
             queries = towers.encode_queries(batch.queries)
         documents = _encode_by_length(towers.encode_documents, batch.documents)
-        return self._loss(self, towers, queries, documents, batch), documents if len(documents) else queries
+        loss = self._over_sizes(towers, queries, documents, batch)
+        return loss, documents if len(documents) else queries
+
+    def _over_sizes(self, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
+        """Take the mean of the losses on the whole vectors and on each size of their first numbers."""
+        met, seen = (documents, batch) if self._queue is None else self._queue.appended_to(documents, batch)
+        total = self._loss(self, towers, queries, met, seen)
+        for size in self.config.matryoshka:
+            asked, found = (first_numbers(vectors, size, towers.config.similarity) for vectors in (queries, met))
+            total = total + self._loss(self, towers, asked, found, seen)
+        if self._queue is not None:
+            self._queue.put(documents, batch)
+        return total / (1 + len(self.config.matryoshka))
 
     def scores(self, towers: TwoTower, queries: Tensor, documents: Tensor) -> Tensor:
         """Similarities over the temperature, (b, m)."""
@@ -121,7 +137,8 @@ def _distilled(
 def _align(objective: Objective, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
     if batch.targets is None:
         raise ValueError("a batch without a teacher's vectors; build the training data with an alignment")
-    return losses.alignment(torch.cat([side for side in (queries, documents) if len(side)]), batch.targets)
+    vectors = torch.cat([side for side in (queries, documents) if len(side)])
+    return losses.alignment(vectors, batch.targets[:, : vectors.shape[1]])
 
 
 LOSSES: Mapping[LossKind, Loss] = {

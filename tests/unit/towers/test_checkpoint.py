@@ -38,11 +38,21 @@ def test_a_checkpoint_is_seven_files(checkpoint: Path) -> None:
     assert sorted(path.name for path in checkpoint.iterdir()) == FILES
 
 
-@pytest.mark.parametrize("sharing", ["tied", "shared_embeddings", "separate"])
+@pytest.mark.parametrize(
+    ("sharing", "alike"),
+    [
+        ("tied", True),
+        ("shared_embeddings", True),
+        ("separate", True),
+        ("shared_embeddings", False),
+        ("separate", False),
+    ],
+)
 def test_towers_come_back_as_they_were_saved(
-    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors, sharing: str
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors, sharing: str, alike: bool
 ) -> None:
-    towers = small_towers(small_config(towers=sharing, pooling="attention"), tokenizer.vocabulary_size)
+    config = small_config(towers=sharing, pooling="attention", bidirectional_queries=alike)
+    towers = small_towers(config, tokenizer.vocabulary_size)
     card = save_checkpoint(
         tmp_path / "m", towers, tokenizer, untrained=word_vectors, training={}, defaults=ServingDefaults()
     )
@@ -179,8 +189,9 @@ def test_the_fingerprint_follows_weights_tokenizer_and_configuration(tokenizer: 
         fingerprint_of(other_weights, tokenizer.hash),
         fingerprint_of(small_towers(config), other_tokenizer.hash),
         fingerprint_of(small_towers(small_config(max_query_tokens=31)), tokenizer.hash),
+        fingerprint_of(small_towers(small_config(bidirectional_queries=False)), tokenizer.hash),
     }
-    assert len(others | {first}) == 4
+    assert len(others | {first}) == 5
 
 
 def test_the_card_is_json_that_people_can_read(checkpoint: Path) -> None:

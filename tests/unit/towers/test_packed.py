@@ -88,6 +88,17 @@ def test_so_does_one_whose_vectors_have_any_length(
     assert check_packed(pack_tower(tmp_path / "dot", "query"), encoder, sample_texts(tokenizer)) > 0.999999
 
 
+@pytest.mark.parametrize("name", TOWERS)
+def test_so_do_towers_that_read_in_different_directions(
+    name: TowerName, tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    towers = small_towers(small_config(bidirectional_queries=False), tokenizer.vocabulary_size)
+    made = {"untrained": word_vectors, "training": {}, "defaults": ServingDefaults()}
+    save_checkpoint(tmp_path / "m", towers, tokenizer, **made)
+    encoder = OnnxEncoder.load(tmp_path / "m", threads=1)
+    assert check_packed(pack_tower(tmp_path / "m", name), encoder, sample_texts(tokenizer)) > 0.999999
+
+
 def test_another_tower_or_another_tokenizer_is_refused(
     packed: dict[TowerName, PackedTower], encoder: OnnxEncoder, tokenizer: TextTokenizer
 ) -> None:

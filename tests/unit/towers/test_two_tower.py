@@ -116,6 +116,27 @@ def test_both_towers_start_as_equals(sharing: str) -> None:
     assert torch.equal(towers.encode_queries(ids), towers.encode_documents(ids))
 
 
+@pytest.mark.parametrize("sharing", ["shared_embeddings", "separate"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_queries_may_be_read_forwards_alone_and_documents_in_both_directions(sharing: str, residual: bool) -> None:
+    config = small_config(towers=sharing, residual=residual, bidirectional_queries=False, layers=2)
+    towers = TwoTower(config, 20)
+    one_way, both_ways = towers.query_tower, towers.document_tower
+    assert (one_way.encoder.net.bidirectional, both_ways.encoder.net.bidirectional) == (False, True)
+    assert (one_way.encoder.width, both_ways.encoder.width) == (6, 12)
+    assert torch.equal(one_way.encoder.net.weight_ih_l0, both_ways.encoder.net.weight_ih_l0)
+    assert len(towers.embedding_parameters()) == (1 if sharing == "shared_embeddings" else 2)
+    ids = torch.tensor([[2, 3, 4], [5, 1, 0]])
+    alike = torch.allclose(towers.eval().encode_queries(ids), towers.encode_documents(ids), atol=1e-6)
+    assert alike == residual  # the path that both have is all there is at the start
+
+
+@pytest.mark.parametrize("other", [{"encoder": "mean"}, {"bidirectional": False}, {"towers": "tied"}])
+def test_queries_read_otherwise_need_two_recurrent_towers(other: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="bidirectional_queries is False; it must be left alone, but with"):
+        small_config(bidirectional_queries=False, **other)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_frozen_word_vectors_get_no_gradient_and_thawed_ones_do(sparse: bool) -> None:
     towers = small_towers(small_config(towers="separate"))

@@ -130,6 +130,16 @@ def test_a_run_resumed_after_ctrl_c_ends_with_the_weights_of_an_uninterrupted_on
     assert report.curve == uninterrupted[1].curve
 
 
+def test_so_does_one_with_a_queue_and_sizes_to_cut_to(tmp_path, uninterrupted):
+    config = synthetic.TRAINING.replace(queue=50, matryoshka=(4, 8))
+    whole, _ = train(tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed", config, tracker=InterruptAt(30))
+    resumed, _ = train(tmp_path / "resumed", config)
+    assert same_weights(whole, resumed)
+    assert not same_weights(whole, uninterrupted[0])
+
+
 def test_a_run_resumed_after_a_kill_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, uninterrupted):
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"

@@ -8,7 +8,7 @@ from hybrid_search.training.optimisers import Optimisers, clip_gradients
 
 
 def one_step(config, factor=1.0):
-    towers, objective = synthetic.towers(), Objective(config)
+    towers, objective = synthetic.towers(), Objective(config, synthetic.TOWERS)
     optimisers = Optimisers(towers, objective, config)
     before = {name: tensor.clone() for name, tensor in towers.state_dict().items()}
     towers.freeze_embeddings(config.frozen_steps < 0)
@@ -41,7 +41,7 @@ def test_frozen_word_vectors_need_no_optimiser():
 
 def test_a_learnt_temperature_moves():
     config = synthetic.TRAINING.replace(learn_temperature=True)
-    towers, objective = synthetic.towers(), Objective(config)
+    towers, objective = synthetic.towers(), Objective(config, synthetic.TOWERS)
     optimisers = Optimisers(towers, objective, config)
     objective(towers, Batches(synthetic.training_data(), config).at(0))[0].backward()
     optimisers.step(1.0)
