@@ -37,6 +37,7 @@ EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
 LossKind = Literal["infonce", "triplet", "contrastive", "residual", "margin_mse", "kl", "align"]
+RefreshLoss = Literal["infonce", "margin_mse", "kl"]
 TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
 Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
@@ -271,6 +272,8 @@ class TrainConfig(Setting, frozen=True):
     :ivar false_negative_margin: drop a mined negative scoring at least this share of the positive's score; 0 off.
     :ivar refresh: rounds after the first: hard negatives are mined again from an index of the towers so far, and
         training goes on with them; the best round is kept.
+    :ivar refresh_loss: of those rounds after loss ``align``; ``margin_mse`` and ``kl`` follow the cosines of the
+        teacher's vectors.
     :ivar lexical_weight: of BM25's score in the loss ``residual``, in cosines per BM25 point.
     :ivar validation_share: share of the training queries held out for early stopping and for fitting the fusion.
     """
@@ -304,6 +307,7 @@ class TrainConfig(Setting, frozen=True):
     rank_window: tuple[int, int] = (5, 100)
     false_negative_margin: float = 0.95
     refresh: int = 0
+    refresh_loss: RefreshLoss = "infonce"
     teacher_scores: str = ""
     teacher: str = ""
     vocabulary: int = 50_000
@@ -380,6 +384,8 @@ class TrainConfig(Setting, frozen=True):
             self.teacher_scores,
             f"a file of teacher scores with loss {self.loss!r}",
         )
+        follows = self.refresh_loss == "infonce" or (self.loss == "align" and self.refresh > 0)
+        _require(follows, "refresh_loss", self.refresh_loss, "infonce, but with --recipe distil and --refresh")
         _require(
             bool(self.teacher) == (self.loss == "align" or self.word_vectors.algorithm == "teacher"),
             "teacher",

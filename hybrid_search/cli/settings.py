@@ -65,6 +65,8 @@ HELP: Mapping[str, str] = {
     "rank_window": "Ranks from which negatives are mined, FIRST-LAST.",
     "false_negative_margin": "Drop a mined negative scoring at least this share of the positive's score; 0 keeps all.",
     "refresh": "Rounds that mine negatives again from an index of the towers so far and train on; the best is kept.",
+    "refresh_loss": "Loss of those rounds with --recipe distil: infonce contrasts the labels, the others follow the "
+    "teacher's scores of what was mined.",
     "lexical_weight": "What a point of BM25 counts in the loss residual, beside distances.",
     "teacher_scores": "File of teacher scores (JSON lines or TSV) for margin_mse and kl.",
     "teacher": "A sentence-transformers model (name, folder, package) or a .safetensors file of vectors by text.",

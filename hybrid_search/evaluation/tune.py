@@ -5,15 +5,17 @@ Both choices are slow to move away from what is known to be good, because valida
 - **Weights** (:func:`fit_fusion`): of a grid over BM25's weight, the *plateau* is the run of neighbouring weights
   around the best one whose mean falls short of the best by at most one standard error of the paired difference. The
   middle of the plateau is chosen, the one nearer to 0.5 of two. Few or noisy queries make the plateau wide, so they
-  pull the choice to the middle of what works. A gain over BM25 alone of less than 1.96 standard errors may be none (the
-  best of many weights looks good by chance): the choice then moves half the way to BM25 alone. If what is chosen is
-  not above BM25 alone, or an unsure choice leaves k-NN a tenth or less, the answer is "do not fuse": weights (1, 0).
+  pull the choice to the middle of what works. The best of many weights also looks good by chance, so the choice is
+  drawn back towards BM25 alone by as much of its gain as chance explains: the share 1 / z² of the way, z being the gain
+  in standard errors (the positive-part estimator of James and Stein 1961, as for one mean of known variance). A gain
+  of one standard error or less goes all the way: "do not fuse", weights (1, 0); so does a weight that gains nothing.
 - **BM25** (:func:`fit_bm25`): the default stays unless the best pair of the grid gains at least 0.005 and the paired
   permutation test against the default gives p < 0.05.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +29,7 @@ from hybrid_search.evaluation.significance import paired_p_value
 from hybrid_search.fusion import fuse
 from hybrid_search.types import Judgement, Query, Ranking
 
-__all__ = ["BM25_GRID", "Bm25Fit", "FusionFit", "fit_bm25", "fit_fusion"]
+__all__ = ["BM25_GRID", "Bm25Fit", "FusionFit", "chosen_place", "fit_bm25", "fit_fusion", "plateau_centre"]
 
 BM25_GRID = tuple(Bm25(k1=k1, b=b) for k1 in (0.6, 0.9, 1.2, 1.6) for b in (0.2, 0.4, 0.6, 0.75))
 """The k1 and b that :func:`fit_bm25` tries."""
@@ -37,7 +39,6 @@ _CUT = 10
 _LEAST_GAIN = 0.005
 _LEVEL = 0.05
 _SURE = 1.96  # standard errors
-_TOO_LITTLE = 18  # of the steps
 _NOTHING = Ranking((), ())
 
 Values = NDArray[np.float64]
@@ -107,20 +108,24 @@ def fit_fusion(
     weights = [step / _STEPS for step in range(_STEPS + 1)]
     table = np.array([_fused_values(legs, _weighted(fusion, weight), qrels) for weight in weights])
     means = table.mean(axis=1)
-    place = _plateau_centre(table)
-    is_sure = _gains_surely(table[place] - table[-1])
-    if not is_sure:
-        place = (place + _STEPS + 1) // 2
-        place = _STEPS if place >= _TOO_LITTLE else place
-    if means[place] <= means[-1]:
-        place = _STEPS
+    place = chosen_place(table)
     return FusionFit(
         fusion=_weighted(fusion, weights[place]),
         curve=tuple(zip(weights, means.tolist(), strict=True)),
         gain=float(means[place] - means[-1]),
         queries=len(legs),
-        is_sure=is_sure,
+        is_sure=_standard_errors(table[plateau_centre(table)] - table[-1]) > _SURE,
     )
+
+
+def chosen_place(table: Values) -> int:
+    """Choose a row of (weights, queries) values, the last row being BM25 alone; see the module."""
+    last = len(table) - 1
+    centre = plateau_centre(table)
+    errors = _standard_errors(table[centre] - table[last])
+    kept = 1 - 1 / errors**2 if errors > 1 else 0.0
+    place = last - round(kept * (last - centre))
+    return place if table[place].mean() > table[last].mean() else last
 
 
 def fit_bm25(
@@ -189,13 +194,15 @@ def _values(rankings: Mapping[str, Ranking], qrels: Qrels) -> list[float]:
     return list(measure(rankings, qrels, names=(PRIMARY,))[PRIMARY].values())
 
 
-def _gains_surely(gains: Values) -> bool:
-    """Tell whether the mean of one gain per query is above what chance gives; of one query any gain is."""
+def _standard_errors(gains: Values) -> float:
+    """Return the mean of one gain per query in its standard errors; infinite where all gains are the same gain."""
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return bool(gains.mean() > _SURE * error)
+    if error > 0:
+        return float(gains.mean() / error)
+    return math.inf if gains.mean() > 0 else 0.0
 
 
-def _plateau_centre(table: Values) -> int:
+def plateau_centre(table: Values) -> int:
     """Return the middle row of the plateau of (weights, queries) values; see the module."""
     best = int(table.mean(axis=1).argmax())
     shortfall = table[best] - table

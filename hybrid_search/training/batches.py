@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -62,14 +63,12 @@ class Batches:
         self._config = config
         self._unlabelled = SelfSupervision(data.documents, config.seed)
         # A teacher has no scores for queries that are made up.
-        self._made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
+        made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
         if not len(data.pairs):
-            self._made += config.batch_size
             self._unlabelled.check()
-        of_epoch = len(data.pairs) // config.batch_size if len(data.pairs) else len(data.documents) // self._made
-        self.per_epoch = max(1, of_epoch)
-        steps = config.epochs * self.per_epoch or _STEPS
-        self.steps = min(steps, config.max_steps or steps)
+        self._labels, self.steps = _labels_and_steps(len(data.pairs), len(data.documents), made, config)
+        self._made = made + (config.batch_size - self._labels if made or not self._labels else 0)
+        self.per_epoch = max(1, len(data.pairs) // max(1, self._labels))
         self._sampler = NegativeSampler(data, config, self.steps)
         self._lexical = LexicalScores(data.documents) if config.loss == "residual" else None
         self._epoch = -1
@@ -101,7 +100,7 @@ class Batches:
             return np.empty((2, 0), dtype=np.int32)
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._order = epoch_batches(self._data.pairs, self._config.batch_size, self._config.seed, epoch)
+            self._order = epoch_batches(self._data.pairs, self._labels, self._config.seed, epoch)
             self._epoch = epoch
         return self._data.pairs[self._order[place]].T
 
@@ -110,6 +109,22 @@ class Batches:
             return None
         scores = [[self._data.teacher[int(q), int(d)] for d in row] for q, row in zip(queries, candidates, strict=True)]
         return torch.tensor(scores, dtype=torch.float32)
+
+
+def _labels_and_steps(pairs: int, documents: int, made: int, config: TrainConfig) -> tuple[int, int]:
+    """Return how many labelled examples a batch has beside ``made`` ones out of documents, and a run's steps.
+
+    A batch's size and the epochs of the labels, unless these are through before the documents would be: few labels then
+    give way to more examples out of documents, and are met about as often as before, over as many steps as without any.
+    """
+    size, most = config.batch_size, config.max_steps or sys.maxsize
+    of_documents = min(config.epochs * max(1, documents // max(1, made + size)) or _STEPS, most)
+    if not pairs:
+        return 0, of_documents
+    of_labels = min(config.epochs * max(1, pairs // size) or _STEPS, most)
+    if not made or of_labels >= of_documents:
+        return size, of_labels
+    return max(1, config.epochs * pairs // of_documents), of_documents
 
 
 def answers_among(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:

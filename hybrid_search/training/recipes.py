@@ -67,9 +67,9 @@ RECIPES: Mapping[str, Recipe] = {
         towers={"dimension": 256, "embedding_dimension": 256, "hidden": 96},
         training={
             "epochs": 40,
-            "max_steps": 2_000,
+            "max_steps": 5_000,
             "vocabulary": 40_000,
-            "residual_share": 0.95,
+            "residual_share": 0.97,
             "evaluate_every": 200,
             "patience": 0,
             "word_vectors": {"algorithm": "cbow", "window": 8, "sample": 1e-4},

@@ -6,7 +6,7 @@ As ANCE does (Xiong et al. 2021), with a pause between mining and training inste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hybrid_search.config import Fusion, IndexSettings, NegativeSource, TrainConfig
@@ -16,9 +16,11 @@ from hybrid_search.retriever import Mode, Retriever
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.training.distillation import TeacherScores
 from hybrid_search.training.judging import TeacherJudge
 from hybrid_search.training.mining import MinedQuery, Miner
 from hybrid_search.training.negatives_file import read_header, write_negatives
+from hybrid_search.training.scoring import scores_of
 from hybrid_search.training.tracking import ShiftedTracker
 from hybrid_search.types import Example, Ranking
 from hybrid_search.workflows.fitting import FitReport
@@ -39,6 +41,9 @@ RATE = 0.3
 _CONTRAST = ("batch_size", "learning_rate", "embedding_learning_rate", "epochs", "evaluate_every", "patience")
 """What a recipe that aligns sets for that loss; its later rounds, which contrast, take the defaults instead."""
 
+_CANDIDATES = 4
+"""Mined documents of a query in a step that distils scores, at least; there is no saying much with one."""
+
 _TAKES_NEGATIVES = ("infonce", "triplet", "contrastive", "residual")
 
 
@@ -54,7 +59,7 @@ def check_refresh(config: TrainConfig, training: Sequence[Example]) -> None:
         losses = ", ".join(_TAKES_NEGATIVES)
         raise ConfigError(
             f"refresh is {config.refresh} with loss {config.loss!r}, whose negatives are those that a teacher scored; "
-            f"use {losses}, or align, whose later rounds use infonce"
+            f"use {losses}, or align, whose later rounds use --refresh-loss"
         )
     if not training:
         raise TrainingError("--refresh mines negatives for labelled queries, and this data has none; leave it out")
@@ -64,18 +69,24 @@ def settings_of_round(config: TrainConfig, number: int) -> TrainConfig:
     """Return the settings of a round after the first.
 
     Half of the hard negatives are the ones mined again, the others come from where the run's last stage took them. All
-    of the tower is trained from the first step, at lower rates, with draws of its own.
+    of the tower is trained from the first step, at lower rates, with draws of its own. Where a teacher's scores are
+    followed there are no false negatives, so what is mined starts at rank 1.
     """
+    follows = config.refresh_loss != "infonce"
     if config.loss == "align":
         plain = TrainConfig()
         contrast = {name: getattr(plain, name) for name in _CONTRAST}
-        config = config.replace(loss="infonce", teacher="", word_vectors=plain.word_vectors, **contrast)
+        scores, window = (config.teacher, (1, config.rank_window[1])) if follows else ("", config.rank_window)
+        config = config.replace(
+            loss=config.refresh_loss, refresh=0, refresh_loss="infonce", teacher="", teacher_scores=scores,
+            rank_window=window, word_vectors=plain.word_vectors, **contrast,
+        )  # fmt: skip
     last = {source: share for source, share in config.negatives[-1][1].items() if source != "dense"}
     mix: dict[NegativeSource, float] = {"dense": 0.5 if last else 1.0}
     mix |= {source: 0.5 * share / sum(last.values()) for source, share in last.items()}
     return config.replace(
         negatives=((0.0, mix),),
-        hard_negatives=max(1, config.hard_negatives),
+        hard_negatives=max(_CANDIDATES if follows else 1, config.hard_negatives),
         residual_share=0.0,
         learning_rate=RATE * config.learning_rate,
         embedding_learning_rate=RATE * config.embedding_learning_rate,
@@ -130,7 +141,8 @@ class Refreshing:
         )  # fmt: skip
         towers, _, _ = load_towers(previous.model)
         tracker = ShiftedTracker(run.tracker, steps=steps, number=number)
-        report, fit = run.train(towers, run.data(config, negatives), config, folder, tracker=tracker)
+        data = run.data(config, negatives, teacher=self._scores(config, negatives["dense"]))
+        report, fit = run.train(towers, data, config, folder, tracker=tracker)
         count = sum(map(len, negatives["dense"].values()))
         return Round(number, folder / "model", report, fit, count, dict(self._dropped))
 
@@ -171,10 +183,19 @@ class Refreshing:
         self._dropped.update(miner.dropped)
 
     def _judge(self, config: TrainConfig) -> TeacherJudge | None:
-        if self._teaching is None or not config.false_negative_margin:
+        if self._teaching is None or not config.false_negative_margin or config.teacher_scores:
             return None
         lessons = self._teaching.lessons(self._run.vocabulary.tokenizer)
         return TeacherJudge(lessons.vectors_of, config.false_negative_margin)
+
+    def _scores(self, config: TrainConfig, mined: Mapping[str, Sequence[str]]) -> TeacherScores | None:
+        """Score what was mined by the teacher's vectors, where the round's loss follows them."""
+        if self._teaching is None or not config.teacher_scores:
+            return None
+        lessons = self._teaching.lessons(self._run.vocabulary.tokenizer)
+        return scores_of(
+            lessons.vectors_of, self._run.split.training, mined, self._run.engine.get, temperature=config.temperature
+        )
 
     def _indexed(self, folder: Path, model: Path, fit: FitReport) -> Retriever:
         """Index the corpus with a round's towers and the defaults fitted for them; its retriever closes the index."""

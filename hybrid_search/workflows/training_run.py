@@ -26,7 +26,7 @@ from hybrid_search.training.data import (
     build_training_data,
     build_validation_data,
 )
-from hybrid_search.training.distillation import read_teacher_scores
+from hybrid_search.training.distillation import TeacherScores, read_teacher_scores
 from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.examples import Split
@@ -99,10 +99,20 @@ class TrainingRun:
             max_queries=config.validation_queries, max_documents=config.validation_documents, seed=config.seed,
         )  # fmt: skip
 
-    def data(self, config: TrainConfig, negatives: Negatives, alignment: Alignment | None = None) -> TrainingData:
-        """Turn examples, negatives and the validation corpus into arrays of tokens."""
+    def data(
+        self,
+        config: TrainConfig,
+        negatives: Negatives,
+        alignment: Alignment | None = None,
+        teacher: TeacherScores | None = None,
+    ) -> TrainingData:
+        """Turn examples, negatives and the validation corpus into arrays of tokens.
+
+        :param teacher: scores in place of those in the settings' file.
+        """
         split, engine = self.split, self.engine
-        teacher = read_teacher_scores(Path(config.teacher_scores), self.reject) if config.teacher_scores else None
+        if teacher is None and config.teacher_scores:
+            teacher = read_teacher_scores(Path(config.teacher_scores), self.reject)
         return build_training_data(
             split.training, self.tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
             negatives=negatives, teacher=teacher, validation=self.validation, alignment=alignment,

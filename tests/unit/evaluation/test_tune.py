@@ -7,7 +7,7 @@ from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.evaluation.significance import compare
-from hybrid_search.evaluation.tune import fit_bm25, fit_fusion
+from hybrid_search.evaluation.tune import chosen_place, fit_bm25, fit_fusion, plateau_centre
 from hybrid_search.fusion import fuse
 from hybrid_search.types import Judgement, Query, Ranking
 
@@ -60,14 +60,34 @@ def test_the_curve_goes_from_knn_alone_to_bm25_alone() -> None:
 
 
 def test_one_noisy_query_does_not_decide() -> None:
-    # 20 queries are happy with any weight, one of 21 wants k-NN alone: within one standard error of the others, so the
-    # plateau is everything, and half the way from its middle to BM25 alone is the answer.
+    # 20 queries are happy with any weight, one of 21 wants k-NN alone: a gain of one standard error, all of it chance.
     names = NAMES[:21]
     bm25 = {**dict.fromkeys(names, leg("a", "b")), "q0": leg("p", "b")}
     knn = {**dict.fromkeys(names, leg("a", "c")), "q0": leg("a", "p")}
     fit = fit_fusion(bm25, knn, JUDGEMENTS[:21])
-    assert fit.fusion.weights[0] == pytest.approx(0.75, abs=0.05)
+    assert fit.fusion.weights == (1.0, 0.0)
     assert not fit.is_sure
+
+
+def test_the_weight_is_drawn_back_to_bm25_by_what_chance_explains_of_the_gain() -> None:
+    # Two queries gain .3 and .1 on the plateau (rows 8 to 14, middle 11): mean .2, standard error .1. So z is 2, a
+    # quarter of the gain is put down to chance, and of the 9 steps from BM25 alone (row 20) 6.75 are taken.
+    table = np.zeros((21, 2))
+    table[8:15] = (0.3, 0.1)
+    assert plateau_centre(table) == 11
+    assert chosen_place(table) == 13
+
+
+def test_a_gain_within_one_standard_error_is_all_put_down_to_chance() -> None:
+    table = np.zeros((21, 2))
+    table[8:15] = (0.5, -0.1)  # mean .2, standard error .3
+    assert chosen_place(table) == 20
+
+
+def test_a_drawn_back_weight_that_gains_nothing_is_not_taken() -> None:
+    table = np.zeros((21, 2))
+    table[8] = (0.3, 0.1)  # three quarters of the way to it is row 11, which gains nothing
+    assert chosen_place(table) == 20
 
 
 def test_a_noisy_leg_hardly_ever_makes_the_fusion_significantly_worse_than_bm25() -> None:

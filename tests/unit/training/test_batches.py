@@ -91,6 +91,35 @@ def test_steps_are_the_epochs_unless_fewer_are_asked_for():
     assert Batches(data(), TrainConfig(batch_size=3, max_steps=50)).steps == 50
 
 
+def many_documents(pairs: int) -> TrainingData:
+    rows = np.arange(pairs, dtype=np.int32)
+    return data(
+        queries=Rows.of([[10_000 + row] for row in range(pairs)]),
+        documents=Rows.of([list(range(100 + 20 * row, 120 + 20 * row)) for row in range(320)]),
+        pairs=np.column_stack([rows, rows]),
+        positives=Rows.of([[row] for row in range(pairs)]),
+        negatives={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "labelled", "steps"),
+    [
+        (0, 0, 80),  # 320 documents are 40 batches of 8 made examples
+        (10, 1, 80),  # not more than 20 times one label, so one a batch, met four times as often as asked
+        (100, 2, 80),  # 200 labelled examples in two epochs are two for each of the 80 batches
+        (160, 4, 80),  # the labels alone bring 80 steps
+        (240, 4, 120),
+    ],
+)
+def test_few_labels_give_way_to_made_examples_over_as_many_steps_as_without_labels(pairs, labelled, steps):
+    batches = Batches(many_documents(pairs), TrainConfig(batch_size=4, epochs=2, self_supervised=1.0, hard_negatives=0))
+    assert batches.steps == steps
+    batch = batches.at(steps - 1)
+    own = (batch.queries[:, 0] >= 10_000).sum()
+    assert (int(own), len(batch.queries)) == (labelled, 8)
+
+
 def test_a_batch_carries_the_teachers_scores_of_its_own_candidates():
     teacher = {(0, 0): 9.0, (0, 3): 1.0, (1, 1): 8.0, (1, 4): 2.0, (2, 2): 7.0, (2, 3): 3.0}
     distilled = data(teacher=teacher, teacher_negatives=Rows.of([[3], [4], [3]]))

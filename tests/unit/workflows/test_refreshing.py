@@ -99,6 +99,30 @@ def test_after_aligning_to_a_teacher_rounds_contrast_and_the_teacher_judges(fold
     assert summary.rounds[1]["negatives"] > 0
 
 
+@pytest.mark.parametrize("loss", ["margin_mse", "kl"])
+def test_after_aligning_rounds_can_follow_the_teachers_scores_of_what_was_mined(folder: Path, loss) -> None:
+    config = CONFIG.replace(
+        loss="align", teacher=str(folder / "teacher.safetensors"), refresh=1, refresh_loss=loss, self_supervised=0.0,
+        word_vectors=WordVectorConfig(algorithm="teacher"),
+    )  # fmt: skip
+    summary = trained(folder, "model", config)
+    # Nothing is a false negative where a teacher scores it.
+    assert not {"teacher_takes_for_positive", "scores_like_positive"} & summary.rounds[1]["dropped"].keys()
+    assert summary.rounds[1]["steps"] == 6
+
+
+def test_a_round_that_follows_scores_takes_several_documents_from_the_first_rank_on() -> None:
+    aligned = TrainConfig(loss="align", teacher="x", refresh=1, refresh_loss="kl", rank_window=(5, 60))
+    later = settings_of_round(aligned, 1)
+    assert (later.loss, later.rank_window, later.hard_negatives) == ("kl", (1, 60), 4)
+
+
+@pytest.mark.parametrize("given", [{"loss": "infonce", "refresh": 1}, {"loss": "align", "teacher": "x"}])
+def test_a_loss_for_rounds_is_refused_without_a_teacher_or_without_rounds(given) -> None:
+    with pytest.raises(ConfigError, match=r"refresh_loss is 'kl'.*--recipe distil and --refresh"):
+        TrainConfig(refresh_loss="kl", **given)
+
+
 def test_a_round_mixes_what_it_mined_with_what_the_run_had() -> None:
     first = TrainConfig(negatives=((0.0, {"random": 1.0}), (0.3, {"bm25": 3.0, "in_row": 1.0})))
     later = settings_of_round(first, 2)
