@@ -54,7 +54,7 @@ def test_made_examples_follow_the_labelled_ones_and_bar_their_own_document_only(
         positives=Rows.of([[0], [1]]),
         negatives={},
     )
-    batch = Batches(data, TrainConfig(batch_size=2, hard_negatives=1, self_supervised=2.0, epochs=1)).at(0)
+    batch = Batches(data, TrainConfig(batch_size=2, hard_negatives=1, self_supervised=2.0)).at(0)
     assert batch.queries.shape[0] == 2 + 4
     assert batch.documents.shape[0] == 2 + 4 + 2
     assert batch.mask.shape == (6, 8)
