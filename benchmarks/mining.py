@@ -9,8 +9,9 @@ from pathlib import Path
 from rank_bm25 import BM25Okapi
 
 from benchmarks.harness import passages, real_queries, write_result
-from hybrid_search.config import IndexSettings, TrainConfig
+from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.mining import Miner
 from hybrid_search.types import Example, Query
 

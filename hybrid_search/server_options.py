@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from hybrid_search.config import Setting
 from hybrid_search.errors import ConfigError
+from hybrid_search.setting import Setting
 
 __all__ = [
     "COMPRESSIONS",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.quality.sets import write_training_set
-from hybrid_search.config import NegativeSource
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import silent
+from hybrid_search.train_config import NegativeSource
 from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data
 from hybrid_search.training.mining import Miner, Search
 from hybrid_search.types import Document, Example, Query

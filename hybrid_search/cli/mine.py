@@ -11,7 +11,7 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, from_option, model_option, opened_dataset
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.settings import changed, settings_options
-from hybrid_search.config import TrainConfig
+from hybrid_search.train_config import TrainConfig
 
 __all__ = ["command"]
 

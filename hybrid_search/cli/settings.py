@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 import msgspec
 
-from hybrid_search.config import NegativeSource, Setting
 from hybrid_search.errors import ConfigError
+from hybrid_search.setting import Setting
+from hybrid_search.train_config import NegativeSource
 
 __all__ = ["HELP", "changed", "parse_mix", "settings_options"]
 

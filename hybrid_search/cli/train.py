@@ -11,9 +11,9 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
-from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError
 from hybrid_search.storage import disk_errors
+from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:

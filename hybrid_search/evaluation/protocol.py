@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hybrid_search.config import Bm25, Setting
+from hybrid_search.config import Bm25
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import MEASURES, Qrels, means, measure, qrels_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
+from hybrid_search.setting import Setting
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Judgement, Query, Ranking
 

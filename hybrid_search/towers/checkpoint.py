@@ -25,7 +25,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hybrid_search.config import TowerConfig
 from hybrid_search.errors import CorruptModel
 from hybrid_search.storage import atomic_write_bytes, disk_errors, replace_folder, sha256_of
 from hybrid_search.towers.model_card import (
@@ -43,6 +42,7 @@ from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.untrained import save_untrained
 from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.train_config import TowerConfig
 
 __all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults", "strangers_in"]
 

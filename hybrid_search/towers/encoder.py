@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import EncoderKind, TowerConfig
 from hybrid_search.towers.recurrent_export import export_layer
+from hybrid_search.train_config import EncoderKind, TowerConfig
 
 __all__ = ["ENCODERS", "ConvolutionalEncoder", "MeanEncoder", "RecurrentEncoder"]
 

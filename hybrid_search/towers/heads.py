@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import TowerConfig
 from hybrid_search.errors import ConfigError
+from hybrid_search.train_config import TowerConfig
 
 __all__ = ["build_head", "unit_or_zero"]
 

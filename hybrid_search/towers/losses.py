@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hybrid_search.config import Similarity, TripletMining
+from hybrid_search.config import Similarity
+from hybrid_search.train_config import TripletMining
 
 __all__ = [
     "alignment",

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from hybrid_search.config import Bm25, Fusion, Setting, TowerConfig
+from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import ConfigError, CorruptModel, ModelError, ModelNotFound
+from hybrid_search.setting import Setting
 from hybrid_search.storage import atomic_write_bytes, disk_errors, sha256_of
+from hybrid_search.train_config import TowerConfig
 
 __all__ = [
     "FORMAT_VERSION",

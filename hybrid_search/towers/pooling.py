@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import Pooling
+from hybrid_search.train_config import Pooling
 
 __all__ = ["AttentionPooling", "pool", "weighted_mean"]
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hybrid_search.config import TowerConfig
 from hybrid_search.errors import ConfigError, MissingExtra, ModelNotFound
 from hybrid_search.towers.tokenizer import PAD, UNK, TextTokenizer
+from hybrid_search.train_config import TowerConfig
 
 __all__ = ["TransformerEncoder", "trunk_vocabulary"]
 

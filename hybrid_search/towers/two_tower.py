@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hybrid_search.config import TowerConfig
 from hybrid_search.towers.encoder import ENCODERS
 from hybrid_search.towers.heads import build_head, unit_or_zero
 from hybrid_search.towers.pooling import AttentionPooling, pool, weighted_mean
 from hybrid_search.towers.tokenizer import PAD, UNK
 from hybrid_search.towers.word_vectors import sif_weights
+from hybrid_search.train_config import TowerConfig
 
 __all__ = ["Tower", "TwoTower", "seeded_towers"]
 

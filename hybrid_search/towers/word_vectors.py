@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import WordVectorConfig
 from hybrid_search.errors import MissingExtra
 from hybrid_search.storage import disk_errors
 from hybrid_search.towers.tokenizer import PAD
+from hybrid_search.train_config import WordVectorConfig
 
 __all__ = ["WordVectors", "count_tokens", "sif_weights", "train_word_vectors", "whitened"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import TrainingError
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.batches import Batch, Batches
 from hybrid_search.training.data import TrainingData

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybrid_search.config import TrainConfig
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.data import TrainingData
 from hybrid_search.training.lexical_scores import LexicalScores
 from hybrid_search.training.negatives import NegativeSampler

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import NegativeSource
 from hybrid_search.errors import TrainingError
+from hybrid_search.train_config import NegativeSource
 from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.distillation import TeacherScores
 from hybrid_search.training.pairs import GetDocuments

@@ -19,10 +19,10 @@ import msgspec
 import torch
 from torch import Tensor
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.alarm import CollapseAlarm
 from hybrid_search.training.aligned_batches import batches_of
 from hybrid_search.training.data import TrainingData

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hybrid_search.config import Similarity, TowerConfig, TrainConfig
+from hybrid_search.config import Similarity
 from hybrid_search.errors import ConfigError
 from hybrid_search.towers.heads import unit_or_zero
+from hybrid_search.train_config import TowerConfig, TrainConfig
 
 __all__ = ["check_sizes", "first_numbers"]
 

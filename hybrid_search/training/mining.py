@@ -16,7 +16,7 @@ import numpy as np
 from rank_bm25 import BM25Plus
 
 from hybrid_search.analysis import analyzer
-from hybrid_search.config import NegativeSource
+from hybrid_search.train_config import NegativeSource
 from hybrid_search.training.judging import Case, Judge
 from hybrid_search.training.pairs import GetDocuments
 from hybrid_search.types import Document, Example, Ranking, by_score_then_id, normalise_text, text_hash

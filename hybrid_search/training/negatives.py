@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import NegativeSource, TrainConfig
+from hybrid_search.train_config import NegativeSource, TrainConfig
 from hybrid_search.training.data import TrainingData
 from hybrid_search.training.rows import Int32, Rows
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from hybrid_search.config import NegativeSource
 from hybrid_search.errors import DataError
 from hybrid_search.storage import disk_errors
+from hybrid_search.train_config import NegativeSource
 from hybrid_search.training.mining import MinedQuery
 from hybrid_search.types import Rejection
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import LossKind, TowerConfig, TrainConfig
 from hybrid_search.towers import losses
 from hybrid_search.towers.tokenizer import PAD
 from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.train_config import LossKind, TowerConfig, TrainConfig
 from hybrid_search.training.batches import Batch
 from hybrid_search.training.matryoshka import check_sizes, first_numbers
 from hybrid_search.training.queue import DocumentQueue

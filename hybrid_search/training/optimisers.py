@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.state import optimiser_tensors, restore_optimiser
 
 __all__ = ["Optimisers", "clip_gradients"]

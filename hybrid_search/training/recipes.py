@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid_search.config import Setting, TowerConfig, TrainConfig
 from hybrid_search.errors import ConfigError
+from hybrid_search.setting import Setting
+from hybrid_search.train_config import TowerConfig, TrainConfig
 
 __all__ = ["DEFAULT", "RECIPES", "Recipe", "TrainSettings"]
 
@@ -30,8 +31,8 @@ class Recipe:
     """One preset.
 
     :ivar about: one line for ``train --help``.
-    :ivar towers: of :class:`~hybrid_search.config.TowerConfig`, what differs from its defaults.
-    :ivar training: of :class:`~hybrid_search.config.TrainConfig`, likewise.
+    :ivar towers: of :class:`~hybrid_search.train_config.TowerConfig`, what differs from its defaults.
+    :ivar training: of :class:`~hybrid_search.train_config.TrainConfig`, likewise.
     """
 
     about: str
@@ -46,8 +47,9 @@ class Recipe:
     def joined_with(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put settings as a file has them (``towers``, ``training``) over the recipe's.
 
-        :return: plain values for a :class:`~hybrid_search.config.TowerConfig` and a
-            :class:`~hybrid_search.config.TrainConfig`, not checked yet; the latter with ``word_vectors`` as a dict.
+        :return: plain values for a :class:`~hybrid_search.train_config.TowerConfig` and a
+            :class:`~hybrid_search.train_config.TrainConfig`, not checked yet; the latter with ``word_vectors`` as a
+            dict.
         :raises ConfigError: if there is another name than the two.
         """
         if unknown := sorted(given.keys() - {"towers", "training"}):

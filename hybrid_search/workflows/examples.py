@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import TrainingError
 from hybrid_search.protocols import Dataset
 from hybrid_search.storage import disk_errors
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.pairs import Pairs, gather_examples, split_by_answer
 from hybrid_search.types import Document, Example, text_hash
 from hybrid_search.workflows.corpus import add_missing

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hybrid_search.config import NegativeSource, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Progress, Task
+from hybrid_search.train_config import NegativeSource, TrainConfig
 from hybrid_search.training.mining import Miner, mine_in_row
 from hybrid_search.training.negatives_file import read_header, read_negatives, write_negatives
 from hybrid_search.training.pairs import Pairs

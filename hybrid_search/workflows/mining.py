@@ -9,9 +9,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from hybrid_search.config import IndexSettings, NegativeSource, TrainConfig
+from hybrid_search.config import IndexSettings
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.protocols import Dataset, Engine, Progress, Task, silent
+from hybrid_search.train_config import NegativeSource, TrainConfig
 from hybrid_search.types import Query, Ranking
 from hybrid_search.workflows.locations import open_retriever
 

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hybrid_search.config import Fusion, IndexSettings, NegativeSource, TrainConfig
+from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.retriever import Mode, Retriever
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.train_config import NegativeSource, TrainConfig
 from hybrid_search.training.distillation import TeacherScores
 from hybrid_search.training.judging import TeacherJudge
 from hybrid_search.training.mining import MinedQuery, Miner

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError
 from hybrid_search.protocols import Progress
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.training.alignment import Alignment, principal_axes, unit_rows
 from hybrid_search.training.data import Tokens
 from hybrid_search.training.teacher import Teacher, TransformerTeacher

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
+from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.training.matryoshka import check_sizes
 from hybrid_search.training.negatives_file import read_header
 from hybrid_search.training.recipes import DEFAULT, RECIPES

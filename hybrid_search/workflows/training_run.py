@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hybrid_search.config import NegativeSource, TowerConfig, TrainConfig
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Progress, Tracker
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.train_config import NegativeSource, TowerConfig, TrainConfig
 from hybrid_search.training.alignment import Alignment
 from hybrid_search.training.data import (
     Corpus,

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.protocols import Progress
 from hybrid_search.storage import atomic_write_bytes, disk_errors
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.towers.word_vectors import WordVectors, count_tokens, train_word_vectors
+from hybrid_search.train_config import TowerConfig, TrainConfig
 
 __all__ = ["Vocabulary", "learn_vocabulary"]
 

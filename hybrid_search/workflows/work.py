@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.errors import ResumeMismatch
 from hybrid_search.storage import atomic_write_bytes, disk_errors
+from hybrid_search.train_config import TowerConfig, TrainConfig
 
 __all__ = ["WorkFolder"]
 

@@ -33,7 +33,7 @@ import numpy as np
 import pytest
 from node.server import Server
 
-from hybrid_search.config import Fusion, IndexSettings, TrainConfig
+from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine, requests
 from hybrid_search.engines.opensearch.address import Address
@@ -46,6 +46,7 @@ from hybrid_search.fusion import fuse
 from hybrid_search.protocols import Dataset, Vectors
 from hybrid_search.retriever import Retriever
 from hybrid_search.streams import in_batches
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.negatives_file import read_negatives
 from hybrid_search.types import Document, Ranking, Rejection
 from hybrid_search.workflows.mining import mine

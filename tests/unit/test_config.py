@@ -1,7 +1,8 @@
 import pytest
 
-from hybrid_search.config import Bm25, Fusion, TowerConfig, TrainConfig
+from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import ConfigError
+from hybrid_search.train_config import TowerConfig, TrainConfig
 
 
 def test_settings_come_back_from_their_json() -> None:

@@ -3,8 +3,8 @@ import pytest
 from click.testing import CliRunner
 
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import ConfigError
+from hybrid_search.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.types import Document, Example, Query
 

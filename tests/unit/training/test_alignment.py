@@ -3,8 +3,8 @@ import pytest
 import synthetic
 import torch
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import TrainingError
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.aligned_batches import AlignedBatches, batches_of
 from hybrid_search.training.alignment import Alignment, principal_axes, unit_rows
 from hybrid_search.training.loop import train_towers

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hybrid_search.config import TrainConfig
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.batches import Batches, epoch_batches
 from hybrid_search.training.data import TrainingData
 from hybrid_search.training.negatives import NegativeSampler, mix_at

@@ -5,10 +5,10 @@ import synthetic
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import ConfigError
 from hybrid_search.towers import losses
 from hybrid_search.towers.shortening import shortened
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.batches import Batch
 from hybrid_search.training.loop import train_towers
 from hybrid_search.training.matryoshka import first_numbers

@@ -8,8 +8,8 @@ import synthetic
 import torch
 from torch.nn.functional import cross_entropy
 
-from hybrid_search.config import TrainConfig
 from hybrid_search.errors import ConfigError
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.batches import Batch, Batches
 from hybrid_search.training.objective import Objective
 from hybrid_search.training.queue import DocumentQueue

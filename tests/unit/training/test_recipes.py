@@ -1,7 +1,7 @@
 import pytest
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.errors import ConfigError
+from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 from hybrid_search.workflows.training import TrainRequest
 

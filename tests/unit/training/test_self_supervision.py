@@ -1,6 +1,6 @@
 import numpy as np
 
-from hybrid_search.config import TrainConfig
+from hybrid_search.train_config import TrainConfig
 from hybrid_search.training.batches import Batches
 from hybrid_search.training.data import TrainingData
 from hybrid_search.training.rows import Rows

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from hybrid_search.config import TowerConfig
+from hybrid_search.train_config import TowerConfig
 from hybrid_search.training.data import ValidationData
 from hybrid_search.training.rows import Rows
 from hybrid_search.training.validation import validate

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.towers.model_card import ServingDefaults, read_model_card
+from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.training.loop import TrainReport
 from hybrid_search.training.vector_store import write_vectors
 from hybrid_search.types import Document, Example, Query

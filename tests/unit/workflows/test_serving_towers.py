@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from hybrid_search.cli.serve_towers import command
-from hybrid_search.config import TowerConfig
 from hybrid_search.errors import ModelNotFound, UsageError
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.train_config import TowerConfig
 from hybrid_search.workflows.serving_towers import TowerServer
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.errors import ConfigError
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.training.vector_store import write_vectors
 from hybrid_search.workflows.training import TrainRequest, train
 from loaders.registry import open_dataset

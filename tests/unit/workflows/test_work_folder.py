@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_search.config import TowerConfig, TrainConfig
 from hybrid_search.errors import ResumeMismatch
+from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.workflows.work import WorkFolder
 
 
