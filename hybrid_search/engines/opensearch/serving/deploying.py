@@ -25,6 +25,7 @@ from hybrid_search.engines.opensearch.serving.inspecting import (
     stored_template,
     template_path,
 )
+from hybrid_search.engines.opensearch.serving.lock import Lock
 from hybrid_search.engines.opensearch.serving.models import (
     Model,
     delete_group,
@@ -102,6 +103,7 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
 
     :param index: its own name.
     :param family: see :mod:`~hybrid_search.engines.opensearch.serving.deployment`.
+    :raises IndexLocked: if somebody else is deploying on the server for minutes, or took over as this process was away.
     :raises UsageError: if towers of another kind (in the cluster, outside) are deployed.
     :raises ConfigError: if cluster settings are in the way and may not be changed.
     :raises AccessDenied: if towers at an ``endpoint`` want another token.
@@ -109,7 +111,27 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
     :raises ModelError: if what is deployed gives other vectors than the checkpoint.
     :raises SearchIndexError: if the server refuses; the message says whether anything is left.
     """
-    held = read_record(client, index)
+    total = sum(len(tower.archive) for tower in wanted.packed.values())
+    with (
+        Lock(client, f"deploy of {index}") as lock,
+        progress(f"deploying for {index}, bytes sent", total or None) as task,
+    ):
+        held = read_record(client, index)
+        _check_kind(held, index, wanted)
+        fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
+        work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted, lock)
+        if held is not None and not faults(client, held, wanted.settings.fusion):
+            return Outcome(held, (), work.check(held))
+        try:
+            cosine = work.through(held, task)
+        except BaseException as error:
+            if not lock.is_lost:  # otherwise whoever holds it now goes on from what there is
+                _tell(error, _undo(work.undo), index)
+            raise
+    return Outcome(work.deployment, tuple(work.made), cosine)
+
+
+def _check_kind(held: Deployment | None, index: str, wanted: Wanted) -> None:
     if held is not None and (held.query_model or held.connectors) and held.endpoint != wanted.endpoint:
         kind = f"at {held.endpoint}" if held.endpoint else "in the cluster"
         raise UsageError(
@@ -117,18 +139,6 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
         )
     if wanted.endpoint:
         check_outside(wanted.endpoint, wanted.token, wanted.settings.fingerprint)
-    fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
-    work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted)
-    total = sum(len(tower.archive) for tower in wanted.packed.values())
-    with progress(f"deploying for {index}, bytes sent", total or None) as task:
-        if held is not None and not faults(client, held, wanted.settings.fusion):
-            return Outcome(held, (), work.check(held))
-        try:
-            cosine = work.through(held, task)
-        except BaseException as error:
-            _tell(error, _undo(work.undo), index)
-            raise
-    return Outcome(work.deployment, tuple(work.made), cosine)
 
 
 def _undo(undo: Undo) -> list[str]:
@@ -161,12 +171,13 @@ class _Work:
     :ivar made: a few words on each thing.
     """
 
-    def __init__(self, client: Client, deployment: Deployment, wanted: Wanted) -> None:
+    def __init__(self, client: Client, deployment: Deployment, wanted: Wanted, lock: Lock) -> None:
         self.deployment = deployment
         self.made: list[str] = []
         self.undo = Undo()
         self._client = client
         self._wanted = wanted
+        self._lock = lock
 
     def through(self, held: Deployment | None, task: Task) -> float:
         """Take every step that is needed; returns the lowest cosine."""
@@ -181,6 +192,7 @@ class _Work:
             self._tower(tower, task)
         task.note("checking the vectors")
         cosine = self.check(self.deployment)
+        self._lock.check()
         self._pipelines()
         self._template()
         self._use()
@@ -201,6 +213,7 @@ class _Work:
         return min(cosines)
 
     def _note(self, **changes: Any) -> None:
+        self._lock.check()
         self.deployment = self.deployment.but(**changes)
         remember(self._client, self.deployment)
 
