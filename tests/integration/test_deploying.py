@@ -174,6 +174,27 @@ def test_an_interruption_leaves_nothing_and_says_so_and_a_second_one_names_what_
     assert state_of(ml_server.url) == before
 
 
+@pytest.mark.parametrize("path", ["model_groups/_register", "models/_register_meta"])
+def test_an_interruption_in_the_very_request_that_makes_something_leaves_nothing(
+    ml_server: Server, index: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    call = Client.call
+
+    def interrupted(client: Client, method: str, where: str, *body: Any, **more: Any) -> Any:
+        answer = call(client, method, where, *body, **more)
+        if where.endswith(path):
+            raise KeyboardInterrupt
+        return answer
+
+    before = state_of(ml_server.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt) as once:
+            deploy(index)
+    assert once.value.__notes__ == ["Nothing of it is left on the server, and served is as it was."]
+    assert state_of(ml_server.url) == before
+
+
 def test_a_packed_tower_that_is_not_the_checkpoint_is_never_sent(
     ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.serving import pipelines
-from hybrid_search.engines.opensearch.serving.connectors import delete_connector, make_connector
+from hybrid_search.engines.opensearch.serving.connectors import delete_connector, find_connectors, make_connector
 from hybrid_search.engines.opensearch.serving.deployment import (
     Deployment,
     all_deployments,
@@ -46,7 +46,7 @@ from hybrid_search.engines.opensearch.serving.needs import (
 )
 from hybrid_search.engines.opensearch.serving.outside import check_outside
 from hybrid_search.engines.opensearch.serving.template import template_script
-from hybrid_search.engines.opensearch.serving.undoing import Undo
+from hybrid_search.engines.opensearch.serving.undoing import Made, Undo
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.protocols import Encoder, Progress, Task, silent
 from hybrid_search.towers.packed import PackedTower, TowerName
@@ -236,10 +236,18 @@ class _Work:
         name = self.deployment.group_name
         group = find_group(self._client, name)
         if group is None:
-            group = make_group(self._client, name, f"hybrid-search: towers of {self.deployment.family}")
-            self.undo.by(f"model group {name}", partial(delete_group, self._client, group))
+            made = self._making(
+                f"model group {name}", lambda: filter(None, [find_group(self._client, name)]), delete_group
+            )
+            group = made.known(make_group(self._client, name, f"hybrid-search: towers of {self.deployment.family}"))
             self.made.append(f"model group {name}")
         self._note(model_group=group)
+
+    def _making(self, what: str, find: Callable[[], Iterable[str]], delete: Callable[[Client, str], object]) -> Made:
+        """Remember, before the request is sent, how to remove what it makes."""
+        made = Made(find, partial(delete, self._client))
+        self.undo.by(what, made.remove)
+        return made
 
     def _tower(self, tower: TowerName, task: Task) -> None:
         name, client = self.deployment.model_name(tower), self._client
@@ -275,18 +283,29 @@ class _Work:
 
     def _register(self, tower: TowerName, name: str, task: Task) -> str:
         client, group, wanted = self._client, self.deployment.model_group, self._wanted
+        connector = self._connector(tower, name) if wanted.endpoint else ""
+        before = {model.id for model in find_models(client, group)}
 
-        def announced(id: str) -> None:
-            self.undo.by(f"model {name}", partial(delete_model, client, id))
+        def appeared() -> list[str]:
+            return [model.id for model in find_models(client, group) if model.name == name and model.id not in before]
 
-        if not wanted.endpoint:
-            return register_tower(client, name, group, wanted.packed[tower], task, announced)
-        connector = make_connector(client, name, wanted.endpoint, tower, wanted.token)
-        self.undo.by(f"connector {connector}", partial(delete_connector, client, connector))
+        made = self._making(f"model {name}", appeared, delete_model)
+        if not connector:
+            return register_tower(client, name, group, wanted.packed[tower], task, made.known)
+        description = f"hybrid-search: {wanted.settings.fingerprint}"
+        return made.known(register_remote(client, name, group, connector, description))
+
+    def _connector(self, tower: TowerName, name: str) -> str:
+        client, wanted = self._client, self._wanted
+
+        def appeared() -> set[str]:
+            noted = {connector for one in all_deployments(client) for connector in one.connectors}
+            return find_connectors(client, name) - noted
+
+        made = self._making(f"connector {name}", appeared, delete_connector)
+        connector = made.known(make_connector(client, name, wanted.endpoint, tower, wanted.token))
         self._note(connectors=(*self.deployment.connectors, connector))
-        id = register_remote(client, name, group, connector, f"hybrid-search: {wanted.settings.fingerprint}")
-        announced(id)
-        return id
+        return connector
 
     def _pipelines(self) -> None:
         client = self._client
