@@ -12,7 +12,8 @@ from in_cluster import console_requests, plain
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.serving.snippets import Served, example_of, snippets
+from hybrid_search.engines.opensearch.serving.example import example_of
+from hybrid_search.engines.opensearch.serving.snippets import Served, snippets
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
@@ -61,8 +62,9 @@ def test_every_snippet_runs_as_it_stands_and_finds_what_the_client_finds(prepare
         asked = snippets(served, example)
         requests = console_requests(prepared.requests)
         assert [(one.method, one.path, one.body) for one in asked] == requests
-        text = asked[0].body["query"]["hybrid"]["queries"][0]["match"]["searchable"]["query"]
-        kind = f'kind = "{example.metadata["kind"]}"'
+        text, page = example.text, example.document
+        assert asked[0].body["query"]["hybrid"]["queries"][0]["match"]["searchable"]["query"] == text
+        kind = f'kind = "{page.metadata["kind"]}"'
 
         def ids(k: int = 5, **more: object) -> list[str]:
             return [hit.id for hit in here.search(text, k, **more)]
@@ -83,7 +85,7 @@ def test_every_snippet_runs_as_it_stands_and_finds_what_the_client_finds(prepare
         columns = next(found).body["hits"]["hits"]
         assert [hit["fields"]["id"][0] for hit in columns] == ids()
         [shown] = next(found).body["docs"]
-        assert shown["_source"] == {"title": example.title, "text": example.text, "metadata": dict(example.metadata)}
+        assert shown["_source"] == {"title": page.title, "text": page.text, "metadata": dict(page.metadata)}
         rendered = next(found).body["template_output"]
         assert plain(prepared.url, "POST", f"/{NAME}/_search", rendered).ids == ids(10)
         assert next(found).ids == ids(10)
@@ -94,6 +96,17 @@ def test_every_snippet_runs_as_it_stands_and_finds_what_the_client_finds(prepare
         assert next(found).body["result"] == "deleted"
         assert NAME in next(found).body
         assert next(found, None) is None
+
+
+def test_the_example_is_what_somebody_would_type_and_finds_its_document(prepared: Prepared) -> None:
+    with closing(Client(Address.parse(prepared.location))) as client, prepared.here() as here:
+        example = example_of(client, NAME)
+        assert example is not None
+        assert example == example_of(client, NAME)
+        assert 2 <= len(example.text.split()) <= 8
+        words = example.document.searchable_text.lower().split()
+        assert example.text.lower().split() != words[:8]
+        assert example.document.id in [hit.id for hit in here.search(example.text, 10)]
 
 
 @pytest.mark.parametrize(
