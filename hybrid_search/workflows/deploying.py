@@ -82,7 +82,7 @@ def deploy(
         wanted = _wanted(folder, settings, connector, allow_settings=allow_settings)
         outcome = deploying.deploy(client, place.address.index, _family(client, place), wanted, progress)
         served = Served(_asked_for(outcome, place), settings, outcome.deployment, server.filter_in_hybrid)
-        example = example_of(client, place.address.index)
+        example = example_of(client, place.address.index, settings.fields)
         requests = snippet_file(served, snippets(served, example) if example else snippets(served))
     return Deployed(outcome, requests)
 

@@ -14,6 +14,7 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.serving.example import example_of
 from hybrid_search.engines.opensearch.serving.snippets import Served, snippets
+from hybrid_search.filters import Term
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
@@ -57,13 +58,14 @@ def test_a_document_needs_an_id_and_has_the_one_that_it_is_stored_by(prepared: P
 def test_every_snippet_runs_as_it_stands_and_finds_what_the_client_finds(prepared: Prepared) -> None:
     with closing(Client(Address.parse(prepared.location))) as client, prepared.here() as here:
         served = Served(NAME, here.engine.settings, prepared.deployment)
-        example = example_of(client, NAME)
+        example = example_of(client, NAME, here.engine.settings.fields)
         assert example is not None
         asked = snippets(served, example)
         requests = console_requests(prepared.requests)
         assert [(one.method, one.path, one.body) for one in asked] == requests
         text, page = example.text, example.document
         assert asked[0].body["query"]["hybrid"]["queries"][0]["match"]["searchable"]["query"] == text
+        assert example.filter == Term("kind", page.metadata["kind"])  # the other field is another in each document
         kind = f'kind = "{page.metadata["kind"]}"'
 
         def ids(k: int = 5, **more: object) -> list[str]:
@@ -100,10 +102,10 @@ def test_every_snippet_runs_as_it_stands_and_finds_what_the_client_finds(prepare
 
 def test_the_example_is_what_somebody_would_type_and_finds_its_document(prepared: Prepared) -> None:
     with closing(Client(Address.parse(prepared.location))) as client, prepared.here() as here:
-        example = example_of(client, NAME)
+        example = example_of(client, NAME, here.engine.settings.fields)
         assert example is not None
-        assert example == example_of(client, NAME)
-        assert 2 <= len(example.text.split()) <= 8
+        assert example == example_of(client, NAME, here.engine.settings.fields)
+        assert 2 <= len(example.text.split()) <= 7
         words = example.document.searchable_text.lower().split()
         assert example.text.lower().split() != words[:8]
         assert example.document.id in [hit.id for hit in here.search(example.text, 10)]

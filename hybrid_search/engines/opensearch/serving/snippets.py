@@ -17,7 +17,7 @@ from hybrid_search.engines.opensearch.requests import EncodedThere, filter_query
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
 from hybrid_search.engines.opensearch.serving.example import Example
 from hybrid_search.engines.opensearch.showing import SHOWN, console_form, for_people
-from hybrid_search.filters import Filter, Term
+from hybrid_search.filters import Filter
 from hybrid_search.server_options import INDEX_DEFAULT
 from hybrid_search.types import Document
 
@@ -79,13 +79,12 @@ class Served:
 def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
     """Return the requests, in the order in which somebody would try them.
 
-    :param example: what is asked for, and a document of the index, whose metadata are filtered by.
+    :param example: what is asked for, and what is filtered by.
     """
-    text, document = example.text, example.document
-    filter = _filter_of(served.settings, document)
+    text, filter = example.text, example.filter
     return [
         *_searches(served, text, filter),
-        *_in_two_steps(served, text, document.id),
+        *_in_two_steps(served, text, example.document.id),
         *_templates(served, text, filter),
         *_writing(served),
     ]
@@ -152,11 +151,3 @@ def _writing(served: Served) -> Iterator[Snippet]:
     yield Snippet("It is found at once", "POST", path, served.hybrid("written by hand as plain text"))
     yield Snippet("Delete it", "DELETE", document)
     yield Snippet("The index behind the name, and the names it goes by", "GET", f"/{served.name}/_alias")
-
-
-def _filter_of(settings: IndexSettings, example: Document) -> Filter | None:
-    """Return a filter that the example passes."""
-    for name, value in example.metadata.items():
-        if name in settings.fields and not isinstance(value, tuple):
-            return Term(name, value)
-    return None

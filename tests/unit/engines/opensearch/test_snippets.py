@@ -9,14 +9,14 @@ from hybrid_search.engines.opensearch.serving.deployment import Deployment
 from hybrid_search.engines.opensearch.serving.example import Example
 from hybrid_search.engines.opensearch.serving.snippets import Served, Snippet, snippet_file, snippets
 from hybrid_search.engines.opensearch.serving.template import template_script
+from hybrid_search.filters import Term
 from hybrid_search.types import Document
 
 DEPLOYED = Deployment(
     index="passages-000002", family="passages", fingerprint="0f" * 32, query_model="q-1", document_model="d-1"
 )
 SETTINGS = IndexSettings(dimension=3, fingerprint="0f" * 32, fusion=Fusion(window=50), fields={"year": "long"})
-TIDES = Document("tides", "The moon pulls the sea", title="Tides", metadata={"unknown": "x", "year": 2001})
-EXAMPLE = Example(TIDES, "moon sea")
+EXAMPLE = Example(Document("tides", "The moon pulls the sea", title="Tides"), "moon sea", Term("year", 2001))
 
 
 def titles(asked: list[Snippet]) -> list[str]:
@@ -50,7 +50,7 @@ def test_an_old_server_gets_the_filter_in_each_leg() -> None:
     assert (lexical["bool"]["filter"], dense["neural"]["vector"]["filter"]) == ([wanted], wanted)
 
 
-def test_an_index_without_metadata_or_documents_has_no_filter_to_show() -> None:
+def test_without_metadata_or_documents_there_is_no_filter_to_show() -> None:
     served = Served("passages", SETTINGS, DEPLOYED)
     without = titles(snippets(served, Example(Document("a", "text"), "text")))
     assert len(without) == len(titles(snippets(served, EXAMPLE))) - 1
