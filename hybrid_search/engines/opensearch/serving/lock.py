@@ -73,7 +73,8 @@ class Lock:
         :raises SearchIndexError: if the server refuses.
         """
         try:
-            if not self._client.call("HEAD", f"/{INDEX}"):
+            # Not HEAD, whose answer gives no reason.
+            if INDEX not in self._client.call("GET", f"/{INDEX}", ignore=HTTPStatus.NOT_FOUND.value):
                 with contextlib.suppress(IndexExists):
                     self._client.call("PUT", f"/{INDEX}", mappings.render("index/locks"))
             self._wait()
