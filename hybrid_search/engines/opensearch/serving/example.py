@@ -14,7 +14,7 @@ from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.engines.opensearch.requests import filter_query
 from hybrid_search.engines.opensearch.responses import hits_of
-from hybrid_search.filters import Filter, Term
+from hybrid_search.filters import Exists, Filter, Term
 from hybrid_search.types import Document
 
 __all__ = ["Example", "example_of"]
@@ -25,6 +25,7 @@ _TYPED = 4
 _TITLE = range(2, 8)  # words
 _WORD = re.compile(r"\w+")
 _SHORTEST = 4
+_SHARED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,15 @@ def _telling_words(client: Client, index: str, document: Document) -> str:
 
 
 def _filter_of(client: Client, index: str, document: Document, fields: Collection[str]) -> Filter | None:
-    """Return the filter that lets the most documents through: one by a field of unique values shows nothing."""
+    """Return a filter that several documents pass: one by a value that is the document's alone shows nothing."""
     terms = [
         Term(name, value)
         for name, value in document.metadata.items()
         if name in fields and not isinstance(value, tuple)
     ]
     passed = _documents_with(client, index, [filter_query(term) for term in terms])
-    return max(zip(passed, terms, strict=True), key=itemgetter(0), default=(0, None))[1]
+    most, term = max(zip(passed, terms, strict=True), key=itemgetter(0), default=(0, None))
+    return Exists(term.field) if term is not None and most < _SHARED else term
 
 
 def _documents_with(client: Client, index: str, queries: Sequence[Mapping[str, Any]]) -> list[int]:
