@@ -57,7 +57,7 @@ panels: .cache/panels/.installed  ## install what draws the panels of Dashboards
 
 .cache/panels/.installed: docs/panels/package.json
 	@mkdir -p $(@D) && cp $< $(@D)/
-	npm install --prefix $(@D) --silent --no-audit --no-fund --no-package-lock
+	npm install --prefix $(@D) --loglevel=error --no-audit --no-fund --no-package-lock
 	@touch $@
 
 bench: install  ## run the benchmarks; writes benchmarks/results/

@@ -81,7 +81,7 @@ async function draw(part, title, spec) {
   const size = SIZES[part] ?? SIZE;
   const filled = { ...(await fill(spec)), ...size, autosize: { type: "fit", contains: "padding" }, background: "white" };
   const lite = spec.$schema.includes("vega-lite");
-  const titled = lite ? { title: { text: title, anchor: "start", fontSize: 13 }, ...filled } : filled;
+  const titled = lite ? { ...filled, title: { text: title, subtitle: filled.title.text, anchor: "start", fontSize: 13 } } : filled;
   const compiled = lite ? vegaLite.compile(titled, { logger: collecting(warnings) }).spec : titled;
   const view = new vega.View(vega.parse(compiled), { renderer: "none", logger: collecting(warnings) });
   if (options.typed !== undefined && part === "rankings") view.signal("typed", options.typed);

@@ -131,6 +131,7 @@ def relevance_command(
     Example:
       hybrid-search dashboards relevance beir --path ./nfcorpus --from opensearch://localhost:9200/nfcorpus -o set.http
     """  # noqa: D301
+    from hybrid_search.dashboards.relevance import MOST_QUERIES
     from hybrid_search.workflows.dashboards import export_relevance
 
     with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
@@ -146,5 +147,10 @@ def relevance_command(
     facts({"file": str(file), "queries": written.queries, "configurations": written.configurations}, form)
     if not written.plugin:
         say("This server lacks the plugin opensearch-search-relevance; the requests are for one that has it.")
+    if written.queries > MOST_QUERIES:
+        say(
+            f"A query set holds {MOST_QUERIES:,} queries unless the server is told otherwise; first set "
+            f"plugins.search_relevance.query_set.maximum to {written.queries} (PUT /_cluster/settings)."
+        )
     if written.configurations == 1:
         say("BM25 only: a text becomes a vector in the cluster where towers are deployed; see hybrid-search deploy.")

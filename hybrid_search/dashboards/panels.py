@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,15 @@ from hybrid_search.dashboards.typed import Typed
 __all__ = ["MOST_FIELDS", "Panels", "Shown"]
 
 MOST_FIELDS = 6
-"""Metadata fields that get a panel, the first by name."""
+"""Metadata fields that get a panel, the first by name of those whose values several documents share."""
+
+
+_FILLED_BY: Mapping[str, str] = {
+    "queries": "hybrid-search query ... --log-queries, or a longer time range",
+    "evaluations": "hybrid-search evaluate ... --store",
+    "statistics": "hybrid-search dashboards measure",
+}
+"""Companion index -> what fills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +33,13 @@ class Shown:
     :ivar name: of the index or alias.
     :ivar fields: path of a metadata field in the mapping -> its type.
     :ivar typed: how a typed text is answered; None without towers in the cluster.
+    :ivar unique: paths of fields whose values hardly ever come twice; they get no panel.
     """
 
     name: str
     fields: Mapping[str, FieldType]
     typed: Typed | None = None
+    unique: Collection[str] = ()
 
     def id(self, part: str) -> str:
         """Return an object's id: the same for each pack of this index, so that importing again replaces."""
@@ -114,7 +124,8 @@ class Panels:
 
     def fields(self) -> Iterator[SavedObject]:
         """Show the documents over their metadata."""
-        for path, kind in sorted(self._shown.fields.items())[:MOST_FIELDS]:
+        shared = [one for one in sorted(self._shown.fields.items()) if one[0] not in self._shown.unique]
+        for path, kind in shared[:MOST_FIELDS]:
             name = path.removeprefix("metadata.")
             id, title = f"field-{name}", f"documents by {name}"
             if kind in ("keyword", "boolean"):
@@ -197,6 +208,13 @@ class Panels:
 
     def _vega(self, part: str, title: str, template: str, index: str, **parameters: Any) -> SavedObject:
         specification = mappings.render(f"dashboards/{template}", index=index, **parameters)
+        # An empty panel looks broken: until there is something to draw it says what brings it.
+        specification["data"]["name"] = "found"
+        empty = f"Nothing here yet: {_FILLED_BY.get(index.removeprefix(f'{self._shown.name}-'), 'load documents')}"
+        if part == "loads":
+            empty = "Nothing here yet: hybrid-search load ... --store-progress"
+        told = {"expr": f"data('found').length ? '' : '{empty}'"}
+        specification["title"] = {"text": told, "anchor": "start", "fontWeight": "normal"}
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
 
 

@@ -1,11 +1,13 @@
 """Objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations. Layer 2, pure.
 
 They are no saved objects but documents of the plugin's own, which gives them their ids; so they come as requests for
-Dev Tools.
+Dev Tools. What the plugin refuses (read in its source: long names, quotes and angle brackets in a query, long queries)
+is kept out of them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +16,18 @@ import msgspec
 
 from hybrid_search.types import Judgement, Query
 
-__all__ = ["PLUGIN", "RelevanceRequest", "console_lines", "relevance_requests"]
+__all__ = ["MOST_QUERIES", "PLUGIN", "RelevanceRequest", "console_lines", "relevance_requests"]
 
 PLUGIN = "opensearch-search-relevance"
 """What the plugin calls itself in ``GET _cat/plugins``."""
+
+MOST_QUERIES = 1_000
+"""Of a query set, unless the server's setting ``plugins.search_relevance.query_set.maximum`` is another."""
+
+_LONGEST_NAME = 50
+_LONGEST_QUERY = 2_000
+# Neither an analyzer nor a tower's tokenizer makes a word of these: with a space for them the ranking is the same.
+_REFUSED = re.compile(r"""["\\<>\s]+""")
 
 _PATH = "/_plugins/_search_relevance"
 _TEXT = "%SearchText%"
@@ -42,14 +52,17 @@ def relevance_requests(
 ) -> Iterator[RelevanceRequest]:
     """Make the requests: a query set, its judgements, and a configuration for each ranking that a text can ask for.
 
-    Of a query set without judgements nothing could be measured, so queries that nobody judged are left out.
+    Of a query set without judgements nothing could be measured, so queries that nobody judged are left out; so are
+    those that are longer than the plugin takes.
 
     :param name: of the query set and the judgements, such as ``nfcorpus test``.
     :param pipeline: the search pipeline of towers that are deployed in the cluster, for k-NN and hybrid: a query text
         becomes a vector only there.
     :param window: how many documents each leg contributes.
     """
-    texts = {query.id: query.text for query in queries}
+    taken = ((query.id, _REFUSED.sub(" ", query.text).strip()) for query in queries)
+    texts = {id: text for id, text in taken if 0 < len(text) <= _LONGEST_QUERY}
+    name = _named(name)
     ratings: dict[str, list[dict[str, str]]] = {}
     for judgement in judgements:
         if judgement.query_id in texts:
@@ -67,10 +80,18 @@ def relevance_requests(
     judged = [{"query": text, "ratings": of_text} for text, of_text in ratings.items()]
     yield RelevanceRequest(f"{_PATH}/judgments", {"name": name, "type": "IMPORT_JUDGMENT", "judgmentRatings": judged})
     for kind, query in _configurations(window if pipeline else 0):
-        body = {"name": f"{index} {kind}", "index": index, "query": msgspec.json.encode({"query": query}).decode()}
+        body = {
+            "name": _named(index, f" {kind}"),
+            "index": index,
+            "query": msgspec.json.encode({"query": query}).decode(),
+        }
         yield RelevanceRequest(
             f"{_PATH}/search_configurations", body | ({"searchPipeline": pipeline} if kind != "BM25" else {})
         )
+
+
+def _named(name: str, ending: str = "") -> str:
+    return _REFUSED.sub(" ", name)[: _LONGEST_NAME - len(ending)] + ending
 
 
 def _configurations(window: int) -> Iterator[tuple[str, dict[str, Any]]]:

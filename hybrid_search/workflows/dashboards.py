@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.companions import COMPANIONS
-from hybrid_search.config import Fusion
+from hybrid_search.config import FieldType, Fusion
 from hybrid_search.dashboards.checking import check_pack
 from hybrid_search.dashboards.objects import ndjson
 from hybrid_search.dashboards.pack import build_pack
@@ -40,6 +40,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _LEAST_WEIGHT = 2.0**-20
+_FEW_VALUES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,32 @@ def pack_of(location: str) -> bytes:
 
     with open_server_index(location) as engine:
         fields = {metadata_path(name): kind for name, kind in engine.settings.fields.items()}
-        shown = Shown(engine.place.asked.index, fields, _typed(engine))
+        shown = Shown(engine.place.asked.index, fields, _typed(engine), _of_unique_values(engine, fields))
     lines = ndjson(build_pack(shown))
     check_pack(lines)
     return lines
+
+
+def _of_unique_values(engine: OpenSearchEngine, fields: Mapping[str, FieldType]) -> frozenset[str]:
+    """Return the keyword fields whose values hardly ever come twice, as addresses: a panel of them shows nothing."""
+    from hybrid_search.engines.opensearch.client import Client
+
+    keywords = [path for path, kind in fields.items() if kind == "keyword"]
+    if not keywords:
+        return frozenset()
+    counts = {
+        f"{what}-{number}": {what: {"field": path}}
+        for number, path in enumerate(keywords)
+        for what in ("value_count", "cardinality")
+    }
+    with closing(Client(engine.place.address)) as client:
+        answer = client.call("POST", f"/{engine.place.address.index}/_search", {"size": 0, "aggs": counts})
+    found = {name: one["value"] for name, one in answer["aggregations"].items()}
+    return frozenset(
+        path
+        for number, path in enumerate(keywords)
+        if found[f"cardinality-{number}"] > max(_FEW_VALUES, found[f"value_count-{number}"] / 2)
+    )
 
 
 def export_pack(location: str, file: Path) -> Exported:

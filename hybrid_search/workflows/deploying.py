@@ -16,8 +16,9 @@ from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.serving import deploying, removing
 from hybrid_search.engines.opensearch.serving.connectors import checked_endpoint
 from hybrid_search.engines.opensearch.serving.deployment import find_deployment
+from hybrid_search.engines.opensearch.serving.example import example_of
 from hybrid_search.engines.opensearch.serving.needs import check_plugin
-from hybrid_search.engines.opensearch.serving.snippets import Served, example_of, snippet_file, snippets
+from hybrid_search.engines.opensearch.serving.snippets import Served, snippet_file, snippets
 from hybrid_search.errors import ModelMismatch, ModelNotFound, UsageError
 from hybrid_search.protocols import Progress, silent
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
@@ -81,7 +82,8 @@ def deploy(
         wanted = _wanted(folder, settings, connector, allow_settings=allow_settings)
         outcome = deploying.deploy(client, place.address.index, _family(client, place), wanted, progress)
         served = Served(_asked_for(outcome, place), settings, outcome.deployment, server.filter_in_hybrid)
-        requests = snippet_file(served, snippets(served, example_of(client, place.address.index)))
+        example = example_of(client, place.address.index, settings.fields)
+        requests = snippet_file(served, snippets(served, example) if example else snippets(served))
     return Deployed(outcome, requests)
 
 

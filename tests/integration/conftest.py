@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from asked_by_text import pages, prepared  # noqa: F401 - fixtures
 from served import index, towers  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import hybrid_search
 from hybrid_search.companions import COMPANIONS, companion_index
 from hybrid_search.dashboards.checking import check_pack, vega_sources
 from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.companion_index import CompanionIndex
 from hybrid_search.server_options import SearchOptions
 
 pytestmark = pytest.mark.opensearch
@@ -269,14 +272,37 @@ def vega_or_skip() -> Path:
     return VEGA
 
 
-def test_every_vega_panel_is_drawn_with_its_data(pack: Path, opensearch_server: Server, tmp_path: Path) -> None:
+def draw(pack: Path, server: Server, folder: Path, *options: str) -> dict[str, Any]:
     environment = {**os.environ, "NODE_PATH": str(vega_or_skip())}
-    command = ["node", ROOT / "docs" / "panels" / "draw.mjs", pack, opensearch_server.url, tmp_path, "typed=DOUGH"]
+    command = ["node", ROOT / "docs" / "panels" / "draw.mjs", pack, server.url, folder, *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    drawn = {
-        one["id"].removeprefix("hybrid-search-dashboards-"): one for one in map(json.loads, done.stdout.splitlines())
-    }
     assert done.returncode == 0, done.stdout + done.stderr
+    return {one["id"].removeprefix(f"hybrid-search-{NAME}-"): one for one in map(json.loads, done.stdout.splitlines())}
+
+
+def test_panels_without_data_say_so(home: Home, index: str, opensearch_server: Server, tmp_path: Path) -> None:
+    alias = f"{NAME}-unused"
+    location = f"{opensearch_server.location}/{alias}"
+    ask(opensearch_server, "POST", "/_aliases", {"actions": [{"add": {"index": NAME, "alias": alias}}]})
+    try:
+        for kind in COMPANIONS:
+            with closing(CompanionIndex(Address.parse(location), kind)) as companion:
+                companion.ensure()
+        made = home.run("dashboards", "export", "--from", location, "-o", tmp_path / "empty.ndjson")
+        assert made.code == 0, made.err
+        draw(tmp_path / "empty.ndjson", opensearch_server, tmp_path)
+        for part in ("outcomes", "latency", "overlap", "evaluations", "differences", "lengths", "norms", "loads"):
+            drawn = (tmp_path / f"{part}.svg").read_text()
+            assert "Nothing here yet: hybrid-search " in drawn, part
+            assert "translate(35,Infinity)" not in drawn, part
+    finally:
+        for kind in COMPANIONS:
+            ask(opensearch_server, "DELETE", f"/{companion_index(alias, kind)}", may_fail=True)
+        ask(opensearch_server, "POST", "/_aliases", {"actions": [{"remove": {"index": NAME, "alias": alias}}]})
+
+
+def test_every_vega_panel_is_drawn_with_its_data(pack: Path, opensearch_server: Server, tmp_path: Path) -> None:
+    drawn = draw(pack, opensearch_server, tmp_path, "typed=DOUGH")
     assert len(drawn) == 13
     assert {id: one["warnings"] for id, one in drawn.items()} == {id: [] for id in drawn}
     assert all(one["marks"] for one in drawn.values()), drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from contextlib import closing
@@ -107,6 +108,33 @@ def test_what_is_missing_of_a_deployment_is_made_again_and_nothing_else(
     assert (ran.code, ran.json["index"], len(ran.json["removed"])) == (0, "served", 8), ran.err
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            ("--pipeline", "plain", "--default-pipeline"),
+            "Leave --default-pipeline out .* or run hybrid-search undeploy",
+        ),
+        (("--pipeline", "hybrid-search-served"), "that of towers in the cluster .*; give another name"),
+    ],
+)
+def test_a_load_does_not_take_away_the_pipeline_that_searches_by_text_need(
+    ml_server: Server, index: str, tmp_path: Path, asked: tuple[str, ...], said: str
+) -> None:
+    deploy(index)
+    before = state_of(ml_server.url)
+    (data := tmp_path / "data").mkdir()
+    (data / "documents.jsonl").write_text(json.dumps({"id": "new", "text": "a new page"}) + "\n")
+    refused = run("load", "jsonl", "--path", data, "--to", index, *asked, cwd=tmp_path)
+    assert refused.code == 2
+    assert re.search(said, refused.err), refused.err
+    assert state_of(ml_server.url) == before
+    taken = run("load", "jsonl", "--path", data, "--to", index, "--pipeline", "plain", cwd=tmp_path)
+    assert taken.code == 0, taken.err
+    assert plain(ml_server.url, "POST", "/served/_search", {"query": HYBRID}).ids[0] == "bees"
+    plain(ml_server.url, "DELETE", "/_search/pipeline/plain")
+
+
 def test_another_model_than_the_indexs_is_refused(index: str, towers: Towers) -> None:
     with pytest.raises(ModelMismatch, match="deploy the model of the index, or make its vectors anew"):
         deploy(index, model=towers.second)
@@ -171,6 +199,27 @@ def test_an_interruption_leaves_nothing_and_says_so_and_a_second_one_names_what_
     assert "model served-query-" in note
     assert "hybrid-search undeploy, or the same deploy once more, clears it" in note
     undeploy(index)
+    assert state_of(ml_server.url) == before
+
+
+@pytest.mark.parametrize("path", ["model_groups/_register", "models/_register_meta"])
+def test_an_interruption_in_the_very_request_that_makes_something_leaves_nothing(
+    ml_server: Server, index: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    call = Client.call
+
+    def interrupted(client: Client, method: str, where: str, *body: Any, **more: Any) -> Any:
+        answer = call(client, method, where, *body, **more)
+        if where.endswith(path):
+            raise KeyboardInterrupt
+        return answer
+
+    before = state_of(ml_server.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt) as once:
+            deploy(index)
+    assert once.value.__notes__ == ["Nothing of it is left on the server, and served is as it was."]
     assert state_of(ml_server.url) == before
 
 

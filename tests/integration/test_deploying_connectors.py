@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 from in_cluster import plain
 from node.server import Server
-from served import HYBRID, Towers, fill, state_of
+from served import HYBRID, Towers, fill, ids, state_of
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
@@ -81,3 +82,29 @@ def test_a_connector_for_one_index_of_a_family_leaves_the_towers_in_the_cluster_
             for location in locations:
                 undeploy(location)
                 OpenSearchEngine.drop(location)
+
+
+def test_an_interruption_in_the_request_that_makes_a_connector_leaves_none(
+    ml_server: Server, index: str, towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connectors() -> set[str]:
+        everything = {"query": {"match_all": {}}, "size": 100}
+        return ids(plain(ml_server.url, "POST", "/_plugins/_ml/connectors/_search", everything).body)
+
+    call = Client.call
+
+    def interrupted(client: Client, method: str, where: str, *body: Any, **more: Any) -> Any:
+        answer = call(client, method, where, *body, **more)
+        if where.endswith("connectors/_create"):
+            assert connectors() > before
+            raise KeyboardInterrupt
+        return answer
+
+    before = connectors()
+    with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside, monkeypatch.context() as patched:
+        threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
+        patched.setattr(Client, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            deploy(index, connector=Connector(outside.url, "sesame"), allow_settings=True)
+        outside.shutdown()
+    assert connectors() == before

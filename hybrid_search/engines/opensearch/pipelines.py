@@ -21,6 +21,7 @@ __all__ = ["check", "description_of", "store"]
 
 _REQUEST, _ENRICHER = "request_processors", "neural_query_enricher"
 _SETTING = "index.search.default_pipeline"
+_NONE = "_none"
 
 
 def description_of(fusion: Fusion) -> str:
@@ -39,7 +40,7 @@ def store(address: Address, name: str, fusion: Fusion, *, as_default: bool = Fal
 
     :param as_default: name it in the index's settings, so that a search without a pipeline uses it.
     :raises UsageError: if it can't be a pipeline's name.
-    :raises ConfigError: if there is a pipeline of this name that something else made.
+    :raises ConfigError: if there is a pipeline of this name that something else made, or towers in the cluster need it.
     """
     if not name or name.startswith("_") or name != quote(name, safe="") or len(name) > 200:
         raise UsageError(
@@ -51,10 +52,33 @@ def store(address: Address, name: str, fusion: Fusion, *, as_default: bool = Fal
             f"{address}: the server has a search pipeline {name!r} that hybrid-search did not make; give another name, "
             f"or delete it (DELETE /_search/pipeline/{name})"
         )
+    if held is not None and _names_towers(held):
+        raise ConfigError(
+            f"{address}: the search pipeline {name!r} is that of towers in the cluster (hybrid-search deploy), which "
+            f"fuses as the index says already; give another name, or leave --pipeline out"
+        )
+    if as_default:
+        yield from _check_default_is_free(address, name)
     body = {"description": description_of(fusion), **fusion_pipeline(fusion)}
     yield Request.of_json("PUT", f"/_search/pipeline/{name}", body)
     if as_default:
         yield Request.of_json("PUT", f"/{address.index}/_settings", {_SETTING: name})
+
+
+def _check_default_is_free(address: Address, name: str) -> Plan[None]:
+    """Check that no search by text would lose its tower."""
+    told = yield from _told_default(address)
+    held = (yield from _stored(told)) if told else None
+    if held is not None and _names_towers(held):
+        raise ConfigError(
+            f"{address}: the index's default search pipeline is {told!r}, which names the towers that are deployed in "
+            f"the cluster, and searches by text would fail without it; it fuses as the index says already. Leave "
+            f"--default-pipeline out (a search names {name!r} with --pipeline), or run hybrid-search undeploy first"
+        )
+
+
+def _names_towers(pipeline: Mapping[str, Any]) -> bool:
+    return any(_ENRICHER in one for one in pipeline.get(_REQUEST, ()))
 
 
 def check(address: Address, through: str, fusion: Fusion, server: ServerCapabilities) -> Plan[None]:
@@ -112,12 +136,19 @@ def _stored(name: str) -> Plan[Mapping[str, Any] | None]:
     return msgspec.json.decode(answer, type=dict[str, dict[str, Any]]).get(name)
 
 
-def _default_of(address: Address) -> Plan[str]:
+def _told_default(address: Address) -> Plan[str]:
+    """Return the name of the index's default search pipeline; empty for none."""
     answer = yield Request("GET", f"/{address.index}/_settings/{_SETTING}", b"", {"flat_settings": "true"})
     for of_index in msgspec.json.decode(answer, type=dict[str, dict[str, dict[str, str]]]).values():
-        name = of_index.get("settings", {}).get(_SETTING, "_none")
-        if name != "_none":
+        name = of_index.get("settings", {}).get(_SETTING, _NONE)
+        if name != _NONE:
             return name
+    return ""
+
+
+def _default_of(address: Address) -> Plan[str]:
+    if name := (yield from _told_default(address)):
+        return name
     raise ConfigError(
         f"{address}: the index has no default search pipeline; give it one with hybrid-search load --pipeline NAME "
         f"--default-pipeline, or search with --pipeline {INLINE}"

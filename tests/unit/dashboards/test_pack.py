@@ -115,6 +115,20 @@ def test_towers_in_the_cluster_bring_a_panel_for_typed_queries_on_a_dashboard_of
         assert processor["ml_inference"]["model_id"] == "tower-id"
 
 
+def test_a_field_of_unique_values_gets_no_panel_but_stays_a_column() -> None:
+    shown = Shown("passages", {"metadata.kind": "keyword", "metadata.url": "keyword"}, unique={"metadata.url"})
+    parts = {one.id: one for one in build_pack(shown)}
+    assert "hybrid-search-passages-field-kind" in parts
+    assert "hybrid-search-passages-field-url" not in parts
+    assert "metadata.url" in parts["hybrid-search-passages-texts"].attributes["columns"]
+
+
+def test_a_panel_without_data_says_what_brings_some(lines: bytes) -> None:
+    told = lines.decode()
+    for what in ("query ... --log-queries", "evaluate ... --store", "dashboards measure", "load ... --store-progress"):
+        assert f"Nothing here yet: hybrid-search {what}" in told
+
+
 def test_without_metadata_there_are_no_panels_of_it() -> None:
     assert not [one for one in check_pack(ndjson(build_pack(Shown("texts", {})))) if "field-" in one["id"]]
 

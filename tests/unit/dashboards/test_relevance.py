@@ -1,4 +1,4 @@
-"""Objects for Search Relevance, as its API is documented."""
+"""Objects for Search Relevance, as its API is documented and its source checks them."""
 
 from __future__ import annotations
 
@@ -58,3 +58,19 @@ def test_dev_tools_takes_a_line_with_the_request_and_one_with_the_body() -> None
         assert request.startswith("PUT /_plugins/_search_relevance/")
         assert isinstance(json.loads(body), dict)
         assert rest == ""
+
+
+def test_what_the_plugin_refuses_is_kept_out_of_queries_and_names() -> None:
+    queries = [
+        Query("quoted", 'the "else" clause\nof <for> \\ while'),
+        Query("long", "word " * 401),
+        Query("none", '"<>"'),
+    ]
+    judged = [Judgement(query.id, "d1", 1) for query in queries]
+    index = "a-name-of-an-index-that-is-longer-than-forty-characters"
+    query_set, judgements, configuration = relevance_requests(index, f"{index} test", queries, judged)
+    assert query_set.body["querySetQueries"] == [{"queryText": "the else clause of for while"}]
+    assert [one["query"] for one in judgements.body["judgmentRatings"]] == ["the else clause of for while"]
+    assert query_set.body["name"] == judgements.body["name"] == "a-name-of-an-index-that-is-longer-than-forty-chara"
+    assert configuration.body["name"] == "a-name-of-an-index-that-is-longer-than-forty- BM25"
+    assert configuration.body["index"] == index

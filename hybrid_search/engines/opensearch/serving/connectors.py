@@ -17,7 +17,7 @@ from hybrid_search.masking import without_password
 if TYPE_CHECKING:
     from hybrid_search.towers.packed import TowerName
 
-__all__ = ["checked_endpoint", "delete_connector", "make_connector"]
+__all__ = ["checked_endpoint", "delete_connector", "find_connectors", "make_connector"]
 
 _NOT_FOUND = 404
 _PATH = "/_plugins/_ml/connectors"
@@ -74,6 +74,12 @@ def make_connector(client: Client, name: str, endpoint: str, tower: TowerName, t
         ],
     }
     return str(client.call("POST", f"{_PATH}/_create", body)["connector_id"])
+
+
+def find_connectors(client: Client, name: str) -> set[str]:
+    """Return the ids of the connectors of a name."""
+    body = {"query": {"term": {"name.keyword": name}}, "size": 1_000, "_source": ["name"]}
+    return {str(hit["_id"]) for hit in client.call("POST", f"{_PATH}/_search", body)["hits"]["hits"]}
 
 
 def delete_connector(client: Client, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.serving import pipelines
-from hybrid_search.engines.opensearch.serving.connectors import delete_connector, make_connector
+from hybrid_search.engines.opensearch.serving.connectors import delete_connector, find_connectors, make_connector
 from hybrid_search.engines.opensearch.serving.deployment import (
     Deployment,
     all_deployments,
@@ -25,6 +25,7 @@ from hybrid_search.engines.opensearch.serving.inspecting import (
     stored_template,
     template_path,
 )
+from hybrid_search.engines.opensearch.serving.lock import Lock
 from hybrid_search.engines.opensearch.serving.models import (
     Model,
     delete_group,
@@ -45,7 +46,7 @@ from hybrid_search.engines.opensearch.serving.needs import (
 )
 from hybrid_search.engines.opensearch.serving.outside import check_outside
 from hybrid_search.engines.opensearch.serving.template import template_script
-from hybrid_search.engines.opensearch.serving.undoing import Undo
+from hybrid_search.engines.opensearch.serving.undoing import Made, Undo
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.protocols import Encoder, Progress, Task, silent
 from hybrid_search.towers.packed import PackedTower, TowerName
@@ -102,6 +103,7 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
 
     :param index: its own name.
     :param family: see :mod:`~hybrid_search.engines.opensearch.serving.deployment`.
+    :raises IndexLocked: if somebody else is deploying on the server for minutes, or took over as this process was away.
     :raises UsageError: if towers of another kind (in the cluster, outside) are deployed.
     :raises ConfigError: if cluster settings are in the way and may not be changed.
     :raises AccessDenied: if towers at an ``endpoint`` want another token.
@@ -109,7 +111,27 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
     :raises ModelError: if what is deployed gives other vectors than the checkpoint.
     :raises SearchIndexError: if the server refuses; the message says whether anything is left.
     """
-    held = read_record(client, index)
+    total = sum(len(tower.archive) for tower in wanted.packed.values())
+    with (
+        Lock(client, f"deploy of {index}") as lock,
+        progress(f"deploying for {index}, bytes sent", total or None) as task,
+    ):
+        held = read_record(client, index)
+        _check_kind(held, index, wanted)
+        fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
+        work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted, lock)
+        if held is not None and not faults(client, held, wanted.settings.fusion):
+            return Outcome(held, (), work.check(held))
+        try:
+            cosine = work.through(held, task)
+        except BaseException as error:
+            if not lock.is_lost:  # otherwise whoever holds it now goes on from what there is
+                _tell(error, _undo(work.undo), index)
+            raise
+    return Outcome(work.deployment, tuple(work.made), cosine)
+
+
+def _check_kind(held: Deployment | None, index: str, wanted: Wanted) -> None:
     if held is not None and (held.query_model or held.connectors) and held.endpoint != wanted.endpoint:
         kind = f"at {held.endpoint}" if held.endpoint else "in the cluster"
         raise UsageError(
@@ -117,18 +139,6 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
         )
     if wanted.endpoint:
         check_outside(wanted.endpoint, wanted.token, wanted.settings.fingerprint)
-    fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
-    work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted)
-    total = sum(len(tower.archive) for tower in wanted.packed.values())
-    with progress(f"deploying for {index}, bytes sent", total or None) as task:
-        if held is not None and not faults(client, held, wanted.settings.fusion):
-            return Outcome(held, (), work.check(held))
-        try:
-            cosine = work.through(held, task)
-        except BaseException as error:
-            _tell(error, _undo(work.undo), index)
-            raise
-    return Outcome(work.deployment, tuple(work.made), cosine)
 
 
 def _undo(undo: Undo) -> list[str]:
@@ -161,12 +171,13 @@ class _Work:
     :ivar made: a few words on each thing.
     """
 
-    def __init__(self, client: Client, deployment: Deployment, wanted: Wanted) -> None:
+    def __init__(self, client: Client, deployment: Deployment, wanted: Wanted, lock: Lock) -> None:
         self.deployment = deployment
         self.made: list[str] = []
         self.undo = Undo()
         self._client = client
         self._wanted = wanted
+        self._lock = lock
 
     def through(self, held: Deployment | None, task: Task) -> float:
         """Take every step that is needed; returns the lowest cosine."""
@@ -181,6 +192,7 @@ class _Work:
             self._tower(tower, task)
         task.note("checking the vectors")
         cosine = self.check(self.deployment)
+        self._lock.check()
         self._pipelines()
         self._template()
         self._use()
@@ -201,6 +213,7 @@ class _Work:
         return min(cosines)
 
     def _note(self, **changes: Any) -> None:
+        self._lock.check()
         self.deployment = self.deployment.but(**changes)
         remember(self._client, self.deployment)
 
@@ -223,10 +236,18 @@ class _Work:
         name = self.deployment.group_name
         group = find_group(self._client, name)
         if group is None:
-            group = make_group(self._client, name, f"hybrid-search: towers of {self.deployment.family}")
-            self.undo.by(f"model group {name}", partial(delete_group, self._client, group))
+            made = self._making(
+                f"model group {name}", lambda: filter(None, [find_group(self._client, name)]), delete_group
+            )
+            group = made.known(make_group(self._client, name, f"hybrid-search: towers of {self.deployment.family}"))
             self.made.append(f"model group {name}")
         self._note(model_group=group)
+
+    def _making(self, what: str, find: Callable[[], Iterable[str]], delete: Callable[[Client, str], object]) -> Made:
+        """Remember, before the request is sent, how to remove what it makes."""
+        made = Made(find, partial(delete, self._client))
+        self.undo.by(what, made.remove)
+        return made
 
     def _tower(self, tower: TowerName, task: Task) -> None:
         name, client = self.deployment.model_name(tower), self._client
@@ -262,18 +283,29 @@ class _Work:
 
     def _register(self, tower: TowerName, name: str, task: Task) -> str:
         client, group, wanted = self._client, self.deployment.model_group, self._wanted
+        connector = self._connector(tower, name) if wanted.endpoint else ""
+        before = {model.id for model in find_models(client, group)}
 
-        def announced(id: str) -> None:
-            self.undo.by(f"model {name}", partial(delete_model, client, id))
+        def appeared() -> list[str]:
+            return [model.id for model in find_models(client, group) if model.name == name and model.id not in before]
 
-        if not wanted.endpoint:
-            return register_tower(client, name, group, wanted.packed[tower], task, announced)
-        connector = make_connector(client, name, wanted.endpoint, tower, wanted.token)
-        self.undo.by(f"connector {connector}", partial(delete_connector, client, connector))
+        made = self._making(f"model {name}", appeared, delete_model)
+        if not connector:
+            return register_tower(client, name, group, wanted.packed[tower], task, made.known)
+        description = f"hybrid-search: {wanted.settings.fingerprint}"
+        return made.known(register_remote(client, name, group, connector, description))
+
+    def _connector(self, tower: TowerName, name: str) -> str:
+        client, wanted = self._client, self._wanted
+
+        def appeared() -> set[str]:
+            noted = {connector for one in all_deployments(client) for connector in one.connectors}
+            return find_connectors(client, name) - noted
+
+        made = self._making(f"connector {name}", appeared, delete_connector)
+        connector = made.known(make_connector(client, name, wanted.endpoint, tower, wanted.token))
         self._note(connectors=(*self.deployment.connectors, connector))
-        id = register_remote(client, name, group, connector, f"hybrid-search: {wanted.settings.fingerprint}")
-        announced(id)
-        return id
+        return connector
 
     def _pipelines(self) -> None:
         client = self._client

@@ -105,7 +105,7 @@ def register_tower(
     group: str,
     tower: PackedTower,
     task: Task,
-    announced: Callable[[str], None] = lambda id: None,
+    announced: Callable[[str], object] = lambda id: None,
 ) -> str:
     """Announce a tower and upload it, chunk by chunk; returns the model's id.
 

@@ -13,6 +13,7 @@ from hybrid_search.engines.opensearch.serving.deployment import (
     remember,
 )
 from hybrid_search.engines.opensearch.serving.inspecting import delete_template
+from hybrid_search.engines.opensearch.serving.lock import Lock
 from hybrid_search.engines.opensearch.serving.models import delete_group, delete_model, find_group, find_models
 from hybrid_search.engines.opensearch.serving.needs import set_settings
 
@@ -27,14 +28,24 @@ def undeploy(client: Client, index: str) -> list[str]:
 
     :param index: its own name.
     :return: what was removed, a few words each; nothing where nothing was deployed.
+    :raises IndexLocked: if somebody else is deploying on the server for minutes, or took over as this process was away.
     :raises SearchIndexError: if the server refuses; the same call goes on.
     """
-    deployment = read_record(client, index)
-    if deployment is None:
+    if read_record(client, index) is None:
         return []
+    with Lock(client, f"undeploy of {index}") as lock:
+        # Somebody else may have removed it meanwhile.
+        deployment = read_record(client, index)
+        return [] if deployment is None else _removed(client, deployment, lock)
+
+
+def _removed(client: Client, deployment: Deployment, lock: Lock) -> list[str]:
     remember(client, deployment.but(state="removing"))
-    others = [other for other in all_deployments(client) if other.index != index]
-    removed = [*_from_index(client, deployment), *_models(client, deployment, others)]
+    others = [other for other in all_deployments(client) if other.index != deployment.index]
+    removed = _from_index(client, deployment)
+    lock.check()
+    removed += _models(client, deployment, others)
+    lock.check()
     family = [other for other in others if other.family == deployment.family]
     if not family:
         if delete_template(client, deployment):
@@ -43,7 +54,7 @@ def undeploy(client: Client, index: str) -> list[str]:
             delete_group(client, group)
             removed.append(f"model group {deployment.group_name}")
     removed += _cluster_settings(client, deployment, others)
-    forget(client, index)
+    forget(client, deployment.index)
     return removed
 
 

@@ -13,23 +13,20 @@ from urllib.parse import quote
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import requests
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.engines.opensearch.requests import EncodedThere, filter_query
-from hybrid_search.engines.opensearch.responses import hits_of
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
+from hybrid_search.engines.opensearch.serving.example import Example
 from hybrid_search.engines.opensearch.showing import SHOWN, console_form, for_people
-from hybrid_search.filters import Filter, Term
+from hybrid_search.filters import Filter
 from hybrid_search.server_options import INDEX_DEFAULT
 from hybrid_search.types import Document
 
-__all__ = ["Served", "Snippet", "example_of", "snippet_file", "snippets"]
+__all__ = ["Served", "Snippet", "snippet_file", "snippets"]
 
 Body = dict[str, Any]
 
 _HITS = 5
-_WORDS = 8
-_EXAMPLE = Document("example", "how to read a file line by line")
+_NOTHING = Example(Document("example", ""), "how to read a file line by line")
 _WRITTEN = Document("written-as-text", "A page that was indexed as plain text, to be found by its meaning.")
 
 
@@ -79,29 +76,15 @@ class Served:
         return body
 
 
-def example_of(client: Client, index: str) -> Document | None:
-    """Return one of an index's documents, one with metadata if there is any; None where there is no document."""
-    body = {
-        "size": 1,
-        "query": {"bool": {"must": [{"match_all": {}}], "should": [{"exists": {"field": "metadata"}}]}},
-        "sort": [{"_score": "desc"}, {"id": "asc"}],
-        "_source": {"excludes": ["vector", "added"]},
-    }
-    hits = hits_of(client.call("POST", f"/{index}/_search", body))
-    return from_source(hits[0]["_source"]) if hits else None
-
-
-def snippets(served: Served, example: Document | None = None) -> list[Snippet]:
+def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
     """Return the requests, in the order in which somebody would try them.
 
-    :param example: a document of the index, whose words are asked for and whose metadata are filtered by.
+    :param example: what is asked for, and what is filtered by.
     """
-    example = example or _EXAMPLE
-    text = " ".join(example.searchable_text.split()[:_WORDS])
-    filter = _filter_of(served.settings, example)
+    text, filter = example.text, example.filter
     return [
         *_searches(served, text, filter),
-        *_in_two_steps(served, text, example.id),
+        *_in_two_steps(served, text, example.document.id),
         *_templates(served, text, filter),
         *_writing(served),
     ]
@@ -168,11 +151,3 @@ def _writing(served: Served) -> Iterator[Snippet]:
     yield Snippet("It is found at once", "POST", path, served.hybrid("written by hand as plain text"))
     yield Snippet("Delete it", "DELETE", document)
     yield Snippet("The index behind the name, and the names it goes by", "GET", f"/{served.name}/_alias")
-
-
-def _filter_of(settings: IndexSettings, example: Document) -> Filter | None:
-    """Return a filter that the example passes."""
-    for name, value in example.metadata.items():
-        if name in settings.fields and not isinstance(value, tuple):
-            return Term(name, value)
-    return None

@@ -26,8 +26,8 @@ _ADVICE = (
     (
         "memory circuit breaker",
         "ml-commons takes no model while memory is short: free some, deploy on nodes of their own (role ml), or raise "
-        "plugins.ml_commons.native_memory_threshold (of the machine's memory) or jvm_heap_memory_threshold, in per "
-        "cent; 100 switches that check off",
+        "plugins.ml_commons.jvm_heap_memory_threshold (of the heap) or native_memory_threshold (of the machine's "
+        "memory, where the version looks at it), in per cent; 100 switches that check off",
     ),
     (
         "disk circuit breaker",

@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 from hybrid_search.errors import HybridSearchError, Unreachable
 
-__all__ = ["Undo"]
+__all__ = ["Made", "Undo"]
+
+_PATIENCE = 2.0
+_PAUSE = 0.2
 
 _log = logging.getLogger(__name__)
+
+
+class Made:
+    """What a request is to make under an id that its answer brings.
+
+    Where the answer never arrived, as somebody interrupted, it is looked for on the server.
+
+    :param find: ids of what looks like it and was not there before.
+    """
+
+    def __init__(self, find: Callable[[], Iterable[str]], delete: Callable[[str], object]) -> None:
+        self._find = find
+        self._delete = delete
+        self._id = ""
+
+    def known(self, id: str) -> str:
+        """Take the id from the answer, and give it back."""
+        self._id = id
+        return id
+
+    def remove(self) -> None:
+        """Delete it, if it is there."""
+        until = time.monotonic() + _PATIENCE
+        while not (ids := [self._id] if self._id else list(self._find())) and time.monotonic() < until:
+            time.sleep(_PAUSE)  # the server may be at it
+        for id in ids:
+            self._delete(id)
 
 
 class Undo:

@@ -6,15 +6,17 @@ import json
 
 from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
+from hybrid_search.engines.opensearch.serving.example import Example
 from hybrid_search.engines.opensearch.serving.snippets import Served, Snippet, snippet_file, snippets
 from hybrid_search.engines.opensearch.serving.template import template_script
+from hybrid_search.filters import Term
 from hybrid_search.types import Document
 
 DEPLOYED = Deployment(
     index="passages-000002", family="passages", fingerprint="0f" * 32, query_model="q-1", document_model="d-1"
 )
 SETTINGS = IndexSettings(dimension=3, fingerprint="0f" * 32, fusion=Fusion(window=50), fields={"year": "long"})
-EXAMPLE = Document("tides", "The moon pulls the sea", title="Tides", metadata={"unknown": "x", "year": 2001})
+EXAMPLE = Example(Document("tides", "The moon pulls the sea", title="Tides"), "moon sea", Term("year", 2001))
 
 
 def titles(asked: list[Snippet]) -> list[str]:
@@ -34,8 +36,8 @@ def test_what_is_asked_for_is_the_examples_and_every_path_has_the_alias() -> Non
     assert first.body is not None
     assert filtered.body is not None
     lexical, dense = first.body["query"]["hybrid"]["queries"]
-    assert lexical == {"match": {"searchable": {"query": "Tides The moon pulls the sea"}}}
-    assert dense == {"neural": {"vector": {"query_text": "Tides The moon pulls the sea", "k": 50}}}
+    assert lexical == {"match": {"searchable": {"query": "moon sea"}}}
+    assert dense == {"neural": {"vector": {"query_text": "moon sea", "k": 50}}}
     assert filtered.body["query"]["hybrid"]["filter"] == {"term": {"metadata.year": {"value": 2001}}}
     assert {snippet.path.split("/")[1] for snippet in asked} == {"passages", "_render"}
 
@@ -48,9 +50,9 @@ def test_an_old_server_gets_the_filter_in_each_leg() -> None:
     assert (lexical["bool"]["filter"], dense["neural"]["vector"]["filter"]) == ([wanted], wanted)
 
 
-def test_an_index_without_metadata_or_documents_has_no_filter_to_show() -> None:
+def test_without_metadata_or_documents_there_is_no_filter_to_show() -> None:
     served = Served("passages", SETTINGS, DEPLOYED)
-    without = titles(snippets(served, Document("a", "text")))
+    without = titles(snippets(served, Example(Document("a", "text"), "text")))
     assert len(without) == len(titles(snippets(served, EXAMPLE))) - 1
     assert titles(snippets(served)) == without
 
