@@ -67,7 +67,7 @@ def read_model_card(folder: Path) -> ModelCard:
 
     :raises ModelNotFound: if the folder or the file is not there.
     :raises CorruptModel: if the content is not what was written.
-    :raises ModelError: if a newer version wrote it.
+    :raises ModelError: if another version wrote it.
     """
     path = folder / MODEL_FILE
     if not path.is_file():
@@ -87,8 +87,8 @@ def read_model_card(folder: Path) -> ModelCard:
         )
     try:
         return ModelCard.from_mapping(values, source=str(path))
-    except ConfigError as error:
-        raise CorruptModel(f"{error}; {_RESTORE}") from error
+    except ConfigError as error:  # its checksum is right, so nothing was damaged
+        raise ModelError(f"{error}; another version of hybrid-search wrote it: use that one, or train again") from error
 
 
 def write_model_card(folder: Path, card: ModelCard) -> None:

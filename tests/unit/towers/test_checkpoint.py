@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -166,6 +168,20 @@ def test_a_newer_format_asks_for_a_newer_program(copy: Path) -> None:
     write_model_card(copy, read_model_card(copy).replace(format_version=3))
     with pytest.raises(ModelError, match="format version 3, this program reads 2"):
         read_model_card(copy)
+
+
+def test_a_setting_of_a_newer_program_is_no_damage(copy: Path) -> None:
+    file = copy / "model.json"
+    card = json.loads(file.read_text())
+    card["tower"]["colour"] = "red"
+    del card["checksum"]
+    card["checksum"] = hashlib.sha256(msgspec.json.encode(card, order="sorted")).hexdigest()
+    file.write_text(json.dumps(card))
+    with pytest.raises(
+        ModelError, match=r"unknown field `colour`.*another version of hybrid-search wrote it"
+    ) as caught:
+        read_model_card(copy)
+    assert not isinstance(caught.value, CorruptModel)
 
 
 def test_defaults_change_without_changing_the_fingerprint(copy: Path) -> None:
