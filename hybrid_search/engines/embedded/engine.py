@@ -40,6 +40,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _VERSION = "1"
+_PAUSES = (0.0, 0.001, 0.004, 0.016, 0.064)
 _REPAIR_EVERY = 0.5
 _WORTH_THREADS = 8
 
@@ -207,14 +208,21 @@ class EmbeddedEngine:
         fusion = fusion or self._settings.fusion
         _check_offset(offset, fusion)
         queries = self._queries(vectors, len(texts))
-        with self._searching() as generation:
-            allowed = self._resolved(filter, generation)
-            lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-            dense = self._caches.dense.search(queries, fusion.window, allowed)
-        return [
-            fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
-            for legs in zip(lexical, dense, strict=True)
-        ]
+        pages: list[tuple[list[Hit], bool]] = []
+        for pause in _PAUSES:  # a commit may replace documents between the search and the reading of their texts
+            if pause:
+                time.sleep(pause)
+            with self._searching() as generation:
+                allowed = self._resolved(filter, generation)
+                lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+                dense = self._caches.dense.search(queries, fusion.window, allowed)
+            pages = [
+                fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
+                for legs in zip(lexical, dense, strict=True)
+            ]
+            if all(is_whole for _, is_whole in pages):
+                break
+        return [hits for hits, _ in pages]
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
         """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
