@@ -20,7 +20,7 @@ from hybrid_search.evaluation.tune import Bm25Fit, fit_bm25, fit_fusion
 from hybrid_search.fusion import fuse
 from hybrid_search.types import Ranking
 
-__all__ = ["Lexical", "Vectors", "lexical_legs", "measure_set"]
+__all__ = ["Lexical", "Run", "Vectors", "dense_leg", "fused", "lexical_legs", "measure_set", "ranked"]
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[Sequence[str]], Vectors]
@@ -97,7 +97,12 @@ def measure_set(data: TestSet, lexical: Lexical, queries: Encode, documents: Enc
 def dense_leg(judged: Judged, queries: Encode, documents: Encode) -> dict[str, Ranking]:
     """Rank all documents by cosine, exactly; the first of the window's size."""
     matrix = documents([d.searchable_text for d in judged.documents])
-    scores = (1 + queries([q.text for q in judged.queries]) @ matrix.T) / 2
+    return ranked(judged, queries([q.text for q in judged.queries]), matrix)
+
+
+def ranked(judged: Judged, queries: Vectors, documents: Vectors) -> dict[str, Ranking]:
+    """Rank documents (m, d) for queries (n, d), unit rows in the set's order."""
+    scores = (1 + queries @ documents.T) / 2
     ids = [d.id for d in judged.documents]
     return {q.id: _top(ids, row) for q, row in zip(judged.queries, scores, strict=True)}
 
