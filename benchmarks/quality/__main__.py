@@ -3,7 +3,7 @@
 ``python -m benchmarks.quality RECIPE [--seeds 0,1,2] [--teacher NAME] [--cache FOLDER] [--labels SET] [--name NAME]
 [-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100 of BM25, of the
 towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and megabytes.
-The figures of seeds that are in the file already, made by the same options, are kept.
+The figures of seeds that are in the file already, made by the same recipe and options, are kept.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from benchmarks.harness import RESULTS, ROOT, write_result
 from benchmarks.quality.measuring import Lexical, lexical_legs, measure_set
 from benchmarks.quality.sets import NAMES, TestSet, test_set, write_queries, write_training_set
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.training.recipes import RECIPES
 
 
 def main() -> None:
@@ -31,7 +33,8 @@ def main() -> None:
     arguments = _parser().parse_args(own.split())
     name = arguments.name or arguments.recipe
     command = f"python -m benchmarks.quality {' '.join(sys.argv[1:])}"
-    runs = _kept(name, options)
+    made_by = {"options": options, "recipe": msgspec.to_builtins(RECIPES[arguments.recipe].settings())}
+    runs = _kept(name, made_by)
     with tempfile.TemporaryDirectory() as folder:
         write_training_set(Path(folder) / "data", labels=arguments.labels)
         write_queries(Path(folder) / "queries.txt")
@@ -39,7 +42,7 @@ def main() -> None:
         for seed in map(int, arguments.seeds.split(",")):
             if str(seed) not in runs:
                 runs[str(seed)] = _one(Path(folder), seed, arguments, options.split(), sets)
-            figures = {"options": options, "runs": runs, "mean": _mean(list(runs.values()))}
+            figures = {**made_by, "runs": runs, "mean": _mean(list(runs.values()))}
             write_result(f"quality_{name}", figures, command=command, seed=seed)
 
 
@@ -85,12 +88,15 @@ def _one(
     }
 
 
-def _kept(name: str, options: str) -> dict[str, Any]:
+def _kept(name: str, made_by: dict[str, Any]) -> dict[str, Any]:
     file = RESULTS / f"quality_{name}.json"
     if not file.exists():
         return {}
     figures = json.loads(file.read_text())["figures"]
-    return dict(figures["runs"]) if figures["options"] == options else {}
+    is_same = json.dumps(made_by, sort_keys=True) == json.dumps(
+        {key: figures.get(key) for key in made_by}, sort_keys=True
+    )
+    return dict(figures["runs"]) if is_same else {}
 
 
 def _mean(runs: list[dict[str, Any]]) -> dict[str, Any]:
