@@ -46,9 +46,12 @@ def to_source(document: Document, vector: list[float] | str | None) -> dict[str,
 
 
 def from_source(source: Mapping[str, Any]) -> Document:
-    """Return the document again, several keywords as a tuple."""
+    """Return the document again, several keywords as a tuple.
+
+    One that somebody else indexed as plain text may lack a title or a text.
+    """
     metadata = {
         field_name(name): tuple(value) if isinstance(value, list) else value
         for name, value in source.get("metadata", {}).items()
     }
-    return Document(source["id"], source["text"], source.get("title", ""), metadata)
+    return Document(source["id"], source.get("text", ""), source.get("title", ""), metadata)
