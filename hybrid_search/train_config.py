@@ -117,7 +117,7 @@ class TowerConfig(Setting, frozen=True):
             self.bidirectional_queries or differ,
             "bidirectional_queries",
             self.bidirectional_queries,
-            "left alone, but with a bidirectional rnn, gru or lstm in two towers that are not tied",
+            "left alone, unless with a bidirectional rnn, gru or lstm in two towers that are not tied",
         )
 
 
@@ -262,7 +262,7 @@ class TrainConfig(Setting, frozen=True):
             f"a file of teacher scores with loss {self.loss!r}",
         )
         follows = self.refresh_loss == "infonce" or (self.loss == "align" and self.refresh > 0)
-        require(follows, "refresh_loss", self.refresh_loss, "infonce, but with --recipe distil and --refresh")
+        require(follows, "refresh_loss", self.refresh_loss, "infonce, unless with --recipe distil and --refresh")
         require(
             bool(self.teacher) == (self.loss == "align" or self.word_vectors.algorithm == "teacher"),
             "teacher",
