@@ -133,7 +133,7 @@ def test_queries_may_be_read_forwards_alone_and_documents_in_both_directions(sha
 
 @pytest.mark.parametrize("other", [{"encoder": "mean"}, {"bidirectional": False}, {"towers": "tied"}])
 def test_queries_read_otherwise_need_two_recurrent_towers(other: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="bidirectional_queries is False; it must be left alone, but with"):
+    with pytest.raises(ConfigError, match="bidirectional_queries is False; it must be left alone, unless with"):
         small_config(bidirectional_queries=False, **other)
 
 
