@@ -153,6 +153,8 @@ class TrainConfig(Setting, frozen=True):
         teacher's vectors.
     :ivar lexical_weight: of BM25's score in the loss ``residual``, in cosines per BM25 point.
     :ivar validation_share: share of the training queries held out for early stopping and for fitting the fusion.
+    :ivar validation_least: where that share is fewer than so many, a larger one is held out, up to a third: from a few
+        dozen queries no fusion weight can be told from chance (docs/studies/fusion_weight.md).
     """
 
     loss: LossKind = "infonce"
@@ -192,6 +194,7 @@ class TrainConfig(Setting, frozen=True):
     frozen_steps: int = 0
     word_vectors: WordVectorConfig = WordVectorConfig()
     validation_share: float = 0.1
+    validation_least: int = 150
     validation_queries: int = 300
     validation_documents: int = 3_000
     evaluate_every: int = 100
@@ -226,6 +229,7 @@ class TrainConfig(Setting, frozen=True):
             "self_supervised",
             "lexical_weight",
             "refresh",
+            "validation_least",
         ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("evaluate_every", "checkpoint_every", "validation_queries", "validation_documents"):

@@ -75,6 +75,7 @@ HELP: Mapping[str, str] = {
     "min_frequency": "Words rarer than this are cut into pieces.",
     "frozen_steps": "Keep the word vectors frozen for so many steps; -1 for good.",
     "validation_share": "Share of the training queries held out for early stopping and fitting the fusion.",
+    "validation_least": "Hold out a larger share, up to a third, until it is so many queries.",
     "validation_queries": "Most validation queries.",
     "validation_documents": "Documents of the validation corpus.",
     "evaluate_every": "Steps between validations.",

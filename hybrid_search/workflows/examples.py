@@ -80,11 +80,17 @@ def gather(
         _check_without_labels(dataset, config, split, pairs.report)
         say("no labelled queries: learning from examples made out of the documents alone")
     add_missing(engine, pairs.examples)
-    training, validation = split_by_answer(pairs.examples, config.validation_share, config.seed)
+    training, validation = split_by_answer(pairs.examples, _held_out_share(pairs, config), config.seed)
     unseen = _answers(validation, pairs) - _answers(training, pairs)
     counted = "".join(f"; {name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
     say(f"corpus: {engine.count():,} documents{counted}; held out for validation: {len(validation):,} examples")
     return Split(split, pairs, training, validation, unseen, _read_queries(queries_file, held_out))
+
+
+def _held_out_share(pairs: Pairs, config: TrainConfig) -> float:
+    """Return the share of the queries to hold out, larger where there are few of them."""
+    share, queries = config.validation_share, len(pairs.positives)
+    return max(share, min(1 / 3, config.validation_least / queries)) if share and queries else share
 
 
 def _check_without_labels(dataset: Dataset, config: TrainConfig, split: str, counted: Mapping[str, int]) -> None:

@@ -80,9 +80,25 @@ def test_a_hundred_labels_are_learnt_from_and_some_of_them_validate(folder: Path
     said: list[str] = []
     summary = trained(folder, said)
     assert summary.examples["queries"] == 100
-    assert 5 <= summary.validation["queries"] <= 15
+    assert 30 <= summary.validation["queries"] <= 40  # a third, for there are fewer than 450
     assert any("examples 100" in line and "held out for validation" in line for line in said)
     assert any("validation queries" in note or "weight" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lowest", "highest"),
+    [
+        ({"validation_least": 20}, 17, 24),  # 20 of 100; groups of one answer stay together
+        ({"validation_share": 0.4}, 34, 48),  # a larger share than a third is what was asked for
+        ({"validation_least": 0}, 8, 12),  # the share alone, a tenth
+        ({"validation_share": 0.0}, 0, 0),
+    ],
+)
+def test_how_many_labels_validate_is_a_share_of_them_and_at_least_a_number(
+    folder: Path, changes: dict[str, object], lowest: int, highest: int
+) -> None:
+    label(folder, "train", 100)
+    assert lowest <= trained(folder, max_steps=4, **changes).validation.get("queries", 0) <= highest
 
 
 @pytest.mark.parametrize("changes", [{"loss": "residual"}, {"loss": "triplet"}, {"loss": "contrastive"}])
