@@ -30,6 +30,14 @@ def test_the_readme_s_lines_run_as_they_stand(index: Path) -> None:
     assert "note-1" in done.stdout
 
 
+def test_the_training_page_s_lines_run_as_they_stand(home: Home, tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.S)
+    shutil.copytree(home.data, tmp_path / "my-data")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "query.onnx").exists()
+
+
 def test_a_document_is_found_in_both_legs_as_soon_as_it_was_added(index: Path) -> None:
     with hybrid_search.open(index, writable=True) as retriever:
         report = retriever.add([hybrid_search.Document(id="new", text="A glacier of honey flows downhill at noon.")])
