@@ -44,7 +44,9 @@ __all__ = ["command", "print_evaluation"]
     metavar="LIST",
     help="Some of random,bm25,untrained,knn,hybrid; BM25 is always among them.  [default: all]",
 )
-@click.option("--depth", default=1_000, show_default=True, help="Documents ranked for a query; R@1000 needs 1000.")
+@click.option(
+    "--depth", default=1_000, show_default=True, help="Documents ranked for a query; R@1000 is left out below 1000."
+)
 @click.option(
     "--min-grade",
     default=1,

@@ -22,7 +22,7 @@ from typing import Any
 from hybrid_search.errors import MissingExtra, UsageError
 from hybrid_search.types import Judgement, Ranking
 
-__all__ = ["MEASURES", "PRIMARY", "Qrels", "means", "measure", "qrels_of"]
+__all__ = ["MEASURES", "PRIMARY", "Qrels", "means", "measure", "measures_of_depth", "qrels_of"]
 
 MEASURES = ("nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10", "Success@10")
 """The names of all measures, in the order of a report."""
@@ -89,6 +89,15 @@ def measure(
         precision, recall = (values[part] for part in _F1_PARTS)
         values["F1@10"] = {query: _harmonic_mean(precision[query], recall[query]) for query in qrels.grades}
     return {name: values[name] for name in names}
+
+
+def measures_of_depth(depth: int) -> tuple[str, ...]:
+    """Return the measures that rankings of that many documents can have: no recall of ranks that nobody looked at.
+
+    Those at 10 are always among them; a shallower ranking has lost what it leaves out.
+    """
+    cutoffs = {name: int(name.partition("@")[2] or 0) for name in MEASURES}
+    return tuple(name for name, cutoff in cutoffs.items() if cutoff <= max(depth, 10))
 
 
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

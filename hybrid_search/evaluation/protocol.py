@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from hybrid_search.config import Bm25
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
-from hybrid_search.evaluation.measures import MEASURES, Qrels, means, measure, qrels_of
+from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
 from hybrid_search.setting import Setting
@@ -98,15 +98,16 @@ class Evaluation:
 class _Collector:
     """Measures rankings as they come, so that they need not be kept."""
 
-    def __init__(self, systems: Iterable[System], qrels: Qrels, keep: bool) -> None:
-        self.values: dict[str, dict[str, dict[str, float]]] = {s: {name: {} for name in MEASURES} for s in systems}
-        self.runs: dict[str, dict[str, Ranking]] = {system: {} for system in self.values} if keep else {}
+    def __init__(self, systems: Iterable[System], qrels: Qrels, settings: EvaluationSettings) -> None:
+        self._names = measures_of_depth(settings.depth)
+        self.values: dict[str, dict[str, dict[str, float]]] = {s: {name: {} for name in self._names} for s in systems}
+        self.runs: dict[str, dict[str, Ranking]] = {system: {} for system in self.values} if settings.keep_runs else {}
         self._qrels = qrels
 
     def take(self, system: System, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
         run = {query.id: ranking for query, ranking in zip(queries, rankings, strict=True)}
         of_batch = Qrels({query: self._qrels.grades[query] for query in run}, self._qrels.min_grade, ())
-        for name, by_query in measure(run, of_batch).items():
+        for name, by_query in measure(run, of_batch, names=self._names).items():
             self.values[system][name].update(by_query)
         if self.runs:
             self.runs[system].update(run)
@@ -138,7 +139,7 @@ def evaluate(
             f"none of the {len(given)} queries has a judgement of grade {settings.min_grade} or more; "
             "check that queries and judgements belong together"
         )
-    collector = _Collector(systems, qrels, settings.keep_runs)
+    collector = _Collector(systems, qrels, settings)
     served = [system for system in MODES if system in systems]
     with progress("evaluating", len(judged) * len(served)) as task:
         _run_served(retriever, served, judged, settings, collector, task)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hybrid_search.evaluation.latency import Speed
-from hybrid_search.evaluation.measures import MEASURES, PRIMARY
+from hybrid_search.evaluation.measures import PRIMARY
 from hybrid_search.evaluation.protocol import Evaluation
 from hybrid_search.evaluation.significance import Comparison, compare
 
@@ -55,8 +55,9 @@ def as_json(
 
 def measure_rows(means: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
     """Return a table's cells: a header row, then a row per system, values to three decimals."""
-    rows = [(system, *(f"{values[name]:.3f}" for name in MEASURES)) for system, values in means.items()]
-    return [("system", *MEASURES), *rows]
+    names = tuple(next(iter(means.values()), {}))
+    rows = [(system, *(f"{values[name]:.3f}" for name in names)) for system, values in means.items()]
+    return [("system", *names), *rows]
 
 
 def significance_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.evaluation.measures import MEASURES, PRIMARY
+from hybrid_search.evaluation.measures import PRIMARY
 from hybrid_search.evaluation.protocol import Evaluation
 from hybrid_search.evaluation.significance import Comparison, compare
 from hybrid_search.types import Ranking
@@ -73,7 +73,7 @@ def _of_system(one: Evaluation, other: Evaluation, system: str, seed: int) -> Sy
     differing = [_of_query(query, a, b, values[0][query], values[1][query]) for query, a, b in both if a.ids != b.ids]
     differing.sort(key=lambda difference: (-abs(difference.change), difference.query_id))
     return SystemDifference(
-        means={name: (one.means[system][name], other.means[system][name]) for name in MEASURES},
+        means={name: (one.means[system][name], other.means[system][name]) for name in one.means[system]},
         comparison=compare({"one": values[0], "other": values[1]}, baseline="one", seed=seed)["other"],
         queries=len(both),
         identical=len(both) - len(differing),

@@ -11,7 +11,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.evaluation.latency import measure_latency, measure_speed
 from hybrid_search.evaluation.measures import MEASURES
-from hybrid_search.evaluation.protocol import Evaluation, evaluate
+from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
 from hybrid_search.evaluation.report import (
     as_json,
     compare_with_bm25,
@@ -52,6 +52,18 @@ def test_json_has_the_promised_shape(retriever, evaluation) -> None:
 def test_json_without_measured_speed_has_no_figures_for_it(evaluation) -> None:
     report = as_json(evaluation, compare_with_bm25(evaluation))
     assert (report["latency_ms"], report["rates"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("depth", "left_out"),
+    [(1_000, set()), (999, {"R@1000"}), (100, {"R@1000"}), (99, {"R@1000", "R@100"}), (3, {"R@1000", "R@100"})],
+)
+def test_no_recall_is_told_of_ranks_that_nobody_looked_at(retriever, depth: int, left_out: set[str]) -> None:
+    shallow = evaluate(
+        retriever, [Query("q", "cat")], [Judgement("q", "d2", 1)], settings=EvaluationSettings(depth=depth)
+    )
+    assert all(set(MEASURES) - set(values) == left_out for values in shallow.means.values())
+    assert left_out.isdisjoint(measure_rows(shallow.means)[0])
 
 
 def test_rows_have_a_header_and_one_row_a_system(evaluation) -> None:
