@@ -72,7 +72,8 @@ class TowerConfig(Setting, frozen=True):
     """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint.
 
     :ivar encoder: ``mean`` is the baseline without a recurrent net; ``transformer`` needs the extra and ``trunk``.
-    :ivar bidirectional_queries: false reads documents in both directions and queries, which are short, forwards alone.
+    :ivar bidirectional_queries: false reads queries, which are short, forwards alone where documents are read in both
+        directions by a tower of their own; without effect on other towers.
     :ivar residual: add the frequency-weighted mean of the word vectors to the encoder's pooled states.
     :ivar head_layers: fully connected layers (ReLU between them) after pooling.
     :ivar dimension: length of the vectors that come out.
@@ -112,13 +113,12 @@ class TowerConfig(Setting, frozen=True):
             self.trunk,
             "given with encoder 'transformer' and only then",
         )
-        differ = self.encoder in ("rnn", "gru", "lstm") and self.bidirectional and self.towers != "tied"
-        require(
-            self.bidirectional_queries or differ,
-            "bidirectional_queries",
-            self.bidirectional_queries,
-            "left alone, unless with a bidirectional rnn, gru or lstm in two towers that are not tied",
-        )
+
+    @property
+    def queries_are_read_forwards_alone(self) -> bool:
+        """Whether the query tower lacks the backward direction that the document tower has."""
+        has_two_directions = self.encoder in ("rnn", "gru", "lstm") and self.bidirectional and self.towers != "tied"
+        return has_two_directions and not self.bidirectional_queries
 
 
 _QUEUE_NEEDS = "only infonce, and triplet with batch_hard or semi_hard mining, take negatives of other batches"

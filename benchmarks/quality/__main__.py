@@ -24,7 +24,7 @@ from benchmarks.harness import RESULTS, ROOT, write_result
 from benchmarks.quality.measuring import Lexical, lexical_legs, measure_set
 from benchmarks.quality.sets import NAMES, TestSet, test_set, write_queries, write_training_set
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
-from hybrid_search.training.recipes import RECIPES
+from hybrid_search.training.recipes import RECIPES, TrainSettings
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = _parser().parse_args(own.split())
     name = arguments.name or arguments.recipe
     command = f"python -m benchmarks.quality {' '.join(sys.argv[1:])}"
-    made_by = {"options": options, "recipe": msgspec.to_builtins(RECIPES[arguments.recipe].settings())}
+    made_by = {"options": options, "recipe": _settings(arguments)}
     runs = _kept(name, made_by)
     with tempfile.TemporaryDirectory() as folder:
         write_training_set(Path(folder) / "data", labels=arguments.labels)
@@ -55,6 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", default="", help="nfcorpus or squad: also train on that set's own labels")
     parser.add_argument("--name", default="", help="of the result's file; the recipe's by default")
     return parser
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return all settings of the recipe: those of figures that are kept must be the same."""
+    teacher = {"teacher": arguments.teacher} if arguments.recipe == "distil" else {}
+    towers, training = RECIPES[arguments.recipe].joined_with({"training": teacher})
+    settings = TrainSettings.from_mapping({"towers": towers, "training": training}, source="recipe")
+    return dict(msgspec.to_builtins(settings))
 
 
 def _one(

@@ -93,7 +93,7 @@ class TwoTower(nn.Module):
         embedding = _embedding(vocabulary_size, config.embedding_dimension, vectors)
         weights = np.ones(vocabulary_size, np.float32) if counts is None else sif_weights(counts, config.sif_a)
         tower = Tower(config, embedding, torch.from_numpy(np.log(weights)))
-        self.query_tower = tower if config.bidirectional_queries else _one_way(tower)
+        self.query_tower = _one_way(tower) if config.queries_are_read_forwards_alone else tower
         self.document_tower = tower if config.towers == "tied" else copy.deepcopy(tower)
         if config.towers == "shared_embeddings":
             self.query_tower.embedding = self.document_tower.embedding = embedding

@@ -66,7 +66,7 @@ RECIPES: Mapping[str, Recipe] = {
     "scratch": Recipe(
         "no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents",
         # What the GRU gains can't be told from chance (docs/studies), and one of 128 takes a third longer over a query.
-        towers={"dimension": 256, "embedding_dimension": 256, "hidden": 96},
+        towers={"dimension": 256, "embedding_dimension": 256, "hidden": 96, "bidirectional_queries": False},
         training={
             "epochs": 40,
             "max_steps": 5_000,

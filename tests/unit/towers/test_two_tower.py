@@ -132,9 +132,14 @@ def test_queries_may_be_read_forwards_alone_and_documents_in_both_directions(sha
 
 
 @pytest.mark.parametrize("other", [{"encoder": "mean"}, {"bidirectional": False}, {"towers": "tied"}])
-def test_queries_read_otherwise_need_two_recurrent_towers(other: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="bidirectional_queries is False; it must be left alone, unless with"):
-        small_config(bidirectional_queries=False, **other)
+def test_towers_without_a_backward_direction_of_their_own_do_not_care_how_queries_are_read(
+    other: dict[str, object],
+) -> None:
+    asked, left_alone = (
+        small_towers(small_config(bidirectional_queries=both, **other)).state_dict() for both in (False, True)
+    )
+    assert asked.keys() == left_alone.keys()
+    assert all(torch.equal(weights, left_alone[name]) for name, weights in asked.items())
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -32,6 +32,13 @@ def test_what_is_given_wins_and_the_rest_of_the_recipe_stays():
     assert training["word_vectors"] == {"algorithm": "teacher", "window": 3}
 
 
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("other", [{"encoder": "mean"}, {"bidirectional": False}, {"towers": "tied"}])
+def test_a_recipe_takes_another_kind_of_tower_without_further_settings(name: str, other: dict[str, object]) -> None:
+    towers, _ = RECIPES[name].joined_with({"towers": other})
+    assert not TowerConfig.from_mapping(towers, source=name).queries_are_read_forwards_alone
+
+
 def test_other_settings_are_refused():
     with pytest.raises(ConfigError, match="no settings are called 'tower'"):
         RECIPES["scratch"].joined_with({"tower": {}})
