@@ -2,6 +2,7 @@
 
 from benchmarks import encoding, mining, search, startup
 
-for module in (startup, encoding, mining, search):
-    print(f"== {module.__doc__}")
-    module.main()
+if __name__ == "__main__":
+    for module in (startup, encoding, mining, search):
+        print(f"== {module.__doc__}")
+        module.main()

@@ -33,7 +33,7 @@ def main() -> None:
     arguments = _parser().parse_args(own.split())
     name = arguments.name or arguments.recipe
     command = f"python -m benchmarks.quality {' '.join(sys.argv[1:])}"
-    made_by = {"options": options, "recipe": _settings(arguments)}
+    made_by = {"options": options, "recipe": settings_of(arguments)}
     runs = _kept(name, made_by)
     with tempfile.TemporaryDirectory() as folder:
         write_training_set(Path(folder) / "data", labels=arguments.labels)
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return all settings of the recipe: those of figures that are kept must be the same."""
     teacher = {"teacher": arguments.teacher} if arguments.recipe == "distil" else {}
     towers, training = RECIPES[arguments.recipe].joined_with({"training": teacher})
