@@ -1,9 +1,10 @@
 """What do the recipes reach? Trains by the command line, measures on three sets, fits every weight on other queries.
 
 ``python -m benchmarks.quality RECIPE [--seeds 0,1,2] [--teacher NAME] [--cache FOLDER] [--labels SET] [--name NAME]
-[-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100 of BM25, of the
+[--models FOLDER] [-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100 of BM25, of the
 towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and megabytes.
-The figures of seeds that are in the file already, made by the same recipe and options, are kept.
+The figures of seeds that are in the file already, made by the same recipe and options, are kept; so that a change of
+what follows training alone can be measured, ``--models`` keeps the checkpoints too, and measures one that is there.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", default="", help="where the teacher's vectors are kept")
     parser.add_argument("--labels", default="", help="nfcorpus or squad: also train on that set's own labels")
     parser.add_argument("--name", default="", help="of the result's file; the recipe's by default")
+    parser.add_argument("--models", default="", help="where checkpoints are kept; those that are there are measured")
     return parser
 
 
@@ -68,8 +70,25 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def _one(
     folder: Path, seed: int, arguments: argparse.Namespace, options: list[str], sets: dict[str, tuple[TestSet, Lexical]]
 ) -> dict[str, Any]:
-    """Train one model and measure it."""
-    model = folder / f"model-{seed}"
+    """Train one model, unless it is there, and measure it."""
+    model = Path(arguments.models or folder) / f"{arguments.name or arguments.recipe}-{seed}"
+    report = model.with_suffix(".json")
+    if not report.exists():
+        report.write_text(json.dumps(_trained(folder, model, seed, arguments, options)))
+    encoder = OnnxEncoder.load(model, threads=1)
+    return {
+        **json.loads(report.read_text()),
+        "megabytes": round(sum(path.stat().st_size for path in model.iterdir()) / 1e6, 1),
+        "sets": {
+            name: measure_set(data, lexical, encoder.encode_queries, encoder.encode_documents)
+            for name, (data, lexical) in sets.items()
+        },
+    }
+
+
+def _trained(folder: Path, model: Path, seed: int, arguments: argparse.Namespace, options: list[str]) -> dict[str, Any]:
+    """Train one model; return what there is to tell of that."""
+    model.parent.mkdir(parents=True, exist_ok=True)
     teacher = ["--teacher", arguments.teacher, "--queries-file", str(folder / "queries.txt")]
     cache = ["--teacher-cache", arguments.cache] if arguments.cache else []
     started = time.perf_counter()
@@ -83,16 +102,10 @@ def _one(
     )  # fmt: skip
     report = json.loads(done.stdout)
     seconds = time.perf_counter() - started
-    encoder = OnnxEncoder.load(model, threads=1)
     return {
         "seconds": {"whole": round(seconds), "training": report["training_seconds"]},
         "steps": report["steps"],
-        "megabytes": round(sum(path.stat().st_size for path in model.iterdir()) / 1e6, 1),
         "validation": report["validation"],
-        "sets": {
-            name: measure_set(data, lexical, encoder.encode_queries, encoder.encode_documents)
-            for name, (data, lexical) in sets.items()
-        },
     }
 
 
