@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 Similarity = Literal["cosine", "dot", "l2"]
-Normalisation = Literal["min_max", "l2", "z_score", "rrf"]
+Normalisation = Literal["min_max", "min_max_from_zero", "l2", "z_score", "rrf"]
 Combination = Literal["arithmetic", "geometric", "harmonic"]
 FieldType = Literal["keyword", "long", "double", "boolean"]
 
@@ -38,7 +38,8 @@ class Bm25(Setting, frozen=True):
 class Fusion(Setting, frozen=True):
     """How the BM25 and k-NN legs become one ranking. The arithmetic is OpenSearch's; see ``hybrid_search.fusion``.
 
-    :ivar method: how a leg's scores are normalised; ``rrf`` uses ranks instead.
+    :ivar method: how a leg's scores are normalised; ``min_max_from_zero`` is ``min_max`` with BM25's scale from 0 and
+        not from its window's last hit; ``rrf`` uses ranks instead.
     :ivar combination: the mean that joins the legs; ignored by ``rrf``; ``z_score`` allows only ``arithmetic``.
     :ivar weights: (bm25, knn), each 0..1; they must sum to 1, as OpenSearch demands.
     :ivar window: how many documents each leg contributes; paging stays inside it.

@@ -7,6 +7,8 @@ normalised scores are joined with the weights. Two tables hold the techniques: :
 
 Quirks that are OpenSearch's and are kept on purpose:
 
+- ``min_max_from_zero`` is ``min_max`` with a lower bound of 0 for the BM25 leg (mode ``apply``): a leg whose scores are
+  all alike still gets 1.0;
 - ``min_max`` gives the last hit of a leg 0.001, and 1.0 to every hit of a leg whose scores are all equal; a lone hit
   therefore gets 1.0 however poor it is;
 - ``z_score`` gives a hit that scores exactly the leg's mean the leg's raw maximum: a lone BM25 hit of 12.4 gets 12.4;
@@ -29,6 +31,7 @@ from hybrid_search.types import Leg, Ranking
 __all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "explain", "fuse", "join"]
 
 Floats = NDArray[np.float32]
+Normaliser = Callable[[Floats, int], Floats]
 
 LEGS = ("bm25", "knn")
 """Names of the legs, in the order of a fusion's weights."""
@@ -61,6 +64,11 @@ def _min_max(scores: Floats, rank_constant: int) -> Floats:
     return normalised
 
 
+def _from_zero(scores: Floats, rank_constant: int) -> Floats:
+    high = scores.max()
+    return scores / high if scores.min() < high else np.ones_like(scores)
+
+
 def _l2(scores: Floats, rank_constant: int) -> Floats:
     # The running sum is single precision, hit after hit; numpy's sum adds pairwise, which rounds differently.
     norm = np.sqrt(np.add.accumulate(scores * scores)[-1])
@@ -91,13 +99,15 @@ def _rrf(scores: Floats, rank_constant: int) -> Floats:
     return _reciprocals(len(scores), rank_constant)
 
 
-NORMALISERS: Mapping[Normalisation, Callable[[Floats, int], Floats]] = {
-    "min_max": _min_max,
-    "l2": _l2,
-    "z_score": _z_score,
-    "rrf": _rrf,
+NORMALISERS: Mapping[Normalisation, tuple[Normaliser, Normaliser]] = {
+    "min_max": (_min_max, _min_max),
+    "min_max_from_zero": (_from_zero, _min_max),
+    "l2": (_l2, _l2),
+    "z_score": (_z_score, _z_score),
+    "rrf": (_rrf, _rrf),
 }
-"""(a leg's raw scores, best first; the rank constant, used by ``rrf`` alone) -> normalised scores. At least one hit."""
+"""For the BM25 leg and for the k-NN leg: (the leg's raw scores, best first; the rank constant, used by ``rrf`` alone)
+-> normalised scores. At least one hit."""
 
 
 def _weighted_sum(scores: Floats, weights: Floats) -> Floats:
@@ -212,11 +222,11 @@ def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[n
     size = max(len(bm25), int(columns.max(initial=-1)) + 1)
     normalised = np.zeros((2, size), dtype=np.float32)
     in_knn = np.full(size, -1)
-    normalise = NORMALISERS[fusion.method]
+    of_bm25, of_knn = NORMALISERS[fusion.method]
     if len(bm25):
-        normalised[0, : len(bm25)] = normalise(bm25.astype(np.float32), fusion.rank_constant)
+        normalised[0, : len(bm25)] = of_bm25(bm25.astype(np.float32), fusion.rank_constant)
     if len(knn):
-        normalised[1, columns] = normalise(knn.astype(np.float32), fusion.rank_constant)
+        normalised[1, columns] = of_knn(knn.astype(np.float32), fusion.rank_constant)
         in_knn[columns] = np.arange(len(knn))
     combine = _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
     return Joined((bm25, knn), in_knn, normalised, combine(normalised, np.array(fusion.weights, np.float32)), fusion)
@@ -247,11 +257,10 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
 
     :return: id -> leg -> contribution; documents that no leg found have no legs.
     """
-    normalise = NORMALISERS[fusion.method]
     rankings = (bm25, knn)
     scores = [
         normalise(np.array(leg.scores, dtype=np.float32), fusion.rank_constant).tolist() if leg.ids else []
-        for leg in rankings
+        for leg, normalise in zip(rankings, NORMALISERS[fusion.method], strict=True)
     ]
     places = [dict(zip(leg.ids, range(len(leg)), strict=True)) for leg in rankings]
     explained = {}

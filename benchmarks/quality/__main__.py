@@ -1,8 +1,9 @@
 """What do the recipes reach? Trains by the command line, measures on three sets, fits every weight on other queries.
 
 ``python -m benchmarks.quality RECIPE [--seeds 0,1,2] [--teacher NAME] [--cache FOLDER] [--labels SET] [--name NAME]
-[--models FOLDER] [-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100 of BM25, of the
-towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and megabytes.
+[--models FOLDER] [-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100
+of BM25, of the towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and
+megabytes.
 The figures of seeds that are in the file already, made by the same recipe and options, are kept; so that a change of
 what follows training alone can be measured, ``--models`` keeps the checkpoints too, and measures one that is there.
 """

@@ -34,6 +34,9 @@ METHODS = [
     Fusion(method="min_max", combination="arithmetic"),
     Fusion(method="min_max", combination="geometric"),
     Fusion(method="min_max", combination="harmonic"),
+    Fusion(method="min_max_from_zero", combination="arithmetic"),
+    Fusion(method="min_max_from_zero", combination="geometric"),
+    Fusion(method="min_max_from_zero", combination="harmonic"),
     Fusion(method="l2", combination="arithmetic"),
     Fusion(method="l2", combination="geometric"),
     Fusion(method="l2", combination="harmonic"),
@@ -60,6 +63,19 @@ def test_min_max_legs_equal_a_live_server_to_the_printed_digits() -> None:
     assert knn == pytest.approx({"a": 0.001, "b": 1.0, "d": 0.7638889}, abs=0.6e-7)
 
 
+def test_from_zero_the_last_bm25_hit_keeps_its_share_of_the_best_and_knn_is_as_before() -> None:
+    fused = {f.id: f for f in fuse(BM25, KNN, Fusion(method="min_max_from_zero"))}
+    bm25 = {id: f.legs["bm25"].normalised for id, f in fused.items() if "bm25" in f.legs}
+    knn = {id: f.legs["knn"].normalised for id, f in fused.items() if "knn" in f.legs}
+    assert bm25 == pytest.approx({"a": 1.0, "b": 8.1 / 12.4, "c": 3.0 / 12.4})
+    assert knn == pytest.approx({"a": 0.001, "b": 1.0, "d": 0.7638889}, abs=0.6e-7)
+
+
+def test_from_zero_a_leg_of_equal_scores_is_one_throughout() -> None:
+    fused = fuse(Ranking(("a", "b"), (2.5, 2.5)), NOTHING, Fusion(method="min_max_from_zero"))
+    assert [one.legs["bm25"].normalised for one in fused] == [1.0, 1.0]
+
+
 def test_rrf_without_weights_on_a_live_server_is_twice_ours_with_equal_weights() -> None:
     # The server's default is 1 for each leg; ours sum to 1, which halves every score and changes no order.
     halved = scores(BM25, KNN, Fusion(method="rrf", weights=(0.5, 0.5)))
@@ -68,7 +84,7 @@ def test_rrf_without_weights_on_a_live_server_is_twice_ours_with_equal_weights()
 
 
 def test_reciprocal_ranks_are_rounded_half_up_to_ten_decimals() -> None:
-    reciprocals = NORMALISERS["rrf"](np.zeros(3, dtype=np.float32), 2047)
+    reciprocals = NORMALISERS["rrf"][0](np.zeros(3, dtype=np.float32), 2047)
     # 1/2048 = 0.00048828125 exactly: the eleventh decimal is a 5 and goes up.
     assert reciprocals[0] == np.float32(0.0004882813)
 
@@ -81,12 +97,12 @@ def test_a_lone_hit_gets_one_from_min_max_and_its_raw_score_from_z_score() -> No
 
 def test_equal_scores_normalise_to_one_by_min_max_and_to_the_raw_score_by_z_score() -> None:
     equal = np.full(3, 2.5, dtype=np.float32)
-    assert NORMALISERS["min_max"](equal, 60).tolist() == [1.0, 1.0, 1.0]
-    assert NORMALISERS["z_score"](equal, 60).tolist() == [2.5, 2.5, 2.5]
+    assert NORMALISERS["min_max"][0](equal, 60).tolist() == [1.0, 1.0, 1.0]
+    assert NORMALISERS["z_score"][0](equal, 60).tolist() == [2.5, 2.5, 2.5]
 
 
 def test_l2_of_a_leg_of_zeros_is_the_floor() -> None:
-    assert NORMALISERS["l2"](np.zeros(2, dtype=np.float32), 60).tolist() == pytest.approx([0.001, 0.001])
+    assert NORMALISERS["l2"][0](np.zeros(2, dtype=np.float32), 60).tolist() == pytest.approx([0.001, 0.001])
 
 
 def test_a_hit_of_a_leg_with_weight_zero_scores_zero_in_every_combination() -> None:

@@ -158,10 +158,9 @@ def fusion_pipeline(fusion: Fusion) -> Body:
     weights = list(fusion.weights)
     if fusion.method == "rrf":
         return mappings.render("pipelines/rank_based", rank_constant=fusion.rank_constant, weights=weights)
-    method: Normalisation = fusion.method
     return mappings.render(
         "pipelines/score_based",
-        normalisation=method,
+        normalisation=_normalisation(fusion.method),
         combination=_COMBINATIONS[fusion.combination],
         weights=weights,
     )
@@ -177,10 +176,18 @@ def fusion_in_query(fusion: Fusion) -> Body:
     return mappings.render(
         "fusion/score_based",
         window=fusion.window,
-        normalisation=fusion.method,
+        normalisation=_normalisation(fusion.method),
         combination=_COMBINATIONS[fusion.combination],
         weights=weights,
     )
+
+
+def _normalisation(method: Normalisation) -> Body:
+    """The server's name and parameters for a method; the bounds are of the queries in their order."""
+    if method == "min_max_from_zero":
+        bounds = [{"mode": "apply", "min_score": 0.0}, {"mode": "ignore"}]
+        return {"technique": "min_max", "parameters": {"lower_bounds": bounds}}
+    return {"technique": method}
 
 
 def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -> Body:
