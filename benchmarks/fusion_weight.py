@@ -25,7 +25,6 @@ from hybrid_search.evaluation.tune import chosen_place, plateau_centre
 from hybrid_search.fusion import fuse
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Ranking
-from hybrid_search.workflows.fitting import FUSION
 
 STEPS = 20
 COUNTS = (25, 50, 100, 200)
@@ -71,9 +70,9 @@ def main() -> None:
     for name in NAMES:
         data = test_set(name)
         lexical = lexical_legs(data).fit
-        legs = {model: encoded(data.fit, Path(folder)) for model, folder in models.items()}
+        legs = {model: _encoded(data.fit, Path(folder)) for model, folder in models.items()}
         for model, knn in {**legs, "noise": _noise(lexical, np.random.default_rng(0))}.items():
-            tables[f"{model}, {name}"] = values_by_weight(lexical, knn, data.fit, FUSION)
+            tables[f"{model}, {name}"] = _table(lexical, knn, data.fit)
             print(f"{model}, {name}: {tables[f'{model}, {name}'].shape[1]} queries", flush=True)
     figures = {
         label: {str(n): _tried(table, n) for n in COUNTS if 2 * n <= table.shape[1]} for label, table in tables.items()
@@ -85,8 +84,7 @@ def main() -> None:
     _show(figures)
 
 
-def encoded(judged: Judged, model: Path) -> Run:
-    """Return a checkpoint's k-NN leg."""
+def _encoded(judged: Judged, model: Path) -> Run:
     encoder = OnnxEncoder.load(model, threads=1)
     return dense_leg(judged, encoder.encode_queries, encoder.encode_documents)
 
@@ -100,18 +98,15 @@ def _noise(lexical: Run, generator: np.random.Generator) -> Run:
     }
 
 
-def values_by_weight(bm25: Run, knn: Run, judged: Judged, fusion: Fusion) -> Values:
-    """Return nDCG@10 per weight of BM25 (rows, 0 to 1) and query, of a fusion that is given all these weights."""
+def _table(bm25: Run, knn: Run, judged: Judged) -> Values:
+    """Return nDCG@10 per weight of BM25 (rows, 0 to 1) and query."""
     names = [query.id for query in judged.queries][:MOST_QUERIES]
     qrels = qrels_of(j for j in judged.judgements if j.query_id in set(names))
-    return np.array([_values(bm25, knn, names, _weighted(fusion, step / STEPS), qrels) for step in range(STEPS + 1)])
+    return np.array([_values(bm25, knn, names, step / STEPS, qrels) for step in range(STEPS + 1)])
 
 
-def _weighted(fusion: Fusion, weight: float) -> Fusion:
-    return fusion.replace(weights=(weight, round(1 - weight, 12)))
-
-
-def _values(bm25: Run, knn: Run, names: list[str], fusion: Fusion, qrels: Any) -> list[float]:
+def _values(bm25: Run, knn: Run, names: list[str], weight: float, qrels: Any) -> list[float]:
+    fusion = Fusion(weights=(weight, round(1 - weight, 12)))
     run = {}
     for name in names:
         hits = fuse(bm25[name], knn[name], fusion, top=10)

@@ -19,7 +19,6 @@ from hybrid_search.evaluation.significance import compare
 from hybrid_search.evaluation.tune import Bm25Fit, fit_bm25, fit_fusion
 from hybrid_search.fusion import fuse
 from hybrid_search.types import Ranking
-from hybrid_search.workflows.fitting import FUSION
 
 __all__ = ["Lexical", "Run", "Vectors", "dense_leg", "fused", "lexical_legs", "measure_set", "ranked"]
 
@@ -70,7 +69,7 @@ def measure_set(data: TestSet, lexical: Lexical, queries: Encode, documents: Enc
         comparison with BM25.
     """
     knn_fit = dense_leg(data.fit, queries, documents)
-    fusion = fit_fusion(lexical.fit, knn_fit, data.fit.judgements, fusion=FUSION)
+    fusion = fit_fusion(lexical.fit, knn_fit, data.fit.judgements)
     knn = dense_leg(data.test, queries, documents)
     runs = {"bm25": lexical.test, "knn": knn, "hybrid": fused(lexical.test, knn, fusion.fusion)}
     qrels = qrels_of(data.test.judgements)

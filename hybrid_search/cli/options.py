@@ -152,8 +152,8 @@ def fusion_options(function: F) -> F:
             "--fusion",
             "method",
             type=click.Choice(get_args(Normalisation)),
-            help="How scores are made comparable; min_max_from_zero is min_max with BM25's scale from 0 (OpenSearch 3.0); "
-            "rrf uses ranks.",
+            help="How scores are made comparable; min_max_from_zero is min_max with BM25's scale from 0 (OpenSearch "
+            "3.0); rrf uses ranks.",
         ),
     ):
         function = decorator(function)

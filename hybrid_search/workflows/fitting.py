@@ -25,10 +25,7 @@ MOST_DOCUMENTS = 20_000
 """A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
 
 MOST_BM25_QUERIES = 500
-FUSION = Fusion(method="min_max_from_zero")
-"""Never below ``min_max`` in docs/studies/fusion_weight.md, with any model on any set."""
-
-CAUTIOUS = FUSION.replace(weights=(0.7, 0.3))
+CAUTIOUS = Fusion(weights=(0.7, 0.3))
 """Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
 
 BATCH = 1_024
@@ -91,7 +88,7 @@ def _fit_fusion(
             retriever.rankings(texts, window, mode="knn"),
         )
     ]
-    return fit_fusion(legs[0], legs[1], judgements, fusion=FUSION)
+    return fit_fusion(legs[0], legs[1], judgements)
 
 
 def _indexed(

@@ -159,7 +159,9 @@ def create_marked(client: Client, name: str, settings: IndexSettings, options: S
     :raises IndexExists: if there is one of this name.
     :raises UnsupportedCapability: if the server can't hold such an index.
     """
-    body = index_body(ServerCapabilities.read(client).settings_of_new(settings), options)
+    if settings.dimension:
+        ServerCapabilities.read(client).check_vectors()
+    body = index_body(settings, options)
     body["mappings"]["_meta"] = marked(body["mappings"]["_meta"], mark)
     client.call("PUT", f"/{name}", body)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from hybrid_search.config import Fusion, IndexSettings
+from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import AccessDenied, UnsupportedCapability
 
@@ -201,17 +201,6 @@ class ServerCapabilities:
         if missing:
             raise UnsupportedCapability(f"OpenSearch {self.shown_version} has no {missing}; use the fusion min_max")
 
-    def settings_of_new(self, settings: IndexSettings) -> IndexSettings:
-        """Return what an index here is told: the same, but for a lower bound of its fusion that the server can't take.
-
-        :raises UnsupportedCapability: if the server can't hold such an index.
-        """
-        if settings.dimension:
-            self.check_vectors()
-        if settings.fusion.method != "min_max_from_zero" or self.lower_bounds:
-            return settings
-        return settings.replace(fusion=settings.fusion.replace(method="min_max"))
-
     def abilities(self) -> list[Ability]:
         """List what there is and what stands in for what is not, for people."""
         return [
@@ -219,7 +208,7 @@ class ServerCapabilities:
             _ability("neural-search plugin", self.has_plugin(NEURAL), self.plugins.get(NEURAL, ""), "no hybrid search"),
             _ability("ml-commons plugin", self.encodes, self.plugins.get(ML, ""), "texts are encoded by this program"),
             _ability("filter inside hybrid (3.0)", self.filter_in_hybrid, "", "the filter stands in each leg"),
-            _ability("lower bounds for min_max (3.0)", self.lower_bounds, "", "new indexes fuse by plain min_max"),
+            _ability("lower bounds for min_max (3.0)", self.lower_bounds, "", "refused: use the fusion min_max"),
             _ability("z_score (3.0)", self.z_score, "", "refused: use the fusion min_max"),
             _ability("weights for RRF (3.1)", self.rrf_weights, "", "refused: use the fusion min_max"),
             _ability("base64 vectors (3.8)", self.base64_vectors, "", "vectors are sent as lists of numbers"),

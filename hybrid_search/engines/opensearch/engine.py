@@ -98,13 +98,14 @@ class OpenSearchEngine:
         :raises UnsupportedCapability: if the server can't hold such an index.
         """
         address = Address.parse(location)
+        body = index_body(settings, options or ServerOptions())
         client = Client(address)
         try:
-            settings = ServerCapabilities.read(client).settings_of_new(settings)
-            body = index_body(settings, options or ServerOptions())
             if exist_ok and client.call("HEAD", f"/{address.index}"):
                 check_same(address, read_settings(client, address), settings)
             else:
+                if settings.dimension:
+                    ServerCapabilities.read(client).check_vectors()
                 client.call("PUT", f"/{address.index}", body)
             return cls._at(client, address, writable=True)
         except BaseException:

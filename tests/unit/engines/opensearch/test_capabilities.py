@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_search.config import Fusion, IndexSettings
+from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.errors import UnsupportedCapability
 
@@ -63,15 +63,6 @@ def test_a_fusion_that_a_server_has_not_is_refused(method: Any, version: tuple[i
     with pytest.raises(UnsupportedCapability, match=told):
         ServerCapabilities(version, BOTH).check_fusion(Fusion(method=method))
     ServerCapabilities((3, 1, 0), BOTH).check_fusion(Fusion(method=method))
-
-
-def test_a_new_index_is_told_the_nearest_fusion_that_its_server_has() -> None:
-    fusion = Fusion(method="min_max_from_zero", weights=(0.7, 0.3), window=50)
-    settings = IndexSettings(dimension=3, fingerprint="f", fusion=fusion)
-    assert ServerCapabilities((3, 0, 0), BOTH).settings_of_new(settings) == settings
-    told = ServerCapabilities((2, 19, 0), BOTH).settings_of_new(settings)
-    assert told == settings.replace(fusion=fusion.replace(method="min_max"))
-    assert ServerCapabilities((2, 19, 0), BOTH).settings_of_new(told) == told
 
 
 def test_something_else_and_what_is_too_old_are_refused() -> None:
