@@ -3,7 +3,7 @@
 ``python -m benchmarks.quality RECIPE [--seeds 0,1,2] [--teacher NAME] [--cache FOLDER] [--labels SET] [--name NAME]
 [--models FOLDER] [-- OPTIONS OF TRAIN]`` writes ``results/quality_NAME.json``: per seed and set nDCG@10 and recall@100
 of BM25, of the towers and of both, the fusion weight, the hybrid's difference from BM25 with its interval, seconds and
-megabytes.
+megabytes; and prints the means.
 The figures of seeds that are in the file already, made by the same recipe and options, are kept; so that a change of
 what follows training alone can be measured, ``--models`` keeps the checkpoints too, and measures one that is there.
 """
@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.harness import RESULTS, ROOT, write_result
 from benchmarks.quality.measuring import Lexical, lexical_legs, measure_set
 from benchmarks.quality.sets import NAMES, TestSet, test_set, write_queries, write_training_set
+from benchmarks.quality.tables import HEADER, row
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.recipes import RECIPES, TrainSettings
 
@@ -45,7 +46,8 @@ def main() -> None:
             if str(seed) not in runs:
                 runs[str(seed)] = _one(Path(folder), seed, arguments, options.split(), sets)
             figures = {**made_by, "runs": runs, "mean": _mean(list(runs.values()))}
-            write_result(f"quality_{name}", figures, command=command, seed=seed)
+            write_result(f"quality_{name}", figures, command=command, seed=seed, show=False)
+            print(f"{HEADER}\n{row(name, runs)}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
