@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -118,7 +119,7 @@ def _labels_and_steps(pairs: int, documents: int, made: int, config: TrainConfig
     give way to more examples out of documents, and are met about as often as before, over as many steps as without any.
     """
     size, most = config.batch_size, config.max_steps or sys.maxsize
-    of_documents = min(config.epochs * max(1, documents // max(1, made + size)) or _STEPS, most)
+    of_documents = min(math.ceil(config.epochs * documents / max(1, made + size)) or _STEPS, most)
     if not pairs:
         return 0, of_documents
     of_labels = min(config.epochs * max(1, pairs // size) or _STEPS, most)
