@@ -154,10 +154,10 @@ def _request(given: dict[str, Any]) -> Any:
     from hybrid_search.evaluation.protocol import EvaluationSettings
     from hybrid_search.workflows.evaluating import EvaluateRequest
 
-    systems = given.pop("systems")
+    systems = _systems(given.pop("systems"))
     settings = EvaluationSettings.from_mapping(
         {
-            "systems": [name.strip() for name in systems.split(",")] if systems else None,
+            "systems": systems,
             "bm25": bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
             "keep_runs": given["run_out"] is not None,
             **{name: given.pop(name) for name in ("depth", "min_grade", "seed")},
@@ -165,6 +165,18 @@ def _request(given: dict[str, Any]) -> Any:
         source="options",
     )
     return EvaluateRequest(settings=settings, **given)
+
+
+def _systems(text: str | None) -> list[str] | None:
+    """Read a list of systems' names."""
+    from hybrid_search.evaluation.protocol import SYSTEMS
+
+    names = [name.strip() for name in text.split(",")] if text else None
+    if unknown := sorted(set(names or ()) - set(SYSTEMS)):
+        raise click.BadParameter(
+            f"there is no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}", param_hint="--systems"
+        )
+    return names
 
 
 def _print_line(report: dict[str, Any]) -> None:

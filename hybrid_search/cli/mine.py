@@ -31,7 +31,7 @@ _USED = ("max_samples", "seed", "rank_window", "false_negative_margin")
     help="What ranks the documents.",
 )
 @model_option
-@settings_options(TrainConfig, only=_USED)
+@settings_options(TrainConfig(), only=_USED)
 @format_option
 def command(
     dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, location: str, form: str, **given: Any

@@ -94,9 +94,13 @@ HELP: Mapping[str, str] = {
 
 
 def settings_options(
-    settings: type[Setting], *, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), prefix: str = ""
+    defaults: Setting, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), prefix: str = ""
 ) -> Callable[[F], F]:
-    """Give a command an option for every setting of a class (or ``only`` for some); an option left out is None."""
+    """Give a command an option for every setting of a class (or ``only`` for some); an option left out is None.
+
+    :param defaults: the class's values that the help shows: those of who gives no option.
+    """
+    settings = type(defaults)
     hints = get_type_hints(settings)
 
     def decorate(function: F) -> F:
@@ -106,7 +110,7 @@ def settings_options(
             flag = f"--{prefix}{field.name}".replace("_", "-")
             kind = hints[field.name]
             help_text = HELP.get(f"{prefix}{field.name}") or HELP[field.name]
-            text = f"{help_text}  [default: {_shown(field.default)}]"
+            text = f"{help_text}  [default: {_shown(getattr(defaults, field.name))}]"
             if kind is bool:
                 flag = f"{flag}/--no-{flag[2:]}"
             function = click.option(flag, f"{prefix}{field.name}", type=_click_type(kind), default=None, help=text)(

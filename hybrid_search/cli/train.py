@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "print_training"]
 
 WORD2VEC = "word2vec_"
+_DEFAULTS = RECIPES[DEFAULT].settings()
 
 
 @click.command("train")
@@ -39,9 +40,8 @@ WORD2VEC = "word2vec_"
     type=click.Choice(list(RECIPES)),
     default=DEFAULT,
     show_default=True,
-    help="Settings that go together, which --settings and options override. "
-    + "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
-    + ".",
+    help="Settings that go together, which --settings and options override; the defaults shown here are those of "
+    f"{DEFAULT}. " + "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items()) + ".",
 )
 @click.option(
     "--settings",
@@ -65,7 +65,7 @@ WORD2VEC = "word2vec_"
 @click.option(
     "--queries-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Further queries without answers, one a line, for the teacher to encode.",
+    help="Further queries without answers, one a line: a teacher encodes them, word2vec reads them.",
 )
 @click.option(
     "--teacher-cache",
@@ -85,9 +85,9 @@ WORD2VEC = "word2vec_"
     show_default=True,
     help="Where the numbers of the run go beside log.jsonl; wandb is offline unless WANDB_MODE=online.",
 )
-@settings_options(TowerConfig)
-@settings_options(TrainConfig, skip=("negatives", "word_vectors"))
-@settings_options(WordVectorConfig, prefix=WORD2VEC)
+@settings_options(_DEFAULTS.towers)
+@settings_options(_DEFAULTS.training, skip=("negatives", "word_vectors"))
+@settings_options(_DEFAULTS.training.word_vectors, prefix=WORD2VEC)
 @format_option
 def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: Any) -> None:
     """Train a query tower and a document tower on a data set's questions and answers.

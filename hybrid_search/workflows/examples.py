@@ -78,7 +78,8 @@ def gather(
     )
     if not pairs.examples and config.loss != "align":
         _check_without_labels(dataset, config, split, pairs.report)
-        say("no labelled queries: learning from examples made out of the documents alone")
+        why = "" if split in dataset.splits() or not dataset.splits() else f" in split {split!r}"
+        say(f"no labelled queries{why}: learning from examples made out of the documents alone")
     add_missing(engine, pairs.examples)
     training, validation = split_by_answer(pairs.examples, _held_out_share(pairs, config), config.seed)
     unseen = _answers(validation, pairs) - _answers(training, pairs)

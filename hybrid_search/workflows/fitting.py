@@ -25,6 +25,9 @@ MOST_DOCUMENTS = 20_000
 """A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
 
 MOST_BM25_QUERIES = 500
+FEWEST_QUERIES = 10
+"""With fewer, a weight says more of these few queries than of the towers."""
+
 CAUTIOUS = Fusion(weights=(0.7, 0.3))
 """Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
 
@@ -56,9 +59,11 @@ def fit_defaults(
     :param folder: has the checkpoint as ``model``; the index for the fit is made beside it.
     :param positives: per query id, the ids of all documents known to be relevant.
     """
-    if not validation:
+    held_out = list(_queries(validation))
+    if len(held_out) < FEWEST_QUERIES:
+        count = f"only {len(held_out)} judged queries were held out" if held_out else "no judged queries were held out"
         note = (
-            f"no queries to validate on, so it is not known whether the towers help: BM25 keeps its k1 and b and has a "
+            f"{count} to validate on, so it is not known whether the towers help: BM25 keeps its k1 and b and has a "
             f"cautious {CAUTIOUS.weights[0]:g} of the weight; some hundred judged queries would tell"
         )
         return FitReport(ServingDefaults(fusion=CAUTIOUS), {}, [note])
@@ -72,7 +77,6 @@ def fit_defaults(
             list(seen.values()),
             judgements,
         )
-        held_out = list(_queries(validation))
         fusion = _fit_fusion(retriever, held_out, _judgements((q.id for q in held_out), positives), bm25.bm25)
     return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
 
@@ -138,6 +142,6 @@ def _notes(fit: FusionFit) -> list[str]:
         doubt = f" on {fit.queries} validation queries, which is within chance; so the weight leans to BM25"
         return [note if fit.is_sure else note + doubt]
     return [
-        "fusing does not gain over BM25 alone on the validation queries, so the default weight of k-NN is 0; "
-        "more training examples help most, then longer training"
+        f"fusing does not gain over BM25 alone on the {fit.queries} validation queries, so the default weight of k-NN "
+        "is 0; more training examples help most, then longer training"
     ]

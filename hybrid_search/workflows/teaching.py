@@ -25,7 +25,7 @@ from hybrid_search.training.teacher import Teacher, TransformerTeacher
 from hybrid_search.training.vector_store import VectorStore
 from hybrid_search.workflows.examples import Split
 
-__all__ = ["Lessons", "Teaching", "Texts", "default_cache", "sentences_of", "study"]
+__all__ = ["FILE_SUFFIX", "Lessons", "Teaching", "Texts", "default_cache", "sentences_of", "study"]
 
 MOST_DOCUMENTS = 100_000
 MOST_SENTENCES = 150_000
@@ -100,7 +100,8 @@ class Lessons:
         found, known = self._store.get([_plain(token) for token in tokenizer.tokens()])
         if not known[UNK + 1 :].any():
             raise DataError(
-                "the teacher's file has no vectors of single words; write them too, or give --algorithm skipgram"
+                "the teacher's file has no vectors of single words; write them too, or learn them from the documents "
+                "with --word2vec-algorithm cbow"
             )
         vectors = found @ self._axes
         generator = np.random.default_rng(seed)
@@ -135,7 +136,7 @@ def study(
     if teacher.endswith(FILE_SUFFIX):
         return Lessons(VectorStore(Path(teacher)), texts, dimension)
     words = [_plain(token) for token in tokenizer.tokens()[UNK + 1 :]]
-    wanted = [*texts.queries, *words, *texts.documents, *texts.sentences]
+    wanted = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
     store = VectorStore((cache or default_cache()) / _folder_name(teacher))
     missing = store.missing(wanted)
     say(f"teacher {teacher}: {len(wanted):,} texts, {len(wanted) - len(missing):,} of them encoded before")

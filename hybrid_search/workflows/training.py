@@ -25,7 +25,7 @@ from hybrid_search.workflows.corpus import open_corpus
 from hybrid_search.workflows.examples import NO_SPLIT, gather
 from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
 from hybrid_search.workflows.refreshing import Refreshing, best_of, check_refresh
-from hybrid_search.workflows.teaching import Teaching
+from hybrid_search.workflows.teaching import FILE_SUFFIX, Teaching
 from hybrid_search.workflows.training_run import Reject, Round, Say, TrainingRun, tokens_of
 from hybrid_search.workflows.vocabulary import learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
@@ -111,6 +111,7 @@ def train(
     """
     started = perf_counter()
     request = request or TrainRequest()
+    config = request.config
     work = WorkFolder(out)
     _check_request(dataset, out, request, work)
     if work.claim(
@@ -140,7 +141,7 @@ def train(
             request.config,
             count=engine.count() + len(split.training),
             progress=progress,
-            teach=teaching.word_vectors if teaching else None,
+            teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
         )
         run = TrainingRun(
             engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=request.config, work=work,
@@ -166,9 +167,12 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
         raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
     if strangers := strangers_in(out):
         raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
+    config = request.config
+    told = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
     for file in (
         *request.negatives_files,
-        *([Path(request.config.teacher_scores)] * bool(request.config.teacher_scores)),
+        *([request.queries_file] if request.queries_file else ()),
+        *(Path(name) for name in told if name),
     ):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")

@@ -2,9 +2,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hybrid_search.cli import cli
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
 from hybrid_search.errors import ConfigError
 from hybrid_search.train_config import TrainConfig
+from hybrid_search.training.recipes import DEFAULT, RECIPES
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_a_schedule_that_can_not_be_read_names_the_part(text: str, message: str)
 
 def _command_with(seen: dict[str, object]) -> click.Command:
     @click.command()
-    @settings_options(TrainConfig, only=("seed", "rank_window", "learn_temperature", "matryoshka"))
+    @settings_options(TrainConfig(), only=("seed", "rank_window", "learn_temperature", "matryoshka"))
     def command(**given: object) -> None:
         seen.update(changed(TrainConfig, given))
 
@@ -63,3 +65,17 @@ def test_sizes_are_whole_numbers_with_commas_between_them() -> None:
 def test_the_default_stands_in_the_help() -> None:
     result = CliRunner().invoke(_command_with({}), ["--help"])
     assert "5-100" in result.output
+
+
+def test_train_shows_the_defaults_of_the_recipe_that_is_the_default() -> None:
+    text = " ".join(CliRunner().invoke(cli, ["train", "--help"]).output.split())
+    settings = RECIPES[DEFAULT].settings()
+    for option, value in (
+        ("hidden", settings.towers.hidden),
+        ("dimension", settings.towers.dimension),
+        ("bidirectional-queries / --no-bidirectional-queries", "no"),
+        ("max-steps", settings.training.max_steps),
+        ("word2vec-algorithm", settings.training.word_vectors.algorithm),
+    ):
+        shown = text.split(f"--{option} ")[1].split("[default: ")[1].split("]")[0]
+        assert shown == str(value), option

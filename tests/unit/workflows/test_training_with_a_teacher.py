@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.errors import ConfigError
+from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.training.vector_store import write_vectors
@@ -62,3 +62,24 @@ def test_word_vectors_of_another_length_than_the_towers_are_refused(folder: Path
     towers = TOWERS.replace(embedding_dimension=8)
     with pytest.raises(ConfigError, match="with a teacher it must be the dimension, 16"):
         train(data, folder / "model", TrainRequest(towers=towers, config=config(folder)))
+
+
+def test_a_file_without_words_is_enough_where_word_vectors_are_learnt_from_the_documents(folder: Path) -> None:
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    texts = [document.searchable_text for document in data.documents()]
+    write_vectors(folder / "texts.safetensors", texts, np.eye(len(texts), TOPICS * 4, dtype=np.float32) + 0.1)
+    learnt = config(
+        folder, teacher=str(folder / "texts.safetensors"), word_vectors=WordVectorConfig(algorithm="cbow", epochs=1)
+    )
+    assert train(data, folder / "model", TrainRequest(towers=TOWERS, config=learnt)).steps == 20
+
+
+@pytest.mark.parametrize("what", ["teacher", "queries_file"])
+def test_a_file_that_is_not_there_is_told_before_any_work(folder: Path, what: str) -> None:
+    missing = folder / "nowhere.safetensors"
+    teacher = config(folder, teacher=str(missing)) if what == "teacher" else config(folder)
+    request = TrainRequest(towers=TOWERS, config=teacher, queries_file=missing if what == "queries_file" else None)
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    with pytest.raises(UsageError, match=r"nowhere\.safetensors: there is no such file"):
+        train(data, folder / "model", request)
+    assert not (folder / "model.work").exists()

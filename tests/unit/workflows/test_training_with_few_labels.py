@@ -85,6 +85,20 @@ def test_a_hundred_labels_are_learnt_from_and_some_of_them_validate(folder: Path
     assert any("validation queries" in note or "weight" in note for note in summary.notes)
 
 
+def test_a_handful_of_labels_does_not_decide_the_weight(folder: Path) -> None:
+    label(folder, "train", 12)
+    summary = trained(folder, max_steps=4)
+    assert summary.defaults["fusion"]["weights"] == (0.7, 0.3)
+    assert "only 4 judged queries were held out to validate on" in summary.notes[0]
+
+
+def test_labels_that_were_declined_are_not_said_to_be_missing(folder: Path) -> None:
+    label(folder, "train", 30)
+    said: list[str] = []
+    trained(folder, said, split="none", max_steps=4)
+    assert "no labelled queries in split 'none': learning from examples made out of the documents alone" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "lowest", "highest"),
     [
