@@ -36,7 +36,7 @@ def main() -> None:
     arguments = _parser().parse_args(own.split())
     name = arguments.name or arguments.recipe
     command = f"python -m benchmarks.quality {' '.join(sys.argv[1:])}"
-    made_by = {"options": options, "recipe": settings_of(arguments)}
+    made_by = {"options": options, "labels": arguments.labels, "recipe": settings_of(arguments)}
     runs = _kept(name, made_by)
     with tempfile.TemporaryDirectory() as folder:
         write_training_set(Path(folder) / "data", labels=arguments.labels)
@@ -44,7 +44,7 @@ def main() -> None:
         sets = {set_name: (data := test_set(set_name), lexical_legs(data)) for set_name in NAMES}
         for seed in map(int, arguments.seeds.split(",")):
             if str(seed) not in runs:
-                runs[str(seed)] = _one(Path(folder), seed, arguments, options.split(), sets)
+                runs[str(seed)] = _one(Path(folder), seed, arguments, made_by, sets)
             figures = {**made_by, "runs": runs, "mean": _mean(list(runs.values()))}
             write_result(f"quality_{name}", figures, command=command, seed=seed, show=False)
             print(f"{HEADER}\n{row(name, runs)}", flush=True)
@@ -71,16 +71,24 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _one(
-    folder: Path, seed: int, arguments: argparse.Namespace, options: list[str], sets: dict[str, tuple[TestSet, Lexical]]
+    folder: Path,
+    seed: int,
+    arguments: argparse.Namespace,
+    made_by: dict[str, Any],
+    sets: dict[str, tuple[TestSet, Lexical]],
 ) -> dict[str, Any]:
     """Train one model, unless it is there, and measure it."""
     model = Path(arguments.models or folder) / f"{arguments.name or arguments.recipe}-{seed}"
-    report = model.with_suffix(".json")
-    if not report.exists():
-        report.write_text(json.dumps(_trained(folder, model, seed, arguments, options)))
+    told, how = model.with_suffix(".json"), json.loads(json.dumps(made_by))
+    if not told.exists():
+        trained = _trained(folder, model, seed, arguments, made_by["options"].split())
+        told.write_text(json.dumps({"made_by": how, "trained": trained}))
+    report = json.loads(told.read_text())
+    if report["made_by"] != how:
+        raise SystemExit(f"{model} was trained by other settings or options; give another --models, or remove it")
     encoder = OnnxEncoder.load(model, threads=1)
     return {
-        **json.loads(report.read_text()),
+        **report["trained"],
         "megabytes": round(sum(path.stat().st_size for path in model.iterdir()) / 1e6, 1),
         "sets": {
             name: measure_set(data, lexical, encoder.encode_queries, encoder.encode_documents)
@@ -117,9 +125,7 @@ def _kept(name: str, made_by: dict[str, Any]) -> dict[str, Any]:
     if not file.exists():
         return {}
     figures = json.loads(file.read_text())["figures"]
-    is_same = json.dumps(made_by, sort_keys=True) == json.dumps(
-        {key: figures.get(key) for key in made_by}, sort_keys=True
-    )
+    is_same = json.loads(json.dumps(made_by)) == {key: figures.get(key, "") for key in made_by}
     return dict(figures["runs"]) if is_same else {}
 
 
