@@ -5,7 +5,7 @@ BIN := .venv/bin
 PORT ?= 9200
 ML ?= 1
 
-.PHONY: help install quickstart opensearch test unit check format constraints docs bench msmarco clean
+.PHONY: help install quickstart opensearch test campaign unit check format constraints docs bench msmarco clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test: install  ## all tests: units, conformance, integration
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory panels \
 		|| echo "npm can't install Vega, so no panel of Dashboards is drawn" >&2
 	$(BIN)/python -m pytest -q
+
+campaign: install  ## attack the product for an hour: kills, power loss, threads, hostile input (a stopped one goes on)
+	PYTHONPATH=tests:. $(BIN)/python -m campaign --write $(CAMPAIGN)
 
 unit: install  ## the unit tests alone
 	$(BIN)/python -m pytest -q tests/unit

@@ -1,0 +1,17 @@
+"""All attacks, by name."""
+
+from __future__ import annotations
+
+from campaign.attack import Attack
+
+__all__ = ["ATTACKS", "named"]
+
+ATTACKS: tuple[Attack, ...] = ()
+
+
+def named(name: str) -> Attack:
+    """Return an attack.
+
+    :raises KeyError: if there is none of that name.
+    """
+    return {attack.name: attack for attack in ATTACKS}[name]

@@ -1,0 +1,47 @@
+"""What a campaign found, as a table for people and as JSON to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from campaign.attack import Attack, Tally
+
+__all__ = ["figures", "table"]
+
+
+def figures(
+    attacks: Sequence[Attack], tallies: Mapping[str, Tally], crashes: Mapping[str, int], controls: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return everything to keep; ``controls`` maps ``ATTACK/FAULT`` to what became of it."""
+    return {
+        "attacks": {
+            attack.name: {
+                "unit": attack.unit,
+                "wanted": attack.wanted,
+                "tried": tallies[attack.name].counted,
+                "trials": tallies[attack.name].trials,
+                "seconds": round(tallies[attack.name].seconds),
+                "crashes": crashes.get(attack.name, 0),
+                "findings": [
+                    {"trial": trial, "what": finding.what, "where": finding.where}
+                    for trial, finding in tallies[attack.name].findings
+                ],
+            }
+            for attack in attacks
+        },
+        "null controls": dict(controls),
+    }
+
+
+def table(kept: Mapping[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    lines = ["| attack | tried | wanted | unit | findings | minutes |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {one['tried']:,} | {one['wanted']:,} | {one['unit']} | {len(one['findings'])} "
+        f"| {one['seconds'] / 60:.1f} |"
+        for name, one in kept["attacks"].items()
+    ]
+    lines += ["", "| null control | result |", "|---|---|"]
+    lines += [f"| {name} | {result} |" for name, result in kept["null controls"].items()]
+    return "\n".join(lines)
