@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
@@ -31,6 +30,7 @@ from onnx import ModelProto
 from benchmarks.gate_table_graph import looked_up, one_number
 from benchmarks.harness import ROOT, milliseconds, passages, real_queries, write_result
 from hybrid_search.towers.onnx_export import export_tower
+from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.tokenizer import train_tokenizer
 from hybrid_search.towers.two_tower import TwoTower
@@ -101,10 +101,7 @@ def _timed(runs: Mapping[str, Run], queries: Sequence[Ids], batches: Sequence[Id
 
 
 def _runner(graph: ModelProto) -> Run:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(graph.SerializeToString())
 
     def run(ids: Ids) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = session.run(

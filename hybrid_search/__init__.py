@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hybrid_search.telemetry import switch_off
+
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
     from hybrid_search.async_retriever import AsyncRetriever
@@ -34,7 +36,9 @@ __all__ = [
     "train",
 ]
 
-# Where each public name lives; imported when it is first used (PEP 562), so that the package itself imports nothing.
+switch_off()
+
+# Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _HOMES = {
     "api": ("load", "open", "train"),
     "errors": ("HybridSearchError",),

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import hybrid_search  # noqa: F401 - switches telemetry off before a test imports anything
+
 pytest_plugins = ["node.plugin", "node.extra_nodes"]
 
 # As the command line does, and for the same reason: the machine may have other work.

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.errors", 0),
     ("hybrid_search.streams", 0),
     ("hybrid_search.masking", 0),
+    ("hybrid_search.telemetry", 0),
     ("hybrid_search.setting", 1),
     ("hybrid_search.config", 1),
     ("hybrid_search.train_config", 1),
@@ -56,6 +57,7 @@ HOMES = {
     "faiss": ("hybrid_search.engines.embedded",),
     "sqlite3": ("hybrid_search.engines.embedded",),
     "tantivy": ("hybrid_search.engines.embedded", "hybrid_search.analysis"),
+    "onnxruntime": ("hybrid_search.towers.onnx_runtime",),
     "gensim": ("hybrid_search.towers",),
     "datasets": ("loaders",),
 }
@@ -206,3 +208,10 @@ def test_the_training_stack_is_not_needed_to_search() -> None:
         "import hybrid_search.engines.embedded, hybrid_search.towers.onnx_encoder, hybrid_search.towers.untrained\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_onnx_runtime_is_imported_nowhere_in_the_repository_but_where_its_telemetry_is_switched_off() -> None:
+    folders = (*PACKAGES, "tests", "benchmarks", "examples", "docs")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    users = {path for path in files if any(name.split(".")[0] == "onnxruntime" for name in imports_of(path))}
+    assert users == {ROOT / "hybrid_search" / "towers" / "onnx_runtime.py"}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from hybrid_search.config import Similarity
 from hybrid_search.errors import CorruptModel
 from hybrid_search.towers.model_card import SERVING_FILES, ModelCard, read_model_card, verify_files
+from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.padding import batches_by_length, pad_ids
 from hybrid_search.towers.tokenizer import TextTokenizer
 
@@ -104,13 +104,8 @@ class OnnxEncoder:
 
 
 def _session(path: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    # One thread a run, several runs at a time: recurrent steps are too small to split.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return open_session(path)
     except Exception as error:  # onnxruntime raises nothing narrower
         raise CorruptModel(f"ONNX Runtime can't load {path}: {error}; restore the checkpoint or train again") from error
 

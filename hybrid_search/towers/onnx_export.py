@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from hybrid_search.errors import ModelError
 from hybrid_search.storage import disk_errors
+from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.two_tower import Tower
 
 __all__ = ["TOLERANCE", "check_export", "export_tower", "share_tables"]
@@ -123,7 +123,7 @@ def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
     :return: the largest difference of any number.
     :raises ModelError: if it is above :data:`TOLERANCE`.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     largest = 0.0
     was_training = tower.training
     tower.eval()

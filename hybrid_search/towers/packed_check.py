@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from hybrid_search.errors import ModelError, ModelMismatch
 from hybrid_search.protocols import Encoder
+from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.packed import PackedTower
 from hybrid_search.towers.tokenizer import TextTokenizer
 
@@ -64,7 +64,7 @@ def check_packed(tower: PackedTower, encoder: Encoder, texts: Sequence[str]) -> 
     :raises ModelError: if it is not above :data:`LEAST_COSINE`, naming the text.
     """
     tokenizer = Tokenizer.from_str(tower.tokenizer)
-    session = _session(tower)
+    session = open_session(tower.onnx)
     found = np.stack([_vector(session, tokenizer.encode(text)) for text in texts])
     return check_vectors(f"the packed {tower.name} tower", texts, found, _wanted(tower, encoder, texts))
 
@@ -98,13 +98,6 @@ def check_vectors(what: str, texts: Sequence[str], found: NDArray[np.float32], w
 def _wanted(tower: PackedTower, encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
     encode = encoder.encode_queries if tower.name == "query" else encoder.encode_documents
     return np.asarray(encode(texts), dtype=np.float32)
-
-
-def _session(tower: PackedTower) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(tower.onnx, options, providers=["CPUExecutionProvider"])
 
 
 def _vector(session: Any, encoding: Any) -> NDArray[np.float32]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hybrid_search.errors import MissingExtra, ModelNotFound
+from hybrid_search.towers.onnx_runtime import open_session, quantise
 from hybrid_search.towers.padding import batches_by_length, pad_ids
 
 __all__ = ["Teacher", "TransformerTeacher"]
@@ -106,22 +106,17 @@ def _onnx(session: Any) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDAr
 
 def _quantised(model: Any, threads: int) -> Any:
     """Convert a model to 8-bit weights; None where it has parts that do not convert."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
     ids = torch.tensor([[5, 6, 7], [8, 9, 1]])
     axes = {"ids": {0: "n", 1: "t"}, "mask": {0: "n", 1: "t"}, "vectors": {0: "n"}}
     with tempfile.TemporaryDirectory() as home, _quiet(), torch.no_grad():
-        whole, small = f"{home}/whole.onnx", f"{home}/small.onnx"
+        whole, small = Path(home, "whole.onnx"), Path(home, "small.onnx")
         try:
             torch.onnx.export(
-                _Sentence(model), (ids, torch.ones_like(ids)), whole, dynamo=False, opset_version=_OPSET,
+                _Sentence(model), (ids, torch.ones_like(ids)), str(whole), dynamo=False, opset_version=_OPSET,
                 input_names=["ids", "mask"], output_names=["vectors"], dynamic_axes=axes,
             )  # fmt: skip
-            quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
-            return onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
+            quantise(whole, small)
+            return open_session(small, threads=threads)
         except Exception:  # each of the three raises what it likes
             return None
 

@@ -185,11 +185,11 @@ def test_info_describes_an_index_and_a_model_by_the_same_fingerprint(home: Home)
 
 
 def test_export_writes_files_that_onnx_runtime_opens(home: Home) -> None:
-    import onnxruntime
+    from hybrid_search.towers.onnx_runtime import open_session
 
     out = home.path / "towers"
     assert home.run("export", home.model, "--format", "onnx", "--out", out).code == 0
-    session = onnxruntime.InferenceSession(str(out / "query.onnx"), providers=["CPUExecutionProvider"])
+    session = open_session(out / "query.onnx")
     assert {i.name for i in session.get_inputs()} == {"input_ids", "attention_mask"}
 
 

@@ -181,6 +181,8 @@ def _environment(folder: Path, java: Path, home: Path) -> dict[str, str]:
     # Else ml-commons asks the network for these libraries.
     native = {"PYTORCH_LIBRARY_PATH": str(libtorch), "PYTORCH_VERSION": "2.5.1", "PYTORCH_FLAVOR": "cpu"}
     return {
+        # The Java library that ml-commons runs models with calls home from cloud machines.
+        "OPT_OUT_TRACKING": "true",
         **(native if libtorch.is_dir() else {}),
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder),

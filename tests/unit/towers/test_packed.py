@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from tiny_towers import small_config, small_towers
 from tokenizers import Tokenizer
@@ -19,6 +18,7 @@ from hybrid_search.errors import CorruptModel, ModelError, ModelMismatch
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.packed import PackedTower, TowerName, pack_tower
 from hybrid_search.towers.packed_check import check_packed, check_vectors, sample_texts
 from hybrid_search.towers.tokenizer import TextTokenizer
@@ -43,7 +43,7 @@ def test_the_zip_holds_the_tokenizer_and_one_onnx_file_that_needs_no_other(
     tower = packed["query"]
     with zipfile.ZipFile(io.BytesIO(tower.archive)) as archive:
         assert archive.namelist() == ["query.onnx", "tokenizer.json"]
-        session = onnxruntime.InferenceSession(archive.read("query.onnx"))
+        session = open_session(archive.read("query.onnx"))
         assert archive.read("tokenizer.json").decode() == tower.tokenizer
     assert [put.name for put in session.get_inputs()] == ["input_ids", "attention_mask"]
     assert tower.sha256 == hashlib.sha256(tower.archive).hexdigest()
