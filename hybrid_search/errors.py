@@ -5,7 +5,8 @@
     HybridSearchError                       1
     ├── UsageError                          2   an argument or option is wrong
     │   ├── ConfigError                     2   a setting has a bad value or an unknown name
-    │   └── FilterError                     2   a filter expression can't be parsed or names no such field
+    │   ├── FilterError                     2   a filter expression can't be parsed or names no such field
+    │   └── PartialAlias                    2   an alias shows a part of its index only (a filter, a routing)
     ├── DataError                           3   a data set can't be read, or records were rejected
     │   ├── DatasetNotFound                 3   the path does not hold what the loader looks for
     │   └── RecordsRejected                 3   some records went to the dead-letter file; the rest is in
@@ -49,6 +50,7 @@ __all__ = [
     "ModelMismatch",
     "ModelNotFound",
     "Overloaded",
+    "PartialAlias",
     "RecordsRejected",
     "ResumeMismatch",
     "SearchIndexError",
@@ -78,6 +80,10 @@ class ConfigError(UsageError, ValueError):
 
 class FilterError(UsageError):
     """A filter expression can't be parsed, or names a field that the index does not have."""
+
+
+class PartialAlias(UsageError):
+    """An alias with a filter or a routing, which would be passed over: what it hides would be shown."""
 
 
 class DataError(HybridSearchError):

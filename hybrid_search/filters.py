@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from hybrid_search.config import FieldType
 from hybrid_search.errors import FilterError
@@ -15,6 +16,11 @@ from hybrid_search.errors import FilterError
 __all__ = ["And", "Exists", "Filter", "Not", "Or", "Range", "Scalar", "Term", "Terms", "check_filter"]
 
 Scalar = str | int | float | bool
+
+T = TypeVar("T")
+
+_DEEPEST = 100
+"""Levels of nesting; a server and Python itself go not much deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,9 @@ class Terms:
 
     field: str
     values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _kept(self.values, "values"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +62,22 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All hold."""
+    """All hold; of none, every document fits."""
 
     filters: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", _kept(self.filters, "filters"))
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one holds."""
+    """At least one holds; of none, no document fits."""
 
     filters: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", _kept(self.filters, "filters"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,16 @@ class Not:
     """The filter does not hold; a document without the field passes."""
 
     filter: Filter
+
+
+def _kept(parts: Iterable[T], name: str) -> tuple[T, ...]:
+    """Keep what was given: something that can be gone through once would be empty when it is asked for again.
+
+    :raises FilterError: if it is one text, which would be taken for its letters, or nothing to go through.
+    """
+    if isinstance(parts, str | bytes) or not isinstance(parts, Iterable):
+        raise FilterError(f"{name} is {parts!r}; give a tuple of them")
+    return tuple(parts)
 
 
 Filter = Term | Terms | Range | Exists | And | Or | Not
@@ -86,14 +111,20 @@ def check_filter(filter: Filter, fields: Mapping[str, FieldType]) -> None:
     """Check that a filter names declared fields only and compares each with values of its type.
 
     :param fields: the index's metadata fields and their types.
-    :raises FilterError: naming the field, and the declared fields or the wanted type.
+    :raises FilterError: naming the field, and the declared fields or the wanted type; or if it is no tree of filters.
     """
+    _check(filter, fields, 0)
+
+
+def _check(filter: Filter, fields: Mapping[str, FieldType], level: int) -> None:
+    if level > _DEEPEST:
+        raise FilterError(f"the filter is nested more than {_DEEPEST} levels deep; join more in one And or Or")
     match filter:
         case And(parts) | Or(parts):
             for part in parts:
-                check_filter(part, fields)
+                _check(part, fields, level + 1)
         case Not(part):
-            check_filter(part, fields)
+            _check(part, fields, level + 1)
         case Range():
             _check_range(filter, _type_of(filter.field, fields))
         case Term(field, value):
@@ -103,6 +134,8 @@ def check_filter(filter: Filter, fields: Mapping[str, FieldType]) -> None:
                 _check_value(field, value, _type_of(field, fields))
         case Exists(field):
             _type_of(field, fields)
+        case _:
+            raise FilterError(f"{filter!r} is no filter; give Term, Terms, Range, Exists, And, Or or Not")
 
 
 def _type_of(field: str, fields: Mapping[str, FieldType]) -> FieldType:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hybrid_search.config import Bm25, Fusion
-from hybrid_search.errors import HybridSearchError, SearchIndexError, UsageError
+from hybrid_search.errors import HybridSearchError, PartialAlias, SearchIndexError, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import Vectors
 from hybrid_search.retriever import AddReport, Mode, Retriever
@@ -43,6 +43,7 @@ class FollowingRetriever(Retriever):
     models. Every few seconds the call that comes next looks at the alias (one small request), and if it has moved,
     opens the new index; calls on other threads meanwhile go on with the old one, which is closed after the last of
     them. While the server can't be asked, or the new index can't be opened, the old one answers, and the log says so.
+    Once the alias has been given a filter or a routing, every call is refused: whoever set it means to hide something.
 
     :param first: the index that the alias stands for.
     :param opened: opens what the alias stands for by then.
@@ -65,6 +66,7 @@ class FollowingRetriever(Retriever):
         self._state = threading.Lock()
         self._checking = threading.Lock()
         self._closed = False
+        self._refused = ""
         self._next_look = time.monotonic() + check_every
         self._take(first)
 
@@ -159,6 +161,8 @@ class FollowingRetriever(Retriever):
         self._look()
         with self._state:
             self._check_open()
+            if self._refused:
+                raise PartialAlias(self._refused)
             held = self._held
             held.users += 1
         try:
@@ -177,6 +181,8 @@ class FollowingRetriever(Retriever):
         try:
             if not self._closed:
                 self._refresh()
+        except PartialAlias:
+            pass  # whoever asks is told
         except HybridSearchError as error:
             _LOG.warning("going on with the index as it was opened: %s", error)
         finally:
@@ -185,9 +191,16 @@ class FollowingRetriever(Retriever):
     def _refresh(self) -> bool:
         self._next_look = time.monotonic() + self.check_every
         old = self._held
-        if not self._moved(old.retriever):
+        try:
+            moved = self._moved(old.retriever)
+            new = self._opened() if moved else None
+        except PartialAlias as error:
+            self._refused, self._next_look = str(error), 0.0  # nobody is answered until it is otherwise
+            raise
+        self._refused = ""
+        if new is None:
             return False
-        self._take(self._opened())
+        self._take(new)
         self._leave(old)
         return True
 

@@ -10,7 +10,7 @@ import pytest
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import SearchIndexError, UsageError
+from hybrid_search.errors import PartialAlias, SearchIndexError, UsageError
 from hybrid_search.following import FollowingRetriever
 from hybrid_search.retriever import Retriever
 from hybrid_search.types import Document, Hit
@@ -138,3 +138,22 @@ def test_a_closed_one_says_so(alias: Alias) -> None:
     for use in (lambda: retriever.search("cat"), retriever.refresh):
         with pytest.raises(UsageError, match="closed"):
             use()
+
+
+def test_an_alias_that_hides_a_part_is_answered_by_no_index_until_it_hides_nothing(alias: Alias) -> None:
+    with alias.following() as retriever:
+        alias.fault = PartialAlias("this alias shows only a part")
+        retriever.check_every = 3_600  # it is looked at for every call all the same
+        uses = (
+            lambda: retriever.search("cat"),
+            lambda: retriever.rankings(["cat"], 1),
+            lambda: retriever.get(["old"]),
+            lambda: retriever.add([Document("more", "cat")]),
+            lambda: retriever.delete(["old"]),
+            lambda: retriever.encode_queries(["cat"]),
+        )
+        for use in uses * 2:
+            with pytest.raises(PartialAlias, match="only a part"):
+                use()
+        alias.fault = None
+        assert ids(retriever.search("cat")) == ["old"]

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import shortened
 from hybrid_search.engines.opensearch.marks import Mark, marked, read_mark
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import ServerOptions, held_options, index_body
 from hybrid_search.engines.opensearch.towers import companion_of
-from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.errors import IndexExists, IndexNotFound, PartialAlias, SearchIndexError, UsageError
 
 __all__ = [
     "ALL_INDEXES",
     "Place",
     "ServerIndex",
+    "check_shows_all",
     "create_marked",
     "delete_index",
     "inherited",
@@ -41,6 +45,7 @@ ALL_INDEXES = "*,-.*"
 _NOT_FOUND = 404
 _TIMED_OUT = 408
 _WAITS = 20
+_LOOKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,58 @@ def resolve(client: Client, address: Address) -> Place:
 
     :raises IndexNotFound: if there is none.
     :raises UsageError: if an alias stands for several.
+    :raises PartialAlias: if an alias shows a part of the index only.
     """
-    found = client.call("GET", f"/{address.index}/_settings/index.uuid", flat_settings="true")
-    if len(found) != 1:
-        raise UsageError(f"{address}: stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
-    ((name, held),) = found.items()
-    return Place(address, address.at(name), held["settings"]["index.uuid"])
+    for _ in range(_LOOKS):
+        found = client.call("GET", f"/{address.index}/_settings/index.uuid", flat_settings="true")
+        if len(found) != 1:
+            _standing(client, address.index)  # which complains of a filter first
+            raise UsageError(f"{address}: stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
+        ((name, held),) = found.items()
+        # An alias that moved between the two questions is asked about again: what it hides is part of what it is.
+        if name == address.index or name in (_standing(client, address.index) or ()):
+            return Place(address, address.at(name), held["settings"]["index.uuid"])
+    raise SearchIndexError(f"{address}: the alias moves faster than it can be looked at; try again")
+
+
+def check_shows_all(alias: str, name: str, definition: Mapping[str, Any]) -> None:
+    """Check that an alias hides nothing of its index.
+
+    Everything here asks the index itself, by its own name, so that no answer mixes two indexes when the alias moves; a
+    filter of the alias would then count for nothing, and what it hides would be shown.
+
+    :param definition: the alias as the index describes it.
+    :raises PartialAlias: if it has a filter, or routes.
+    """
+    if "filter" in definition:
+        told = msgspec.json.encode(definition["filter"]).decode()
+        raise PartialAlias(
+            f"{alias}: this alias shows only a part of {name}, by the filter {shortened(told)}, which hybrid-search "
+            f"does not apply; name the index {name} and give the condition with each search (--filter), or remove the "
+            f"filter from the alias"
+        )
+    if routing := sorted(key for key in definition if key.endswith("routing")):
+        told = ", ".join(f"{key} {definition[key]!r}" for key in routing)
+        raise PartialAlias(
+            f"{alias}: this alias shows only a part of {name}, by {told}, which hybrid-search does not follow; name "
+            f"the index {name}, or remove the routing from the alias"
+        )
+
+
+def _standing(client: Client, alias: str) -> list[str] | None:
+    """Return the indexes that an alias stands for; None where there is no such alias.
+
+    :raises PartialAlias: if it shows a part only of one of them.
+    """
+    try:
+        found = client.call("GET", f"/_alias/{alias}")
+    except SearchIndexError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+    for name, held in found.items():
+        check_shows_all(alias, name, held["aliases"][alias])
+    return sorted(found)
 
 
 def live_index(client: Client, alias: str) -> str | None:
@@ -101,20 +152,18 @@ def live_index(client: Client, alias: str) -> str | None:
 
     :raises IndexExists: if an index, not an alias, has this name.
     :raises UsageError: if the alias stands for several indexes.
+    :raises PartialAlias: if it shows a part of the index only: its next index would be shown as a whole.
     """
-    try:
-        found = client.call("GET", f"/_alias/{alias}")
-    except SearchIndexError as error:
-        if error.status != _NOT_FOUND:
-            raise
+    found = _standing(client, alias)
+    if found is None:
         if client.call("HEAD", f"/{alias}"):
             raise IndexExists(
                 f"{alias} is an index, so it can't be an alias too; choose another alias, or drop the index first"
             ) from None
         return None
     if len(found) > 1:
-        raise UsageError(f"the alias {alias} stands for {', '.join(sorted(found))}; one is wanted: remove the others")
-    return str(next(iter(found)))
+        raise UsageError(f"the alias {alias} stands for {', '.join(found)}; one is wanted: remove the others")
+    return found[0]
 
 
 def names_on(client: Client) -> frozenset[str]:
@@ -203,7 +252,9 @@ def swap(client: Client, alias: str, old: str | None, new: str) -> None:
 
     :param old: the index that it stands for now; None for a new alias.
     :raises SearchIndexError: if it does not; nothing has changed then.
+    :raises PartialAlias: if it shows a part only of the index that it stands for now.
     """
+    live_index(client, alias)  # somebody may have given it a filter while the new index was loaded
     actions: list[dict[str, Any]] = [{"add": {"index": new, "alias": alias}}]
     if old is not None:
         actions.insert(0, {"remove": {"index": old, "alias": alias, "must_exist": True}})

@@ -11,6 +11,7 @@ from hybrid_search.engines.opensearch import pipelines, requests, timing
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.exchange import Plan
+from hybrid_search.engines.opensearch.filter_queries import check_size
 from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere
 from hybrid_search.engines.opensearch.responses import refuse_partial
 from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searches
@@ -176,6 +177,7 @@ class Reading:
             # Another writer may have declared the field since.
             self.settings = yield from settings_plan(self._address)
             check_filter(filter, self.settings.fields)
+        check_size(filter)
 
     def dense_queries(self, vectors: DenseQueries, count: int) -> list[DenseQuery | None]:
         """Return what the k-NN leg is asked for each query, None for a zero vector.

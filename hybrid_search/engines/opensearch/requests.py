@@ -9,8 +9,8 @@ from typing import Any
 
 import mappings
 from hybrid_search.config import Combination, Fusion, Normalisation, Similarity
-from hybrid_search.engines.opensearch.records import metadata_path
-from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+from hybrid_search.engines.opensearch.filter_queries import filter_query
+from hybrid_search.filters import Filter
 from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, INLINE
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "dense",
     "documents_page",
     "exact_dense",
-    "filter_query",
     "fusion_in_query",
     "fusion_pipeline",
     "lexical",
@@ -204,28 +203,6 @@ def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -
         "track_total_hits": False,
     }
     return body if after is None else {**body, "search_after": list(after)}
-
-
-def filter_query(filter: Filter) -> Body:
-    """Render a filter."""
-    match filter:
-        case And(parts):
-            return {"bool": {"filter": [filter_query(part) for part in parts]}}
-        case Or(parts):
-            return {"bool": {"should": [filter_query(part) for part in parts], "minimum_should_match": 1}}
-        case Not(part):
-            return {"bool": {"must_not": [filter_query(part)]}}
-        case Term(field, value):
-            return {"term": {metadata_path(field): {"value": value}}}
-        case Terms(field, values):
-            return {"terms": {metadata_path(field): list(values)}}
-        case Exists(field):
-            return {"exists": {"field": metadata_path(field)}}
-        case Range(field, gte, gt, lte, lt):
-            bounds = {"gte": gte, "gt": gt, "lte": lte, "lt": lt}
-            return {
-                "range": {metadata_path(field): {name: bound for name, bound in bounds.items() if bound is not None}}
-            }
 
 
 def _match(text: str) -> Body:

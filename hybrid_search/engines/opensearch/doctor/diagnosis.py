@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import check_shows_all
 from hybrid_search.engines.opensearch.capabilities import Ability
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.connecting import resolved
@@ -14,6 +15,7 @@ from hybrid_search.engines.opensearch.doctor.cluster_checks import CLUSTER_CHECK
 from hybrid_search.engines.opensearch.doctor.findings import Finding
 from hybrid_search.engines.opensearch.doctor.index_checks import INDEX_CHECKS
 from hybrid_search.engines.opensearch.doctor.vitals import Vitals, gather
+from hybrid_search.errors import PartialAlias
 
 __all__ = ["Diagnosis", "ModelFacts", "diagnose", "examine"]
 
@@ -110,6 +112,15 @@ def named(vitals: Vitals, asked: str) -> Iterator[Finding]:
             f"the alias stands for {', '.join(names)}: it can't be opened",
             (vitals.commands.curl("POST", "/_aliases", {"actions": actions}),),
         )
+    for index in vitals.indexes:
+        try:
+            check_shows_all(asked, index.name, index.aliases.get(asked, {}))
+        except PartialAlias as error:
+            # Not a command that takes the filter away: whoever pastes it would show what is hidden.
+            where = vitals.commands.location(index.name)
+            yield Finding(
+                "name", "error", asked, str(error), (f"hybrid-search query TEXT --from {where} --filter EXPR",)
+            )
     for index in vitals.indexes[:1] if len(names) == 1 else ():
         if index.aliases.get(asked, {}).get("is_write_index") is False:
             action = {"add": {"index": index.name, "alias": asked, "is_write_index": True}}

@@ -11,8 +11,8 @@ from operator import itemgetter
 from typing import Any
 
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.filter_queries import filter_query
 from hybrid_search.engines.opensearch.records import from_source
-from hybrid_search.engines.opensearch.requests import filter_query
 from hybrid_search.engines.opensearch.responses import hits_of
 from hybrid_search.filters import Exists, Filter, Term
 from hybrid_search.types import Document

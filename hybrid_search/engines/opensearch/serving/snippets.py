@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import requests
-from hybrid_search.engines.opensearch.requests import EncodedThere, filter_query
+from hybrid_search.engines.opensearch.filter_queries import filter_query
+from hybrid_search.engines.opensearch.requests import EncodedThere
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
 from hybrid_search.engines.opensearch.serving.example import Example
 from hybrid_search.engines.opensearch.showing import SHOWN, console_form, for_people
