@@ -1,5 +1,5 @@
 // Draws the Vega panels of a pack as Dashboards would: fills in the dashboard's context, sends each search to the server,
-// compiles, renders. node docs/panels/draw.mjs PACK.ndjson SERVER OUT [only=PART,…] [typed=TEXT] [bar=TEXT] [since=DAYS]
+// compiles, renders. node docs/panels/draw.mjs PACK.ndjson SERVER OUT [only=PART,…] [typed=TEXT] [bar=TEXT] [since=DAYS] [dark=1]
 // Vega comes from the folder that NODE_PATH names (make panels). Writes OUT/PART.png and .svg, and to stdout one line of
 // JSON a panel: {"id", "warnings", "marks"}; marks counts what was drawn of the data.
 import { createRequire } from "node:module";
@@ -12,6 +12,10 @@ const [vega, vegaLite] = await Promise.all(["vega", "vega-lite"].map((name) => i
 const CLAUSES = /^%dashboard_context-(must|filter|must_not)_clause%$/;
 const SIZE = { width: 620, height: 260 };
 const LARGE = { width: 980, height: 400 };
+// What Dashboards' dark theme sets.
+const DARK = {
+  style: { "guide-label": { fill: "#dfe5ef" }, "guide-title": { fill: "#dfe5ef" }, "group-title": { fill: "#dfe5ef" } },
+};
 const SIZES = { rankings: LARGE, typed: LARGE };
 
 const [file, server, out, ...more] = process.argv.slice(2);
@@ -44,7 +48,7 @@ function withClauses(part) {
 
 async function answered(url) {
   const { index, body } = inContext(url);
-  const answer = await fetch(`${server}/${index}/_search`, {
+  const answer = await fetch(`${server}/${index}/_search?ignore_unavailable=true`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
@@ -66,7 +70,8 @@ async function fill(part) {
 
 function collecting(warnings) {
   const logger = vega.logger(vega.Warn);
-  logger.warn = (...told) => (warnings.push(told.join(" ")), logger);
+  // There is no browser's window here, which panels that size themselves listen to.
+  logger.warn = (...told) => (/event source: window/.test(told.join(" ")) || warnings.push(told.join(" ")), logger);
   return logger;
 }
 
@@ -79,11 +84,14 @@ function marksOf(item) {
 async function draw(part, title, spec) {
   const warnings = [];
   const size = SIZES[part] ?? SIZE;
-  const filled = { ...(await fill(spec)), ...size, autosize: { type: "fit", contains: "padding" }, background: "white" };
   const lite = spec.$schema.includes("vega-lite");
+  // A panel that sizes itself asks for its container; Dashboards fits the others into it.
+  const fitted = spec.autosize ? {} : { ...size, autosize: { type: "fit", contains: "padding" } };
+  vega.expressionFunction("containerSize", () => [size.width, size.height]);
+  const filled = { ...(await fill(spec)), ...fitted, background: options.dark ? "#1d1e24" : "white" };
   const titled = lite ? { ...filled, title: { text: title, subtitle: filled.title.text, anchor: "start", fontSize: 13 } } : filled;
   const compiled = lite ? vegaLite.compile(titled, { logger: collecting(warnings) }).spec : titled;
-  const view = new vega.View(vega.parse(compiled), { renderer: "none", logger: collecting(warnings) });
+  const view = new vega.View(vega.parse(compiled, options.dark ? DARK : {}), { renderer: "none", logger: collecting(warnings) });
   if (options.typed !== undefined && part === "rankings") view.signal("typed", options.typed);
   await view.runAsync();
   const svg = (await view.toSVG()).replaceAll("font-family=\"sans-serif\"", "font-family=\"DejaVu Sans\"");

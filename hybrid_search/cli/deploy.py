@@ -15,6 +15,8 @@ __all__ = ["TOKEN", "command"]
 TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
 """Where both ends of a connector find the token that requests must bring."""
 
+REQUESTS = "requests.http"
+
 
 @click.command("deploy")
 @click.option("--to", "location", required=True, metavar="LOCATION", help="The index, or an alias: its live index.")
@@ -31,13 +33,13 @@ TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
 @click.option(
     "--requests",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("requests.http"),
-    show_default=True,
-    help="Where to write requests for OpenSearch Dashboards' Dev Tools.",
+    default=None,
+    help="The file to write requests for OpenSearch Dashboards' Dev Tools to, also over another one.  "
+    "[default: requests.http, unless there is another file of that name]",
 )
 @format_option
 def command(
-    location: str, model: Path | None, allow_settings: bool, connector: str | None, requests: Path, form: str
+    location: str, model: Path | None, allow_settings: bool, connector: str | None, requests: Path | None, form: str
 ) -> None:
     """Run an index's towers inside its OpenSearch cluster (plugin ml-commons).
 
@@ -49,14 +51,13 @@ def command(
       hybrid-search deploy --to opensearch://localhost:9200/passages --allow-settings
       hybrid-search deploy --to opensearch://localhost:9200/passages --connector https://towers.example.org:8080
     """  # noqa: D301
-    from hybrid_search.storage import atomic_write_bytes
     from hybrid_search.workflows.deploying import Connector, deploy
 
-    if not requests.name:
+    if requests is not None and not requests.name:
         raise click.BadParameter("is empty; name the file to write", param_hint="--requests")
     outside = Connector(connector, os.environ.get(TOKEN, "")) if connector else None
     deployed = deploy(location, model=model, connector=outside, allow_settings=allow_settings, progress=progress)
-    atomic_write_bytes(requests, deployed.requests.encode())
+    written = _write_requests(requests, deployed.requests.encode())
     outcome = deployed.outcome
     record = outcome.deployment
     facts(
@@ -70,10 +71,27 @@ def command(
             "search_template": record.search_template,
             "lowest_cosine": outcome.cosine,
             "made": list(outcome.made),
-            "requests": str(requests),
+            "requests": str(written) if written else None,
         },
         form,
     )
     if form == "table" and outcome.made:
         click.echo(deployed.requests, nl=False)
-    say(f"{'Deployed' if outcome.made else 'Unchanged: deployed already'}. Requests to search with: {requests}")
+    done = "Deployed" if outcome.made else "Unchanged: deployed already"
+    if written:
+        say(f"{done}. Requests to search with: {written}")
+    else:
+        say(f"{done}. {REQUESTS} is another file and stays as it is; --requests FILE writes requests to search with.")
+
+
+def _write_requests(chosen: Path | None, content: bytes) -> Path | None:
+    """Write the requests; where nobody chose the file, not over one that holds something else. Returns the file."""
+    from hybrid_search.storage import atomic_write_bytes, disk_errors
+
+    file = chosen or Path(REQUESTS)
+    if chosen is None and os.path.lexists(file):
+        with disk_errors(f"reading {file}"):
+            if not file.is_file() or file.read_bytes() != content:
+                return None
+    atomic_write_bytes(file, content)
+    return file

@@ -22,8 +22,8 @@ __all__ = ["command"]
 def command(model: Path, host: str, port: int) -> None:
     """Serve a model's towers over HTTP until Ctrl-C: what hybrid-search deploy --connector connects a cluster to.
 
-    With a token in HYBRID_SEARCH_TOWERS_TOKEN, requests must bring it. It speaks no TLS: put a proxy before it where
-    the network is not your own.
+    With a token in HYBRID_SEARCH_TOWERS_TOKEN, requests must bring it; without one, whoever reaches the port may have
+    texts encoded. It speaks no TLS: put a proxy before it where the network is not your own.
 
     \b
     Example:
@@ -34,6 +34,8 @@ def command(model: Path, host: str, port: int) -> None:
     with TowerServer(model, (host, port), os.environ.get(TOKEN, "")) as server:
         click.echo(server.url)
         say(f"Serving the towers of {model} at {server.url}; Ctrl-C ends it.")
+        if server.is_open_to_others:
+            say(f"Warning: whoever reaches {server.url} may use it; set {TOKEN} to a token that requests must bring.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -13,7 +13,7 @@ __all__ = ["check_pack", "parsed", "vega_sources"]
 
 _SEARCH_SOURCE = ("kibanaSavedObjectMeta", "searchSourceJSON")
 _STRINGS_OF_JSON: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "index-pattern": (),
+    "index-pattern": (("fields",),),
     "search": (_SEARCH_SOURCE,),
     "visualization": (("visState",), ("uiStateJSON",), _SEARCH_SOURCE),
     "dashboard": (("panelsJSON",), ("optionsJSON",), _SEARCH_SOURCE),
@@ -80,6 +80,9 @@ def vega_sources(specification: Any) -> Iterator[dict[str, Any]]:
 
 def _check_pattern(one: Object, name: str) -> None:
     _require(bool(one["attributes"].get("title")), name, "an index pattern has the index's name as its title")
+    fields = one["attributes"].get("fields", [])
+    names = [field["name"] for field in fields]
+    _require(bool(names) and len(set(names)) == len(names), name, "an index pattern lists its fields, each once")
 
 
 def _check_search(one: Object, name: str) -> None:

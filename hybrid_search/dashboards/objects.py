@@ -77,12 +77,21 @@ class Panel:
     height: int
 
 
-def index_pattern(id: str, index: str, time: str | None = None) -> SavedObject:
-    """Make an index pattern of one index; Dashboards reads the fields from the mapping when it is first looked at.
+def index_pattern(
+    id: str, index: str, time: str | None = None, *, fields: Sequence[Mapping[str, Any]], hidden: Sequence[str] = ()
+) -> SavedObject:
+    """Make an index pattern of one index.
 
     :param time: the field that the time picker filters.
+    :param fields: as Dashboards keeps them (see :mod:`hybrid_search.dashboards.fields`). Without them each panel reads
+        the mapping at the first opening and writes the pattern anew, all at once, most of them in vain.
+    :param hidden: fields that Discover leaves out of its rows.
     """
-    attributes = {"title": index} | ({} if time is None else {"timeFieldName": time})
+    attributes: dict[str, Any] = {"title": index, "fields": _text(list(fields))}
+    if time is not None:
+        attributes["timeFieldName"] = time
+    if hidden:
+        attributes["sourceFilters"] = _text([{"value": name} for name in hidden])
     return SavedObject("index-pattern", id, attributes, {})
 
 

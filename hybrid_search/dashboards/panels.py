@@ -9,6 +9,7 @@ from typing import Any
 import mappings
 from hybrid_search.companions import Companion, companion_index
 from hybrid_search.config import FieldType
+from hybrid_search.dashboards.fields import HIDDEN_IN_DISCOVER, companion_fields, document_fields
 from hybrid_search.dashboards.objects import SavedObject, index_pattern, saved_search, vega, visualisation
 from hybrid_search.dashboards.typed import Typed
 
@@ -24,6 +25,9 @@ _FILLED_BY: Mapping[str, str] = {
     "statistics": "hybrid-search dashboards measure",
 }
 """Companion index -> what fills it."""
+
+_BUCKET = ("key", "key_as_string", "min", "max", "doc_count")
+"""What a bucket of any kind of aggregation may have, beside aggregations of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class Panels:
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
-        self.documents = index_pattern(shown.id("documents"), shown.name)
+        self.documents = index_pattern(
+            shown.id("documents"), shown.name, fields=document_fields(shown.fields), hidden=HIDDEN_IN_DISCOVER
+        )
         self.queries = self._companion("queries")
         self.evaluations = self._companion("evaluations")
         self.statistics = self._companion("statistics")
@@ -172,8 +178,10 @@ class Panels:
         return self._side_by_side("typed", "rankings of a typed query", own)
 
     def _side_by_side(self, part: str, title: str, own: Mapping[str, Any]) -> SavedObject:
-        data = [*own["data"], *mappings.render("dashboards/links")["data"]]
-        specification = mappings.render("dashboards/rankings", signals=own["signals"], data=data)
+        shared = mappings.render("dashboards/links")
+        # Dashboards sizes a panel before it adds the text box, so the panel follows what is left to it by itself.
+        signals, data = [*shared["signals"], *own["signals"]], [*own["data"], *shared["data"]]
+        specification = mappings.render("dashboards/rankings", signals=signals, data=data)
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
 
     def searches(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
@@ -200,7 +208,8 @@ class Panels:
         )  # fmt: skip
 
     def _companion(self, kind: Companion) -> SavedObject:
-        return index_pattern(self._shown.id(kind), companion_index(self._shown.name, kind), "time")
+        name = companion_index(self._shown.name, kind)
+        return index_pattern(self._shown.id(kind), name, "time", fields=companion_fields(kind))
 
     def _search(self, part: str, title: str, query: str, columns: list[str]) -> SavedObject:
         full = f"{self._shown.name}: {title}"
@@ -210,12 +219,38 @@ class Panels:
         specification = mappings.render(f"dashboards/{template}", index=index, **parameters)
         # An empty panel looks broken: until there is something to draw it says what brings it.
         specification["data"]["name"] = "found"
+        something = _unpack_buckets(specification) or "data('found').length"
         empty = f"Nothing here yet: {_FILLED_BY.get(index.removeprefix(f'{self._shown.name}-'), 'load documents')}"
         if part == "loads":
             empty = "Nothing here yet: hybrid-search load ... --store-progress"
-        told = {"expr": f"data('found').length ? '' : '{empty}'"}
+        told = {"expr": f"{something} ? '' : '{empty}'"}
         specification["title"] = {"text": told, "anchor": "start", "fontWeight": "normal"}
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
+
+
+def _unpack_buckets(specification: dict[str, Any]) -> str:
+    """Let a panel take the buckets out of the answer itself; returns an expression for whether there are any.
+
+    Where an index is missing the answer has no aggregations, and Dashboards fails when it follows the path to them.
+
+    :return: empty for a panel of hits, which are there in every answer.
+    """
+    path = specification["data"]["format"]["property"]
+    if not path.startswith("aggregations."):
+        return ""
+    del specification["data"]["format"]
+    names, asked = path.split(".")[1:-1], specification["data"]["url"]["body"]
+    for name in names:
+        asked = asked["aggs"][name]
+    columns = [*_BUCKET, *asked.get("aggs", {})]
+    specification["transform"] = [
+        {"calculate": f"datum.aggregations ? datum.{path} : []", "as": "bucket"},
+        {"flatten": ["bucket"]},
+        *({"calculate": f"datum.bucket.{name}", "as": name} for name in columns),
+        *specification.get("transform", ()),
+    ]
+    answer = "data('found')[0]"
+    return f"length(data('found')) && {answer}.aggregations && length({answer}.{path})"
 
 
 def _aggregation(id: str, kind: str, schema: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

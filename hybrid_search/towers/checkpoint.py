@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hybrid_search.errors import CorruptModel
@@ -165,8 +165,8 @@ def _write_files(
         for name, weight in _weights(towers).items()
     }
     file = folder / "weights.safetensors"
-    with disk_errors(f"writing {file}"):
-        save_file(weights, file)
+    # Not save_file: what it makes is for the owner alone, and a model may be read by whoever may read the folder.
+    atomic_write_bytes(file, save(weights))
     for tower, name in ((towers.query_tower, "query.onnx"), (towers.document_tower, "document.onnx")):
         export_tower(tower, folder / name)
         share_tables(folder / name, file)

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from hybrid_search.config import Similarity
 from hybrid_search.errors import CorruptModel
-from hybrid_search.storage import disk_errors
+from hybrid_search.storage import atomic_write_bytes
 from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_files
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors, sif_weights
@@ -89,5 +89,4 @@ def save_untrained(path: Path, untrained: WordVectors, sif_a: float) -> None:
         "vectors": vectors.astype(np.int8),
         "scales": (steps * sif_weights(untrained.counts, sif_a)).astype(np.float32),
     }
-    with disk_errors(f"writing {path}"):
-        save_file(tensors, path)
+    atomic_write_bytes(path, save(tensors))  # not save_file: what it makes is for the owner alone

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hmac
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,20 @@ class TowerServer(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether other machines can reach it, and no token keeps them out."""
+        host = str(self.server_address[0])
+        return not self._authorization and not ip_address(host).is_loopback
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Note that a client went away in the middle of an answer, which is its own affair; all else is a fault."""
+        error = sys.exception()
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            _log.info("%s went away: %s", client_address[0], error)
+        else:
+            _log.error("a request of %s failed", client_address[0], exc_info=error)
+
     def lets_in(self, authorization: str) -> bool:
         """Tell whether a request's header holds the token, in a time that does not depend on how much of it fits."""
         return not self._authorization or hmac.compare_digest(authorization.encode(), self._authorization)
@@ -90,6 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, self.server.model)
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "POST /query or /document, or GET /")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what the base class refuses (another method, a request that can't be read) as the rest: in JSON."""
+        self.close_connection = True
+        self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
 
     def do_POST(self) -> None:
         try:

@@ -14,13 +14,18 @@ from typing import Any
 __all__ = ["StandIn", "stand_in_dashboards"]
 
 _IMPORT = "/api/saved_objects/_import?overwrite=true"
+_WHO = "/api/v1/auth/authinfo"
 
 
 @dataclass
 class StandIn:
-    """Where it is, and what it was given: (type, id) -> object."""
+    """Where it is, and what it was given: (type, id) -> object.
+
+    :ivar tenants: name -> may be written to; None without the security plugin, which has a page of its own for them.
+    """
 
     url: str
+    tenants: dict[str, bool] | None = None
     kept: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def take(self, lines: bytes) -> dict[str, Any]:
@@ -42,10 +47,20 @@ class StandIn:
 
 
 @contextmanager
-def stand_in_dashboards() -> Iterator[StandIn]:
+def stand_in_dashboards(tenants: dict[str, bool] | None = None) -> Iterator[StandIn]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == _WHO and standing.tenants is not None:
+                asked = self.headers.get("securitytenant", "")
+                known = asked if asked in standing.tenants else ""  # as it goes on: in the global tenant
+                self._send(200, {"user_name": "me", "user_requested_tenant": known, "tenants": standing.tenants})
+            else:
+                self._send(404, {"statusCode": 404, "error": "Not Found", "message": "Not Found"})
+
         def do_POST(self) -> None:
-            status, told = self._answer(self.rfile.read(int(self.headers["content-length"])))
+            self._send(*self._answer(self.rfile.read(int(self.headers["content-length"]))))
+
+        def _send(self, status: int, told: dict[str, Any]) -> None:
             sent = json.dumps(told).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(sent)))
@@ -72,7 +87,7 @@ def stand_in_dashboards() -> Iterator[StandIn]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        standing = StandIn(f"http://127.0.0.1:{server.server_port}")
+        standing = StandIn(f"http://127.0.0.1:{server.server_port}", tenants)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -291,7 +292,9 @@ def test_panels_without_data_say_so(home: Home, index: str, opensearch_server: S
         made = home.run("dashboards", "export", "--from", location, "-o", tmp_path / "empty.ndjson")
         assert made.code == 0, made.err
         draw(tmp_path / "empty.ndjson", opensearch_server, tmp_path)
-        for part in ("outcomes", "latency", "overlap", "evaluations", "differences", "lengths", "norms", "loads"):
+        for part in (
+            "outcomes", "latency", "overlap", "agreement", "evaluations", "differences", "lengths", "norms", "loads",
+        ):  # fmt: skip
             drawn = (tmp_path / f"{part}.svg").read_text()
             assert "Nothing here yet: hybrid-search " in drawn, part
             assert "translate(35,Infinity)" not in drawn, part
@@ -299,6 +302,31 @@ def test_panels_without_data_say_so(home: Home, index: str, opensearch_server: S
         for kind in COMPANIONS:
             ask(opensearch_server, "DELETE", f"/{companion_index(alias, kind)}", may_fail=True)
         ask(opensearch_server, "POST", "/_aliases", {"actions": [{"remove": {"index": NAME, "alias": alias}}]})
+
+
+def test_panels_whose_indexes_are_gone_say_what_brings_them_instead_of_failing(
+    home: Home, index: str, opensearch_server: Server, tmp_path: Path
+) -> None:
+    alias = f"{NAME}-bare"
+    location = f"{opensearch_server.location}/{alias}"
+    ask(opensearch_server, "POST", "/_aliases", {"actions": [{"add": {"index": NAME, "alias": alias}}]})
+    try:
+        made = home.run("dashboards", "export", "--from", location, "-o", tmp_path / "bare.ndjson")
+        assert made.code == 0, made.err
+        draw(tmp_path / "bare.ndjson", opensearch_server, tmp_path)  # fails if a panel does
+        for part in ("outcomes", "latency", "overlap", "agreement", "evaluations", "lengths"):
+            assert "Nothing here yet: hybrid-search " in (tmp_path / f"{part}.svg").read_text(), part
+    finally:
+        ask(opensearch_server, "POST", "/_aliases", {"actions": [{"remove": {"index": NAME, "alias": alias}}]})
+
+
+def test_titles_are_light_in_the_dark_theme(pack: Path, opensearch_server: Server, tmp_path: Path) -> None:
+    draw(pack, opensearch_server, tmp_path, "only=rankings", "dark=1", "typed=DOUGH")
+    drawn = (tmp_path / "rankings.svg").read_text()
+    texts = re.findall(r'<text[^>]* fill="(#\w+)">([^<]+)<', drawn)
+    assert {"BM25", "hybrid", "k-NN"} <= {text for fill, text in texts if fill == "#dfe5ef"}
+    [headline] = [fill for fill, text in texts if text.startswith("“")]
+    assert headline == "#dfe5ef"
 
 
 def test_every_vega_panel_is_drawn_with_its_data(pack: Path, opensearch_server: Server, tmp_path: Path) -> None:

@@ -101,8 +101,21 @@ def test_what_is_missing_of_a_deployment_is_made_again_and_nothing_else(
         "index.search.default_pipeline of served",
     )
     assert mended.deployment == first
+    plain(ml_server.url, "DELETE", "/_search/pipeline/hybrid-search-served")
+    assert {one.mend for one in diagnose(index).findings if "pipeline" in one.fault} == {
+        (f"hybrid-search deploy --to {index}",)
+    }
+    deploy(index)
     ran = run("deploy", "--to", index, "--format", "json", cwd=tmp_path)
     assert (ran.code, ran.json["made"], ran.json["query_model"]) == (0, [], first.query_model), ran.err
+    assert "POST /served/_search/template" in (tmp_path / "requests.http").read_text()
+    (tmp_path / "requests.http").write_text("GET /mine")
+    ran = run("deploy", "--to", index, "--format", "json", cwd=tmp_path)
+    assert (ran.code, ran.json["requests"]) == (0, None)
+    assert "requests.http is another file and stays as it is; --requests FILE writes" in ran.err
+    assert (tmp_path / "requests.http").read_text() == "GET /mine"
+    ran = run("deploy", "--to", index, "--requests", "requests.http", "--format", "json", cwd=tmp_path)
+    assert ran.json["requests"] == "requests.http"
     assert "POST /served/_search/template" in (tmp_path / "requests.http").read_text()
     ran = run("undeploy", index, "--format", "json", cwd=tmp_path)
     assert (ran.code, ran.json["index"], len(ran.json["removed"])) == (0, "served", 8), ran.err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ __all__ = ["DashboardsAddress", "Imported", "import_objects"]
 _PORT = 5601
 _FILE = "hybrid-search.ndjson"
 _MOST_TOLD = 5
+_OF_ALL = ("global", "private")
+"""Tenants that every user has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,17 @@ def import_objects(url: str, lines: bytes, *, tenant: str = "") -> Imported:
 
     :param url: of Dashboards. How it is reached, and who we are, is found out as for a server.
     :param tenant: of the security plugin: ``global``, ``private`` or a name; empty for the user's own choice.
+    :raises UsageError: if the user has no such tenant: Dashboards would take the global one without a word.
     :raises AccessDenied: if the user is not known there, or may not.
     :raises Unreachable: if nothing answers.
     :raises UnsupportedCapability: if that is no Dashboards.
     :raises SearchIndexError: if an object was not taken, with the reason.
     """
     dashboards = DashboardsAddress.parse(url)
-    status, answer = _posted(dashboards, resolved(dashboards.address), lines, tenant)
-    told = _checked(status, answer, str(dashboards))
+    with _session(dashboards, resolved(dashboards.address), tenant) as session:
+        if tenant and tenant not in _OF_ALL:
+            _check_tenant(session, tenant)
+        told = session.imported(lines)
     sent = {(one["type"], one["id"]) for one in map(msgspec.json.decode, lines.splitlines())}
     results: Sequence[Mapping[str, Any]] = told.get("successResults", [])
     # It says success for what it dropped without an error, so both are read.
@@ -100,30 +106,81 @@ def import_objects(url: str, lines: bytes, *, tenant: str = "") -> Imported:
     return Imported(str(dashboards), len(sent), sum(bool(one.get("overwrite")) for one in results))
 
 
-def _posted(dashboards: DashboardsAddress, connection: Connection, lines: bytes, tenant: str) -> tuple[int, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Session:
+    dashboards: DashboardsAddress
+    pool: urllib3.PoolManager
+    headers: Mapping[str, str]
+
+    def imported(self, lines: bytes) -> Mapping[str, Any]:
+        body, kind = encode_multipart_formdata({"file": (_FILE, lines, "application/ndjson")})
+        path = "/api/saved_objects/_import?overwrite=true"
+        status, answer = self.answer("POST", path, body, {"content-type": kind})
+        return _checked(status, answer, str(self.dashboards))
+
+    def answer(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        try:
+            answer = self.pool.request(
+                method,
+                f"{self.dashboards}{path}",
+                body=body,
+                headers={**self.headers, **(headers or {})},
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            # The original's text may hold the request.
+            raise _network_failure(error, self.dashboards) from None
+        return answer.status, answer.data
+
+
+@contextmanager
+def _session(dashboards: DashboardsAddress, connection: Connection, tenant: str) -> Iterator[_Session]:
     if connection.aws_region:
         raise UnsupportedCapability(
             f"{dashboards}: Dashboards of AWS take no signed imports; export to a file, and import it in the browser "
             "(Dashboards Management, Saved objects)"
         )
-    body, kind = encode_multipart_formdata({"file": (_FILE, lines, "application/ndjson")})
-    headers = {"osd-xsrf": "true", "content-type": kind, **_credentials(connection)}
-    if not tenant.isascii():
-        raise UsageError(f"--tenant {tenant!r}: names of tenants travel in a header, which takes ASCII alone")
-    if tenant:
-        headers["securitytenant"] = tenant
+    if not (tenant.isascii() and tenant.isprintable()):
+        raise UsageError(
+            f"tenant is {tenant!r}; names of tenants travel in a header, which takes printable ASCII alone"
+        )
+    headers = {"osd-xsrf": "true", **_credentials(connection)} | ({"securitytenant": tenant} if tenant else {})
     timeout = urllib3.Timeout(connect=connection.connect_timeout, read=connection.read_timeout)
     tls = connection.tls() if dashboards.address.tls else None
     if tls is not None and not connection.verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     with urllib3.PoolManager(timeout=timeout, retries=False, ssl_context=tls) as pool:
-        target = f"{dashboards}/api/saved_objects/_import?overwrite=true"
-        try:
-            answer = pool.request("POST", target, body=body, headers=headers, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
-            # The original's text may hold the request.
-            raise _network_failure(error, dashboards) from None
-        return answer.status, answer.data
+        yield _Session(dashboards, pool, headers)
+
+
+def _check_tenant(session: _Session, tenant: str) -> None:
+    """Ask which tenants the user has: for an unknown one Dashboards goes on in the global tenant, and says success."""
+    status, answer = session.answer("GET", "/api/v1/auth/authinfo")
+    if status in (401, 302):
+        _checked(status, answer, str(session.dashboards))
+    try:
+        told = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        told = None
+    tenants = told.get("tenants") if isinstance(told, dict) and status == 200 else None
+    if not isinstance(tenants, dict):
+        raise UsageError(
+            f"tenant is {tenant!r}, but {session.dashboards} has no tenants (status {status}): its security plugin is "
+            "not there, or multitenancy is off; leave the tenant out"
+        )
+    if tenant not in tenants:
+        raise UsageError(
+            f"tenant is {tenant!r}, which {session.dashboards} does not have for this user; there are "
+            f"{', '.join(sorted({*_OF_ALL, *map(str, tenants)}))}"
+        )
+    if not tenants[tenant]:
+        raise AccessDenied(
+            f"{session.dashboards}: this user may read the tenant {tenant!r}, not write to it; give the user the right "
+            "to, or choose another",
+            status=403,
+        )
 
 
 def _credentials(connection: Connection) -> dict[str, str]:

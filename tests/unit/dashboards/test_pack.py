@@ -115,6 +115,53 @@ def test_towers_in_the_cluster_bring_a_panel_for_typed_queries_on_a_dashboard_of
         assert processor["ml_inference"]["model_id"] == "tower-id"
 
 
+def specification(lines: bytes, part: str) -> Any:
+    [one] = [one for one in check_pack(lines) if one["id"] == f"hybrid-search-passages-{part}"]
+    return one["attributes"]["visState"]["params"]["spec"]
+
+
+def test_a_panel_with_a_text_box_sizes_itself_so_that_the_box_is_not_under_the_title(lines: bytes) -> None:
+    spec = specification(lines, "rankings")
+    assert spec["autosize"] == {"type": "none"}
+    width, height = spec["signals"][:2]
+    assert (width["name"], width["update"]) == ("width", "containerSize()[0] - 10")
+    assert (height["name"], height["update"]) == ("height", "containerSize()[1] - 16")
+    assert [each["events"] for one in (width, height) for each in one["on"]] == ["window:resize"] * 2
+    [box] = [one["bind"] for one in spec["signals"] if "bind" in one]
+    assert len(box["name"]) <= 12  # of 104 pixels
+
+
+def test_counts_have_whole_numbers_on_their_axes(lines: bytes) -> None:
+    for part in ("agreement", "outcomes", "lengths", "norms", "vocabulary", "loads", "field-kind", "field-year"):
+        encoding = specification(lines, part)["encoding"]
+        axes = [encoding[axis].get("axis") or {} for axis in ("x", "y")]
+        assert [axis["format"] for axis in axes if axis.get("tickMinStep") == 1] == [",d"], part
+
+
+def test_an_index_pattern_lists_each_field_of_its_index_as_dashboards_would_read_it(lines: bytes) -> None:
+    patterns = {
+        one["attributes"]["title"]: one["attributes"] for one in check_pack(lines) if one["type"] == "index-pattern"
+    }
+    of_documents = {field["name"]: field for field in patterns["passages"]["fields"]}
+    assert of_documents.keys() == {
+        "_id", "_index", "_score", "_source", "id", "added", "title", "text", "searchable", "vector", *FIELDS,
+    }  # fmt: skip
+    assert of_documents["metadata.year"] == {
+        "name": "metadata.year", "type": "number", "esTypes": ["long"], "count": 0, "scripted": False,
+        "searchable": True, "aggregatable": True, "readFromDocValues": True,
+    }  # fmt: skip
+    assert (of_documents["text"]["searchable"], of_documents["text"]["aggregatable"]) == (False, False)
+    assert (of_documents["vector"]["type"], of_documents["vector"]["aggregatable"]) == ("unknown", False)
+    for kind in COMPANIONS:
+        mapping = mappings.render(f"index/{kind}")["mappings"]["properties"]
+        assert {field["name"] for field in patterns[f"passages-{kind}"]["fields"]} >= mapping.keys()
+
+
+def test_discover_leaves_vectors_and_nanoseconds_out_of_its_rows(lines: bytes) -> None:
+    [pattern] = [one for one in check_pack(lines) if one["id"] == "hybrid-search-passages-documents"]
+    assert json.loads(pattern["attributes"]["sourceFilters"]) == [{"value": "vector"}, {"value": "added"}]
+
+
 def test_a_field_of_unique_values_gets_no_panel_but_stays_a_column() -> None:
     shown = Shown("passages", {"metadata.kind": "keyword", "metadata.url": "keyword"}, unique={"metadata.url"})
     parts = {one.id: one for one in build_pack(shown)}

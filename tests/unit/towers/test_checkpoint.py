@@ -36,6 +36,12 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
 
 
+def test_every_file_may_be_read_by_whoever_may_read_the_folder(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    usual = (tmp_path / "new").stat().st_mode
+    assert {path.name: path.stat().st_mode for path in checkpoint.iterdir()} == dict.fromkeys(FILES, usual)
+
+
 def test_a_checkpoint_is_seven_files(checkpoint: Path) -> None:
     assert sorted(path.name for path in checkpoint.iterdir()) == FILES
 

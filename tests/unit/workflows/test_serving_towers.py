@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import logging
+import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -97,8 +102,6 @@ def test_what_is_wrong_is_said(
 
 
 def test_a_body_that_is_too_long_is_not_read(server: TowerServer) -> None:
-    import http.client
-
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
     connection.putrequest("POST", "/query")
     connection.putheader("Authorization", "Bearer sesame")
@@ -107,6 +110,52 @@ def test_a_body_that_is_too_long_is_not_read(server: TowerServer) -> None:
     answer = connection.getresponse()
     assert (answer.status, json.load(answer)) == (413, {"error": "send a Content-Length of at most 16777216"})
     connection.close()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "BREW"])
+def test_another_method_is_refused_in_json(method: str, server: TowerServer) -> None:
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    connection.request(method, "/query", b"{}", {"Authorization": "Bearer sesame"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (501, "application/json")
+    told = answer.read()
+    assert method == "HEAD" or f"Unsupported method ('{method}')" in json.loads(told)["error"]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\r\n\r\n", b"GET /" + b"a" * 70_000 + b"\r\n\r\n"]
+)
+def test_what_is_no_request_is_refused_in_json(request_line: bytes, server: TowerServer) -> None:
+    with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+        connection.sendall(request_line)
+        told = b"".join(iter(lambda: connection.recv(4_096), b""))
+    assert b'{"error":' in told
+    assert b"<" not in told
+
+
+def test_a_client_that_goes_away_leaves_a_line_in_the_log_and_no_traceback(
+    server: TowerServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = json.dumps({"texts": ["the moon"] * 1_000}).encode()
+    head = b"POST /query HTTP/1.1\r\nAuthorization: Bearer sesame\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with caplog.at_level(logging.INFO):
+        for _ in range(5):
+            with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(head + body)
+        deadline = time.monotonic() + 10
+        while "went away" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert "went away" in caplog.text
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
+    assert ask(server, "/")[0] == 200
+
+
+def test_being_open_to_other_machines_without_a_token_is_known(model: Path) -> None:
+    for host, token, is_open in (("127.0.0.1", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "sesame", False)):
+        with TowerServer(model, (host, 0), token) as server:
+            assert server.is_open_to_others is is_open
 
 
 def test_without_a_model_or_on_a_port_that_is_taken_it_does_not_start(

@@ -63,21 +63,28 @@ def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """The search pipeline that the index names is not there: every search without its own fails."""
     name = index.settings.get(_PIPELINE, "_none")
     if vitals.pipelines is not None and name != "_none" and name not in vitals.pipelines:
+        record = record_in({"mappings": index.mapping})
+        is_of_deploy = record is not None and record.search_pipeline == name
+        without = vitals.commands.curl("PUT", f"/{index.name}/_settings", {_PIPELINE: None})
         yield _of(
             index,
             "pipeline",
             "error",
             f"its default search pipeline {name!r} is not on the server: searches fail",
-            vitals.commands.curl("PUT", f"/{index.name}/_settings", {_PIPELINE: None}),
+            _deploy_again(vitals, index) if is_of_deploy else without,
         )
+
+
+def _deploy_again(vitals: Vitals, index: IndexVitals) -> str:
+    record = record_in({"mappings": index.mapping})
+    again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
+    return f"{again} --connector {record.endpoint}" if record and record.endpoint else again
 
 
 def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """Something of the towers in the cluster is missing or silent: searches by text or documents as text fail."""
     record = record_in({"mappings": index.mapping})
-    endpoint = record.endpoint if record else ""
-    again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
-    again += f" --connector {endpoint}" if endpoint else ""
+    endpoint, again = record.endpoint if record else "", _deploy_again(vitals, index)
     if index.deployment:
         told = "; ".join(index.deployment)
         yield _of(

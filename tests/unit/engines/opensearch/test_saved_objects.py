@@ -51,6 +51,37 @@ def test_the_file_is_sent_as_dashboards_wants_it() -> None:
     assert LINES in asked.body
 
 
+WHO = (
+    200,
+    {"user_name": "me", "user_requested_tenant": "team", "tenants": {"team": True, "theirs": False, "me": True}},
+)
+
+
+def test_a_tenant_of_the_user_is_looked_up_and_taken() -> None:
+    with loopback(WHO, SUCCESS) as server:
+        assert import_objects(server.address.server, LINES, tenant="team").taken == 3
+    who, imported = server.asked
+    assert (who.method, who.path, who.headers["securitytenant"]) == ("GET", "/api/v1/auth/authinfo", "team")
+    assert imported.headers["securitytenant"] == "team"
+
+
+@pytest.mark.parametrize(
+    ("tenant", "answer", "error", "told"),
+    [
+        ("temas", WHO, UsageError, "does not have for this user; there are global, me, private, team, theirs"),
+        ("theirs", WHO, AccessDenied, "may read the tenant 'theirs', not write to it"),
+        ("team", (404, {"statusCode": 404, "error": "Not Found"}), UsageError, "has no tenants"),
+        ("team", WRONG_PASSWORD, AccessDenied, "does not take this user and password"),
+    ],
+)  # fmt: skip
+def test_nothing_is_imported_into_another_tenant_than_the_one_named(
+    tenant: str, answer: tuple[int, object], error: type[Exception], told: str
+) -> None:
+    with loopback(answer, SUCCESS) as server, pytest.raises(error, match=told):
+        import_objects(server.address.server, LINES, tenant=tenant)
+    assert len(server.asked) == 1
+
+
 def test_an_object_that_was_refused_is_named_with_the_reason() -> None:
     answer = {"successCount": 2, "success": False, "successResults": [TAKEN[0], TAKEN[2]], "errors": [MISSING]}
     with (
