@@ -14,6 +14,7 @@ from uuid import uuid4
 from hybrid_search.errors import StorageError
 
 __all__ = [
+    "aside_of",
     "atomic_write_bytes",
     "cache_folder",
     "disk_errors",
@@ -117,7 +118,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
     :raises StorageError: if a file can't be moved; the old target is then still there.
     """
-    aside = _aside(target)
+    aside = aside_of(target)
     with disk_errors(f"replacing {target}"):
         recover_folder(target)
         for path in sorted(new.rglob("*")):
@@ -142,7 +143,7 @@ def recover_folder(target: Path) -> None:
 
     :raises StorageError: if a file can't be moved.
     """
-    aside = _aside(target)
+    aside = aside_of(target)
     with disk_errors(f"recovering {target}"):
         if not aside.exists():
             return
@@ -152,5 +153,6 @@ def recover_folder(target: Path) -> None:
             os.rename(aside, target)
 
 
-def _aside(target: Path) -> Path:
+def aside_of(target: Path) -> Path:
+    """Return where :func:`replace_folder` keeps the old target while it works."""
     return target.with_name(f".{target.name}.old")

@@ -17,7 +17,7 @@ __all__ = ["cli", "main"]
 
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export", "shorten",
-    "dashboards", "reindex", "indexes", "rollback", "drop", "deploy", "undeploy", "serve-towers", "doctor",
+    "dashboards", "reindex", "indexes", "rollback", "drop", "repair", "deploy", "undeploy", "serve-towers", "doctor",
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
 

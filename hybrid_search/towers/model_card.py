@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def read_model_card(folder: Path) -> ModelCard:
     path = folder / MODEL_FILE
     if not path.is_file():
         raise ModelNotFound(f"there is no model at {folder}: no {MODEL_FILE} in it; give the folder that `train` wrote")
+    _check_inside(path)
     with disk_errors(f"reading {path}"):
         data = path.read_bytes()
     try:
@@ -105,7 +107,7 @@ def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
     """Compare files with the hashes that were recorded when they were written.
 
     :param names: files of the checkpoint; ``model.json`` is passed over, :func:`read_model_card` checks it.
-    :raises CorruptModel: naming the first file that is missing or changed.
+    :raises CorruptModel: naming the first file that is missing or changed, or a link to somewhere else.
     """
     for name in names:
         if name == MODEL_FILE:
@@ -113,8 +115,18 @@ def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
         path = folder / name
         if not path.is_file():
             raise CorruptModel(f"{path} is missing; {_RESTORE}")
+        _check_inside(path)
         if (found := sha256_of(path)) != (recorded := card.files.get(name, "")):
             raise CorruptModel(f"{path} has SHA-256 {found[:12]}…, {recorded[:12]}… was recorded; {_RESTORE}")
+
+
+def _check_inside(path: Path) -> None:
+    """A model may come from anywhere: what a link in it stands for outside is not its own, to be read or copied."""
+    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+        raise CorruptModel(
+            f"{path} is a symbolic link to {os.readlink(path)}, outside of the model; make a copy with the files "
+            f"themselves (cp -rL) and give that"
+        )
 
 
 def _checksum(values: object) -> str:

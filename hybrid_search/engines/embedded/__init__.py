@@ -2,6 +2,6 @@
 
 from hybrid_search.engines.embedded.damage import damage
 from hybrid_search.engines.embedded.engine import EmbeddedEngine
-from hybrid_search.engines.embedded.lifecycle import replacement
+from hybrid_search.engines.embedded.lifecycle import repair, replacement
 
-__all__ = ["EmbeddedEngine", "damage", "replacement"]
+__all__ = ["EmbeddedEngine", "damage", "repair", "replacement"]

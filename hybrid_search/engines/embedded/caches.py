@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from hybrid_search.analysis import analyzer
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.bm25 import LexicalLeg
@@ -13,7 +15,7 @@ from hybrid_search.engines.embedded.dense import DenseLeg
 from hybrid_search.engines.embedded.forward import ForwardIndex
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.manifest import Manifest
-from hybrid_search.engines.embedded.store import Store
+from hybrid_search.engines.embedded.store import Store, column
 from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
 from hybrid_search.errors import CorruptIndex, StorageError
 
@@ -44,6 +46,7 @@ class Caches:
         self._forward = ForwardIndex(layout.forward, terms.terms_of())
         self.lexical = LexicalLeg(self._tantivy, self._forward, store, terms.terms_of())
         self.dense = DenseLeg(layout.dense, settings, store)
+        self._rebuilt = False
 
     @property
     def generation(self) -> int:
@@ -66,7 +69,8 @@ class Caches:
             if manifest is not None and manifest.generation > generation:
                 raise CorruptIndex(
                     f"{self._layout.database} is at generation {generation}, but {cache.folder.name} has followed it "
-                    f"to {manifest.generation}: committed documents are missing; restore it, or load the data again"
+                    f"to {manifest.generation}: committed documents are missing; restore it, or load the data again, "
+                    f"or run `hybrid-search repair {self._layout.folder}` to go on with the documents that are there"
                 )
             problem = _load(cache, manifest, contents=contents)
             if problem:
@@ -77,8 +81,21 @@ class Caches:
     def follow(self) -> None:
         """Bring every cache to the store's generation and save it. For the holder of the writer's lock.
 
+        A cache that then holds another number of documents than the store is built again.
+
         :raises StorageError: if a cache can't be written; the store is untouched and a next call takes up the work.
         """
+        self._sync()
+        if (found := self._disagreeing()) and not self._rebuilt:
+            self._rebuilt = True  # not again and again, should that not mend it
+            for caches, problem in found:
+                _LOG.warning("%s: %s; built again from the documents", self._layout.folder, problem)
+                for cache in caches:
+                    cache.reset()
+            self._sync()
+        self.dense.save_if_due()
+
+    def _sync(self) -> None:
         generation = self._store.state().generation
         # The forward index first: every row that tantivy finds must be in it.
         for cache in (self._forward, self._tantivy):
@@ -86,7 +103,6 @@ class Caches:
                 cache.sync(self._store)
         if self.dense.generation < generation:
             self.dense.sync()
-        self.dense.save_if_due()
 
     def load_as_is(self, *, contents: bool = False) -> None:
         """Load each cache without changing any: a writer is at work, and has checked them, or nothing can be written.
@@ -143,17 +159,36 @@ class Caches:
             elif problem := _load(cache, manifest, contents=True):
                 found.append(f"{cache.folder}: {problem}")
         if not found and self.generation == state.generation:
-            found = self.miscounts()
+            found = self.miscounts() or self.strays()
         return found
 
     def miscounts(self) -> list[str]:
         """Compare the number of documents that each leg finds with the store's."""
+        return [problem for _, problem in self._disagreeing()]
+
+    def _disagreeing(self) -> list[tuple[tuple[_Cache, ...], str]]:
         state = self._store.state()
-        counted = (("lexical", self._tantivy.count(), state.documents), ("dense", self.dense.count(), state.vectors))
+        lexical: tuple[_Cache, ...] = (self._forward, self._tantivy)
+        found = []
+        if (count := self._tantivy.count()) != state.documents:
+            found.append((lexical, f"the lexical leg finds {count} documents instead of {state.documents}"))
+        elif self._forward.end != state.next_row:
+            found.append((lexical, f"the forward index ends at row {self._forward.end}, not at {state.next_row}"))
+        if (count := self.dense.count()) != state.vectors:
+            found.append(((self.dense,), f"the dense leg finds {count} documents instead of {state.vectors}"))
+        return found
+
+    def strays(self) -> list[str]:
+        """Compare the rows that each leg finds with the store's, one by one."""
+        with self._store.database.reading() as connection:
+            documents = column(connection, "SELECT row FROM documents")
+            vectors = column(connection, "SELECT row FROM vectors")
+        compared = (("lexical", self._tantivy.rows(), documents), ("dense", self.dense.rows(), vectors))
         return [
-            f"the {leg} leg finds {actual} documents instead of {expected}"
-            for leg, actual, expected in counted
-            if actual != expected
+            f"the {leg} leg lacks {len(np.setdiff1d(expected, rows))} documents, and finds "
+            f"{len(rows) - len(np.intersect1d(rows, expected))} that are not there"
+            for leg, rows, expected in compared
+            if not np.array_equal(np.sort(rows), np.sort(expected))
         ]
 
     def _all(self) -> tuple[_Cache, ...]:

@@ -11,13 +11,12 @@ from hybrid_search.engines.embedded.locks import WriterLock
 from hybrid_search.engines.embedded.manifest import Manifest
 from hybrid_search.engines.embedded.seal import check_seal
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.verify import store_problems
+from hybrid_search.engines.embedded.verify import miscounts, store_problems
 from hybrid_search.errors import CorruptIndex
 
 __all__ = ["damage"]
 
 _RESTORE = "restore it from a backup, or load the data again with --recreate"
-_REBUILD = "run load again to rebuild it from the documents (above 512 MiB, delete that folder first)"
 _PATIENCE = 2.0
 
 
@@ -48,7 +47,7 @@ def damage(folder: Path) -> list[str]:
 
 def _seal_problems(layout: Layout) -> list[str]:
     if layout.seal.exists() and Manifest.read(layout.folder) is None:
-        return [f"{layout.seal} is not what was written; run load again to seal the index anew"]
+        return [f"{layout.seal} is not what was written; {_rebuild(layout)}"]
     try:
         check_seal(layout, contents=True)
     except CorruptIndex as error:
@@ -59,7 +58,12 @@ def _seal_problems(layout: Layout) -> list[str]:
 def _problems(layout: Layout, store: Store) -> list[str]:
     try:
         found = [f"{problem}; {_RESTORE}" for problem in store_problems(store)]
+        found += [f"{problem}; {_rebuild(layout)}" for problem in miscounts(store)]
         caches = Caches(layout, store, store.settings())
-        return found + [f"{problem}; {_REBUILD}" for problem in caches.damage()]
+        return found + [f"{problem}; {_rebuild(layout)}" for problem in caches.damage()]
     except CorruptIndex as error:
         return [str(error)]
+
+
+def _rebuild(layout: Layout) -> str:
+    return f"`hybrid-search repair {layout.folder}` builds it again from the documents"

@@ -40,8 +40,8 @@ _STORAGE_CODES = {
 }
 _READING = "nothing is lost: free some space (or check the permissions) and try again"
 _WRITING = (
-    "everything committed before is kept, what was added since is not: "
-    "free some space (or check the permissions) and add it again"
+    "everything committed before is kept, what was being changed is not: "
+    "free some space (or check the permissions) and do it again"
 )
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 

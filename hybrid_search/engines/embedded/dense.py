@@ -17,6 +17,7 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import faiss_index
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.manifest import Manifest, listed
+from hybrid_search.engines.embedded.own_files import foreign, own_folder
 from hybrid_search.engines.embedded.ranking import ScoredRows, best
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.storage import atomic_write_bytes
@@ -68,7 +69,7 @@ class DenseLeg:
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
         """Compare the files with a manifest."""
-        return manifest.problems(self.folder, contents=contents)
+        return foreign(self.folder) or manifest.problems(self.folder, contents=contents)
 
     def load(self, manifest: Manifest) -> None:
         """Read what was saved.
@@ -81,6 +82,8 @@ class DenseLeg:
         if not manifest.files:
             return
         name = manifest.extra["name"]
+        if {f"{name}.faiss", f"{name}.npz"} != set(manifest.files):  # the names that were checked
+            raise ValueError(f"the manifest names {name!r}, and lists other files")
         with np.load(self.folder / f"{name}.npz", allow_pickle=False) as positions:
             rows, alive = positions["rows"], positions["alive"]
         index = faiss.read_index(str(self.folder / f"{name}.faiss"))
@@ -95,6 +98,13 @@ class DenseLeg:
 
         :raises CorruptIndex: if a stored vector is not what was written.
         """
+        try:
+            self._sync()
+        except BaseException:
+            self.reset()  # what came in before the error would come in again
+            raise
+
+    def _sync(self) -> None:
         with self._store.database.reading() as connection:
             state = read_state(connection)
             gone = self._store.gone_since(connection, self.generation, self.last_row)
@@ -141,7 +151,7 @@ class DenseLeg:
             return
         held, name = self._vectors, f"vectors-{self.generation}"
         try:
-            self.folder.mkdir(exist_ok=True)
+            own_folder(self.folder)
             names = []
             if held.index is not None:
                 names = [f"{name}.faiss", f"{name}.npz"]
@@ -207,6 +217,10 @@ class DenseLeg:
         narrowed = allowed.derive("faiss", lambda: held.alive & allowed.passes(held.rows))
         bitmap = allowed.derive("faiss bitmap", lambda: np.packbits(narrowed, bitorder="little"))
         return narrowed, bitmap, allowed.derive("faiss count", lambda: int(narrowed.sum()))
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the rows that can be found, (n,), in no order."""
+        return self._vectors.rows[self._vectors.alive]
 
     def count(self) -> int:
         """Return how many vectors can be found."""

@@ -12,26 +12,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import numpy as np
-
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import lifecycle
+from hybrid_search.engines.embedded.asked import check_k, check_offset, checked_queries
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
-from hybrid_search.engines.embedded.fusing import fused_page
+from hybrid_search.engines.embedded.fusing import alone, fused_page
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.model_files import copy_model, model_folder
 from hybrid_search.engines.embedded.ranking import ScoredRows, to_ranking
 from hybrid_search.engines.embedded.seal import seal
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.verify import store_problems
+from hybrid_search.engines.embedded.verify import miscounts, store_problems
 from hybrid_search.engines.embedded.writing import StoreWriter
 from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.types import Document, Hit, Leg, Ranking, Rejection
+from hybrid_search.types import Document, Hit, Ranking, Rejection
 
 __all__ = ["EmbeddedEngine"]
 
@@ -46,10 +45,13 @@ _WORTH_THREADS = 8
 
 
 class EmbeddedEngine:
-    """An index in a folder. Safe to search from many threads; adding, deleting and committing is for one at a time.
+    """An index in a folder. Every method is safe in any thread, but not in a process forked after it was opened.
 
     Made by :meth:`create` or :meth:`open`. Searches see what was committed, by this process or another one: a new
     commit is seen by the next search. While another process commits, one leg may see it a moment before the other.
+
+    A call to :meth:`add` or :meth:`delete` is all in or not in at all, whatever becomes of another thread's. A commit
+    takes in what all threads have changed by then.
     """
 
     def __init__(self, parts: lifecycle.Opened) -> None:
@@ -61,10 +63,12 @@ class EmbeddedEngine:
         self._writer = StoreWriter(parts.store.database, self._settings) if parts.lock else None
         self._filters = FilterCache(parts.store)
         self._sharing = SharedLock()
+        self._process = os.getpid()
         self._generation = parts.store.state().generation
         self._next_repair = 0.0
         self._refreshing = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self._starting = threading.Lock()
         self._closed = False
 
     @staticmethod
@@ -124,7 +128,8 @@ class EmbeddedEngine:
 
         :param vectors: (n, dimension) floats, a zero row for "no vector"; None for documents without any.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
-        :raises StorageError: if the disk is full; then everything since the last commit is dropped.
+        :raises StorageError: if the disk is full: none of these documents is in, and what was not committed before may
+            be lost, which the next call of each thread that had changed something says.
         """
         writer = self._open_writer()
         checked = checked_vectors(vectors, len(documents), self._settings.dimension)
@@ -140,12 +145,12 @@ class EmbeddedEngine:
         :raises StorageError: if the disk is full. The message says whether the changes were kept: from the moment
             that SQLite has them, only the search caches may lag behind, and the next commit or opening mends that.
         """
-        writer = self._open_writer()
         # Alone from the store's commit on: a search in between would find rows whose documents are gone.
         with self._sharing.alone():
-            if writer.commit() or self._caches.generation < self._store.state().generation:
+            if self._open_writer().commit() or self._caches.generation < self._store.state().generation:
                 self._caches.follow()
                 self._generation = self._store.state().generation
+                self._filters.forget()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id, None where there is none.
@@ -168,7 +173,7 @@ class EmbeddedEngine:
         :raises UsageError: if k is below 1.
         :raises FilterError: if the filter does not fit the index's fields.
         """
-        _check_k(k)
+        check_k(k)
         with self._searching() as generation:
             found = self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
             return [to_ranking(one, self._store.row_ids) for one in found]
@@ -180,8 +185,8 @@ class EmbeddedEngine:
         :raises UsageError: if k is below 1 or a vector is not finite.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         """
-        _check_k(k)
-        queries = self._queries(vectors, len(vectors))
+        check_k(k)
+        queries = checked_queries(vectors, len(vectors), self._settings.dimension)
         with self._searching() as generation:
             found = self._caches.dense.search(queries, k, self._resolved(filter, generation))
             return [to_ranking(one, self._store.row_ids) for one in found]
@@ -204,10 +209,10 @@ class EmbeddedEngine:
 
         :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
         """
-        _check_k(k)
+        check_k(k)
         fusion = fusion or self._settings.fusion
-        _check_offset(offset, fusion)
-        queries = self._queries(vectors, len(texts))
+        check_offset(offset, fusion)
+        queries = checked_queries(vectors, len(texts), self._settings.dimension)
         pages: list[tuple[list[Hit], bool]] = []
         for pause in _PAUSES:  # a commit may replace documents between the search and the reading of their texts
             if pause:
@@ -232,7 +237,7 @@ class EmbeddedEngine:
         documents = self.get(ranking.ids)
         found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
         return [
-            Hit(id, rank, score, document.text, document.title, document.metadata, _alone(leg, score, rank))
+            Hit(id, rank, score, document.text, document.title, document.metadata, alone(leg, score, rank))
             for rank, (id, score, document) in found
             if document is not None
         ]
@@ -242,8 +247,9 @@ class EmbeddedEngine:
 
         :raises StorageError: if they can't be copied; the model stored before stays.
         """
-        self._open_writer()
-        copy_model(self._layout, files)
+        with self._sharing.alone():
+            self._open_writer()
+            copy_model(self._layout, files)
 
     def model_folder(self) -> Path | None:
         """Where the stored model's files lie, None when none are stored."""
@@ -265,7 +271,7 @@ class EmbeddedEngine:
                 "vectors": state.vectors,
                 "average_length": round(self._caches.lexical.forward.average_length, 2),
                 "dense": self._caches.dense.describe(),
-                "bytes": {path.name: _size(path) for path in self._layout.parts()},
+                "bytes": {part.name: _size(part) for part in self._layout.parts() if not part.name.startswith(".")},
             }
 
     def verify(self) -> list[str]:
@@ -274,7 +280,9 @@ class EmbeddedEngine:
         :raises CorruptIndex: if the database can't be read at all.
         """
         with self._searching():
-            return store_problems(self._store) + self._caches.problems() + self._caches.miscounts()
+            return (
+                store_problems(self._store) + miscounts(self._store) + self._caches.problems() + self._caches.strays()
+            )
 
     def close(self) -> None:
         """Drop what was not committed, save the caches, release files and locks. Closing again is harmless."""
@@ -294,7 +302,7 @@ class EmbeddedEngine:
     def _close_writer(self) -> None:
         if self._writer is None:
             return
-        self._writer.rollback()
+        self._writer.close()
         self._caches.dense.save()
         # A full disk must not turn closing into an error: without a seal the next opening trusts SQLite.
         with contextlib.suppress(StorageError):
@@ -310,6 +318,8 @@ class EmbeddedEngine:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(f"{self._layout.folder}: the index is closed; open it again")
+        if os.getpid() != self._process:
+            raise UsageError(f"{self._layout.folder}: opened before this process was forked; open it again in this one")
 
     def _open_writer(self) -> StoreWriter:
         self._check_open()
@@ -334,7 +344,9 @@ class EmbeddedEngine:
         if self._writer is not None:  # our own commit is under way, or failed: the next one mends it
             return
         with self._refreshing, self._sharing.alone():
+            self._check_open()
             self._caches.reload()
+            self._filters.forget()
             if self._caches.generation < newest and time.monotonic() > self._next_repair:
                 self._next_repair = time.monotonic() + _REPAIR_EVERY
                 if (lock := WriterLock.for_checking(self._layout)) is not None:
@@ -354,12 +366,6 @@ class EmbeddedEngine:
     def _settings_committed(self) -> IndexSettings:
         return self._writer.committed if self._writer else self._settings
 
-    def _queries(self, vectors: Vectors, count: int) -> Vectors:
-        checked = checked_vectors(vectors, count, self._settings.dimension)
-        if not np.isfinite(checked).all():
-            raise UsageError("a query vector has a number that is not finite; encode the query again")
-        return checked
-
     def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
         def search(text: str) -> ScoredRows:
             return self._caches.lexical.search(text, k, allowed, bm25)
@@ -369,28 +375,11 @@ class EmbeddedEngine:
         return list(self._pool().map(search, texts))
 
     def _pool(self) -> ThreadPoolExecutor:
-        with self._refreshing:
+        # Not the lock of refreshing, whose holder waits for the searches that ask here.
+        with self._starting:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")
             return self._threads
-
-
-def _alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
-    """Explain a hit of one leg alone."""
-    return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise UsageError(f"k is {k}; it must be at least 1")
-
-
-def _check_offset(offset: int, fusion: Fusion) -> None:
-    if not 0 <= offset < 2 * fusion.window:
-        raise UsageError(
-            f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits hold "
-            f"no more; raise the fusion's window to page further"
-        )
 
 
 def _size(path: Path) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.config import Similarity
+from hybrid_search.engines.embedded.own_files import made
 from hybrid_search.errors import ConfigError
 
 __all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score", "write"]
@@ -110,7 +111,7 @@ def write(index: Any, path: Path) -> None:
     :raises OSError: if the disk is full.
     """
     # Through Python's file: FAISS's own prints to stderr when it can't write.
-    with path.open("wb") as file:
+    with made(path) as file:
         _swig.write_index(index, _swig.PyCallbackIOWriter(file.write))
 
 

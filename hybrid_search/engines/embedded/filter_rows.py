@@ -41,7 +41,10 @@ class RowFilter:
         return inside & self.mask[np.where(inside, rows, 0)]
 
     def derive(self, name: str, build: Callable[[], T]) -> T:
-        """Return what a leg made of this filter (a tantivy query, FAISS's bitmap), built at the first call."""
+        """Return what a leg made of this filter (a tantivy query, FAISS's bitmap), built at the first call.
+
+        Without a lock: two threads that come at once build the same twice.
+        """
         if name not in self._derived:
             self._derived[name] = build()
         return cast("T", self._derived[name])
@@ -55,6 +58,11 @@ class FilterCache:
         self._generation = -1
         self._kept: OrderedDict[str, RowFilter] = OrderedDict()
         self._guard = threading.Lock()
+
+    def forget(self) -> None:
+        """Drop what was resolved: a leg's share of it fits what the leg held then."""
+        with self._guard:
+            self._kept.clear()
 
     def resolve(self, filter: Filter | None, generation: int, fields: Mapping[str, FieldType]) -> RowFilter | None:
         """Resolve a filter; None stays None.

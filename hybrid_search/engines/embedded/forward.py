@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.manifest import Manifest, checksum_of
+from hybrid_search.engines.embedded.own_files import append_to, foreign, is_plain, own_folder
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.storage import disk_errors
 
@@ -89,10 +90,11 @@ class ForwardIndex:
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
         """Compare the files with a manifest; what lies behind the recorded end was left by a crash and is no matter."""
-        found = []
+        if found := foreign(self.folder):
+            return found
         for name, (size, crc) in manifest.files.items():
             path = self.folder / name
-            if not path.is_file() or path.stat().st_size < size:
+            if not is_plain(path) or path.stat().st_size < size:
                 found.append(f"{path} is missing or too short")
             elif contents and checksum_of(path, size) != crc:
                 found.append(f"{path} is not what was written (checksum)")
@@ -109,7 +111,7 @@ class ForwardIndex:
             gone = store.gone_since(connection, old.generation, old.last_row)
             gone = gone[gone < len(self._rows)]
             terms = int(old.extra["terms"]) - int(self._rows["length"][gone].sum(dtype=np.int64))
-            self.folder.mkdir(exist_ok=True)
+            own_folder(self.folder)
             files, added = self._append(store.texts_after(connection, old.last_row), old, state.next_row)
         new = replace(
             old,
@@ -186,9 +188,8 @@ class _Appended:
         self._file: BinaryIO
 
     def __enter__(self) -> _Appended:
-        self._file = self._path.open("r+b" if self._path.exists() else "w+b")
-        self._file.truncate(self.size)
-        self._file.seek(self.size)
+        # From its beginning it is another file: cutting one that another process has mapped would end that process.
+        self._file = append_to(self._path, self.size)
         return self
 
     def write(self, data: bytes) -> None:

@@ -9,9 +9,9 @@ from hybrid_search.config import Fusion
 from hybrid_search.engines.embedded.ranking import ScoredRows, settled
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.fusion import join
-from hybrid_search.types import Hit
+from hybrid_search.types import Hit, Leg
 
-__all__ = ["fused_page"]
+__all__ = ["alone", "fused_page"]
 
 Rows = NDArray[np.int64]
 
@@ -44,6 +44,11 @@ def fused_page(
         if document is not None
     ]
     return hits, len(hits) == len(page)
+
+
+def alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
+    """Explain a hit of one leg alone; nothing where no leg is named."""
+    return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
 
 
 def _union(first: Rows, second: Rows) -> tuple[Rows, NDArray[np.intp]]:

@@ -74,7 +74,7 @@ class Layout:
         return sorted(path.name for path in self.folder.iterdir() if not self._is_ours(path.name))
 
     def parts(self) -> list[Path]:
-        """Return the files and folders of the index that are there."""
+        """Return the files and folders of the index that are there; the names of unfinished ones begin with a dot."""
         return sorted(path for path in self.folder.iterdir() if self._is_ours(path.name))
 
     def _is_ours(self, name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,15 @@ from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.faiss_index import check_factory
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.locks import WriterLock
+from hybrid_search.engines.embedded.own_files import check_own, remove
 from hybrid_search.engines.embedded.seal import break_seal, check_seal, is_small
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.writing import create_store
+from hybrid_search.engines.embedded.unfinished import remove_unfinished
+from hybrid_search.engines.embedded.verify import miscounts, store_problems
+from hybrid_search.engines.embedded.writing import create_store, recount
 from hybrid_search.errors import (
     ConfigError,
+    CorruptIndex,
     HybridSearchError,
     IndexExists,
     IndexNotFound,
@@ -30,7 +33,17 @@ from hybrid_search.errors import (
 )
 from hybrid_search.storage import disk_errors, recover_folder, replace_folder
 
-__all__ = ["Opened", "check_exists", "create", "drop", "is_finished", "open_to_read", "open_to_write", "replacement"]
+__all__ = [
+    "Opened",
+    "check_exists",
+    "create",
+    "drop",
+    "is_finished",
+    "open_to_read",
+    "open_to_write",
+    "repair",
+    "replacement",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +74,7 @@ def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened
             if not exist_ok:
                 raise IndexExists(f"{layout.folder}: there is an index already; open it, or delete it first")
             return _opened_to_write(layout, lock, same_as=settings)
+        check_own(layout)
         database = Database(layout.database, writable=True, create=True)
         try:
             create_store(database, settings)
@@ -119,7 +133,8 @@ def _recover(layout: Layout) -> None:
 
 def _clear_new(layout: Layout) -> None:
     """Remove what a killed :func:`replacement` left beside an index. For the holder of the writer's lock."""
-    shutil.rmtree(layout.new, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove(layout.new)
 
 
 def check_exists(layout: Layout) -> None:
@@ -149,12 +164,45 @@ def _opened_to_write(layout: Layout, lock: WriterLock, *, same_as: IndexSettings
         if same_as is not None:
             _check_same(layout, settings, same_as)
         break_seal(layout)
+        remove_unfinished(layout)
         caches = Caches(layout, store, settings)
         caches.check_and_repair(contents=contents)
     except BaseException:
         store.database.close()
         raise
     return Opened(layout, store, caches, lock)
+
+
+def repair(folder: Path) -> list[str]:
+    """Build every search cache again from the documents, and count these anew; returns what was found wrong before.
+
+    :raises IndexNotFound: if there is no index.
+    :raises IndexLocked: if another process is writing.
+    :raises CorruptIndex: if the documents themselves are damaged, which nothing here can mend.
+    :raises StorageError: if a cache can't be written; doing it again takes up the work.
+    """
+    layout = Layout(Path(folder))
+    check_exists(layout)
+    lock = WriterLock.for_writing(layout)
+    try:
+        store = Store.open(layout, writable=True)
+        try:
+            if damaged := store_problems(store):
+                raise CorruptIndex(
+                    f"{'; '.join(damaged)}; delete these documents and add them again, restore the index from a "
+                    f"backup, or load the data again with --recreate"
+                )
+            found = miscounts(store)
+            break_seal(layout)
+            recount(store.database)
+        finally:
+            store.database.close()
+        with disk_errors(f"repairing {layout.folder}"):
+            for cache in (layout.lexical, layout.forward, layout.dense):
+                remove(cache)
+    finally:
+        lock.release()
+    return found
 
 
 def _check_same(layout: Layout, held: IndexSettings, asked: IndexSettings) -> None:
@@ -181,6 +229,8 @@ def open_to_read(layout: Layout) -> Opened:
         store = Store.open(layout, writable=False)
         try:
             caches = Caches(layout, store, store.settings())
+            if lock is not None:
+                remove_unfinished(layout)
             if lock is None or not _repaired(layout, caches, contents=contents):
                 caches.load_as_is(contents=contents)
         except BaseException:
@@ -243,10 +293,7 @@ def drop(layout: Layout) -> None:
             # The database first: without it the rest is no index.
             parts = [part for part in layout.parts() if part not in (layout.lock, layout.owner)]
             for part in sorted(parts, key=lambda part: part != layout.database):
-                if part.is_dir():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink(missing_ok=True)
+                remove(part)
         finally:
             lock.release()
         layout.lock.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import filelock
 
 from hybrid_search.engines.embedded.layout import Layout
+from hybrid_search.engines.embedded.own_files import check_own, read_own
 from hybrid_search.errors import IndexLocked, StorageError
 from hybrid_search.storage import atomic_write_bytes
 
@@ -23,6 +24,7 @@ _WRITING = "writing"
 _CHECKING = "checking and repairing"
 _PATIENCE = 30.0
 _POLL = 0.05
+_MOST_OWNER = 1 << 16
 
 
 class WriterLock:
@@ -66,7 +68,9 @@ class WriterLock:
 
     @classmethod
     def _try(cls, layout: Layout, purpose: str) -> WriterLock | None:
-        lock = filelock.FileLock(layout.lock, timeout=0)
+        check_own(layout)  # a link in the place of the lock's file would have its target emptied
+        # Not a lock of this thread alone, as is the default: another one may close the index.
+        lock = filelock.FileLock(layout.lock, timeout=0, thread_local=False)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -100,7 +104,7 @@ class WriterLock:
 
 def _owner(layout: Layout) -> dict[str, object]:
     try:
-        owner = json.loads(layout.owner.read_bytes())
+        owner = json.loads(read_own(layout.owner, _MOST_OWNER))
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from hybrid_search.engines.embedded.own_files import is_plain, read_own
 from hybrid_search.storage import atomic_write_bytes
 
 __all__ = ["Manifest", "checksum_of", "listed"]
 
 _NAME = "manifest.json"
 _CHUNK = 1 << 20
+_LARGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Manifest:
     def read(cls, folder: Path) -> Self | None:
         """Read a folder's manifest; None when it is missing or damaged, which both mean "build again"."""
         try:
-            outer = json.loads((folder / _NAME).read_bytes())
+            outer = json.loads(read_own(folder / _NAME, _LARGEST))
             if zlib.crc32(outer["body"].encode()) != outer["checksum"]:
                 return None
             body = json.loads(outer["body"])
-            body["files"] = {name: (size, crc) for name, (size, crc) in body["files"].items()}
+            body["files"] = {name: (int(size), int(crc)) for name, (size, crc) in body["files"].items()}
+            if not all(_is_name(name) for name in body["files"]):
+                return None
             return cls(**body)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -65,14 +69,21 @@ class Manifest:
         for name, (size, crc) in sorted(self.files.items()):
             path = folder / name
             try:
-                actual = path.stat().st_size
-                if actual != size:
+                actual = path.lstat().st_size
+                if not is_plain(path):
+                    found.append(f"{path} is no plain file")
+                elif actual != size:
                     found.append(f"{path} has {actual} bytes instead of {size}")
                 elif contents and checksum_of(path) != crc:
                     found.append(f"{path} is not what was written (checksum)")
             except OSError as error:
                 found.append(f"{path}: {error.strerror}")
         return found
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a name is one of a file in the folder: the list may come from anybody."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
 
 
 def checksum_of(path: Path, limit: int | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,10 @@ class RowIds:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Threads read what is known without the lock: an entry is filled in before it is marked as there, and stays;
+        # arrays that are outgrown go on as they are. Filling in and growing, which would lose entries, need the lock.
         self._known = _Known(np.empty(1, object), np.zeros(1, bool))
+        self._learning = threading.Lock()
         self._looked_up = 0
 
     def ids(self, rows: Rows) -> list[str | None]:
@@ -83,20 +87,29 @@ class RowIds:
     def _knowing(self, rows: Rows) -> _Known:
         """Return what is known, these rows included where they are there."""
         known = self._known
-        if len(rows) and (last := int(rows.max())) >= len(known.there) - 1:
-            known = known.grown(last + 2 + last // 2)
-            self._known = known
-        missing = rows[~known.there[rows]].tolist()
-        if missing:
-            known.learn(self.read(missing).items())
-            self._looked_up += len(missing)
-            if self._looked_up > _WORTH_ALL:
-                self._learn_all(known)
-        return known
+        last = int(rows.max(initial=0))
+        if last < len(known.there) - 1 and known.there[rows].all():
+            return known
+        found = self.read(rows[~known.there.take(rows, mode="clip")].tolist())
+        with self._learning:
+            known = self._learnt(found.items(), last)
+            self._looked_up += len(found)
+            wants_all = self._looked_up > _WORTH_ALL
+            if wants_all:
+                self._looked_up = -_MOST_IDS
+        return self._knowing_all(last) if wants_all else known
 
-    def _learn_all(self, known: _Known) -> None:
+    def _knowing_all(self, last: int) -> _Known:
         """Read the ids of a small index at once: a process that goes on searching needs nearly all of them."""
-        self._looked_up = -_MOST_IDS
         with self._database.reading() as connection:
             pairs = connection.execute("SELECT row, id FROM documents WHERE row < ?", (_READ_AT_ONCE,)).fetchall()
+        with self._learning:
+            return self._learnt(pairs, last)
+
+    def _learnt(self, pairs: Iterable[tuple[int, str]], last: int) -> _Known:
+        """Fill in ids; ``last``: a row that there has to be a place for. For the holder of the lock."""
+        known = self._known
+        if last >= len(known.there) - 1:
+            known = self._known = known.grown(last + 2 + last // 2)
         known.learn(pairs)
+        return known

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
+from hybrid_search.engines.embedded.own_files import check_own
 from hybrid_search.engines.embedded.records import decode_metadata, text_checksum, vector_checksum
 from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.errors import ConfigError, CorruptIndex, IndexNotFound, SearchIndexError
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
-__all__ = ["State", "Store"]
+__all__ = ["State", "Store", "column", "counts", "meta", "read_state"]
 
 Rows = NDArray[np.int64]
 
@@ -57,13 +58,14 @@ class Store:
 
         :raises IndexNotFound: if it has none, or one that was never finished.
         :raises SearchIndexError: if a newer version of this package made it.
-        :raises CorruptIndex: if it is no sound database.
+        :raises CorruptIndex: if it is no sound database, or a link to one.
         """
         if not layout.exists():
             raise IndexNotFound(
                 f"{layout.folder}: no index here (looked for {layout.database.name}); "
                 f"check the path, or create one with `hybrid-search load`"
             )
+        check_own(layout)
         store = cls(layout, Database(layout.database, writable=writable))
         try:
             store._check_version()
@@ -162,8 +164,7 @@ class Store:
 
     def gone_since(self, connection: Connection, generation: int, up_to: int) -> Rows:
         """Return the rows up to ``up_to`` that went after ``generation``."""
-        query = "SELECT row FROM tombstones WHERE generation > ? AND row <= ?"
-        return np.fromiter((row for (row,) in connection.execute(query, (generation, up_to))), np.int64)
+        return column(connection, "SELECT row FROM tombstones WHERE generation > ? AND row <= ?", (generation, up_to))
 
     def _document(self, record: tuple[Any, ...]) -> Document:
         id, title, text, metadata, checksum, row = record[:6]
@@ -177,6 +178,19 @@ class Store:
             f"{self.layout.database}, row {row} (document {self.row_ids.read([row]).get(row)!r}): {what} is not "
             f"what was written; delete the document and add it again, or load the data again"
         )
+
+
+def column(connection: Connection, query: str, values: Sequence[object] = ()) -> Rows:
+    """Read whole numbers: (n,) int64."""
+    return np.fromiter((number for (number,) in connection.execute(query, tuple(values))), np.int64)
+
+
+def counts(connection: Connection) -> State:
+    """Return the state with what the tables hold in the place of what is recorded; ``next_row`` may be less."""
+    state = read_state(connection)
+    documents, vectors = (column(connection, f"SELECT count(*) FROM {table}")[0] for table in ("documents", "vectors"))
+    last = column(connection, "SELECT max(row) FROM (SELECT 0 AS row UNION SELECT max(row) FROM documents)")[0]
+    return State(state.generation, int(last) + 1, int(documents), int(vectors))
 
 
 def _marks(values: Iterable[object]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from hybrid_search.analysis import Analyzer
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.manifest import Manifest, listed
+from hybrid_search.engines.embedded.own_files import emptied, foreign
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.errors import StorageError
 from hybrid_search.storage import disk_errors
@@ -60,6 +60,8 @@ class TantivyIndex:
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
         """Compare the files with a manifest; where a crash left it unclean, those that can't have changed."""
+        if found := foreign(self.folder):
+            return found
         if not manifest.clean:
             unchanged = {
                 name: known
@@ -76,8 +78,7 @@ class TantivyIndex:
         """
         self._index = self._searcher = None
         with _tantivy_errors(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            emptied(self.folder)
             self.load(Manifest())
 
     def sync(self, store: Store) -> None:
@@ -87,6 +88,8 @@ class TantivyIndex:
 
         :raises StorageError: if the disk is full; the next call takes up the work.
         """
+        if foreign(self.folder):
+            self.reset()
         old = self.manifest
         with store.database.reading() as connection, _tantivy_errors(self.folder):
             state = read_state(connection)
@@ -171,6 +174,10 @@ class TantivyIndex:
     def document_frequency(self, term: str) -> int:
         """Return how many documents have the term; a document that is gone counts until its segment is merged."""
         return self._open_searcher.doc_freq(_TEXT, term)
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the rows that are in, (n,), in no order."""
+        return self._collect(tantivy.Query.all_query(), self.count())[0]
 
     def count(self) -> int:
         """Return how many documents are in."""

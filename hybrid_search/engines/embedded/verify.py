@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hybrid_search.engines.embedded.records import text_checksum, vector_checksum
-from hybrid_search.engines.embedded.store import Store, read_state
+from hybrid_search.engines.embedded.store import Store, counts, read_state
 
-__all__ = ["damaged_documents", "store_problems"]
+__all__ = ["damaged_documents", "miscounts", "store_problems"]
 
 _MOST_NAMED = 20
 
@@ -30,7 +30,7 @@ def damaged_documents(store: Store) -> list[str]:
 
 
 def store_problems(store: Store) -> list[str]:
-    """Check the whole database: structure, rows, counters.
+    """Check the whole database: structure and rows.
 
     :raises CorruptIndex: if SQLite can't read it at all.
     """
@@ -38,9 +38,18 @@ def store_problems(store: Store) -> list[str]:
         found = [
             f"documents.sqlite: {line}" for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"
         ]
-        state = read_state(connection)
-        for table, expected in (("documents", state.documents), ("vectors", state.vectors)):
-            actual = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            if actual != expected:
-                found.append(f"documents.sqlite: {actual} {table}, {expected} were recorded")
     return [*found, *damaged_documents(store)]
+
+
+def miscounts(store: Store) -> list[str]:
+    """Compare the numbers that are recorded with the rows that are there."""
+    with store.database.reading() as connection:
+        state = read_state(connection)
+        counted = counts(connection)
+    found = []
+    for name in ("documents", "vectors"):
+        if (actual := getattr(counted, name)) != (recorded := getattr(state, name)):
+            found.append(f"documents.sqlite: {actual} {name}, {recorded} were recorded")
+    if counted.next_row > state.next_row:
+        found.append(f"documents.sqlite: row {counted.next_row - 1} is there, the next one was to be {state.next_row}")
+    return found

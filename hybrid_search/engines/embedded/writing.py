@@ -1,11 +1,16 @@
-"""Changes to the store: one open transaction from the first change to the commit."""
+"""Changes to the store: one open transaction from the first change to the commit, which all threads share.
+
+Each change is all in or not in at all, whatever becomes of the others in the transaction. A thread whose changes went
+with a transaction that SQLite gave up (a full disk) is told when it next changes or commits anything.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from sqlite3 import Connection
+from sqlite3 import Connection, Error
 from typing import Any
 
 import numpy as np
@@ -22,11 +27,12 @@ from hybrid_search.engines.embedded.records import (
     text_checksum,
     vector_checksum,
 )
-from hybrid_search.engines.embedded.store import State, read_state
+from hybrid_search.engines.embedded.store import State, counts, read_state
+from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 
-__all__ = ["StoreWriter", "create_store"]
+__all__ = ["StoreWriter", "create_store", "recount"]
 
 _CHUNK = 500
 
@@ -48,6 +54,24 @@ def create_store(database: Database, settings: IndexSettings) -> None:
         database.writer.execute("COMMIT")
 
 
+def recount(database: Database) -> None:
+    """Record the numbers of what is there, and the next generation; durable when this returns."""
+    with sqlite_errors(database.path):
+        connection = database.writer
+        connection.execute("BEGIN IMMEDIATE")
+        for table in ("vectors", "fields"):
+            connection.execute(f"DELETE FROM {table} WHERE row NOT IN (SELECT row FROM documents)")
+        state, counted = read_state(connection), counts(connection)
+        values = {
+            "generation": state.generation + 1,
+            "next_row": max(state.next_row, counted.next_row),
+            "documents": counted.documents,
+            "vectors": counted.vectors,
+        }
+        _set_meta(connection, values)
+        connection.execute("COMMIT")
+
+
 def _set_meta(connection: Connection, values: Mapping[str, Any]) -> None:
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
@@ -61,14 +85,45 @@ class _Old:
     metadata: str
 
 
+@dataclass(slots=True, eq=False)
+class _Transaction:
+    """What is changed and not committed.
+
+    :ivar state: the store's state with the changes.
+    :ivar settings: the index's settings with the fields that they declare.
+    :ivar changes: how many changes are in it.
+    :ivar lost: why all of them are gone, empty while they are not.
+    """
+
+    state: State
+    settings: IndexSettings
+    changes: int = 0
+    lost: str = ""
+
+
+class _OfThread(threading.local):
+    """The transaction with this thread's last change."""
+
+    transaction: _Transaction | None = None
+
+
 class StoreWriter:
-    """The only way to change a store. Any error takes everything back to the last commit."""
+    """The only way to change a store. Every method is safe in any thread."""
 
     def __init__(self, database: Database, settings: IndexSettings) -> None:
         self._database = database
         self.committed = settings
-        self.settings = settings
-        self._pending: State | None = None
+        # Reentrant, as a signal's handler may close the index in the middle of a change.
+        self._guard = threading.RLock()
+        self._open: _Transaction | None = None
+        self._mine = _OfThread()
+        self._closed = False
+
+    @property
+    def settings(self) -> IndexSettings:
+        """The settings with the fields declared so far, committed or not."""
+        transaction = self._open
+        return transaction.settings if transaction else self.committed
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None) -> list[Rejection]:
         """Add or replace documents; of the same id twice, the last one counts.
@@ -76,64 +131,120 @@ class StoreWriter:
         :param vectors: (n, dimension), a row per document; zero rows are "no vector"; None for no vectors at all.
         :return: the refused documents.
         """
-        sifted = sift(documents, vectors, self.settings.fields)
-        if sifted.positions:
-            chosen = None if vectors is None else vectors[sifted.positions]
-            with self._changing() as connection:
-                self._put(connection, [documents[position] for position in sifted.positions], chosen)
-                if sifted.fields != self.settings.fields:
-                    self.settings = self.settings.replace(fields=sifted.fields)
+        with self._guard:
+            sifted = sift(documents, vectors, self.settings.fields)
+            if sifted.positions:
+                chosen = None if vectors is None else vectors[sifted.positions]
+                with self._changing() as (connection, transaction):
+                    self._put(connection, transaction, [documents[at] for at in sifted.positions], chosen)
+                    transaction.settings = transaction.settings.replace(fields=sifted.fields)
         return sifted.rejections
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents by id; returns how many were there."""
-        with self._changing() as connection:
+        with self._guard, self._changing() as (connection, transaction):
             old = self._find(connection, ids)
-            self._remove(connection, old)
+            self._remove(connection, transaction, old)
         return len(old)
 
     def commit(self) -> bool:
-        """Make the changes durable; False when there were none."""
-        if self._pending is None:
-            return False
-        with self._changing() as connection:
-            changed = replace(self._pending, generation=self._pending.generation + 1)
-            values: dict[str, Any] = {name: getattr(changed, name) for name in State.__dataclass_fields__}
-            if self.settings != self.committed:
-                values["settings"] = self.settings.to_json().decode()
-            _set_meta(connection, values)
-            connection.execute("COMMIT")
-        self._pending = None
-        self.committed = self.settings
-        return True
+        """Make every thread's changes durable; False when there were none.
 
-    def rollback(self) -> None:
-        """Drop what was not committed."""
-        self._pending = None
-        self.settings = self.committed
+        :raises StorageError: if that fails, or this thread's changes had been lost before.
+        """
+        with self._guard:
+            self._check_mine()
+            transaction = self._open
+            if transaction is None:
+                return False
+            changed = replace(transaction.state, generation=transaction.state.generation + 1)
+            values: dict[str, Any] = {name: getattr(changed, name) for name in State.__dataclass_fields__}
+            if transaction.settings != self.committed:
+                values["settings"] = transaction.settings.to_json().decode()
+            try:
+                with sqlite_errors(self._database.path):
+                    _set_meta(self._database.writer, values)
+                    self._database.writer.execute("COMMIT")
+            except BaseException as error:
+                self._give_up(transaction, error)
+                raise
+            self._open = self._mine.transaction = None
+            self.committed = transaction.settings
+            return True
+
+    def close(self) -> None:
+        """Drop what was not committed, and refuse everything from here on."""
+        with self._guard:
+            self._closed = True
+            if self._open is not None:
+                self._give_up(self._open, UsageError("the index was closed before they were committed"))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[tuple[Connection, _Transaction]]:
+        """Lend the connection for one change, which is taken back alone when the block fails."""
+        self._check_mine()
+        with sqlite_errors(self._database.path):
+            connection = self._database.writer
+            transaction = self._open = self._open or self._begun(connection)
+            before = (transaction.state, transaction.settings)
+            try:
+                connection.execute("SAVEPOINT change")
+                yield connection, transaction
+                connection.execute("RELEASE change")
+            except BaseException as error:
+                transaction.state, transaction.settings = before
+                self._take_back(connection, transaction, error)
+                raise
+            transaction.changes += 1
+            self._mine.transaction = transaction
+
+    def _begun(self, connection: Connection) -> _Transaction:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            return _Transaction(read_state(connection), self.committed)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def _take_back(self, connection: Connection, transaction: _Transaction, error: BaseException) -> None:
+        # Without another change there is nothing to keep, and over some errors SQLite itself has rolled back.
+        if connection.in_transaction and transaction.changes:
+            with contextlib.suppress(Error):
+                connection.execute("ROLLBACK TO change")
+                connection.execute("RELEASE change")
+                return
+        self._give_up(transaction, error)
+
+    def _give_up(self, transaction: _Transaction, error: BaseException) -> None:
+        """End a transaction without its changes; this thread knows, the others find out when they come again."""
+        transaction.lost = str(error) or type(error).__name__
+        self._open = self._mine.transaction = None
         connection = self._database.writer
-        # After a full disk SQLite has already rolled back by itself.
         if connection.in_transaction:
             with sqlite_errors(self._database.path):
                 connection.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        try:
-            with sqlite_errors(self._database.path):
-                connection = self._database.writer
-                if self._pending is None:
-                    connection.execute("BEGIN IMMEDIATE")
-                    self._pending = read_state(connection)
-                yield connection
-        except BaseException:
-            self.rollback()
-            raise
+    def _check_mine(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self._database.path.parent}: the index is closed; open it again")
+        mine, self._mine.transaction = self._mine.transaction, None
+        if mine is not None and mine.lost:
+            raise StorageError(
+                f"{self._database.path}: what this thread had changed and not committed was lost, as another thread's "
+                f"change failed: {mine.lost}; add it again"
+            )
+        self._mine.transaction = mine
 
-    def _put(self, connection: Connection, documents: Sequence[Document], vectors: NDArray[np.float32] | None) -> None:
+    def _put(
+        self,
+        connection: Connection,
+        transaction: _Transaction,
+        documents: Sequence[Document],
+        vectors: NDArray[np.float32] | None,
+    ) -> None:
         old = self._find(connection, [document.id for document in documents])
-        self._remove(connection, old)
-        state = self._state
+        self._remove(connection, transaction, old)
+        state = transaction.state
         rows = range(state.next_row, state.next_row + len(documents))
         records: list[tuple[Any, ...]] = []
         fields: list[tuple[Any, ...]] = []
@@ -146,7 +257,7 @@ class StoreWriter:
         connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", records)
         connection.executemany("INSERT INTO fields VALUES (?, ?, ?)", fields)
         stored = self._put_vectors(connection, rows, vectors) if vectors is not None else 0
-        self._pending = replace(
+        transaction.state = replace(
             state,
             next_row=rows.stop,
             documents=state.documents + len(documents),
@@ -167,10 +278,10 @@ class StoreWriter:
             found.update((id, _Old(row, first, data)) for id, row, first, data in connection.execute(query, chunk))
         return found
 
-    def _remove(self, connection: Connection, old: Mapping[str, _Old]) -> None:
+    def _remove(self, connection: Connection, transaction: _Transaction, old: Mapping[str, _Old]) -> None:
         if not old:
             return
-        state = self._state
+        state = transaction.state
         rows = [(one.row,) for one in old.values()]
         fields = [
             (name, value, one.row)
@@ -183,10 +294,4 @@ class StoreWriter:
         gone = connection.total_changes - without_vector
         connection.executemany("DELETE FROM fields WHERE field = ? AND value = ? AND row = ?", fields)
         connection.executemany("INSERT INTO tombstones VALUES (?, ?)", [(state.generation + 1, row) for (row,) in rows])
-        self._pending = replace(state, documents=state.documents - len(old), vectors=state.vectors - gone)
-
-    @property
-    def _state(self) -> State:
-        if self._pending is None:  # only reached inside _changing, which sets it
-            raise RuntimeError("no transaction is open")
-        return self._pending
+        transaction.state = replace(state, documents=state.documents - len(old), vectors=state.vectors - gone)

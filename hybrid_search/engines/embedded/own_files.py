@@ -1,0 +1,142 @@
+"""Files of an index that are its own: plain ones, in their place, and no way out of the folder.
+
+An index may come from anywhere. A symbolic link in it would let a reader's repair write to any file of the reader's,
+and a pipe would let it wait for ever; so whatever is no plain file is never opened, and never written through.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from hybrid_search.engines.embedded.layout import Layout
+from hybrid_search.errors import CorruptIndex
+
+__all__ = ["append_to", "check_own", "emptied", "foreign", "is_plain", "made", "own_folder", "read_own", "remove"]
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether there is a plain file, which a link to one is not."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def foreign(folder: Path) -> list[str]:
+    """Name what in a cache's folder can't be its own: links, pipes, folders; or the folder itself if it is a link."""
+    if folder.is_symlink():
+        return [f"{folder} is a symbolic link"]
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.is_file(follow_symlinks=False))
+    return [f"{folder / name} is {'a symbolic link' if (folder / name).is_symlink() else 'no file'}" for name in names]
+
+
+def check_own(layout: Layout) -> None:
+    """Check the files that are opened in place.
+
+    :raises CorruptIndex: if one is a link or anything else but a plain file.
+    """
+    beside = [layout.database.with_name(f"{layout.database.name}{end}") for end in ("-wal", "-shm", "-journal")]
+    for path in (layout.database, *beside, layout.lock):
+        if os.path.lexists(path) and not is_plain(path):
+            what = "a symbolic link, which is not followed" if path.is_symlink() else "no plain file"
+            raise CorruptIndex(
+                f"{path} is {what}; put the file itself there (cp -rL copies a folder with what its links stand for), "
+                f"or restore the index from a backup"
+            )
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """Read a plain file of at most ``most`` bytes.
+
+    :raises OSError: if there is none, or a longer one, or a link.
+    """
+    with open(os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAITING), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise OSError(f"{path} is no file of at most {most} bytes")
+        return file.read(most)
+
+
+def own_folder(folder: Path) -> None:
+    """Make a cache's folder if it is missing, in the place of a link.
+
+    :raises OSError: if the system can't.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def emptied(folder: Path) -> None:
+    """Leave a folder empty; what a link in it stands for stays.
+
+    :raises OSError: if the system can't.
+    """
+    remove(folder)
+    folder.mkdir(parents=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it stands for) or a folder, if it is there.
+
+    :raises OSError: if the system can't.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def made(path: Path) -> BinaryIO:
+    """Open a new file to write, in the place of whatever has its name; who has the old one open keeps that.
+
+    :raises OSError: if the system can't.
+    """
+    path.unlink(missing_ok=True)
+    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666), "w+b")
+
+
+def append_to(path: Path, size: int) -> BinaryIO:
+    """Open a file to write behind its first ``size`` bytes, which stay; a new file where that is 0.
+
+    :raises OSError: if it is no plain file, or the system can't.
+    """
+    if not size:
+        return made(path)
+    file = _opened(path)
+    try:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no plain file")
+        if found.st_nlink > 1:  # the file has another name elsewhere, perhaps in somebody's backup
+            file = _own_copy(file, path, size)
+        file.truncate(size)
+        file.seek(size)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _opened(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_RDWR | _NO_LINK | _NO_WAITING), "r+b")
+
+
+def _own_copy(file: BinaryIO, path: Path, size: int) -> BinaryIO:
+    part = path.with_name(f".{path.name}.part")
+    copy = made(part)
+    with file:
+        for start in range(0, size, 1 << 20):
+            copy.write(file.read(min(1 << 20, size - start)))
+    os.replace(part, path)
+    return copy
