@@ -87,6 +87,6 @@ def test_verify_tells_of_a_damaged_model_and_a_damaged_cache_together(index: Pat
     postings = index / "forward" / "postings.u64"
     postings.write_bytes(b"\xff" + postings.read_bytes()[1:])
     for _ in range(2):  # the first has not repaired it
-        with pytest.raises(CorruptIndex, match=r"forward: .*run load again.*query\.onnx has SHA-256") as caught:
+        with pytest.raises(CorruptIndex, match=r"forward: .*hybrid-search repair.*query\.onnx has SHA-256") as caught:
             inspect_index(str(index), verify=True)
     assert caught.value.exit_code == 4

@@ -115,7 +115,7 @@ def test_a_damaged_cache_is_told_and_not_repaired(tmp_path: Path, part: str) -> 
     victim.write_bytes(damaged)
     (finding,) = damage(tmp_path / "index")
     assert str(tmp_path / "index" / part) in finding
-    assert "run load again to rebuild it" in finding
+    assert f"hybrid-search repair {tmp_path / 'index'}" in finding
     assert victim.read_bytes() == damaged
     EmbeddedEngine.open(tmp_path / "index", writable=True).close()
     assert damage(tmp_path / "index") == []
