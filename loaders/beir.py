@@ -6,8 +6,9 @@ from pathlib import Path
 
 from loaders.dataset import Dataset
 from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import Reject
-from loaders.judged_corpus import CorpusFiles, JudgedCorpus
+from loaders.intake import Reject
+from loaders.judged_corpus import QRELS, CorpusFiles, JudgedCorpus
+from loaders.objects import KINDS
 
 __all__ = ["open_dataset"]
 
@@ -24,8 +25,9 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Data
     """
     refuse_config(config, NAME)
     folder = Folder(require_path(path, NAME, TAKES), NAME, TAKES)
-    documents, queries = folder.find("corpus.jsonl"), folder.find("queries.jsonl")
-    qrels = folder.by_split("qrels/*.tsv")
+    documents = folder.find(*(f"corpus{kind}" for kind in KINDS))
+    queries = folder.find(*(f"queries{kind}" for kind in KINDS))
+    qrels = folder.by_split(*QRELS)
     if documents is None or queries is None or not qrels:
         raise folder.lacks(["corpus.jsonl", "queries.jsonl", "qrels/*.tsv"])
     return JudgedCorpus(NAME, CorpusFiles(documents, queries, qrels), reject)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import tempfile
 import weakref
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.errors import StorageError
 from hybrid_search.types import Document, text_hash
-from loaders.formats import Reject, is_gzip, read_tsv
+from loaders.formats import Reject, read_tsv
+from loaders.opening import open_file
 
 __all__ = ["COLUMNS", "CollectionIndex", "by_id", "by_text"]
 
@@ -39,7 +39,7 @@ def by_text(pid: str, text: str) -> str:
 class CollectionIndex:
     """Byte offsets of a ``pid<TAB>text`` file, sorted by a hash of the key: 16 bytes a passage.
 
-    Built in one pass over the file. A gzipped file can't be read at an offset, so it is unpacked once into an unnamed
+    Built in one pass over the file. A packed file can't be read at an offset, so it is unpacked once into an unnamed
     temporary file (in ``TMPDIR``) that goes with this object. Of passages with one key, the first is found.
 
     :raises DataError: if the file can't be read to its end.
@@ -73,13 +73,14 @@ class CollectionIndex:
 
 
 def _seekable(path: Path) -> IO[bytes]:
-    if not is_gzip(path):
-        return path.open("rb")
+    opened = open_file(path)
+    if opened.is_plain:
+        return opened.stream
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the index
     try:
-        with gzip.open(path, "rb") as packed:
-            shutil.copyfileobj(packed, unpacked)
+        with opened:
+            shutil.copyfileobj(opened.stream, unpacked)
     except OSError as error:
         unpacked.close()
         raise StorageError(f"{path} can't be unpacked into {tempfile.gettempdir()}: {error}; set TMPDIR") from error
-    return cast(IO[bytes], unpacked)
+    return unpacked

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybrid_search.errors import DatasetNotFound, UsageError
+from loaders.opening import STDIN
 
-__all__ = ["Folder", "refuse_config", "require_path"]
+__all__ = ["PACKED", "Folder", "refuse_config", "require_path"]
+
+PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+"""What a file's name may end in behind its own ending."""
 
 _SHOWN = 10
 
 
 def require_path(path: Path | None, loader: str, takes: str) -> Path:
-    """Return the path, checked to exist.
+    """Return the path, checked to exist; ``-`` stands for standard input.
 
     :param takes: what ``--path`` takes, for the message.
     :raises UsageError: if no path was given.
@@ -22,7 +26,7 @@ def require_path(path: Path | None, loader: str, takes: str) -> Path:
     """
     if path is None:
         raise UsageError(f"{loader} needs --path: {takes}")
-    if not path.exists():
+    if path != STDIN and not path.exists():
         raise DatasetNotFound(f"{path} does not exist; --path of {loader} takes {takes}")
     return path
 
@@ -37,7 +41,7 @@ def refuse_config(config: str, loader: str) -> None:
 
 
 class Folder:
-    """A data set's folder. Each file may be gzipped, with ``.gz`` behind its name; where both are, the plain one wins.
+    """A data set's folder. Each file may be packed, with ``.gz``, ``.zst`` and so on behind its name; a plain one wins.
 
     :raises DatasetNotFound: if the path is not a folder.
     """
@@ -49,41 +53,53 @@ class Folder:
         if not path.is_dir():
             raise DatasetNotFound(f"{path} is not a folder; --path of {loader} takes {takes}")
 
-    def find(self, name: str) -> Path | None:
-        """Return the file of this name, gzipped or not, None where there is none."""
-        for candidate in (self.path / name, self.path / f"{name}.gz"):
-            if candidate.is_file():
-                return candidate
-        return None
+    def find(self, *names: str) -> Path | None:
+        """Return the first file of these names, packed or not, None where there is none."""
+        candidates = (self.path / f"{name}{ending}" for name in names for ending in PACKED)
+        return next((candidate for candidate in candidates if candidate.is_file()), None)
 
-    def require(self, name: str) -> Path:
-        """Return the file of this name.
+    def require(self, *names: str) -> Path:
+        """Return the first file of these names.
 
         :raises DatasetNotFound: if there is none; the message lists what is there.
         """
-        found = self.find(name)
+        found = self.find(*names)
         if found is None:
-            raise self.lacks([name])
+            raise self.lacks([names[0]])
         return found
 
-    def by_split(self, pattern: str) -> dict[str, Path]:
-        """Return split -> file for a pattern such as ``queries.*.tsv``, in order of the names; ``*`` is the split."""
-        parent, _, name = pattern.rpartition("/")
-        regex = re.compile(re.escape(name).replace(r"\*", "(.*)") + r"(?:\.gz)?")
+    def by_split(self, *patterns: str) -> dict[str, Path]:
+        """Return split -> file for patterns such as ``queries.*.tsv``, in order of the names; ``*`` is the split."""
         splits: dict[str, Path] = {}
-        folder = self.path / parent
-        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-            match = regex.fullmatch(file.name)
-            if match and file.is_file():
-                splits.setdefault(match[1], file)
+        for pattern in patterns:
+            parent, _, name = pattern.rpartition("/")
+            regex = re.compile(re.escape(name).replace(r"\*", "(.*)") + f"(?:{'|'.join(map(re.escape, PACKED))})")
+            folder = self.path / parent
+            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+                match = regex.fullmatch(file.name)
+                if match and file.is_file():
+                    splits.setdefault(match[1], file)
         return splits
+
+    def shards(self, split: str, ending: str) -> list[Path]:
+        """Return the files of a split that was written in parts, as the hub does (``train-00000-of-00001.parquet``)."""
+        regex = re.compile(rf"{re.escape(split)}-\d+-of-\d+{re.escape(ending)}")
+        return sorted(file for file in self.path.iterdir() if regex.fullmatch(file.name) and file.is_file())
 
     def lacks(self, wanted: Sequence[str]) -> DatasetNotFound:
         """Build the error that says which files were looked for and what is there instead."""
-        names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in self.path.iterdir())
+        names = sorted(name for entry in self.path.iterdir() for name in _listed(entry))
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         found = ", ".join(names[:_SHOWN]) + more if names else "nothing"
         return DatasetNotFound(
-            f"{self.path} is no data set for {self._loader}: looked for {', '.join(wanted)} (or the same with .gz), "
-            f"found {found}; --path takes {self._takes}"
+            f"{self.path} is no data set for {self._loader}: looked for {', '.join(wanted)} (or the same with "
+            f"{', '.join(PACKED[1:])}), found {found}; --path takes {self._takes}"
         )
+
+
+def _listed(entry: Path) -> list[str]:
+    """Name an entry; of a folder of qrels, what is in it too."""
+    if not entry.is_dir():
+        return [entry.name]
+    inside = sorted(entry.iterdir()) if entry.name == "qrels" else []
+    return [f"{entry.name}/{one.name}" for one in inside] or [f"{entry.name}/"]

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hybrid_search.errors import DataError, MissingExtra
 
-__all__ = ["SPLITS", "Rows", "configurations", "open_parquet", "open_repository", "require_repository"]
+__all__ = ["SPLITS", "Rows", "configurations", "open_repository", "require_repository"]
 
 SPLITS = ("train", "validation", "test")
 """The hub's names of the splits."""
@@ -59,17 +58,6 @@ def open_repository(repository: str, config: str) -> Rows:
     datasets = _datasets()
     with _quiet(datasets), _translated(repository):
         return _by_split(datasets, datasets.load_dataset(repository, config, streaming=True))
-
-
-def open_parquet(split_files: Mapping[str, Path]) -> Rows:
-    """Open parquet files, one a split, for streaming.
-
-    :raises DataError: if they can't be opened.
-    """
-    datasets = _datasets()
-    files = {split: str(path) for split, path in split_files.items()}
-    with _quiet(datasets), _translated(", ".join(files.values())):
-        return _by_split(datasets, datasets.load_dataset("parquet", data_files=files, streaming=True))
 
 
 def _by_split(datasets: ModuleType, opened: Mapping[str, Any]) -> Rows:

@@ -9,25 +9,29 @@ from typing import Any
 from hybrid_search.types import Document
 from loaders.dataset import Dataset
 from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import Reject
-from loaders.judged_corpus import ALL, CorpusFiles, JudgedCorpus
-from loaders.records import parse_document, refuse_unknown
+from loaders.intake import Reject
+from loaders.judged_corpus import ALL, QRELS, CorpusFiles, JudgedCorpus
+from loaders.objects import KINDS
+from loaders.records import parse_document, refuse_unknown, with_metadata
+from loaders.tables import is_csv
 
 __all__ = ["open_dataset"]
 
 NAME = "jsonl"
 TAKES = (
-    'a file of JSON lines, {"id", "text", "title", "metadata"} (title and metadata may be left out), or a folder with '
-    'documents.jsonl and, if you like, queries.jsonl ({"id", "text"}) and qrels.tsv, qrels.<split>.tsv or '
-    "qrels/<split>.tsv (query, document, grade)"
+    'a file of JSON lines, {"id", "text", "title", "metadata"} (title and metadata may be left out), - for the same '
+    "from standard input, or a folder with documents.jsonl and, if you like, queries.jsonl "
+    '({"id", "text"}) and qrels.tsv, qrels.<split>.tsv or qrels/<split>.tsv (query, document, grade); in place of JSON '
+    "lines a JSON array, CSV or parquet"
 )
 
 
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
-    """Open a file or a folder of JSON lines.
+    """Open a file or a folder of JSON lines, or of what else holds the same records.
 
     Metadata values are strings, numbers, truth values or lists of strings; null is dropped. A document with a field
-    that is not known is rejected rather than stored without it. A plain ``qrels.tsv`` makes the split ``all``.
+    that is not known is rejected rather than stored without it; further columns of CSV are metadata, all of them
+    texts. A plain ``qrels.tsv`` makes the split ``all``. Standard input or a pipe can be read once.
 
     :param reject: called with every record that is refused, while reading.
     :raises UsageError: without a path, or with a configuration.
@@ -35,14 +39,15 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Data
     """
     refuse_config(config, NAME)
     found = require_path(path, NAME, TAKES)
-    files = CorpusFiles(found, None, {}) if found.is_file() else _files(Folder(found, NAME, TAKES))
-    return JudgedCorpus(NAME, files, reject, parse=_document)
+    files = _files(Folder(found, NAME, TAKES)) if found.is_dir() else CorpusFiles(found, None, {})
+    return JudgedCorpus(NAME, files, reject, parse=_row if is_csv(files.documents) else _document)
 
 
 def _files(folder: Folder) -> CorpusFiles:
-    documents, queries = folder.require("documents.jsonl"), folder.find("queries.jsonl")
-    qrels = folder.by_split("qrels.*.tsv") | folder.by_split("qrels/*.tsv")
-    everything = folder.find("qrels.tsv")
+    documents = folder.require(*(f"documents{kind}" for kind in KINDS))
+    queries = folder.find(*(f"queries{kind}" for kind in KINDS))
+    qrels = folder.by_split(*(name.replace("/", ".") for name in QRELS)) | folder.by_split(*QRELS)
+    everything = folder.find(*(name.replace("/*", "") for name in QRELS))
     if everything is not None:
         qrels[ALL] = everything
     if qrels and queries is None:
@@ -53,3 +58,8 @@ def _files(folder: Folder) -> CorpusFiles:
 def _document(record: Mapping[str, Any]) -> Document:
     refuse_unknown(record)
     return parse_document(record)
+
+
+def _row(record: Mapping[str, Any]) -> Document:
+    """Read a row of a table, which has no place for metadata but further columns."""
+    return parse_document(with_metadata(record))

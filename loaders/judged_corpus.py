@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hybrid_search.errors import DataError
 from hybrid_search.types import Document, Judgement, Query
 from loaders.dataset import BaseDataset, order_splits
-from loaders.formats import Reject, read_json_lines, read_qrels
+from loaders.first_only import FirstOnly
+from loaders.intake import Reject, counted
+from loaders.objects import read_objects
+from loaders.opening import is_stream
+from loaders.qrels import read_qrels
 from loaders.records import FieldError, parse_document, parse_query
-from loaders.seen import FirstOnly
 
-__all__ = ["CorpusFiles", "JudgedCorpus"]
+__all__ = ["ALL", "QRELS", "CorpusFiles", "JudgedCorpus"]
 
 ALL = "all"
 """The split of queries that come without qrels."""
+
+QRELS = ("qrels/*.tsv", "qrels/*.csv", "qrels/*.txt", "qrels/*.qrels")
+"""Files of qrels; ``*`` is the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,27 @@ class JudgedCorpus(BaseDataset):
     ) -> None:
         super().__init__(name)
         self._files = files
-        self._reject = reject
+        self._reject = counted(reject)
         self._parse = parse
+        self._is_used_up = False
 
     def documents(self) -> Iterator[Document]:
-        """Stream the corpus, each document once, in the file's order."""
+        """Stream the corpus, each document once, in the file's order.
+
+        :raises DataError: if there is nothing in the file, or it is a stream that was read before.
+        """
+        self._use_up()
+        return self._documents()
+
+    def _use_up(self) -> None:
+        path = self._files.documents
+        if self._is_used_up:
+            raise DataError(f"{path} can be read once only, and this needs a second time; write it to a file first")
+        self._is_used_up = is_stream(path)
+
+    def _documents(self) -> Iterator[Document]:
         first = FirstOnly("documents", self._start_pass("documents"), self._reject)
-        for line, record in read_json_lines(self._files.documents, self._reject):
+        for line, record in read_objects(self._files.documents, self._reject):
             try:
                 document = self._parse(record)
             except FieldError as error:
@@ -60,6 +81,7 @@ class JudgedCorpus(BaseDataset):
             content = f"{document.title}\0{document.text}\0{document.metadata}"
             if first.passes(line, document.id, content):
                 yield document
+        self._reject.check_not_empty(str(self._files.documents), "documents")
 
     def splits(self) -> tuple[str, ...]:
         """Splits that have qrels, training first; the one split ``all`` where queries come without any."""
@@ -84,7 +106,7 @@ class JudgedCorpus(BaseDataset):
         kind = f"{split}_queries"
         first = FirstOnly(kind, self._start_pass(kind), self._reject)
         judged = {judgement.query_id for judgement in self.judgements(split)} if self._files.qrels else None
-        for line, record in read_json_lines(self._files.queries, self._reject):
+        for line, record in read_objects(self._files.queries, self._reject):
             try:
                 query = parse_query(record)
             except FieldError as error:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hybrid_search.errors import DataError
 from hybrid_search.types import Document, Example, Judgement, Query
 from loaders.dataset import BaseDataset, order_splits
-from loaders.formats import Line, Reject
+from loaders.first_only import FirstOnly
+from loaders.formats import Line
+from loaders.intake import Reject, counted
 from loaders.records import FieldError
 from loaders.result_page import ResultPage, parse_row
 from loaders.result_page_rows import Rows, hub_rows, local_rows
-from loaders.seen import FirstOnly, Seen
+from loaders.seen import Seen
 
 __all__ = ["MsMarco", "open_dataset"]
 
@@ -34,14 +37,15 @@ class MsMarco(BaseDataset):
 
     A passage that several rows share is one document, named by its text's hash. The judgement set ``selected`` (the
     default) takes the selected passages for relevant, ``page`` the whole result page. A row without a selected passage
-    gives documents and a query, no example and nothing in ``selected``. :meth:`report` counts such rows, blanks and
-    duplicates. Every pass reads the rows anew.
+    gives documents and a query, no example and nothing in ``selected``; a passage that nobody judged (``is_selected``
+    -1, as in the test split of v2.1, or null) is neither a positive nor a negative. :meth:`report` counts such rows,
+    blanks and duplicates. Every pass reads the rows anew.
     """
 
     def __init__(self, sources: Mapping[str, Rows], reject: Reject) -> None:
         super().__init__("ms_marco")
         self._sources = sources
-        self._reject = reject
+        self._reject = counted(reject)
 
     def documents(self) -> Iterator[Document]:
         """Stream the passages of all splits, each text once."""
@@ -54,6 +58,8 @@ class MsMarco(BaseDataset):
                     counts["documents" if is_new else "duplicate_passages"] += 1
                     if is_new:
                         yield document
+        if not any(source.records for source in self._reject.sources.values()):
+            raise DataError(f"there are no rows in the files of {self.name}; check that they were written to their end")
 
     def splits(self) -> tuple[str, ...]:
         """The official splits that are there: train, validation, test."""
@@ -89,6 +95,8 @@ class MsMarco(BaseDataset):
         first = FirstOnly(kind, counts, self._reject)
         for line, page in self._pages(split):
             counts[f"{split}_rows_without_selected"] += not page.selected
+            if page.unjudged and not page.selected:
+                counts[f"{split}_rows_not_judged"] += 1
             if first.passes(line, page.query.id, page.query.text):
                 yield page.query
 

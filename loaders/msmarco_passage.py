@@ -11,10 +11,13 @@ from hybrid_search.errors import UsageError
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
 from loaders.collection import COLUMNS, CollectionIndex, by_id, by_text
 from loaders.dataset import BaseDataset, order_splits
+from loaders.first_only import FirstOnly
 from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import Reject, read_qrels, read_tsv
+from loaders.formats import read_tsv
+from loaders.intake import Reject, counted
+from loaders.qrels import read_qrels
 from loaders.records import FieldError, check_id
-from loaders.seen import FirstOnly, Seen
+from loaders.seen import Seen
 from loaders.triples import Triple, gather, read_id_triples, read_text_triples
 
 __all__ = ["MsMarcoPassage", "open_dataset"]
@@ -49,10 +52,10 @@ class MsMarcoPassage(BaseDataset):
 
     def __init__(self, folder: Folder, reject: Reject) -> None:
         super().__init__(NAME)
-        self._reject = reject
+        self._reject = counted(reject)
         self._collection = folder.require("collection.tsv")
         self._queries = folder.by_split("queries.*.tsv")
-        self._qrels = folder.by_split("qrels.*.tsv") | folder.by_split("qrels.*.txt")
+        self._qrels = folder.by_split("qrels.*.tsv", "qrels.*.txt", "qrels.*.csv")
         self._top1000 = folder.by_split("top1000.*.tsv")
         self._text_triples = tuple(folder.by_split("triples*.tsv").values())
         self._id_triples = tuple(folder.by_split("qidpidtriples*.tsv").values())
@@ -64,6 +67,7 @@ class MsMarcoPassage(BaseDataset):
         first = FirstOnly("documents", self._start_pass("documents"), self._reject)
         for id, text in self._rows(self._collection, COLUMNS, first):
             yield Document(id, text)
+        self._reject.check_not_empty(str(self._collection), "passages")
 
     def splits(self) -> tuple[str, ...]:
         """Splits with a query file, and ``train`` where there are triples."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hybrid_search.types import Document, MetadataValue, Query
 
-__all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_unknown"]
+__all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_unknown", "with_metadata"]
 
 ID_BYTES = 512
 """The longest id in UTF-8 bytes, which is OpenSearch's limit."""
 
-_DOCUMENT_FIELDS = frozenset({"id", "_id", "text", "title", "metadata"})
+_IDS = ("id", "_id", "docid")
+_TEXTS = ("text", "contents")
+"""Names of the id and of the text: BEIR has ``_id``, Pyserini's collections ``docid`` and ``contents``."""
 _LONG = range(-(2**63), 2**63)
 
 
@@ -26,23 +28,25 @@ class FieldError(ValueError):
 
 
 def parse_document(record: Mapping[str, Any]) -> Document:
-    """Build a document from ``id`` (or ``_id``), ``text``, ``title`` and ``metadata``; other fields are not looked at.
+    """Build a document from its id, text, ``title`` and ``metadata``; other fields are not looked at.
+
+    The id is ``id``, ``_id`` or ``docid``, the text ``text`` or ``contents``.
 
     :raises FieldError: on a bad id, a bad value, or if both title and text are blank.
     """
     id = _id(record)
-    text, title = _string(record, "text"), _string(record, "title")
+    text, title = _string(record, _one_of(record, _TEXTS)), _string(record, "title")
     if not (text.strip() or title.strip()):
         raise FieldError("text", "blank, and so is the title")
     return Document(id, text, title, _metadata(record.get("metadata")))
 
 
 def parse_query(record: Mapping[str, Any]) -> Query:
-    """Build a query from ``id`` (or ``_id``) and ``text``; other fields are not looked at.
+    """Build a query from its id and text, named as a document's; other fields are not looked at.
 
     :raises FieldError: on a bad id or a blank text.
     """
-    id, text = _id(record), _string(record, "text")
+    id, text = _id(record), _string(record, _one_of(record, _TEXTS))
     if not text.strip():
         raise FieldError("text", "blank")
     return Query(id, text)
@@ -53,9 +57,22 @@ def refuse_unknown(record: Mapping[str, Any]) -> None:
 
     :raises FieldError: naming the first unknown field.
     """
+    used = {"id", "_id", _one_of(record, _IDS), _one_of(record, _TEXTS), "title", "metadata"}
     for name in record:
-        if name not in _DOCUMENT_FIELDS:
+        if name not in used:
             raise FieldError(name, "unknown field; put it under 'metadata' to keep it, or leave it out")
+
+
+def with_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a row's further columns under ``metadata``.
+
+    :raises FieldError: if there is a column of that name, which says nothing.
+    """
+    if "metadata" in record:
+        raise FieldError("metadata", "a column can't hold an object; give each of its fields a column")
+    own = {_one_of(record, _IDS), _one_of(record, _TEXTS), "title"}
+    known = {name: value for name, value in record.items() if name in own}
+    return {**known, "metadata": {name: value for name, value in record.items() if name not in known}}
 
 
 def check_id(id: str, field: str = "id") -> str:
@@ -76,7 +93,7 @@ def check_id(id: str, field: str = "id") -> str:
 def _id(record: Mapping[str, Any]) -> str:
     if "id" in record and "_id" in record:
         raise FieldError("id", "both 'id' and '_id' are given; keep one")
-    field = "_id" if "_id" in record else "id"
+    field = _one_of(record, _IDS)
     value = record.get(field)
     if value is None:
         raise FieldError(field, "missing")
@@ -86,6 +103,11 @@ def _id(record: Mapping[str, Any]) -> str:
     if not isinstance(value, str):
         raise FieldError(field, f"expected a string or an integer, found {_kind(value)}")
     return check_id(value, field)
+
+
+def _one_of(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return which of the names of one field is there, the first where none is."""
+    return next((name for name in names if name in record), names[0])
 
 
 def _string(record: Mapping[str, Any], field: str) -> str:

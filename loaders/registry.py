@@ -12,8 +12,7 @@ from typing import Protocol, cast
 
 from hybrid_search.errors import DataError, HybridSearchError, UsageError
 from loaders.dataset import Dataset
-from loaders.formats import Reject
-from loaders.seen import once
+from loaders.intake import Reject, counted
 
 __all__ = ["GROUP", "available", "open_dataset"]
 
@@ -40,7 +39,7 @@ def open_dataset(name: str, path: Path | None, *, reject: Reject, config: str = 
     :raises DataError: if the loader can't be imported, or the data can't be reached.
     :raises MissingExtra: if the loader needs an optional dependency that is not installed.
     """
-    return _load(_find(name))(path, reject=once(reject), config=config)
+    return _load(_find(name))(path, reject=counted(reject), config=config)
 
 
 def _find(name: str) -> EntryPoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,23 +12,35 @@ import msgspec
 from hybrid_search.types import Document, Query, text_hash
 from loaders.records import FieldError
 
-__all__ = ["ResultPage", "parse_row"]
+__all__ = ["PASSAGE_FIELDS", "ResultPage", "parse_row"]
+
+PASSAGE_FIELDS = ("is_selected", "passage_text", "url")
+"""Columns of a page in the hub's rows, fields of a passage in the official files."""
 
 _NO_ANSWER = "No Answer Present."
 _MISSING = re.compile("missing required field `(.+)`")
 
+_Mark = int | float | None
+"""bool is an int; the test splits have -1, some files null or nothing."""
 
-class _Passages(msgspec.Struct):
-    is_selected: list[int]
-    passage_text: list[str]
-    url: list[str] | None = None
+
+class _Columns(msgspec.Struct):
+    is_selected: list[int | float | bool | None]
+    passage_text: list[str | None]
+    url: list[str | None] | None = None
+
+
+class _Passage(msgspec.Struct):
+    passage_text: str | None = None
+    is_selected: int | float | bool | None = None
+    url: str | None = None
 
 
 class _Row(msgspec.Struct):
     query_id: int | str
     query: str
-    passages: _Passages
-    answers: list[str] | None = None
+    passages: _Columns | list[_Passage]
+    answers: list[str | None] | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +48,80 @@ class ResultPage:
     """A query with its passages, each text once.
 
     :ivar selected: passages that an answer was written from.
-    :ivar others: the rest of the page.
+    :ivar others: those that none was written from.
+    :ivar unjudged: those of which nobody has said whether one was.
     :ivar answers: the annotators' answers; empty where there is none.
-    :ivar blanks: how many passages were left out because they are blank.
+    :ivar blanks: how many passages were left out because they have no text.
     """
 
     query: Query
     selected: tuple[Document, ...]
     others: tuple[Document, ...]
+    unjudged: tuple[Document, ...]
     answers: tuple[str, ...]
     blanks: int
 
     @property
     def passages(self) -> tuple[Document, ...]:
         """All passages, the selected ones first."""
-        return self.selected + self.others
+        return self.selected + self.others + self.unjudged
 
 
 def parse_row(row: Mapping[str, Any]) -> ResultPage:
     """Check a row and turn it into a result page. A document's id is its text's hash, so it is the same in every row.
 
+    Passages are an object of columns, as the hub has them, or a list, as the official files do.
+
     :raises FieldError: naming the field that is missing or of the wrong type.
     """
     checked = _check(row)
-    passages = checked.passages
+    passages = _passages(checked.passages)
+    by_mark: dict[str, dict[str, Document]] = {"selected": {}, "others": {}, "unjudged": {}}
+    for place, passage in enumerate(passages):
+        group = by_mark[_group(passage.is_selected, place)]
+        text, url = passage.passage_text or "", passage.url or ""
+        if text.strip():
+            document = Document(text_hash(text), text, metadata={"url": url} if url.strip() else {})
+            group.setdefault(document.id, document)
+    selected = by_mark["selected"]
+    others = _without(by_mark["others"], selected)
+    return ResultPage(
+        query=Query(str(checked.query_id), checked.query.strip()),
+        selected=tuple(selected.values()),
+        others=tuple(others.values()),
+        unjudged=tuple(_without(by_mark["unjudged"], {**selected, **others}).values()),
+        answers=_answers(checked.answers),
+        blanks=sum(not (passage.passage_text or "").strip() for passage in passages),
+    )
+
+
+def _passages(passages: _Columns | list[_Passage]) -> Sequence[_Passage]:
+    if isinstance(passages, list):
+        return passages
     urls = passages.url or [""] * len(passages.passage_text)
     if not len(passages.is_selected) == len(passages.passage_text) == len(urls):
         lengths = f"{len(passages.is_selected)}, {len(passages.passage_text)} and {len(urls)}"
         raise FieldError("passages", f"is_selected, passage_text and url differ in length: {lengths}")
-    selected: dict[str, Document] = {}
-    others: dict[str, Document] = {}
-    for mark, text, url in zip(passages.is_selected, passages.passage_text, urls, strict=True):
-        if text.strip():
-            document = Document(text_hash(text), text, metadata={"url": url} if url.strip() else {})
-            (selected if mark else others).setdefault(document.id, document)
-    return ResultPage(
-        query=Query(str(checked.query_id), checked.query.strip()),
-        selected=tuple(selected.values()),
-        others=tuple(document for id, document in others.items() if id not in selected),
-        answers=tuple(answer for answer in checked.answers or () if answer.strip() and answer != _NO_ANSWER),
-        blanks=sum(not text.strip() for text in passages.passage_text),
-    )
+    columns = zip(passages.passage_text, passages.is_selected, urls, strict=True)
+    return [_Passage(text, mark, url) for text, mark, url in columns]
+
+
+def _group(mark: _Mark, place: int) -> str:
+    """Tell selected from not selected from not judged."""
+    if mark is None or mark == -1:
+        return "unjudged"
+    if mark not in (0, 1):
+        raise FieldError(f"passages.is_selected[{place}]", f"expected 1, 0, or -1 for not judged, found {mark}")
+    return "selected" if mark else "others"
+
+
+def _without(documents: Mapping[str, Document], known: Mapping[str, Document]) -> dict[str, Document]:
+    return {id: document for id, document in documents.items() if id not in known}
+
+
+def _answers(answers: Sequence[str | None] | str | None) -> tuple[str, ...]:
+    given = [answers] if isinstance(answers, str) else answers or ()
+    return tuple(answer for answer in given if answer and answer.strip() and answer != _NO_ANSWER)
 
 
 def _check(row: Mapping[str, Any]) -> _Row:

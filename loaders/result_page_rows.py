@@ -1,4 +1,4 @@
-"""Where rows of ``microsoft/ms_marco`` come from: the hub, a folder in its layout, parquet or JSON-lines files."""
+"""Where rows of ``microsoft/ms_marco`` come from: the hub, a folder in its layout, or files with its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import msgspec
 from hybrid_search.errors import UsageError
 from loaders import hub
 from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import Line, Reject, read_json_lines
+from loaders.formats import Line
+from loaders.intake import Reject, count_records
+from loaders.result_page_files import read_rows, split_files, split_of
 
 __all__ = ["Rows", "hub_rows", "local_rows"]
 
@@ -24,7 +26,8 @@ REPOSITORY = "microsoft/ms_marco"
 CONFIGURATIONS = ("v1.1", "v2.1")
 TAKES = (
     "a folder in the hub's layout (a README.md that names configurations, parquet), a folder with <split>.jsonl or "
-    "<split>.parquet files (train, validation, test), or one such file, with the rows of microsoft/ms_marco"
+    "<split>.parquet files or the hub's shards (train, validation, test), the official files (train_v2.1.json, "
+    "dev_v1.1.json.gz and so on), or one such file, with the rows of microsoft/ms_marco"
 )
 _DEFAULT = "v2.1"
 
@@ -47,32 +50,27 @@ def local_rows(path: Path, config: str) -> dict[str, Rows]:
     :raises UsageError: if a configuration is named that the folder does not have.
     :raises DatasetNotFound: if the path does not hold what is looked for.
     :raises DataError: if the ``datasets`` library can't read the folder.
-    :raises MissingExtra: if ``datasets`` is needed and not installed.
+    :raises MissingExtra: if ``datasets`` or what a file needs is not installed.
     """
     require_path(path, LOADER, TAKES)
-    if path.is_file():
+    if not path.is_dir():
         refuse_config(config, f"{LOADER} with a single file")
-        split = path.name.split(".")[0]
-        return _files({split if split in hub.SPLITS else "train": path})
+        return _files({split_of(path): [path]})
     folder = Folder(path, LOADER, TAKES)
-    found = {split: folder.find(f"{split}.jsonl") or folder.find(f"{split}.parquet") for split in hub.SPLITS}
-    files = {split: file for split, file in found.items() if file}
-    if files:
-        refuse_config(config, f"{LOADER} with a folder of {', '.join(file.name for file in files.values())}")
-        return _files(files)
-    if not folder.find("README.md"):
+    by_config = split_files(folder)
+    if not by_config.get("") and folder.find("README.md"):
+        known = hub.configurations(str(path))
+        return _streamed(str(path), hub.open_repository(str(path), _choose(str(path), known, config)))
+    if not by_config:
         raise folder.lacks(["README.md", *(f"{split}.jsonl or {split}.parquet" for split in hub.SPLITS)])
-    known = hub.configurations(str(path))
-    return _streamed(str(path), hub.open_repository(str(path), _choose(str(path), known, config)))
+    if files := by_config.get(""):
+        refuse_config(config, f"{LOADER} with a folder of {', '.join(one[0].name for one in files.values())}")
+        return _files(files)
+    return _files(by_config[_choose(str(path), by_config, config)])
 
 
-def _files(files: Mapping[str, Path]) -> dict[str, Rows]:
-    parquet = {split: path for split, path in files.items() if path.suffix == ".parquet"}
-    opened = hub.open_parquet(parquet) if parquet else {}
-    return {
-        split: partial(_numbered, str(path), opened[split]) if split in parquet else partial(read_json_lines, path)
-        for split, path in files.items()
-    }
+def _files(files: Mapping[str, list[Path]]) -> dict[str, Rows]:
+    return {split: partial(read_rows, paths) for split, paths in files.items()}
 
 
 def _streamed(source: str, opened: Mapping[str, Iterable[dict[str, Any]]]) -> dict[str, Rows]:
@@ -81,8 +79,13 @@ def _streamed(source: str, opened: Mapping[str, Iterable[dict[str, Any]]]) -> di
 
 def _numbered(source: str, rows: Iterable[dict[str, Any]], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Give each row its number as its line, and its JSON as its text, as if it came from a file of JSON lines."""
-    for number, row in enumerate(rows, 1):
-        yield Line(source, number, 0, msgspec.json.encode(row, enc_hook=str).decode()), row
+    number, ended = 0, False
+    try:
+        for number, row in enumerate(rows, 1):
+            yield Line(source, number, 0, msgspec.json.encode(row, enc_hook=str).decode()), row
+        ended = True
+    finally:
+        count_records(reject, source, number, to_the_end=ended)
 
 
 def _choose(source: str, known: Iterable[str], config: str) -> str:

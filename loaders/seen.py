@@ -6,13 +6,9 @@ Made for collections of millions: 12 bytes a table slot.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from typing import Literal
 
-from hybrid_search.types import Rejection
-from loaders.formats import Line, Reject
-
-__all__ = ["FirstOnly", "Seen", "once"]
+__all__ = ["Seen"]
 
 _SLOTS = 1 << 10
 _FULL = 0.6  # Linear probing degrades fast above this load.
@@ -64,38 +60,3 @@ class Seen:
             if key:
                 slot = self._slot(key)
                 self._ids[slot], self._contents[slot] = key, mark
-
-
-class FirstOnly:
-    """Lets the first record of each id pass; counts the copies, rejects those that come with other content.
-
-    :param counts: gets ``kind`` for each record that passes and ``duplicate_<kind>`` for each copy.
-    """
-
-    def __init__(self, kind: str, counts: Counter[str], reject: Reject) -> None:
-        self._kind = kind
-        self._counts = counts
-        self._reject = reject
-        self._seen = Seen()
-
-    def passes(self, line: Line, id: str, content: str) -> bool:
-        """Tell whether this record is the first of its id."""
-        verdict = self._seen.add(id, content)
-        if verdict == "other":
-            self._reject(line.rejected("id", "the id was seen before with other content; the first record stays"))
-            return False
-        self._counts[self._kind if verdict == "new" else f"duplicate_{self._kind}"] += 1
-        return verdict == "new"
-
-
-def once(reject: Reject) -> Reject:
-    """Pass each rejection on only the first time: a file that is read for several splits is reported once."""
-    seen = Seen()
-
-    def reject_once(rejection: Rejection) -> None:
-        place = f"{rejection.source}\0{rejection.line}\0{rejection.field}"
-        # Without a line two records of one source can't be told apart, so each passes.
-        if rejection.line == 0 or seen.add(place) == "new":
-            reject(rejection)
-
-    return reject_once

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from hybrid_search.types import Document, Example, Query, text_hash
 from loaders.collection import CollectionIndex
-from loaders.formats import Line, Reject, read_tsv
+from loaders.formats import Line, read_tsv
+from loaders.intake import Reject
 
 __all__ = ["Triple", "gather", "read_id_triples", "read_text_triples"]
 

@@ -75,7 +75,7 @@ def test_a_wrong_folder_says_what_was_looked_for_and_what_is_there(write, tmp_pa
     write("qrels/test.txt", "")
     with pytest.raises(
         DatasetNotFound,
-        match=r"looked for corpus\.jsonl, queries\.jsonl, qrels/\*\.tsv .* found documents\.jsonl, qrels/; --path",
+        match=r"looked for corpus\.jsonl, queries\.jsonl, qrels/\*\.tsv .* found documents\.jsonl, qrels/test\.txt; ",
     ):
         open_beir(tmp_path, reject=pytest.fail)
 

@@ -4,7 +4,8 @@ import pytest
 
 from hybrid_search.errors import DataError
 from hybrid_search.types import Judgement
-from loaders.formats import read_json_lines, read_lines, read_qrels, read_tsv
+from loaders.formats import read_json_lines, read_lines, read_tsv
+from loaders.qrels import read_qrels
 
 
 def texts(path, reject):
@@ -47,7 +48,7 @@ def test_a_line_that_is_not_utf8_is_rejected_and_reading_goes_on(write, rejected
 def test_a_gzip_stream_that_breaks_off_raises(tmp_path, keep):
     path = tmp_path / "a.tsv.gz"
     path.write_bytes(gzip.compress(b"1\tsome text\n" * 500 + bytes(range(255)))[:keep])
-    with pytest.raises(DataError, match=r"a\.tsv\.gz: the gzip stream breaks off .* fetch the file again"):
+    with pytest.raises(DataError, match=r"a\.tsv\.gz: the packed stream breaks off .* fetch the file again"):
         list(read_lines(path, pytest.fail))
 
 
@@ -101,10 +102,55 @@ def test_a_tab_separated_id_may_hold_a_blank(write, rejected):
     ]
 
 
-@pytest.mark.parametrize("grade", ["x", "1.0", "", "1_0", "²", "99999999999"])
-def test_a_grade_that_is_no_integer_is_rejected(write, rejected, grade):
+@pytest.mark.parametrize("grade", ["x", "1.5", "1_0", "²", "99999999999", "1e1", "nan", "--1", "yes"])
+def test_a_grade_that_is_no_whole_number_is_rejected(write, rejected, grade):
     assert list(read_qrels(write("q.tsv", f"q\td\t{grade}\nq\te\t-1\n"), rejected.append)) == [Judgement("q", "e", -1)]
-    assert [(bad.line, bad.field, bad.reason) for bad in rejected] == [(1, "grade", "not an integer")]
+    reason = f"not a whole number: {grade!r}"
+    assert [(bad.line, bad.field, bad.reason) for bad in rejected] == [(1, "grade", reason)]
+
+
+@pytest.mark.parametrize(
+    ("grade", "meant"),
+    [("1", 1), ("+1", 1), ("1.0", 1), ("2.", 2), ("-1.00", -1), ("True", 1), ("false", 0), ('"3"', 3), (" 2 ", 2)],
+)
+def test_a_grade_that_means_one_whole_number_is_taken(write, grade, meant):
+    assert list(read_qrels(write("q.tsv", f"q\td\t{grade}\n"), pytest.fail)) == [Judgement("q", "d", meant)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.tsv", '"q1"\t"d1"\t"2"\n'),
+        ("q.tsv", "q1\td1\t2\t\n"),
+        ("q.tsv", "q1\td1\t2\t\t\n"),
+        ("q.tsv", "q1\t0\td1\t2\t\n"),
+        ("q.tsv", "qid\titer\tdocno\trel\nq1\t0\td1\t2\n"),
+        ("q.tsv", "score\tcorpus-id\tquery-id\n2\td1\tq1\n"),
+        ("q.tsv", "query_id\tdoc_id\trelevance\tcomment\nq1\td1\t2\twell put\n"),
+        ("q.csv", "query-id,corpus-id,score\nq1,d1,2\n"),
+        ("q.csv", '"q1","d1","2"\r\n'),
+        ("q.csv.gz", "q1,d1,2\n"),
+    ],
+    ids=["quotes", "a trailing tab", "two", "TREC and one", "TREC's heading", "any order", "a column more",
+         "CSV with a heading", "CSV in quotes", "gzipped CSV"],
+)  # fmt: skip
+def test_qrels_that_mean_one_thing_are_taken(write, name, content):
+    assert list(read_qrels(write(name, content), pytest.fail)) == [Judgement("q1", "d1", 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("q\t0\td\t2\tx\n", "found 5; leave the others out, or name the columns in a first line"),
+        ("q Q0 d 1 12.5 tag\n", "found 6: these are the columns of a run"),
+        ("q\t0\t5\t\n", "not a whole number: ''"),
+        ("query-id\tcorpus-id\tscore\nq\td\n", "the heading names 3 columns, found 2"),
+    ],
+    ids=["five columns", "a run", "TREC's grade is missing", "a cell is missing"],
+)
+def test_qrels_that_could_mean_something_else_are_explained(write, rejected, content, reason):
+    assert list(read_qrels(write("q.tsv", content), rejected.append)) == []
+    assert reason in rejected[0].reason
 
 
 def test_qrels_with_blank_ids_or_other_columns_are_rejected(write, rejected):

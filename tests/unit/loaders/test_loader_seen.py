@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.types import Rejection
+from loaders.first_only import FirstOnly
 from loaders.formats import Line
-from loaders.seen import FirstOnly, Seen, once
+from loaders.intake import Intake
+from loaders.seen import Seen
 
 
 @given(st.lists(st.tuples(st.text(max_size=2), st.sampled_from("xy")), max_size=300))
@@ -36,7 +38,7 @@ def test_the_first_record_of_an_id_stays(rejected):
 
 @pytest.mark.parametrize(("line", "passed"), [(3, 1), (0, 2)], ids=["with a line", "without a line"])
 def test_a_rejection_of_a_line_passes_once(rejected, line, passed):
-    reject = once(rejected.append)
+    reject = Intake(rejected.append)
     for _ in range(2):
         reject(Rejection("a.tsv", line, "text", "blank"))
     assert len(rejected) == passed

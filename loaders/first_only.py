@@ -1,0 +1,33 @@
+"""The first record of each id passes; copies are counted, and rejected where they say something else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from loaders.intake import Reject
+from loaders.lines import Line
+from loaders.seen import Seen
+
+__all__ = ["FirstOnly"]
+
+
+class FirstOnly:
+    """Lets the first record of each id pass; counts the copies, rejects those that come with other content.
+
+    :param counts: gets ``kind`` for each record that passes and ``duplicate_<kind>`` for each copy.
+    """
+
+    def __init__(self, kind: str, counts: Counter[str], reject: Reject) -> None:
+        self._kind = kind
+        self._counts = counts
+        self._reject = reject
+        self._seen = Seen()
+
+    def passes(self, line: Line, id: str, content: str) -> bool:
+        """Tell whether this record is the first of its id."""
+        verdict = self._seen.add(id, content)
+        if verdict == "other":
+            self._reject(line.rejected("id", "the id was seen before with other content; the first record stays"))
+            return False
+        self._counts[self._kind if verdict == "new" else f"duplicate_{self._kind}"] += 1
+        return verdict == "new"

@@ -1,0 +1,42 @@
+"""The records of a data file, whichever way they are written: JSON lines, a JSON array, CSV, parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loaders.formats import json_objects
+from loaders.intake import Reject
+from loaders.json_containers import array_elements
+from loaders.kinds import is_json_array, is_parquet
+from loaders.lines import Line, lines_of
+from loaders.opening import Opened, open_file
+from loaders.tables import csv_records, is_csv, read_parquet
+
+__all__ = ["KINDS", "objects_of", "read_objects"]
+
+KINDS = (".jsonl", ".json", ".csv", ".parquet")
+"""Endings of the names that such files have; what they hold is told by their first bytes, CSV alone by its name."""
+
+
+def read_objects(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Stream the records of a file, packed or not. What is no record is rejected, and reading goes on.
+
+    :raises DataError: if the file can't be read to its end.
+    :raises MissingExtra: if it needs a package that is not installed.
+    """
+    with open_file(path, tables=True) as opened:
+        yield from objects_of(opened, path, reject)
+
+
+def objects_of(opened: Opened, path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Stream the records of a file that is open; see :func:`read_objects`."""
+    if is_parquet(opened.head):
+        yield from read_parquet(path, reject)
+    elif is_csv(path):
+        yield from csv_records(opened, path, reject)
+    elif is_json_array(opened.head):
+        yield from json_objects(array_elements(opened, path, reject), reject)
+    else:
+        yield from json_objects(lines_of(opened, path, reject), reject)

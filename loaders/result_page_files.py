@@ -1,0 +1,113 @@
+"""Files with rows of ``microsoft/ms_marco``: which split each is of, and its rows, whichever way they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hybrid_search.errors import DataError
+from loaders.folder import PACKED, Folder
+from loaders.formats import Line
+from loaders.hub import SPLITS
+from loaders.intake import Reject, count_records
+from loaders.json_containers import column_offsets, column_rows, is_by_columns
+from loaders.lines import LONGEST
+from loaders.objects import KINDS, objects_of
+from loaders.opening import is_stream, open_file
+from loaders.result_page import PASSAGE_FIELDS
+
+__all__ = ["read_rows", "split_files", "split_of"]
+
+_COLUMNS = ("query_id", "query", "passages", "answers")
+_ALL_COLUMNS = (*_COLUMNS, "query_type", "wellFormedAnswers")
+_OFFICIAL = {"train": "train", "dev": "validation", "validation": "validation", "test": "test", "eval": "test"}
+"""How the official files name the splits."""
+
+_NAME = re.compile(
+    r"(train|dev|validation|test|eval)(?:_public)?_(v[\d.]*\d)(?:_public)?\.json"
+    f"(?:{'|'.join(map(re.escape, PACKED))})"
+)
+
+
+def split_of(path: Path) -> str:
+    """Tell by its name which split a single file is: ``train`` where the name is no split's."""
+    found = re.match(r"(train|dev|validation|test|eval)(?![a-z])", path.name)
+    return _OFFICIAL[found[1]] if found else "train"
+
+
+def split_files(folder: Folder) -> dict[str, dict[str, list[Path]]]:
+    """Return configuration -> split -> files of a folder; the configuration is empty for files that name none."""
+    found = {"": _named(folder)}
+    for file in sorted(folder.path.iterdir()):
+        official = _NAME.fullmatch(file.name) if file.is_file() else None
+        if official and not found[""]:
+            found.setdefault(official[2], {}).setdefault(_OFFICIAL[official[1]], []).append(file)
+        elif file.is_dir() and (shards := _shards(file)):
+            found.setdefault("" if file.name == "data" else file.name, {}).update(shards)
+    return {config: splits for config, splits in found.items() if splits}
+
+
+def _named(folder: Folder) -> dict[str, list[Path]]:
+    files = {split: folder.find(*(f"{split}{kind}" for kind in KINDS)) for split in SPLITS}
+    found = {split: [file] for split, file in files.items() if file}
+    return found or {split: shards for split in SPLITS if (shards := folder.shards(split, ".parquet"))}
+
+
+def _shards(path: Path) -> dict[str, list[Path]]:
+    inside = Folder(path, "", "")
+    return {split: shards for split in SPLITS if (shards := inside.shards(split, ".parquet"))}
+
+
+def read_rows(paths: Sequence[Path], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Stream the rows of files: JSON lines, a JSON array, parquet, or one object by columns, as v2.1 is published.
+
+    :raises DataError: if a file can't be read to its end.
+    """
+    for path in paths:
+        with open_file(path, tables=True) as opened:
+            by_columns = is_by_columns(opened.head, _ALL_COLUMNS, PASSAGE_FIELDS)
+            if not by_columns:
+                yield from objects_of(opened, path, reject)
+        if by_columns:
+            yield from _rows_of_columns(path, reject)
+
+
+def _rows_of_columns(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
+    if is_stream(path):
+        raise DataError(f"{path}: an object by columns can't be read from a stream; write it to a file first")
+    offsets = column_offsets(path)
+    number, ended = 0, False
+    try:
+        wanted = {name: offsets[name] for name in _COLUMNS if name in offsets}
+        for number, cells in column_rows(path, wanted):
+            line = Line(str(path), number, 0, _written(cells))
+            row = _row(line, cells, reject)
+            if row is not None:
+                yield line, row
+        ended = True
+    finally:
+        count_records(reject, str(path), number, to_the_end=ended)
+
+
+def _row(line: Line, cells: Mapping[str, bytes | None], reject: Reject) -> dict[str, Any] | None:
+    row = {}
+    for name, raw in cells.items():
+        if raw is None:
+            reject(line.rejected(name, f"{LONGEST >> 20} MiB or longer"))
+            return None
+        try:
+            row[name] = msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            reject(line.rejected(name, f"not JSON: {error}"))
+            return None
+    return row
+
+
+def _written(cells: Mapping[str, bytes | None]) -> str:
+    """Put a row's cells together, as the JSON lines have them."""
+    texts = {name: (raw or b"null").decode(errors="backslashreplace") for name, raw in cells.items()}
+    return "{" + ", ".join(f'"{name}": {text}' for name, text in texts.items()) + "}"
