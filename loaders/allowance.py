@@ -42,13 +42,16 @@ class Allowance:
         return f"{self.count}" if self.share is None else f"{self.share:.10%}".rstrip("0%").rstrip(".") + "%"
 
     def allows(self, sources: Mapping[str, Source]) -> bool:
-        """Tell whether what was refused of all sources is allowed. Of a source nobody counted, nothing is by a share."""
+        """Tell whether what was refused of all sources is allowed.
+
+        What an index refuses came out of the other sources, so it is measured by the largest of them.
+        """
         rejected = sum(source.rejected for source in sources.values())
-        if self.count is not None and rejected > self.count:
-            return False
+        largest = max((source.records for source in sources.values()), default=0)
+        within = self.count is None or rejected <= self.count
         if self.share is None:
-            return True
-        return all(source.rejected <= self.share * source.records for source in sources.values())
+            return within
+        return within and all(one.rejected <= self.share * (one.records or largest) for one in sources.values())
 
 
 DEFAULT = Allowance(share=0.01)

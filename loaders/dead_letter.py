@@ -16,6 +16,8 @@ from hybrid_search.types import Rejection
 
 __all__ = ["DeadLetter"]
 
+_REASONS = 1_000
+
 
 class DeadLetter:
     """Appends rejections to a file of JSON lines, ``{source, line, field, reason, record}``, and counts them.
@@ -36,7 +38,10 @@ class DeadLetter:
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """Reason (with its field in front, where it has one) -> how often, most frequent first."""
+        """Reason (with its field in front, where it has one) -> how often, most frequent first.
+
+        A reason may quote what was wrong, so that there are as many as records: those after the first thousand are one.
+        """
         return dict(self._counts.most_common())
 
     def __call__(self, rejection: Rejection) -> None:
@@ -56,7 +61,8 @@ class DeadLetter:
             raise self._failure(error.strerror or str(error)) from error
         if written != len(line):
             raise self._failure("the disk is full")
-        self._counts[f"{rejection.field}: {rejection.reason}" if rejection.field else rejection.reason] += 1
+        reason = f"{rejection.field}: {rejection.reason}" if rejection.field else rejection.reason
+        self._counts[reason if reason in self._counts or len(self._counts) < _REASONS else "other reasons"] += 1
 
     def close(self) -> None:
         """Make the file durable and close it; nothing to do where nothing was rejected.

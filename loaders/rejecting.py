@@ -36,7 +36,7 @@ def rejecting(
         try:
             yield intake
         except HybridSearchError as error:
-            if reason := _behind(intake, dead_letter):
+            if reason := _behind(intake, dead_letter, str(error)):
                 raise RecordsRejected(f"{reason}. Therefore: {error}") from error
             raise
     if not intake.count:
@@ -44,14 +44,14 @@ def rejecting(
     lost = f"{told}. " if (told := _behind(intake, dead_letter)) else ""
     account = f"{lost}{_account(refused, intake, dead_letter)}"
     if not allow.allows(intake.sources):
-        raise RecordsRejected(f"{account}. Everything else was taken; --allow-rejected (here {allow}) allows more")
+        raise RecordsRejected(f"{account}. Everything else was taken. --allow-rejected, here {allow}, can allow it.")
     tell(f"Warning: {account}, which is allowed (--allow-rejected {allow}). Everything else was taken.")
 
 
-def _behind(intake: Intake, dead_letter: Path) -> str:
-    """Name the sources that gave nothing, with the first reason."""
+def _behind(intake: Intake, dead_letter: Path, told: str = "") -> str:
+    """Name the sources that gave nothing, with the first reason; not again those that are told to be empty."""
     lost = [_all_refused(name, source, dead_letter) for name, source in intake.lost.items()]
-    return "; ".join([*lost, *(f"{name} is empty" for name in intake.empty)])
+    return "; ".join([*lost, *(f"{name} is empty" for name in intake.empty if name not in told)])
 
 
 def _all_refused(name: str, source: Source, dead_letter: Path) -> str:

@@ -99,11 +99,12 @@ def command(
     from hybrid_search.evaluation.wins_and_losses import as_json as as_counts
     from hybrid_search.workflows.evaluating import evaluate_index
 
-    against, store = given.pop("against"), given.pop("store")
+    allow, against, store = given.pop("allow_rejected"), given.pop("against"), given.pop("store")
     if store and against is not None:
         raise UsageError("--store keeps the results of one index; leave it or --against out")
     request = _request(given)
-    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _), _store(location, store) as kept:
+    reading = opened_dataset(dataset, path, dataset_config, dead_letter, allow)
+    with reading as (opened, _), _store(location, store) as kept:
         if against is not None:
             _side_by_side(opened, location, against, request, form)
             return
@@ -198,6 +199,10 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
         _print_speed(result)
     if result.against_bm25 is not None:
         _print_wins_and_losses(result.against_bm25)
+    if counts.without_text:
+        say(
+            f"{counts.without_text:,} judged queries have no text among the queries of the split, so they are left out."
+        )
     if counts.relevant_missing:
         say(
             f"{counts.relevant_missing:,} of {counts.relevant:,} relevant documents are not in the index; "

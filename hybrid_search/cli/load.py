@@ -79,9 +79,10 @@ def command(
     """  # noqa: D301
     from hybrid_search.workflows.loading import load
 
-    model, alias, recall = given.pop("model"), given.pop("alias"), given.pop("least_recall")
+    allow, model = given.pop("allow_rejected"), given.pop("model")
+    alias, recall = given.pop("alias"), given.pop("least_recall")
     given["server"] = server_load_of(given, path, dataset_config, location, alias)
-    with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
+    with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         if alias is not None:
             from hybrid_search.workflows.behind_alias import alias_address  # the client library only where it is needed
 
@@ -95,8 +96,6 @@ def command(
         facts(values | values.pop("server") | {"rejected": reject.count + before}, form)
         if before:
             say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
-        if not report.documents:
-            say(f"The data set gave no document: {report.location} is empty. Check --path.")
 
 
 def _options(given: dict[str, Any]) -> Any:

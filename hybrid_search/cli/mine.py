@@ -47,7 +47,8 @@ def command(
     """  # noqa: D301
     from hybrid_search.workflows.mining import mine
 
+    allow = given.pop("allow_rejected")
     config = TrainConfig.from_mapping(changed(TrainConfig, given), source="options")
-    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
+    with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, _):
         report = mine(opened, location, config=config, progress=progress, **given)
         facts(msgspec.to_builtins(report), form)

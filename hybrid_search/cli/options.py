@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from hybrid_search.cli.output import FORMATS
+from hybrid_search.cli.output import FORMATS, say
 from hybrid_search.config import Bm25, Combination, Fusion, Normalisation
-from hybrid_search.errors import ConfigError, RecordsRejected, UsageError
+from hybrid_search.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hybrid_search.protocols import Dataset
-    from loaders.dead_letter import DeadLetter
+    from loaders.allowance import Allowance
+    from loaders.intake import Intake
 
 __all__ = [
+    "allow_rejected_option",
     "bm25_of",
     "bm25_options",
     "dataset_argument",
@@ -61,14 +63,36 @@ dead_letter_option = click.option(
 )
 
 
+def _allowance(context: click.Context, parameter: click.Parameter, value: str) -> Allowance:
+    from loaders.allowance import Allowance
+
+    return Allowance.parse(value)
+
+
+def allow_rejected_option(default: str, unless: str = "") -> Callable[[F], F]:
+    """--allow-rejected.
+
+    :param unless: why the default is what it is, for the help.
+    """
+    return click.option(
+        "--allow-rejected",
+        callback=_allowance,
+        metavar="N|P%",
+        default=default,
+        show_default=True,
+        help="How many records, or which share of each file's, may be rejected with no more than a warning; above it "
+        f"the exit code is 3, after all else is done.{unless}",
+    )
+
+
 def dataset_argument(function: F) -> F:
-    """DATASET, --path, --config and --dead-letter."""
+    """DATASET, --path, --config, --dead-letter and --allow-rejected."""
     decorators = [
         click.argument("dataset"),
         click.option(
             "--path",
             type=click.Path(path_type=Path),
-            help="The data set's folder or file; left out: the hub, where the loader has one.",
+            help="The data set's folder or file, - for standard input; left out: the hub, where the loader has one.",
         ),
         click.option(
             "--config",
@@ -78,6 +102,7 @@ def dataset_argument(function: F) -> F:
             help="The data set's configuration, such as v1.1 or v2.1 of ms_marco.",
         ),
         dead_letter_option,
+        allow_rejected_option("1%"),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)
@@ -86,11 +111,12 @@ def dataset_argument(function: F) -> F:
 
 @contextmanager
 def opened_dataset(
-    name: str, path: Path | None, config: str, dead_letter: Path
-) -> Iterator[tuple[Dataset, DeadLetter]]:
-    """Open a data set; at the end say what was rejected, and fail if anything was.
+    name: str, path: Path | None, config: str, dead_letter: Path, allow: Allowance | None = None
+) -> Iterator[tuple[Dataset, Intake]]:
+    """Open a data set; at the end say what was rejected, and fail if it was more than is allowed.
 
-    :raises RecordsRejected: after everything else is done, if records went to the dead-letter file.
+    :param allow: None for the default.
+    :raises RecordsRejected: after everything else is done, if more records than allowed went to the dead-letter file.
     :raises UsageError: if that file would be a part of the data set.
     """
     from loaders.registry import open_dataset
@@ -101,26 +127,20 @@ def opened_dataset(
             f"--dead-letter {dead_letter} lies in the data set ({path}), which would be read while it is written; "
             f"name a file elsewhere"
         )
-    with rejecting(dead_letter) as rejected:
+    with rejecting(dead_letter, allow) as rejected:
         yield open_dataset(name, path, reject=rejected, config=config), rejected
 
 
-@contextmanager
-def rejecting(dead_letter: Path) -> Iterator[DeadLetter]:
-    """Collect rejected records; at the end say what was rejected, and fail if anything was.
+def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:
+    """Collect rejected records; at the end say what was rejected, and fail if it was more than is allowed.
 
+    :param allow: None for the default.
     :raises RecordsRejected: as :func:`opened_dataset`.
     """
-    from loaders.dead_letter import DeadLetter
+    from loaders.allowance import DEFAULT
+    from loaders.rejecting import rejecting as collecting
 
-    with DeadLetter(dead_letter) as rejected:
-        yield rejected
-    if rejected.count:
-        kinds = [f"{reason} ({count:,})" for reason, count in rejected.reasons.items()]
-        reasons = "; ".join(kinds[:5]) + (f"; and {len(kinds) - 5} more kinds" if len(kinds) > 5 else "")
-        raise RecordsRejected(
-            f"{rejected.count:,} records were rejected and are in {dead_letter}: {reasons}. Everything else was taken."
-        )
+    return collecting(dead_letter, allow=allow or DEFAULT, tell=say)
 
 
 def bm25_options(function: F) -> F:

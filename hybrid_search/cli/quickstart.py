@@ -17,7 +17,7 @@ from hybrid_search.cli.train import print_training
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
-    from loaders.dead_letter import DeadLetter
+    from loaders.intake import Intake
 
 __all__ = ["command"]
 
@@ -57,7 +57,7 @@ def command(out: Path, restart: bool) -> None:
     say("  hybrid-search train jsonl --path ./my-data --out ./model     (see docs/training.md)")
 
 
-def _train(dataset: Dataset, model: Path, reject: DeadLetter, *, restart: bool) -> None:
+def _train(dataset: Dataset, model: Path, reject: Intake, *, restart: bool) -> None:
     from hybrid_search.towers.model_card import MODEL_FILE
     from hybrid_search.workflows.training import TrainRequest, train
 
@@ -69,7 +69,7 @@ def _train(dataset: Dataset, model: Path, reject: DeadLetter, *, restart: bool) 
     print_training(summary, "table")
 
 
-def _load(dataset: Dataset, model: Path, index: Path, reject: DeadLetter, *, recreate: bool) -> None:
+def _load(dataset: Dataset, model: Path, index: Path, reject: Intake, *, recreate: bool) -> None:
     from hybrid_search.workflows.loading import LoadOptions, load
 
     say("\n2. Load the passages into an index, with their vectors")

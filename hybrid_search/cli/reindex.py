@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from hybrid_search.cli.options import dead_letter_option, format_option, rejecting
+from hybrid_search.cli.options import allow_rejected_option, dead_letter_option, format_option, rejecting
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.server_options import layout_of, layout_options
 from hybrid_search.cli.swapped import alias_options, print_swap
@@ -35,6 +35,7 @@ __all__ = ["command"]
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @layout_options
 @dead_letter_option
+@allow_rejected_option("0", " None are by default: each was in an index already.")
 @format_option
 def command(model: Path, source: str | None, target: str, dead_letter: Path, form: str, **given: Any) -> None:
     """Encode the documents of an index with another model, into a new index.
@@ -52,9 +53,9 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
     from hybrid_search.workflows.loading import LoadOptions
     from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
 
-    alias, least_recall = given.pop("alias"), given.pop("least_recall")
+    allow, alias, least_recall = given.pop("allow_rejected"), given.pop("alias"), given.pop("least_recall")
     options = LoadOptions(layout=layout_of(given), **given)
-    with rejecting(dead_letter) as reject:
+    with rejecting(dead_letter, allow) as reject:
         if alias is not None:
             address = alias_address(target, alias)
             swap = reindex_behind_alias(
@@ -66,9 +67,11 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
                 reject=reject,
                 progress=progress,
             )
+            reject.read("index", swap.load.documents + swap.load.rejected)
             print_swap(swap, address, form)
         elif source is not None:
             report = reindex(source, target, model, options=options, reject=reject, progress=progress)
+            reject.read("index", report.added + report.unchanged + report.rejected)
             values = msgspec.to_builtins(report)
             facts(values | values.pop("server"), form)
         else:

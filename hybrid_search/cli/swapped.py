@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
     from hybrid_search.workflows.behind_alias import Swap
     from hybrid_search.workflows.loading import LoadOptions
-    from loaders.dead_letter import DeadLetter
+    from loaders.intake import Intake
 
 __all__ = ["alias_options", "load_and_swap", "print_swap"]
 
@@ -52,7 +52,7 @@ def load_and_swap(
     *,
     model: Path | None,
     options: LoadOptions,
-    reject: DeadLetter,
+    reject: Intake,
 ) -> None:
     """Load behind an alias and print what was done. Rejected records, unless there are many, don't keep it back."""
     from hybrid_search.workflows.behind_alias import load_behind_alias

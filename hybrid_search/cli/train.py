@@ -105,9 +105,10 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
     """  # noqa: D301
     from hybrid_search.workflows.training import TrainRequest, train
 
+    allow = given.pop("allow_rejected")
     settings = _settings(given)
     tracker = _tracker(given.pop("tracker"), given["out"])
-    with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, reject):
+    with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         out = given.pop("out")
         source = f"{path.resolve() if path else ''} {dataset_config}".strip()
         request = TrainRequest(towers=settings.towers, config=settings.training, source=source, **given)

@@ -8,7 +8,7 @@ Every system ranks the full corpus, and BM25 is always among them (design, invar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hybrid_search.config import Bm25
@@ -65,6 +65,7 @@ class EvaluationCounts:
     :ivar judgements: of the evaluated queries.
     :ivar relevant: of these, the relevant ones.
     :ivar relevant_missing: of these, those whose document is not in the index: no system can find them.
+    :ivar without_text: queries that are judged but not given; left out.
     """
 
     queries: int
@@ -74,6 +75,7 @@ class EvaluationCounts:
     judgements: int
     relevant: int
     relevant_missing: int
+    without_text: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,14 @@ def evaluate(
     settings = settings or EvaluationSettings()
     systems = _systems(settings, retriever, untrained)
     given = {query.id: query for query in queries}
+    judgements = list(judgements)
+    without_text = {judgement.query_id for judgement in judgements} - given.keys()
     qrels = qrels_of((j for j in judgements if j.query_id in given), min_grade=settings.min_grade)
     judged = [given[query] for query in qrels.grades]
     if not judged:
         raise DataError(
-            f"none of the {len(given)} queries has a judgement of grade {settings.min_grade} or more; "
-            "check that queries and judgements belong together"
+            f"none of the {len(given):,} queries has a judgement of grade {settings.min_grade} or more, "
+            f"{len(without_text):,} queries that are judged have no text; check that both belong together"
         )
     collector = _Collector(systems, qrels, settings)
     served = [system for system in MODES if system in systems]
@@ -151,7 +155,8 @@ def evaluate(
         with progress("encoding untrained", retriever.engine.count()) as task:
             rankings = exact_rankings(untrained, retriever.engine.documents(), judged, settings.depth, task)
         collector.take("untrained", judged, rankings)
-    return Evaluation(collector.values, collector.runs, _counts(given, qrels, retriever.engine), settings)
+    counts = replace(_counts(given, qrels, retriever.engine), without_text=len(without_text))
+    return Evaluation(collector.values, collector.runs, counts, settings)
 
 
 def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Encoder | None) -> list[System]:

@@ -18,6 +18,7 @@ from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_los
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
 from hybrid_search.retriever import MODES
 from hybrid_search.server_options import SearchOptions
+from hybrid_search.types import Judgement, Query
 from hybrid_search.workflows.locations import open_retriever
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def evaluate_side_by_side(
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
-    queries = list(dataset.queries(split))
-    judgements = list(dataset.judgements(split, request.judgement_set))
+    queries, judgements = _judged(dataset, split, request)
     settings = request.settings.replace(keep_runs=True)
     evaluations = []
     for place, model, search in ((location, request.model, request.search), (against, None, None)):
@@ -121,8 +121,7 @@ def evaluate_index(
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
     with open_retriever(location, model=request.model, search=request.search) as retriever:
-        queries = list(dataset.queries(split))
-        judgements = list(dataset.judgements(split, request.judgement_set))
+        queries, judgements = _judged(dataset, split, request)
         evaluation = evaluate(
             retriever,
             queries,
@@ -153,6 +152,16 @@ def _split(dataset: Dataset, asked: str) -> str:
     if asked and asked not in splits:
         raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
     return asked or ("test" if "test" in splits else splits[-1])
+
+
+def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[list[Query], list[Judgement]]:
+    queries = list(dataset.queries(split))
+    judgements = list(dataset.judgements(split, request.judgement_set))
+    if not judgements:
+        marked = dataset.report().get(f"{split}_rows_not_judged", 0)
+        why = f": {marked:,} of its rows are marked as not judged (is_selected -1)" if marked else ""
+        raise DataError(f"split {split!r} of {dataset.name} has no judgements{why}; evaluation needs a judged split")
+    return queries, judgements
 
 
 def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:

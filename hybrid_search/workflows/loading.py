@@ -109,7 +109,7 @@ def load(
     :raises ModelMismatch: if the index was built with another model.
     :raises IndexExists: if the index exists with other settings than asked for.
     :raises IndexLocked: if another process is writing to the index.
-    :raises DataError: if an index was to be recreated and no document came in, or a load to be resumed was of others.
+    :raises DataError: if an index was to be made and no document came in, or a load to be resumed was of others.
     :raises UsageError: if options contradict one another, or there is no resuming this.
     """
     options = options or LoadOptions()
@@ -117,7 +117,7 @@ def load(
     _check_options(location, options)
     new = _New.prepared(model, options)
     documents = dataset.documents()
-    if options.recreate:
+    if options.recreate or not index_exists(location):
         documents = _with_a_first(documents, dataset, location)
     with _place(location, recreate=options.recreate) as place:
         journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())

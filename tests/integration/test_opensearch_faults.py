@@ -119,11 +119,11 @@ def test_faults_at_random_and_one_document_in_a_hundred_bad(
     dead = tmp_path / "dead.jsonl"
     done = home.run(
         "load", "jsonl", "--path", corpus.file, "--model", home.model, "--to", f"{proxy.location}/{INDEX}",
-        "--dead-letter", dead, "--format", "json",
+        "--dead-letter", dead, "--allow-rejected", "29", "--format", "json",
     )  # fmt: skip
     assert done.code == 3, done.err
     assert (done.json["documents"], done.json["rejected"]) == (3_000, 30)
-    assert "30 records were rejected" in done.err
+    assert "30 of 3,030 records were rejected" in done.err
     assert sorted(map(number_of, letters(dead))) == list(range(30))
     assert all(letter["reason"] for letter in letters(dead))
     assert_holds(location, corpus.documents, encoder)
@@ -219,7 +219,7 @@ def test_kill_9_of_the_loader_at_three_moments_and_resuming(
         assert loader.run("--resume") == -9, loader.said
         assert not stands_as_before(client)
     proxy.follow([])
-    assert loader.run("--resume") == RecordsRejected.exit_code, loader.said
+    assert loader.run("--resume", "--allow-rejected", "0") == RecordsRejected.exit_code, loader.said
     assert (loader.report["documents"], loader.report["rejected"]) == (8_000, 14)
     assert loader.report["resumed"] > 0
     assert {number_of(letter) for letter in letters(loader.dead)} == set(range(14))

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import loaders
-from loaders import json_scanner
 from hybrid_search.errors import DataError
+from loaders import json_scanner
 from loaders.intake import Intake
 
 DOCUMENT = b'{"_id": "last", "text": "a good one"}'
