@@ -1,0 +1,1 @@
+"""Processes killed at each of their steps, and what must hold afterwards."""

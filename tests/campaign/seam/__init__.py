@@ -1,0 +1,1 @@
+"""One seam over system calls: a child is watched, stopped, killed or failed at each step that changes a disk or sends."""

@@ -1,0 +1,43 @@
+"""A small model for the trials, made once a process (``python -m campaign.seam.models FOLDER``): it needs torch."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["WORDS", "small_model"]
+
+WORDS = tuple(
+    "river stone light paper green table winter music bread horse cloud garden window silver forest harbour candle "
+    "valley mirror thunder ocean feather ladder copper meadow lantern orchard bridge shadow planet basket ribbon"
+    .split()
+)  # fmt: skip
+"""Those that the model knows."""
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+@lru_cache(maxsize=1)
+def small_model() -> Path:
+    """Return the folder of a checkpoint with random towers of 16 dimensions, gone when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="campaign-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    environment = {**os.environ, "PYTHONPATH": f"{_ROOT / 'tests'}{os.pathsep}{_ROOT}"}
+    subprocess.run([sys.executable, "-m", __name__, str(folder / "model")], check=True, env=environment, cwd=_ROOT)
+    return folder / "model"
+
+
+def main() -> None:
+    from integration.made_models import make_model
+
+    make_model(Path(sys.argv[1]), [" ".join(WORDS), *WORDS], seed=1)
+
+
+if __name__ == "__main__":
+    main()
