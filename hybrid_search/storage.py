@@ -18,6 +18,7 @@ __all__ = [
     "atomic_write_bytes",
     "cache_folder",
     "disk_errors",
+    "make_folder",
     "recover_folder",
     "replace_folder",
     "sha256_of",
@@ -79,13 +80,24 @@ def sync_folder(path: Path) -> None:
     sync_file(path)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and its parents, where they are missing, and force their names to the disk.
+
+    :raises OSError: if the system can't.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that readers and a crash see the old content or the new, never a part.
 
     :raises StorageError: if the disk is full or the file can't be written; the old file is unchanged.
     """
     with disk_errors(f"writing {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         name = path.with_name(f".{path.name}.{uuid4().hex}.part")
         # Not mkstemp: its files are for the owner alone, and an index or a model may be read by others.
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -125,7 +137,7 @@ def replace_folder(new: Path, target: Path) -> None:
             if path.is_file():
                 sync_file(path)
         sync_folder(new)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         if target.exists():
             os.rename(target, aside)
         try:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from campaign.attack import Attack
+from campaign.kills.embedded import KillsEmbedded
+from campaign.losses.power import PowerLoss
 
 __all__ = ["ATTACKS", "named"]
 
-ATTACKS: tuple[Attack, ...] = ()
+ATTACKS: tuple[Attack, ...] = (
+    KillsEmbedded(),
+    PowerLoss(),
+)
 
 
 def named(name: str) -> Attack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from dataclasses import dataclass, field
@@ -148,6 +149,7 @@ class DenseLeg:
     def save(self) -> None:
         """Write the index beside the old one, then point the manifest to it. A failure is logged: nothing is lost."""
         if self.manifest.generation == self.generation and self.manifest.clean:
+            self._remove_all_but(list(self.manifest.files))  # a killed process may not have come to it
             return
         held, name = self._vectors, f"vectors-{self.generation}"
         try:
@@ -172,7 +174,8 @@ class DenseLeg:
     def _remove_all_but(self, names: list[str]) -> None:
         for path in self.folder.glob("vectors-*"):
             if path.name not in names:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it takes room, and no more
+                    path.unlink(missing_ok=True)
 
     def search(self, vectors: NDArray[np.float32], k: int, allowed: RowFilter | None) -> list[ScoredRows]:
         """Rank by similarity to each vector; a zero vector finds nothing."""

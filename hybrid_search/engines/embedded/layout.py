@@ -10,6 +10,9 @@ __all__ = ["FORMAT_VERSION", "Layout"]
 FORMAT_VERSION = 1
 """Of the folder and the tables. A change that this code's older versions can't read raises it."""
 
+_OF_SQLITE = ("-wal", "-shm", "-journal")
+"""What SQLite appends to a database's name; the last one only while there is no write-ahead log yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -79,8 +82,10 @@ class Layout:
 
     def _is_ours(self, name: str) -> bool:
         ours = (self.database, self.seal, self.lexical, self.forward, self.dense, self.model, self.lock, self.owner)
-        # SQLite appends -wal and -shm; unfinished writes begin with a dot.
-        return any(name in (own, f"{own}-wal", f"{own}-shm") or name.startswith(f".{own}.") for own in _names(ours))
+        # Unfinished writes begin with a dot.
+        return any(
+            name in (own, *(f"{own}{end}" for end in _OF_SQLITE)) or name.startswith(f".{own}.") for own in _names(ours)
+        )
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:

@@ -31,7 +31,7 @@ from hybrid_search.errors import (
     StorageError,
     UsageError,
 )
-from hybrid_search.storage import disk_errors, recover_folder, replace_folder
+from hybrid_search.storage import disk_errors, make_folder, recover_folder, replace_folder
 
 __all__ = [
     "Opened",
@@ -66,7 +66,7 @@ def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened
     _recover(layout)
     _check_no_strangers(layout)
     with disk_errors(f"creating {layout.folder}"):
-        layout.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(layout.folder)
     lock = WriterLock.for_writing(layout)
     try:
         _clear_new(layout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _ROW = "row"
 _HEAP = 64_000_000
 _MOST_LISTED = 50_000
 _DROPPED_AT_ONCE = 10_000
+_SEGMENT = re.compile(r"([0-9a-f]{32})\.")
 
 
 class TantivyIndex:
@@ -94,7 +96,7 @@ class TantivyIndex:
         with store.database.reading() as connection, _tantivy_errors(self.folder):
             state = read_state(connection)
             replace(old, clean=False).write(self.folder)
-            _remove_stray_deletions(self.folder)
+            _remove_strays(self.folder)
             self.load(old)
             writer = self._open_index.writer(_HEAP, 1)
             try:
@@ -221,18 +223,24 @@ def _share(folder: Path) -> None:
         (folder / name).chmod(mode)
 
 
-def _remove_stray_deletions(folder: Path) -> None:
-    """Remove deletion lists of a commit that a crash cut short; tantivy would stumble over them at the next one."""
+def _remove_strays(folder: Path) -> None:
+    """Remove what a commit that was cut short left: tantivy forgets its own files when it is killed.
+
+    Deletion lists it would even stumble over at the next commit. For the process with the writer's lock.
+    """
     meta = folder / "meta.json"
     segments = json.loads(meta.read_bytes())["segments"] if meta.exists() else []
-    wanted = {
+    used = {segment["segment_id"].replace("-", "") for segment in segments}
+    deletions = {
         f"{segment['segment_id'].replace('-', '')}.{segment['deletes']['opstamp']}.del"
         for segment in segments
         if segment["deletes"]
     }
-    for path in folder.glob("*.del"):
-        if path.name not in wanted:
-            path.unlink()
+    for path in folder.iterdir():
+        of_segment = _SEGMENT.match(path.name)
+        is_stray = of_segment and (of_segment[1] not in used or (path.suffix == ".del" and path.name not in deletions))
+        if is_stray or path.name.startswith(".tmp"):
+            path.unlink(missing_ok=True)
 
 
 def _is_content(name: str) -> bool:

@@ -116,7 +116,7 @@ class Checks:
 
     def _left_behind(self, root: Path) -> list[str]:
         strange = _shapes(root) - self._shapes
-        segments = {name for name in strange if name.startswith("index/lexical/")}
+        segments = {name for name in strange if name.startswith("index/lexical/#.")}
         if segments:
             used = (root / "index" / "lexical" / "meta.json").read_text().replace("-", "")
             of_segments = [name for name in names_in(root / "index" / "lexical") if re.match(r"[0-9a-f]{32}\.", name)]

@@ -62,7 +62,7 @@ def _as_is() -> mock._patch[Any]:
     """What a killed writer left undone in the caches is not made good."""
     from hybrid_search.engines.embedded.caches import Caches
 
-    return mock.patch.object(Caches, "follow", lambda self: None)
+    return mock.patch.object(Caches, "follow", return_value=None)
 
 
 _CHILD: dict[str, Callable[[], mock._patch[Any]]] = {

@@ -25,11 +25,11 @@ from campaign.kills.scripts import Operation, held_after, made_script
 from campaign.seam.folders import copied, quick_folder
 from campaign.seam.watching import KILL, End, Step, watched
 
-__all__ = ["killed"]
+__all__ = ["Point", "killed", "opened"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class Point:
     """A folder as a dead process left it.
 
     :ivar acknowledged: how many operations had returned.
@@ -46,7 +46,7 @@ class _Copying:
     def __init__(self, root: Path, into: Path, acknowledged: Acknowledged, *, first: int, stride: int) -> None:
         self._root, self._into, self._acknowledged = root, into, acknowledged
         self._first, self._stride = first, stride
-        self.points: list[_Point] = []
+        self.points: list[Point] = []
 
     def before(self, step: Step) -> int:
         if step.number % self._stride == self._first:
@@ -60,7 +60,7 @@ class _Copying:
         """Copy it now."""
         target = self._into / f"copy-{len(self.points)}"
         copied(self._root, target)
-        self.points.append(_Point(target, self._acknowledged.count, told))
+        self.points.append(Point(target, self._acknowledged.count, told))
 
 
 class _Killing:
@@ -101,7 +101,7 @@ def killed(
         os.mkdir(place / "undisturbed")
         logging.disable()  # that a cache is built again is what is wanted here
         with faults.planted(planted, side="opener"):
-            findings = _opened(script, points, Checks(Path(model), place / "undisturbed"))
+            findings = opened(script, points, Checks(Path(model), place / "undisturbed"))
     return {"counted": len(points), "findings": findings}
 
 
@@ -123,7 +123,7 @@ class _Trial:
 
         return work
 
-    def copies(self, first: int, stride: int) -> tuple[list[_Point], int, float]:
+    def copies(self, first: int, stride: int) -> tuple[list[Point], int, float]:
         """Run the script to its end, with copies on the way; returns them, its steps and its seconds."""
         root, acknowledged = self._root(), Acknowledged()
         copying = _Copying(root, self._place, acknowledged, first=first, stride=stride)
@@ -136,16 +136,16 @@ class _Trial:
         shutil.rmtree(root)
         return copying.points, end.steps, seconds
 
-    def killed_at(self, number: int, *, after: bool) -> _Point:
+    def killed_at(self, number: int, *, after: bool) -> Point:
         """Kill a process at a step."""
         root, acknowledged = self._root(), Acknowledged()
         killing = _Killing(number, after=after)
         end = watched(self._work(root, acknowledged), killing, root)
         _must_be_killed_or_done(end)
         step = _told(killing.step, root) if killing.step else "its end"
-        return _Point(root, acknowledged.count, f"SIGKILL {'after' if after else 'before'} {step}")
+        return Point(root, acknowledged.count, f"SIGKILL {'after' if after else 'before'} {step}")
 
-    def killed_after(self, seconds: float) -> _Point:
+    def killed_after(self, seconds: float) -> Point:
         """Kill a process, which nobody traces, after a time."""
         root, acknowledged = self._root(), Acknowledged()
         pid = os.fork()
@@ -157,10 +157,10 @@ class _Trial:
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        return _Point(root, acknowledged.count, f"SIGKILL after {seconds:.3f} s")
+        return Point(root, acknowledged.count, f"SIGKILL after {seconds:.3f} s")
 
 
-def _opened(script: list[Operation], points: list[_Point], checks: Checks) -> list[dict[str, str]]:
+def opened(script: list[Operation], points: list[Point], checks: Checks) -> list[dict[str, str]]:
     findings = []
     for number, point in enumerate(points):
         before, after = (held_after(script, point.acknowledged + more) for more in (0, 1))

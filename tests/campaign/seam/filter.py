@@ -1,4 +1,4 @@
-"""A seccomp filter that stops for a tracer at the calls of :mod:`campaign.seam.calls`, and lets all others run freely."""
+"""A seccomp filter that stops for a tracer at the calls of :mod:`campaign.seam.calls`; all others run freely."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def stop_at_changes() -> None:
 
 
 def _program() -> list[Instruction]:
-    program = [(_LOAD, 0, 0, _MACHINE_AT), (_EQUAL, 1, 0, ARCHITECTURE), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, _NUMBER_AT)]
+    begin = [(_LOAD, 0, 0, _MACHINE_AT), (_EQUAL, 1, 0, ARCHITECTURE), (_RETURN, 0, 0, _ALLOW)]
+    program = [*begin, (_LOAD, 0, 0, _NUMBER_AT)]
     for number, shape in BY_NUMBER.items():
         program += _of_call(number, shape)
     return [*program, (_RETURN, 0, 0, _ALLOW)]

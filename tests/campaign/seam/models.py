@@ -13,10 +13,10 @@ from pathlib import Path
 
 __all__ = ["WORDS", "small_model"]
 
-WORDS = tuple(
-    "river stone light paper green table winter music bread horse cloud garden window silver forest harbour candle "
-    "valley mirror thunder ocean feather ladder copper meadow lantern orchard bridge shadow planet basket ribbon"
-    .split()
+WORDS = (
+    "river", "stone", "light", "paper", "green", "table", "winter", "music", "bread", "horse", "cloud", "garden",
+    "window", "silver", "forest", "harbour", "candle", "valley", "mirror", "thunder", "ocean", "feather", "ladder",
+    "copper", "meadow", "lantern", "orchard", "bridge", "shadow", "planet", "basket", "ribbon",
 )  # fmt: skip
 """Those that the model knows."""
 
