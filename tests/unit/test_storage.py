@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.errors import StorageError
-from hybrid_search.storage import atomic_write_bytes, disk_errors, recover_folder, replace_folder, sha256_of
+from hybrid_search.storage import (
+    atomic_write_bytes,
+    disk_errors,
+    make_folder,
+    recover_folder,
+    replace_folder,
+    sha256_of,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -27,6 +34,17 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"writing .*file"):
         atomic_write_bytes(tmp_path / "file", b"text")
     assert names(tmp_path) == ["file"]
+
+
+def test_the_name_of_every_folder_that_is_made_is_forced_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[Path] = []
+    monkeypatch.setattr("hybrid_search.storage.sync_folder", forced.append)
+    make_folder(tmp_path / "one" / "two")
+    assert sorted(forced) == [tmp_path, tmp_path / "one"]
+    make_folder(tmp_path / "one" / "two")
+    assert len(forced) == 2
 
 
 def test_the_sha256_is_the_published_one_of_abc(tmp_path: Path) -> None:

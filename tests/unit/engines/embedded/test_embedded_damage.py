@@ -125,6 +125,22 @@ def test_a_deletion_list_of_an_unfinished_commit_is_no_obstacle(tmp_path: Path) 
         assert engine.verify() == []
 
 
+def test_files_that_a_killed_writer_left_in_the_caches_go_with_the_next_one(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    fill(index)
+    usual = {path.name for path in (index / "dense").iterdir()}
+    strays = ["lexical/.tmpAbC123", f"lexical/{'0' * 32}.idx", "dense/vectors-0.faiss"]
+    for name in strays:
+        (index / name).write_bytes(b"half")
+    with EmbeddedEngine.open(index, writable=True):  # which has nothing to do for its caches but this
+        pass
+    assert {path.name for path in (index / "dense").iterdir()} == usual
+    with EmbeddedEngine.open(index, writable=True) as engine:
+        engine.delete(["00009"])
+        engine.commit()
+    assert [name for name in strays if (index / name).exists()] == []
+
+
 @pytest.mark.parametrize("cache", ["lexical", "forward", "dense"])
 def test_a_cache_that_is_missing_is_built_again(tmp_path: Path, cache: str) -> None:
     fill(tmp_path / "index")
