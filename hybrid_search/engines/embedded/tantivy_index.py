@@ -117,8 +117,9 @@ class TantivyIndex:
             names = [name for name in os.listdir(self.folder) if _is_content(name)]
             unchanged = {name: known for name, known in old.files.items() if not name.endswith(".json")}
             new = Manifest(state.generation, state.next_row - 1, listed(self.folder, names, unchanged))
-        new.write(self.folder)
-        self.load(new)
+        with _tantivy_errors(self.folder):
+            new.write(self.folder)
+            self.load(new)
 
     def _drop(self, writer: tantivy.IndexWriter, last_row: int, gone: NDArray[np.int64]) -> None:
         writer.delete_documents_by_query(
