@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from campaign.attack import Attack
+from campaign.faults.disk import DiskFaults
 from campaign.kills.embedded import KillsEmbedded
+from campaign.kills.server import KillsServer
 from campaign.losses.power import PowerLoss
 
 __all__ = ["ATTACKS", "named"]
@@ -11,6 +13,8 @@ __all__ = ["ATTACKS", "named"]
 ATTACKS: tuple[Attack, ...] = (
     KillsEmbedded(),
     PowerLoss(),
+    DiskFaults(),
+    KillsServer(),
 )
 
 

@@ -167,7 +167,7 @@ class TantivyIndex:
 
     def _collect(self, query: tantivy.Query, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         searcher = self._open_searcher
-        limit = min(limit, max(searcher.num_docs, 1))
+        limit = max(1, min(limit, searcher.num_docs))  # of none at all tantivy panics
         hits = searcher.search(query, limit, count=False).hits
         if not hits:
             return np.empty(0, np.int64), np.empty(0, np.float64)

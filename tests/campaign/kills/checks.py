@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 import hybrid_search
 from campaign.kills.child import Made
-from campaign.kills.scripts import COMMON, State, document, token
+from campaign.kills.scripts import COMMON, document, token
 from campaign.seam.folders import names_in
 from hybrid_search.errors import IndexNotFound
 from hybrid_search.retriever import Retriever
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
 from hybrid_search.workflows.loading import LoadOptions
 
-__all__ = ["Checks"]
+__all__ = ["Allowed", "Checks"]
+
+Allowed = Mapping[str, AbstractSet[int | None]]
+"""For each document the versions that it may have, None for "not there"."""
 
 _SOON = 2.0
 _CLOSE = 1e-4
@@ -35,62 +42,71 @@ class Checks:
 
     def __init__(self, model: Path, folder: Path) -> None:
         self._model = model
+        self._folder = folder
         self._vectors: dict[tuple[str, int], np.ndarray] = {}
-        self._shapes = self._undisturbed(folder)
 
-    def _undisturbed(self, folder: Path) -> Counter[str]:
+    @cached_property
+    def _towers(self) -> OnnxEncoder:
+        return OnnxEncoder.load(self._model, threads=1)
+
+    @cached_property
+    def _shapes(self) -> Counter[str]:
+        """The names in an index that was never disturbed."""
         puts = {"doc-1": 1, "doc-2": 1}
-        hybrid_search.load(Made(puts), folder / "index", model=self._model, options=LoadOptions(threads=1))
-        with hybrid_search.open(folder / "index", writable=True) as retriever:
+        hybrid_search.load(Made(puts), self._folder / "index", model=self._model, options=LoadOptions(threads=1))
+        with hybrid_search.open(self._folder / "index", writable=True) as retriever:
             retriever.add([document("doc-2", 2)])
-            self._encode(retriever, {"doc-1": 1, "doc-2": 2})
-        return _shapes(folder)
+        return _shapes(self._folder)
 
-    def found(self, root: Path, before: State, after: State, *, writable: bool, goes_on: bool) -> list[str]:
+    def found(self, root: Path, allowed: Allowed, *, exists: bool, writable: bool, goes_on: bool) -> list[str]:
         """Open ``root/index`` and return what is wrong with it, empty when nothing is.
 
-        :param before: what was acknowledged.
-        :param after: what it would hold had the operation under way returned, too.
+        :param allowed: for each document the versions that it may have, None for none.
+        :param exists: there must be an index; otherwise it may also be the beginning of one.
         :param writable: open it to write at first, or to read.
         :param goes_on: also change it afterwards, as the next process would.
         """
         index = root / "index"
         try:
-            held = self._opened(index, before, after, writable=writable)
+            # A load that was killed may not have stored the model yet.
+            held, wrong = self._opened(index, allowed, writable=writable, model=None if exists else self._model)
         except IndexNotFound as error:
-            if before.exists:
-                return [f"the index is gone: {error}"]
-            held = None
-        except _Wrong as wrong:
-            return list(wrong.args)
+            held, wrong = {}, [f"the index is gone: {error}"] if exists else []
+        if wrong:
+            return wrong
         # After a load that was killed before it made an index whole, the next one is what mends it.
-        if goes_on or not before.exists:
-            held = {**(held or {}), "doc-0": 99, "doc-new": 99}
+        if goes_on or not exists:
+            held = {**held, "doc-0": 99, "doc-new": 99}
             hybrid_search.load(
                 Made({"doc-0": 99, "doc-new": 99}), index, model=self._model, options=LoadOptions(threads=1)
             )
-        settled = State(True, held)
-        try:
-            self._opened(index, settled, settled, writable=True)
-        except _Wrong as wrong:
-            return [f"after it was opened to write: {line}" for line in wrong.args]
-        return self._left_behind(root)
+        settled: Allowed = {id: {version} for id, version in held.items()}
+        _, wrong = self._opened(index, settled, writable=True, model=None)
+        return [f"after it was opened to write: {line}" for line in wrong] or self._left_behind(root)
 
-    def _opened(self, index: Path, before: State, after: State, *, writable: bool) -> dict[str, int]:
+    def answers(self, index: Path, held: Mapping[str, int], *, writable: bool, model: Path | None) -> list[str]:
+        """Open an index and return where its answers are not those of one that holds these versions."""
+        settled: Allowed = {id: {version} for id, version in held.items()}
+        return self._opened(index, settled, writable=writable, model=model)[1]
+
+    def on_server(self, location: str, allowed: Allowed, *, model: Path) -> list[str]:
+        """Open an index on a server and return what is wrong with it; as :meth:`found`, but nothing is changed."""
+        return self._opened(location, allowed, writable=False, model=model, soon=math.inf)[1]
+
+    def _opened(
+        self, index: Path | str, allowed: Allowed, *, writable: bool, model: Path | None, soon: float = _SOON
+    ) -> tuple[dict[str, int], list[str]]:
         started = _own_time()
-        model = None if before.exists else self._model  # a load that was killed may not have stored it yet
         with hybrid_search.open(index, model=model, writable=writable) as retriever:
             retriever.search(COMMON, 1)
             took = _own_time() - started
-            held, wrong = _held(retriever, before, after)
+            held, wrong = _held(retriever, allowed)
             wrong += self._in_both_legs(retriever, held)
             if writable:
                 wrong += retriever.engine.verify()
-        if took > _SOON:
-            wrong.append(f"it took {took:.1f} s to open, more than {_SOON:g}")
-        if wrong:
-            raise _Wrong(*wrong)
-        return held
+        if took > soon:
+            wrong.append(f"it took {took:.1f} s to open, more than {soon:g}")
+        return held, wrong
 
     def _in_both_legs(self, retriever: Retriever, held: dict[str, int]) -> list[str]:
         wrong = _difference("BM25", retriever.search(COMMON, _ALL, mode="bm25"), held)
@@ -100,19 +116,20 @@ class Checks:
         query = "river stone light"
         hits = retriever.search(query, _ALL, mode="knn")
         wrong += _difference("k-NN", hits, held)
-        self._encode(retriever, held)
-        asked = retriever.encode_queries([query])[0]
+        asked = self._towers.encode_queries([query])[0]
+        vectors = self._encoded(held)
         for hit in hits:
-            right = (1 + float(asked @ self._vectors[hit.id, held[hit.id]])) / 2 if hit.id in held else hit.score
+            right = (1 + float(asked @ vectors[hit.id])) / 2 if hit.id in held else hit.score
             if abs(hit.score - right) > _CLOSE:
                 wrong.append(f"k-NN has {hit.score} for {hit.id} v{held[hit.id]}, whose own vector gives {right}")
         return wrong
 
-    def _encode(self, retriever: Retriever, held: dict[str, int]) -> None:
+    def _encoded(self, held: dict[str, int]) -> dict[str, np.ndarray]:
         unknown = [item for item in held.items() if item not in self._vectors]
         if unknown:
             texts = [document(*item).searchable_text for item in unknown]
-            self._vectors.update(zip(unknown, retriever.encode_documents(texts), strict=True))
+            self._vectors.update(zip(unknown, self._towers.encode_documents(texts), strict=True))
+        return {id: self._vectors[id, version] for id, version in held.items()}
 
     def _left_behind(self, root: Path) -> list[str]:
         strange = _shapes(root) - self._shapes
@@ -126,11 +143,7 @@ class Checks:
         return [f"left behind: {', '.join(sorted(strange))}"] if strange else []
 
 
-class _Wrong(Exception):
-    pass
-
-
-def _held(retriever: Retriever, before: State, after: State) -> tuple[dict[str, int], list[str]]:
+def _held(retriever: Retriever, allowed: Allowed) -> tuple[dict[str, int], list[str]]:
     """Return the version of each document that is there, and which of them may not be."""
     documents: list[Document] = list(retriever.engine.documents())
     held = {one.id: int(str(one.metadata["version"])) for one in documents}
@@ -140,10 +153,10 @@ def _held(retriever: Retriever, before: State, after: State) -> tuple[dict[str, 
             wrong.append(f"{one.id} is not what was written: {one}")
     if retriever.engine.count() != len(documents):
         wrong.append(f"{retriever.engine.count()} documents are counted, {len(documents)} are there")
-    for id in sorted({*held, *before.held, *after.held}):
-        allowed = {before.held.get(id), after.held.get(id)}
-        if held.get(id) not in allowed:
-            wrong.append(f"{id} is there as version {held.get(id)}, and should be one of {sorted(allowed, key=str)}")
+    for id in sorted({*held, *allowed}):
+        versions = allowed.get(id, {None})
+        if held.get(id) not in versions:
+            wrong.append(f"{id} is there as version {held.get(id)}, and should be one of {sorted(versions, key=str)}")
     return held, wrong
 
 

@@ -13,7 +13,7 @@ from hybrid_search.retriever import Retriever
 from hybrid_search.types import Document, Example, Query
 from hybrid_search.workflows.loading import LoadOptions
 
-__all__ = ["Acknowledged", "Made", "carry_out"]
+__all__ = ["Acknowledged", "Made", "carry_out", "one_done"]
 
 
 class Acknowledged:
@@ -63,11 +63,12 @@ def carry_out(script: Sequence[Operation], index: Path, model: Path, acknowledge
     """Do one operation after the other, and count each that has returned."""
     retriever: Retriever | None = None
     for operation in script:
-        retriever = _done(operation, index, model, retriever)
+        retriever = one_done(operation, index, model, retriever)
         acknowledged.add()
 
 
-def _done(operation: Operation, index: Path, model: Path, retriever: Retriever | None) -> Retriever | None:
+def one_done(operation: Operation, index: Path, model: Path, retriever: Retriever | None) -> Retriever | None:
+    """Do one operation; returns the retriever that is open to write afterwards."""
     if operation.verb in ("load", "recreate"):
         options = LoadOptions(recreate=operation.verb == "recreate", threads=1)
         hybrid_search.load(Made(operation.puts), index, model=model, options=options)

@@ -24,19 +24,29 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 @lru_cache(maxsize=1)
-def small_model() -> Path:
-    """Return the folder of a checkpoint with random towers of 16 dimensions, gone when this process ends."""
+def _models() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="campaign-model-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     environment = {**os.environ, "PYTHONPATH": f"{_ROOT / 'tests'}{os.pathsep}{_ROOT}"}
-    subprocess.run([sys.executable, "-m", __name__, str(folder / "model")], check=True, env=environment, cwd=_ROOT)
-    return folder / "model"
+    subprocess.run([sys.executable, "-m", __name__, str(folder)], check=True, env=environment, cwd=_ROOT)
+    return folder
+
+
+def small_model() -> Path:
+    """Return the folder of a checkpoint with random towers of 16 dimensions, gone when this process ends."""
+    return _models() / "model"
+
+
+def other_model() -> Path:
+    """Return that of another one, whose vectors are others."""
+    return _models() / "other"
 
 
 def main() -> None:
     from integration.made_models import make_model
 
-    make_model(Path(sys.argv[1]), [" ".join(WORDS), *WORDS], seed=1)
+    for number, name in enumerate(("model", "other")):
+        make_model(Path(sys.argv[1]) / name, [" ".join(WORDS), *WORDS], seed=number + 1)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,16 @@ def test_a_deletion_list_of_an_unfinished_commit_is_no_obstacle(tmp_path: Path) 
         assert engine.verify() == []
 
 
+def test_an_index_without_documents_is_as_it_was_written(tmp_path: Path) -> None:
+    with EmbeddedEngine.create(tmp_path / "index", SETTINGS) as engine:
+        assert engine.verify() == []
+        engine.add([document(0)], vectors(1))
+        engine.commit()
+        engine.delete([document(0).id])
+        engine.commit()
+        assert engine.verify() == []
+
+
 def test_files_that_a_killed_writer_left_in_the_caches_go_with_the_next_one(tmp_path: Path) -> None:
     index = tmp_path / "index"
     fill(index)

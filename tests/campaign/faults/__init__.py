@@ -1,0 +1,1 @@
+"""Disks that are full, read-only or broken, files that are damaged, and memory that is out."""
