@@ -69,6 +69,7 @@ class Capabilities:
     :ivar exact_knn: the k-NN leg returns the true nearest neighbours.
     :ivar bm25_at_query_time: k1 and b can be given with a search.
     :ivar stored_models: the index keeps the towers that made its vectors.
+    :ivar hides_uncommitted: what was added is found after the commit only; otherwise it may come to light before.
     :ivar encodes_queries: the engine has the query tower: its searches also take texts in the place of vectors.
     """
 
@@ -77,6 +78,7 @@ class Capabilities:
     exact_knn: bool
     bm25_at_query_time: bool
     stored_models: bool
+    hides_uncommitted: bool = True
     encodes_queries: bool = False
 
 

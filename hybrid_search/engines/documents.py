@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hybrid_search.config import FieldType
 from hybrid_search.protocols import Vectors
 from hybrid_search.types import Document, MetadataValue, Rejection
 
-__all__ = ["Sifted", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "refusal", "sift"]
 
 LONGEST_ID = 512
 """Bytes; OpenSearch's limit."""
@@ -29,6 +30,23 @@ class _Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one engine takes less or more of than all do.
+
+    :ivar room: how many more metadata fields can be declared; None for any number.
+    :ivar room_is: what says so, for people.
+    :ivar refused: metadata fields that can't be declared -> why.
+    :ivar as_held: take what an index may hold that others wrote: several numbers in a declared field, and documents
+        without any text.
+    """
+
+    room: int | None = None
+    room_is: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    as_held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Sifted:
     """A batch of documents, checked.
 
@@ -41,7 +59,9 @@ class Sifted:
     rejections: list[Rejection]
 
 
-def sift(documents: Sequence[Document], vectors: Vectors | None, declared: Mapping[str, FieldType]) -> Sifted:
+def sift(
+    documents: Sequence[Document], vectors: Vectors | None, declared: Mapping[str, FieldType], limits: Limits = Limits()
+) -> Sifted:
     """Tell the documents that can be stored from those that are refused.
 
     :param vectors: (n, dimension) float32, or None; a row that is not finite refuses its document.
@@ -54,7 +74,8 @@ def sift(documents: Sequence[Document], vectors: Vectors | None, declared: Mappi
     rejections: list[Rejection] = []
     for position, document in enumerate(documents):
         try:
-            new_fields = _new_fields(document, fields)
+            new_fields = _new_fields(document, fields, as_held=limits.as_held)
+            _check_room(new_fields, len(fields) - len(declared), limits)
             if not finite[position]:
                 raise _Refused("vector", "the vector has a number that is not finite")
         except _Refused as refused:
@@ -72,14 +93,29 @@ def refusal(document: Document, field: str, reason: str) -> Rejection:
     return Rejection(source="index", line=0, field=field, reason=reason, record=json.dumps(record, default=repr))
 
 
-def _new_fields(document: Document, declared: Mapping[str, FieldType]) -> dict[str, FieldType]:
+def _check_room(new: Mapping[str, FieldType], declared: int, limits: Limits) -> None:
+    """Check that a document's new fields can be declared, after so many others that were new too."""
+    for name in new:
+        if name in limits.refused:
+            raise _Refused(name, limits.refused[name])
+    if new and limits.room is not None and len(new) > limits.room - declared:
+        raise _Refused(
+            "metadata",
+            f"it would declare {len(new):,} more metadata fields, and the index takes {limits.room - declared:,} more "
+            f"({limits.room_is}); use fewer names, or raise that limit",
+        )
+
+
+def _new_fields(
+    document: Document, declared: Mapping[str, FieldType], *, as_held: bool = False
+) -> dict[str, FieldType]:
     """Check a document, and return the metadata fields it would newly declare."""
     _check_text("id", document.id)
     _check_text("title", document.title)
     _check_text("text", document.text)
     if not 0 < len(document.id.encode()) <= LONGEST_ID:
         raise _Refused("id", f"the id has {len(document.id.encode())} bytes; it must have 1 to {LONGEST_ID}")
-    if not document.searchable_text.strip():
+    if not (as_held or document.searchable_text.strip()):
         raise _Refused("text", "text and title are empty")
     new: dict[str, FieldType] = {}
     if not isinstance(document.metadata, Mapping):
@@ -88,13 +124,21 @@ def _new_fields(document: Document, declared: Mapping[str, FieldType]) -> dict[s
         if not name:
             raise _Refused("metadata", "a metadata field has no name")
         _check_text("metadata", name)
-        kind = _kind(name, value)
         wanted = declared.get(name)
+        kind = _kind_of_several(name, value) if as_held and wanted not in (None, "keyword") else _kind(name, value)
         if wanted is None:
             new[name] = kind
         elif kind != wanted and not (kind == "long" and wanted == "double"):
             raise _Refused(name, f"{name} is {_shown(value)}, which is {kind}; the index has it as {wanted}")
     return new
+
+
+def _kind_of_several(name: str, value: Any) -> FieldType:
+    """Return the type of several numbers or truth values too."""
+    if not (isinstance(value, tuple) and value):
+        return _kind(name, value)
+    kinds = {_kind(name, one) for one in value}
+    return "double" if kinds == {"long", "double"} else kinds.pop() if len(kinds) == 1 else "keyword"
 
 
 def _check_text(name: str, value: object) -> None:

@@ -20,21 +20,20 @@ from hybrid_search.engines.opensearch.aliases import (
     inherited,
     list_indexes,
     live_index,
-    mark_of,
     names_on,
     note_live,
     settled,
     swap,
-    write_mark,
 )
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark, next_name
+from hybrid_search.engines.opensearch.marks import Mark, change_mark, mark_of, next_name
 from hybrid_search.engines.opensearch.setup import ServerOptions
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Check, Expected, check_index
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
+from hybrid_search.workflows.locations import own_towers
 from hybrid_search.workflows.streamed import Corpus, Reservoir
 from hybrid_search.workflows.towers_along import bring_towers, check_towers_can_follow
 
@@ -136,8 +135,7 @@ def _live_towers(client: Client, address: Address) -> Path | None:
     live, _ = _indexes(client, address.index)
     if live is None:
         return None
-    with OpenSearchEngine.open(str(address.at(live))) as engine:
-        return engine.model_folder()
+    return own_towers(str(address.at(live)))
 
 
 def begin(
@@ -198,7 +196,7 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
     mark = mark_of(client, name)
     live = live_index(client, alias)
     if failed := [check for check in checks if not check.passed]:
-        write_mark(client, name, mark.with_state("failed"))
+        change_mark(client, name, lambda held: held.with_state("failed"))
         told = "; ".join(f"{check.name}: {check.told}" for check in failed)
         raise SearchIndexError(
             f"{name} is not fit to go live: {told}. {_still(alias, live)} "
@@ -211,7 +209,7 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
             deployed = bring_towers(client, address.at(name), live)
         before = mark_of(client, live).history if live else ()
         mark = mark.after(live, before)
-        write_mark(client, name, mark)
+        change_mark(client, name, lambda held: held.after(live, before))
         swap(client, alias, live, name)
     note_live(client, name)
     return Swap(alias, name, next(iter(mark.history), ""), checks, report, deployed)

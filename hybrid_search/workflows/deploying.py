@@ -10,9 +10,10 @@ from pathlib import Path
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import Place, mark_of
+from hybrid_search.engines.opensearch.aliases import Place
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.marks import mark_of
 from hybrid_search.engines.opensearch.serving import deploying, removing
 from hybrid_search.engines.opensearch.serving.connectors import checked_endpoint
 from hybrid_search.engines.opensearch.serving.deployment import find_deployment

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 import filelock
@@ -79,11 +80,14 @@ class Journal:
 
         :raises IndexLocked: if there is one.
         """
-        with disk_errors(f"making {self.path.parent}"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
+        with disk_errors(f"making {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path.with_suffix(".lock"), timeout=0)
         try:
-            lock.acquire()
+            with _alone(folder):
+                _sweep(folder)
+                lock.acquire()
         except filelock.Timeout:
             raise IndexLocked(f"{self._location}: another process is loading this data set into it; wait") from None
         except OSError as error:
@@ -91,6 +95,8 @@ class Journal:
         try:
             yield self
         finally:
+            with contextlib.suppress(OSError), _alone(folder):
+                _remove(lock)
             lock.release()
 
     def read(self) -> Entry | None:
@@ -156,3 +162,26 @@ class Journal:
                 f"{self._dataset}: its first {entry.documents:,} documents are not those that were loaded (journal "
                 f"{self.path}); load without --resume, which compares each with what is there"
             )
+
+
+def _alone(folder: Path) -> filelock.BaseFileLock:
+    """Take the one lock that stays: whoever makes or removes another one holds it for a moment.
+
+    A lock whose file was removed between its opening and its locking would keep nobody out.
+    """
+    return filelock.FileLock(folder / "guard.lock")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the locks of loads that were killed and left no journal to go on from."""
+    for file in folder.glob("*.lock"):
+        if file.name != "guard.lock" and not file.with_suffix(".json").exists():
+            lock = filelock.FileLock(file, timeout=0)
+            with contextlib.suppress(filelock.Timeout, OSError):
+                lock.acquire()
+                _remove(lock)
+
+
+def _remove(lock: filelock.BaseFileLock) -> None:
+    lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.config import Bm25, FieldType, Fusion, IndexSettings
-from hybrid_search.errors import DataError, IndexExists, ModelMismatch, UsageError
+from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.server_options import ServerOptions
 from hybrid_search.streams import in_batches
@@ -24,8 +24,10 @@ from hybrid_search.workflows.locations import (
     folder_of,
     index_exists,
     is_on_server,
+    missing_towers,
     open_encoder,
     open_engine,
+    own_towers,
 )
 from hybrid_search.workflows.server_loading import ServerLoad, ServerLoading, Totals
 
@@ -103,27 +105,32 @@ def load(
     documents that are there already, unchanged, are skipped; with ``options.server.resume`` those that the server had
     answered for are not even looked at.
 
-    :param model: a checkpoint folder. None: the towers of the existing index; a new index is then lexical only.
+    :param model: a checkpoint folder. None: the towers of the existing index, also of one that is recreated; a new
+        index is then lexical only.
     :param reject: called with each document that the index refuses.
     :raises ConfigError: if a setting is not one; nothing has been changed then.
     :raises ModelMismatch: if the index was built with another model.
     :raises IndexExists: if the index exists with other settings than asked for.
     :raises IndexLocked: if another process is writing to the index.
-    :raises DataError: if an index was to be made and no document came in, or a load to be resumed was of others.
+    :raises ModelNotFound: if an index with vectors is to be recreated, and neither gives its towers nor is told any.
+    :raises DataError: if no document came into an index that was to be made or recreated (none is made then), or a
+        load to be resumed was of others.
     :raises UsageError: if options contradict one another, or there is no resuming this.
     """
     options = options or LoadOptions()
     started = perf_counter()
     _check_options(location, options)
+    if options.recreate and model is None:
+        model = own_towers(location)
     new = _New.prepared(model, options)
     documents = dataset.documents()
     if options.recreate or not index_exists(location):
         documents = _with_a_first(documents, dataset, location)
     with _place(location, recreate=options.recreate) as place:
         journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())
-        report = _load(documents, place, new, options, journal=journal, reject=reject, progress=progress)
-        if options.recreate and not report.documents:
-            raise DataError(f"{dataset.name}: none of its documents could be indexed; look at the rejected ones")
+        with _not_left_empty(place, dataset.name, aside=place != location) as check:
+            report = _load(documents, place, new, options, journal=journal, reject=reject, progress=progress)
+            check(report)
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
 
 
@@ -202,6 +209,40 @@ def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
 
         with replacement(folder_of(location)) as folder:
             yield folder
+
+
+@contextlib.contextmanager
+def _not_left_empty(location: str | Path, name: str, *, aside: bool) -> Iterator[Callable[[LoadReport], None]]:
+    """Drop an index that the block made, when it ends without a document in it.
+
+    :param aside: it is made to take another one's place, which stays then.
+
+    :return: to be called with the report; raises where nothing came into an index that was not there before.
+    """
+    made = not index_exists(location)
+
+    def check(report: LoadReport) -> None:
+        if made and not report.documents:
+            why = "the data set gave no document; check the path"
+            if report.rejected:
+                why = "none of its documents could be indexed; look at the rejected ones"
+            raise DataError(f"{name}: {why}" if aside else f"{name}: {why}; no index was made")
+
+    try:
+        yield check
+    except BaseException:
+        if made and not aside:
+            with contextlib.suppress(HybridSearchError):
+                _drop_if_empty(location)
+        raise
+
+
+def _drop_if_empty(location: str | Path) -> None:
+    with contextlib.closing(open_engine(location, writable=True)) as engine:
+        engine.commit()  # on a server, what it took before the end may not be counted yet
+        empty = not engine.count()
+    if empty:
+        drop_index(location)
 
 
 def _load(
@@ -290,6 +331,8 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
     try:
         _check_same(engine.settings, new.encoder, options, location)
         encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
+        if encoder is None and engine.settings.dimension:
+            raise missing_towers(location, engine.settings.fingerprint)
         if new.model and engine.model_folder() is None:  # killed between making the index and storing the towers
             _store_towers(engine, new.model)
         _tell_server(engine, options)

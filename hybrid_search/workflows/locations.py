@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.config import IndexSettings
-from hybrid_search.errors import UnsupportedCapability, UsageError
+from hybrid_search.errors import CorruptIndex, ModelNotFound, UnsupportedCapability, UsageError
 from hybrid_search.masking import without_password
 from hybrid_search.protocols import Engine
 from hybrid_search.server_options import SearchOptions, ServerOptions
@@ -24,9 +25,11 @@ __all__ = [
     "folder_of",
     "index_exists",
     "is_on_server",
+    "missing_towers",
     "open_encoder",
     "open_engine",
     "open_retriever",
+    "own_towers",
 ]
 
 _SERVER = ("opensearch://", "opensearchs://")
@@ -126,6 +129,32 @@ def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> Onn
 
     folder = model or engine.model_folder()
     return None if folder is None else OnnxEncoder.load(folder, threads=threads)
+
+
+def own_towers(location: str | Path) -> Path | None:
+    """Return the towers that an index carries; None where there is no index, or one without vectors.
+
+    :raises ModelNotFound: if it holds vectors and not the towers that made them.
+    :raises CorruptIndex: if the index can't be read.
+    """
+    if not index_exists(location):
+        return None
+    try:
+        with closing(open_engine(location)) as engine:
+            fingerprint, folder = engine.settings.fingerprint, engine.model_folder()
+    except CorruptIndex as error:
+        raise CorruptIndex(f"{error}; so its towers can't be taken over: give --model, or drop it first") from error
+    if fingerprint and folder is None:
+        raise missing_towers(location, fingerprint)
+    return folder
+
+
+def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:
+    """Return the error of an index whose vectors nothing can be added to."""
+    return ModelNotFound(
+        f"{location}: the index holds vectors of the model {fingerprint[:12]}, and not that model's towers; give "
+        f"--model, or drop the index first to make one for BM25 alone"
+    )
 
 
 def open_retriever(

@@ -17,8 +17,8 @@ from in_cluster import plain
 from node.server import Server
 from served import HYBRID, state_of
 
-from hybrid_search.engines.opensearch.serving import lock
-from hybrid_search.engines.opensearch.serving.lock import INDEX
+from hybrid_search.engines.opensearch import lock
+from hybrid_search.engines.opensearch.lock import INDEX
 from hybrid_search.workflows.deploying import deploy, undeploy
 
 pytestmark = pytest.mark.opensearch

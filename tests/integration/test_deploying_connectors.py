@@ -14,9 +14,8 @@ from served import HYBRID, Towers, fill, ids, state_of
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import write_mark
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark
+from hybrid_search.engines.opensearch.marks import Mark, change_mark
 from hybrid_search.errors import (
     AccessDenied,
     ConfigError,
@@ -62,7 +61,7 @@ def test_a_connector_for_one_index_of_a_family_leaves_the_towers_in_the_cluster_
     older, newer = locations
     with closing(Client(Address.parse(newer))) as client:
         for location in locations:
-            write_mark(client, Address.parse(location).index, Mark(alias="family", state="ready"))
+            change_mark(client, Address.parse(location).index, lambda _: Mark(alias="family", state="ready"))
     with TowerServer(towers.first, ("127.0.0.1", 0), "sesame") as outside:
         threading.Thread(target=outside.serve_forever, args=(0.05,), daemon=True).start()
         try:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import Home
+from node.server import Server
 
-from hybrid_search.errors import ConfigError, CorruptIndex, DataError, IndexExists, ModelError
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.errors import ConfigError, CorruptIndex, DataError, IndexExists, ModelError, ModelNotFound
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.inspecting import inspect_index
 from hybrid_search.workflows.loading import LoadOptions, load
@@ -90,3 +97,58 @@ def test_verify_tells_of_a_damaged_model_and_a_damaged_cache_together(index: Pat
         with pytest.raises(CorruptIndex, match=r"forward: .*hybrid-search repair.*query\.onnx has SHA-256") as caught:
             inspect_index(str(index), verify=True)
     assert caught.value.exit_code == 4
+
+
+def test_recreate_without_a_model_takes_the_indexes_own_towers(home: Home, index: Path, tmp_path: Path) -> None:
+    fingerprint = inspect_index(str(index))["fingerprint"]
+    data = corpus(tmp_path / "data", "knead the dough", "high water")
+    told = home.run("load", "jsonl", "--path", data, "--to", index, "--recreate", "--format", "json")
+    assert told.code == 0, told.err
+    assert (told.json["documents"], told.json["fingerprint"]) == (2, fingerprint)
+    with EmbeddedEngine.open(index) as engine:
+        assert engine.stats()["vectors"] == 2
+    found = home.run("query", "knead the dough", "--from", index, "--mode", "knn", "--format", "json")
+    assert found.json["hits"][0]["id"] == "d0"
+
+
+def test_without_its_towers_an_index_with_vectors_is_neither_recreated_nor_added_to(
+    home: Home, index: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(index / "model")
+    data = corpus(tmp_path / "data", "one")
+    for options in (LoadOptions(recreate=True), LoadOptions()):
+        with pytest.raises(ModelNotFound, match="and not that model's towers; give --model"):
+            load(opened(data), index, options=options)
+    assert inspect_index(str(index))["documents"] == 150
+    assert load(opened(data), index, model=home.model).documents == 151
+
+
+@pytest.mark.opensearch
+def test_recreate_on_a_server_takes_the_indexes_own_towers_or_is_refused(
+    home: Home, opensearch_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYBRID_SEARCH_CACHE", str(tmp_path / "cache"))
+    location, data = f"{opensearch_server.location}/recreated", corpus(tmp_path / "data", "knead the dough", "ebb")
+    OpenSearchEngine.drop(location)
+    fingerprint = load(opened(home.data), location, model=home.model).fingerprint
+    report = load(opened(data), location, options=LoadOptions(recreate=True))
+    assert (report.documents, report.fingerprint) == (2, fingerprint)
+    with OpenSearchEngine.open(location) as engine:
+        assert engine.stats()["vectors"] == 2
+        assert engine.model_folder() is not None
+    with closing(Client(Address.parse(location))) as client:
+        client.call("DELETE", f"/{companion_of(fingerprint)}")
+    with pytest.raises(ModelNotFound, match="give --model"):
+        load(opened(data), location, options=LoadOptions(recreate=True))
+    with OpenSearchEngine.open(location) as engine:
+        assert engine.count() == 2
+    OpenSearchEngine.drop(location)
+
+
+@pytest.mark.parametrize("lines", ["", json.dumps({"id": "a", "text": "t", "metadata": {"year": "old"}})])
+def test_a_load_that_takes_no_document_leaves_no_index(tmp_path: Path, lines: str) -> None:
+    data = corpus(tmp_path / "data")
+    (data / "documents.jsonl").write_text(lines)
+    with pytest.raises(DataError, match="; no index was made"):
+        load(opened(data), tmp_path / "index", options=LoadOptions(fields={"year": "long"}))
+    assert not (tmp_path / "index").exists()

@@ -14,8 +14,9 @@ from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index, mark_of, swap
+from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index, swap
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.marks import mark_of
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.retriever import Retriever

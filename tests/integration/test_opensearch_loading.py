@@ -24,6 +24,7 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine, bulk
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.holders import Holders
 from hybrid_search.engines.opensearch.items import item_of
 from hybrid_search.errors import DataError, IndexLocked, Overloaded, SearchIndexError, UsageError
 from hybrid_search.types import Document, Rejection
@@ -79,9 +80,9 @@ def settings(client: Client) -> dict[str, str]:
 
 
 def note(client: Client) -> dict[str, str | None] | None:
-    meta = client.call("GET", f"/{INDEX}/_mapping")[INDEX]["mappings"]["_meta"]
-    found: dict[str, str | None] | None = meta.get("held_settings")
-    return found
+    """What was before of the settings that are held now."""
+    found = Holders(client, INDEX, settings(client)["index.uuid"]).read()
+    return (found.holding.before or None) if found else None
 
 
 def test_every_kind_of_trouble_ends_with_each_document_once_and_in_order(proxy: FaultyServer) -> None:

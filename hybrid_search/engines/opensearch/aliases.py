@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +15,12 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.failures import shortened
-from hybrid_search.engines.opensearch.marks import Mark, marked, read_mark
+from hybrid_search.engines.opensearch.holders import path_of
+from hybrid_search.engines.opensearch.marks import Mark, change_mark, mark_of, marked, read_mark
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import ServerOptions, held_options, index_body
 from hybrid_search.engines.opensearch.towers import companion_of
-from hybrid_search.errors import IndexExists, IndexNotFound, PartialAlias, SearchIndexError, UsageError
+from hybrid_search.errors import AccessDenied, IndexExists, IndexNotFound, PartialAlias, SearchIndexError, UsageError
 
 __all__ = [
     "ALL_INDEXES",
@@ -30,13 +32,11 @@ __all__ = [
     "inherited",
     "list_indexes",
     "live_index",
-    "mark_of",
     "names_on",
     "note_live",
     "resolve",
     "settled",
     "swap",
-    "write_mark",
 ]
 
 ALL_INDEXES = "*,-.*"
@@ -215,23 +215,12 @@ def create_marked(client: Client, name: str, settings: IndexSettings, options: S
     client.call("PUT", f"/{name}", body)
 
 
-def mark_of(client: Client, name: str) -> Mark:
-    """Return an index's mark; an empty one where it has none."""
-    meta = client.call("GET", f"/{name}/_mapping")[name]["mappings"].get("_meta", {})
-    return read_mark(meta) or Mark(alias="", state="ready")
-
-
-def write_mark(client: Client, name: str, mark: Mark) -> None:
-    """Change an index's mark. A server replaces ``_meta`` as a whole, so all else of it is written again."""
-    meta = client.call("GET", f"/{name}/_mapping")[name]["mappings"].get("_meta", {})
-    client.call("PUT", f"/{name}/_mapping", {"_meta": marked(meta, mark)})
-
-
 def note_live(client: Client, name: str) -> None:
     """Remember of an index that it is live, if that has not been noted before."""
     mark = mark_of(client, name)
     if mark.alias and not mark.went_live:
-        write_mark(client, name, mark.live_from(datetime.now(UTC).isoformat(timespec="seconds")))
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        change_mark(client, name, lambda held: held.live_from(moment))
 
 
 def settled(client: Client, name: str) -> str:
@@ -292,7 +281,10 @@ def delete_index(client: Client, name: str) -> bool:
         raise SearchIndexError(
             f"{name}: towers are deployed for it in the cluster; take them away first, with hybrid-search undeploy"
         )
+    uuid = client.call("GET", f"/{name}/_settings/index.uuid", flat_settings="true")[name]["settings"]["index.uuid"]
     client.call("DELETE", f"/{name}")
+    with contextlib.suppress(AccessDenied):  # who never loaded has nothing there
+        client.call("DELETE", path_of(uuid), ignore=_NOT_FOUND)
     fingerprint = ours.get("fingerprint", "")
     if fingerprint and all(other.fingerprint != fingerprint for other in list_indexes(client)):
         client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")

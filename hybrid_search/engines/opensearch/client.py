@@ -73,6 +73,11 @@ class Client:
         data = None if body is None else msgspec.json.encode(body)
         return self._decoded(self._perform(method, path, data, {}, parameters))
 
+    def once(self, method: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
+        """Send one request as :meth:`call`, but never again: for one that must not arrive late."""
+        data = None if body is None else msgspec.json.encode(body)
+        return self._decoded(self._perform(method, path, data, {}, parameters, again=False))
+
     def lines(self, path: str, lines: Iterable[Mapping[str, Any] | bytes], **parameters: Any) -> Any:
         """Post newline-delimited JSON; lines that are bytes are sent as they are.
 
@@ -116,9 +121,16 @@ class Client:
             raise SearchIndexError(f"{self._server}: the answer is no JSON ({error}); is a proxy between?") from error
 
     def _perform(
-        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], parameters: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, Any],
+        *,
+        again: bool = True,
     ) -> Any:
-        waits = pauses(self.connection.retries if is_repeatable(method, path) else 0)
+        waits = pauses(self.connection.retries if again and is_repeatable(method, path) else 0)
         while True:
             try:
                 return self._client.transport.perform_request(

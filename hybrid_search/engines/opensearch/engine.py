@@ -48,8 +48,8 @@ class OpenSearchEngine:
     """An index on a server. Safe to search from many threads; adding, deleting and committing is for one at a time.
 
     Made by :meth:`create` or :meth:`open`. What is added is sent at once and durable when the server has answered;
-    :meth:`commit` makes it visible. Unlike with a folder, what was sent and not committed comes to light at the next
-    commit or when the engine is closed: a server has no transactions.
+    :meth:`commit` makes it visible. Unlike with a folder, what was sent and not committed comes to light by itself, at
+    the server's next refresh (a second, by default): a server has no transactions.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class OpenSearchEngine:
         options = options or SearchOptions()
         tower = query_tower(client, place, settings, self._server) if options.in_cluster else ""
         self._reading = Reading(place.address, settings, self._server, options, query_model=tower)
-        self._writer = Writer(client, self._index, settings.fields, base64_vectors=self._server.base64_vectors)
+        base64 = self._server.base64_vectors
+        self._writer = Writer(client, self._index, place.uuid, settings.fields, base64_vectors=base64)
         if writable:
             self._server.check_writing()
             self._writer.repair()
@@ -171,6 +172,7 @@ class OpenSearchEngine:
             exact_knn=False,
             bm25_at_query_time=False,
             stored_models=True,
+            hides_uncommitted=False,
             encodes_queries=bool(self._reading.query_model),
         )
 
@@ -354,7 +356,7 @@ class OpenSearchEngine:
         }
 
     def close(self) -> None:
-        """Give the server its refreshing back and close the connections. Closing again is harmless."""
+        """Give the server back what a load held, and close the connections. Closing again is harmless."""
         if self._closed:
             return
         self._closed = True

@@ -1,14 +1,17 @@
-"""What an index that was made to go behind an alias says of itself, in its mapping's ``_meta``. Pure."""
+"""What an index that was made to go behind an alias says of itself, in its mapping's ``_meta``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Mark", "State", "marked", "next_name", "number_of", "read_mark"]
+from hybrid_search.engines.opensearch import meta as notes
+from hybrid_search.engines.opensearch.client import Client
+
+__all__ = ["Mark", "State", "change_mark", "mark_of", "marked", "next_name", "number_of", "read_mark"]
 
 State = Literal["loading", "ready", "failed"]
 
@@ -58,6 +61,27 @@ def read_mark(meta: Mapping[str, Any]) -> Mark | None:
 def marked(meta: Mapping[str, Any], mark: Mark) -> dict[str, Any]:
     """Return ``_meta`` with another mark, all else as it was."""
     return {**meta, _KEY: msgspec.to_builtins(mark)}
+
+
+def mark_of(client: Client, name: str) -> Mark:
+    """Return an index's mark; an empty one where it has none."""
+    return _mark_or_empty(notes.read(client, name))
+
+
+def change_mark(client: Client, name: str, change: Callable[[Mark], Mark]) -> None:
+    """Change an index's mark.
+
+    :param change: gets the mark as it is, an empty one where there is none.
+    """
+
+    def changed(note: Any) -> Any:
+        return msgspec.to_builtins(change(_mark_or_empty({} if note is None else {_KEY: note})))
+
+    notes.update(client, name, _KEY, changed)
+
+
+def _mark_or_empty(meta: Mapping[str, Any]) -> Mark:
+    return read_mark(meta) or Mark(alias="", state="ready")
 
 
 def number_of(name: str, alias: str) -> int | None:

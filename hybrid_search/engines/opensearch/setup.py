@@ -23,6 +23,7 @@ __all__ = [
     "ServerOptions",
     "check_options",
     "check_same",
+    "declared_fields",
     "held_options",
     "index_body",
     "metadata_mapping",
@@ -141,6 +142,15 @@ def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
     return {stored_name(name): {"type": kind} for name, kind in fields.items()}
 
 
+def declared_fields(mapping: Mapping[str, Any]) -> dict[str, FieldType]:
+    """Return the metadata fields that an index has declared.
+
+    :param mapping: the index's ``mappings`` object.
+    """
+    properties = mapping["properties"]["metadata"].get("properties", {})
+    return {field_name(name): declared["type"] for name, declared in properties.items()}
+
+
 def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
     """Read the settings that an index carries.
 
@@ -156,10 +166,8 @@ def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
             f"{where}: the index has format {stored.get('format_version')}, this version reads {FORMAT_VERSION}; "
             f"load the data again, or use the version that made it"
         )
-    properties = mapping["properties"]["metadata"].get("properties", {})
-    fields = {field_name(name): declared["type"] for name, declared in properties.items()}
     try:
-        return IndexSettings.from_mapping({**stored, "fields": fields}, source=where)
+        return IndexSettings.from_mapping({**stored, "fields": declared_fields(mapping)}, source=where)
     except ConfigError as error:
         raise CorruptIndex(f"{error}; the index's _meta was changed, load the data again") from error
 

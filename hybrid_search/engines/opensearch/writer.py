@@ -1,24 +1,29 @@
-"""Writing to one index: refreshing held while documents are sent, fields declared before their first value."""
+"""Writing to one index: settings held for the time of a load, fields declared before their first value."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from hybrid_search.config import FieldType
-from hybrid_search.engines.documents import refusal, sift
+from hybrid_search.engines.documents import refusal
 from hybrid_search.engines.opensearch import bulk, finishing, responses
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.declaring import DeclaredFields
 from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, REFRESH, HeldSettings, while_loading
 from hybrid_search.engines.opensearch.items import Item, item_of, vector_values
 from hybrid_search.engines.opensearch.pacing import Traffic
-from hybrid_search.engines.opensearch.setup import metadata_mapping
+from hybrid_search.errors import AccessDenied
 from hybrid_search.protocols import Vectors
 from hybrid_search.types import Document, Rejection
 
 __all__ = ["Prepared", "Writer"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +39,24 @@ class Prepared:
 
 
 class Writer:
-    """Adds to and deletes from one index. Preparing is for one thread at a time, sending for many.
-
-    :ivar fields: the metadata fields that the index is known to have declared.
-    """
+    """Adds to and deletes from one index; safe to use from many threads."""
 
     def __init__(
-        self, client: Client, index: str, fields: Mapping[str, FieldType], *, base64_vectors: bool = False
+        self, client: Client, index: str, uuid: str, fields: Mapping[str, FieldType], *, base64_vectors: bool = False
     ) -> None:
-        self.fields = dict(fields)
-        self._held = HeldSettings(client, index)
+        self._declared = DeclaredFields(client, index, fields)
+        self._held = HeldSettings(client, index, uuid)
         self._client = client
         self._index = index
         self._base64 = base64_vectors
         self._sender = bulk.BulkSender(client, index)
         self._last_added = 0
+        self._preparing = threading.Lock()
+
+    @property
+    def fields(self) -> dict[str, FieldType]:
+        """The metadata fields that the index is known to have declared."""
+        return dict(self._declared.types)
 
     @property
     def traffic(self) -> Traffic:
@@ -61,8 +69,16 @@ class Writer:
             self.commit()
 
     def hold(self, *, without_replicas: bool = False, without_graphs: bool = False) -> None:
-        """Change the index's settings for the time of a load, until they are given back; see :class:`HeldSettings`."""
-        self._held.hold(while_loading(without_replicas=without_replicas, without_graphs=without_graphs))
+        """Change the index's settings for the time of a load, until they are given back; see :class:`HeldSettings`.
+
+        :raises AccessDenied: if the user may not note that, and asked for more than to save time.
+        """
+        try:
+            self._held.hold(while_loading(without_replicas=without_replicas, without_graphs=without_graphs))
+        except AccessDenied as error:
+            if without_replicas or without_graphs:
+                raise
+            _log.warning("%s: the server goes on refreshing, which makes the load slower: %s", self._index, error)
 
     def give_back(self, *, but_replicas: bool = False) -> None:
         """Set the index's settings to what they were before.
@@ -84,15 +100,18 @@ class Writer:
         :param vectors: (n, dimension), checked; a zero row for "no vector".
         :raises SearchIndexError: if the server refuses for a reason that is not a document's.
         """
-        self.hold()
         return self.send(self.prepare(documents, vectors))
 
-    def prepare(self, documents: Sequence[Document], vectors: Vectors | None) -> Prepared:
-        """Check and encode documents, in the order in which they are to be listed, and declare their fields."""
-        sifted = sift(documents, vectors, self.fields)
-        self._declare(sifted.fields)
-        first = max(self._last_added + 1, time.time_ns())
-        self._last_added = first + len(sifted.positions)
+    def prepare(self, documents: Sequence[Document], vectors: Vectors | None, *, as_held: bool = False) -> Prepared:
+        """Check and encode documents, in the order in which they are to be listed, and declare their fields.
+
+        :param as_held: take all that an index may hold that others wrote; see
+            :class:`~hybrid_search.engines.documents.Limits`.
+        """
+        with self._preparing:
+            sifted = self._declared.sift(documents, vectors, as_held=as_held)
+            first = max(self._last_added + 1, time.time_ns())
+            self._last_added = first + len(sifted.positions)
         values = vector_values(vectors, sifted.positions, base64=self._base64)
         chosen = [documents[position] for position in sifted.positions]
         items = [
@@ -122,7 +141,6 @@ class Writer:
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; returns how many were there."""
-        self.hold()
         return bulk.delete(self._client, self._index, ids)
 
     def commit(self) -> None:
@@ -144,10 +162,3 @@ class Writer:
     def close(self) -> None:
         """Give the server the settings back that were held."""
         self._held.give_back_or_tell()
-
-    def _declare(self, fields: Mapping[str, FieldType]) -> None:
-        new = {name: kind for name, kind in fields.items() if name not in self.fields}
-        if new:
-            properties = {"metadata": {"properties": metadata_mapping(new)}}
-            self._client.call("PUT", f"/{self._index}/_mapping", {"properties": properties})
-            self.fields.update(new)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,37 @@ def test_one_process_at_a_time(journal: Journal) -> None:
 
 def _fields(entry: object) -> dict[str, object]:
     return {name: getattr(entry, name) for name in entry.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def test_a_load_leaves_no_lock_and_clears_away_those_of_killed_ones(journal: Journal) -> None:
+    folder = journal.path.parent
+    folder.mkdir()
+    (folder / "0123456789abcdef.lock").touch()  # killed before it had acknowledged anything
+    (folder / "fedcba9876543210.lock").touch()
+    (folder / "fedcba9876543210.json").write_text("{}")  # may be resumed
+    other = Journal("opensearch://h:9200/other", "jsonl /data")
+    with other.locked(), journal.locked():
+        assert journal.path.with_suffix(".lock").exists()
+        assert other.path.with_suffix(".lock").exists()
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["fedcba9876543210.json", "fedcba9876543210.lock", "guard.lock"]
+
+
+def test_of_many_threads_one_at_a_time_has_the_lock_although_each_removes_it(journal: Journal) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def load(number: int) -> None:
+        for _ in range(30):
+            with contextlib.suppress(IndexLocked), Journal("opensearch://h:9200/a", "jsonl /data").locked():
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) > 30
+    assert set(most) == {1}

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from hybrid_search.engines.opensearch.doctor.findings import Finding, IndexCheck
 from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
-from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, NOTE, REFRESH
+from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
+from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.marks import read_mark
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION
@@ -179,26 +180,28 @@ def standing(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 def held_settings(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """A load changed settings and has not given them back: it runs, or was killed."""
-    held = index.meta.get(NOTE)
-    if not held:
+    if not index.held:
         return
-    before = dict(held)
-    if before.get(_AUTO_REPLICAS, "false") not in (None, "false"):
-        before.pop(_REPLICAS, None)  # the server finds the number itself
-    meta = {name: value for name, value in index.meta.items() if name != NOTE}
+    who = f" ({', '.join(index.holders)})" if index.holders else ""
+    mend = [vitals.commands.curl("PUT", f"/{index.name}/_settings", settable(index.held))]
+    if index.holders or OLD_NOTE not in index.meta:
+        mend.append(vitals.commands.curl("DELETE", path_of(index.settings.get("index.uuid", ""))))
+    if OLD_NOTE in index.meta:
+        meta = {name: value for name, value in index.meta.items() if name != OLD_NOTE}
+        mend.append(vitals.commands.curl("PUT", f"/{index.name}/_mapping", {"_meta": meta}))
     yield _of(
         index,
         "held_settings",
         "warning",
-        f"a load holds {', '.join(held)}: if none is running it was killed, and the next one gives them back",
-        vitals.commands.curl("PUT", f"/{index.name}/_settings", before),
-        vitals.commands.curl("PUT", f"/{index.name}/_mapping", {"_meta": meta}),
+        f"a load{who} holds {', '.join(index.held)}: if none is running it was killed, and the next one gives them "
+        f"back",
+        *mend,
     )
 
 
 def refresh(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """New documents never come to light."""
-    if index.settings.get(REFRESH) == "-1" and REFRESH not in index.meta.get(NOTE, {}):
+    if index.settings.get(REFRESH) == "-1" and REFRESH not in index.held:
         yield _of(
             index,
             "refresh",
@@ -210,7 +213,7 @@ def refresh(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 def replicas(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """One copy only, where there are nodes for more."""
-    if index.settings.get(_AUTO_REPLICAS, "false") != "false" or _REPLICAS in index.meta.get(NOTE, {}):
+    if index.settings.get(_AUTO_REPLICAS, "false") != "false" or _REPLICAS in index.held:
         return
     if index.settings.get(_REPLICAS) == "0":
         # One node alone can't hold a second copy; a cluster that grows later would get none.
@@ -226,7 +229,7 @@ def replicas(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 def graphs(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """The graphs of the vectors are not built."""
-    if index.settings.get(GRAPH_THRESHOLD) == "-1" and GRAPH_THRESHOLD not in index.meta.get(NOTE, {}):
+    if index.settings.get(GRAPH_THRESHOLD) == "-1" and GRAPH_THRESHOLD not in index.held:
         yield _of(
             index,
             "graphs",

@@ -12,6 +12,8 @@ from hybrid_search.engines.opensearch.aliases import ALL_INDEXES
 from hybrid_search.engines.opensearch.capabilities import KNN, ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import Commands
+from hybrid_search.engines.opensearch.held_settings import OLD_NOTE
+from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.serving.inspecting import faults, silence
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION, settings_of
@@ -39,6 +41,8 @@ class IndexVitals:
     :ivar vectors: documents that have one; None where they can't be counted.
     :ivar towers: fingerprint of the towers that the server holds for it, empty without; None where nobody looked.
     :ivar deployment: what is wrong with its towers in the cluster, a few words each; empty where none are deployed.
+    :ivar held: settings that a load holds: name -> value before; None for one that was not set.
+    :ivar holders: who holds them, for people.
     :ivar silence: why its query tower in the cluster does not encode; empty where it does, or nobody asked.
     """
 
@@ -52,6 +56,8 @@ class IndexVitals:
     towers: str | None = None
     deployment: Sequence[str] = ()
     silence: str = ""
+    held: Mapping[str, str | None] = field(default_factory=dict)
+    holders: Sequence[str] = ()
 
     @property
     def meta(self) -> Json:
@@ -206,6 +212,7 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
     if is_open and dimension:
         vectors = asker.ask(f"/{name}/_count", {"query": {"exists": {"field": "vector"}}}).get("count")
     deployment, silence = _deployment(asker, name, mapping) if is_open and dimension else ((), "")
+    held, holders = _held(asker, settings.get("index.uuid", ""))
     return IndexVitals(
         name=name,
         settings=settings,
@@ -217,7 +224,19 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
         towers=_towers_of(asker, fingerprint) if dimension and fingerprint else None,
         deployment=deployment,
         silence=silence,
+        held={**mapping.get("_meta", {}).get(OLD_NOTE, {}), **held},
+        holders=holders,
     )
+
+
+def _held(asker: _Asker, uuid: str) -> tuple[Mapping[str, str | None], Sequence[str]]:
+    """Return the settings that loads hold, as they were before, and who these are."""
+    try:
+        answer = asker.ask(path_of(uuid), none=None)
+    except IndexNotFound:
+        return {}, ()
+    note = (answer or {}).get("_source", {})
+    return note.get("before", {}), sorted(str(owner.get("holder")) for owner in note.get("owners", {}).values())
 
 
 def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str], str]:

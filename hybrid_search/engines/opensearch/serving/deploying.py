@@ -9,6 +9,7 @@ from typing import Any
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.lock import Lock
 from hybrid_search.engines.opensearch.serving import pipelines
 from hybrid_search.engines.opensearch.serving.connectors import delete_connector, find_connectors, make_connector
 from hybrid_search.engines.opensearch.serving.deployment import (
@@ -25,7 +26,6 @@ from hybrid_search.engines.opensearch.serving.inspecting import (
     stored_template,
     template_path,
 )
-from hybrid_search.engines.opensearch.serving.lock import Lock
 from hybrid_search.engines.opensearch.serving.models import (
     Model,
     delete_group,

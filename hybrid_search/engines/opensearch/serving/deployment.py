@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
+from hybrid_search.engines.opensearch import meta
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import UsageError
 
@@ -144,21 +145,12 @@ def all_deployments(client: Client) -> list[Deployment]:
 
 def remember(client: Client, deployment: Deployment) -> None:
     """Write the record into the index's mapping, all else of which stays."""
-    _write(client, deployment.index, asdict(deployment))
+    meta.update(client, deployment.index, _KEY, lambda _: asdict(deployment))
 
 
 def forget(client: Client, index: str) -> None:
     """Take the record out of an index's mapping."""
-    _write(client, index, None)
-
-
-def _write(client: Client, index: str, record: Mapping[str, Any] | None) -> None:
-    # A server replaces _meta as a whole.
-    meta = client.call("GET", f"/{index}/_mapping")[index]["mappings"].get("_meta", {})
-    if record is None and _KEY not in meta:
-        return
-    kept = {key: value for key, value in meta.items() if key != _KEY}
-    client.call("PUT", f"/{index}/_mapping", {"_meta": kept if record is None else {**kept, _KEY: record}})
+    meta.update(client, index, _KEY, lambda _: None)
 
 
 def record_in(answer: Mapping[str, Any]) -> Deployment | None:

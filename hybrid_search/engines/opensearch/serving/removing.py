@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.lock import Lock
 from hybrid_search.engines.opensearch.serving import pipelines
 from hybrid_search.engines.opensearch.serving.connectors import delete_connector
 from hybrid_search.engines.opensearch.serving.deployment import (
@@ -13,7 +14,6 @@ from hybrid_search.engines.opensearch.serving.deployment import (
     remember,
 )
 from hybrid_search.engines.opensearch.serving.inspecting import delete_template
-from hybrid_search.engines.opensearch.serving.lock import Lock
 from hybrid_search.engines.opensearch.serving.models import delete_group, delete_model, find_group, find_models
 from hybrid_search.engines.opensearch.serving.needs import set_settings
 

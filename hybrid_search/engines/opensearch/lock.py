@@ -1,9 +1,11 @@
-"""One deploy or undeploy at a time on a server: a lock that outlives nobody who was killed.
+"""Locks on a server, for one process at a time, which outlive nobody who was killed.
 
-Two side by side would make the same models twice, and one would remove what the other uses; indexes of a family share
-models, and all share the cluster's settings. The lock is a document. Whoever holds it writes it again every few
-seconds, and whoever waits takes over one that was not written for longer than that. It is the document's version that
-is looked at, and no clock: machines need not agree on the time.
+``serving`` is for deploying and undeploying: two side by side would make the same models twice, and one would remove
+what the other uses. ``meta-INDEX`` is for the notes in an index's mapping, which a server replaces as a whole.
+
+A lock is a document. Whoever holds it writes it again every few seconds, and whoever waits takes over one that was not
+written for longer than that. It is the document's version that is looked at, and no clock: machines need not agree on
+the time.
 """
 
 from __future__ import annotations
@@ -28,9 +30,8 @@ from hybrid_search.errors import AccessDenied, HybridSearchError, IndexExists, I
 __all__ = ["INDEX", "Lock"]
 
 INDEX = "hybrid-search-locks"
-"""Holds the lock while somebody deploys, and nothing else."""
+"""Holds the locks that are held at the moment, and nothing else."""
 
-_PATH = f"/{INDEX}/_doc/serving"
 _BEAT = 2.0
 _SILENCE = 20.0
 _LOOK = 0.5
@@ -52,10 +53,14 @@ class Lock:
     """A context: waits for the lock, holds it inside the block.
 
     :param what: for whoever waits, such as ``deploy of passages``.
+    :param name: which lock.
+    :param quiet: don't tell whoever waits; for locks that are held for less than a second.
     """
 
-    def __init__(self, client: Client, what: str) -> None:
+    def __init__(self, client: Client, what: str, *, name: str = "serving", quiet: bool = False) -> None:
         self._client = client
+        self._path = f"/{INDEX}/_doc/{name}"
+        self._level = logging.INFO if quiet else logging.WARNING
         self._token = uuid.uuid4().hex
         self._holder = f"{what} (process {os.getpid()} on {platform.node() or 'an unnamed machine'})"
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -63,7 +68,7 @@ class Lock:
         self._lost = threading.Event()
         self._ended = threading.Event()
         self._writing = threading.Lock()
-        self._thread = threading.Thread(target=self._beat, name="holds the lock of deployments", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name=f"holds the lock {name}", daemon=True)
 
     def __enter__(self) -> Self:
         """Wait for the lock.
@@ -80,7 +85,7 @@ class Lock:
             self._wait()
         except AccessDenied as error:
             raise AccessDenied(
-                f"{error}; who deploys and undeploys takes a lock first, in the index {INDEX} "
+                f"{error}; who deploys, undeploys or moves an alias takes a lock first, in the index {INDEX} "
                 f"(docs/in_cluster.md has a role with all that it takes). Nothing was changed",
                 status=error.status,
             ) from error
@@ -94,7 +99,9 @@ class Lock:
         # Where the server hangs, whoever comes next waits until the lock has been silent for long enough.
         if not self._lost.is_set() and self._writing.acquire(timeout=_BEAT):
             with contextlib.suppress(HybridSearchError):
-                self._client.call("DELETE", _PATH, **self._unchanged(self._version), ignore=HTTPStatus.NOT_FOUND.value)
+                self._client.call(
+                    "DELETE", self._path, **self._unchanged(self._version), ignore=HTTPStatus.NOT_FOUND.value
+                )
             self._writing.release()
 
     @property
@@ -125,7 +132,7 @@ class Lock:
                 continue
             if held.version != seen:
                 if seen is None:
-                    _log.warning("waiting for another one to end: %s", held.holder)
+                    _log.log(self._level, "waiting for another one to end: %s", held.holder)
                 seen, since = held.version, now
             elif now - since > _SILENCE and self._write(**self._unchanged(held.version)):
                 _log.warning("%s gave no sign of life for %.0f s; going on without it", held.holder, _SILENCE)
@@ -149,7 +156,7 @@ class Lock:
             self._lost.set()
 
     def _look(self) -> _Held | None:
-        answer = self._client.call("GET", _PATH, ignore=HTTPStatus.NOT_FOUND.value)
+        answer = self._client.call("GET", self._path, ignore=HTTPStatus.NOT_FOUND.value)
         if not answer.get("found"):
             return None
         source = answer["_source"]
@@ -159,7 +166,7 @@ class Lock:
         """Write the document if nobody did since; returns whether it is ours."""
         body = {"token": self._token, "holder": self._holder, "since": self._since}
         try:
-            answer = self._client.call("PUT", _PATH, body, **condition)
+            answer = self._client.call("PUT", self._path, body, **condition)
         except SearchIndexError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
