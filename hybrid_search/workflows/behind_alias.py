@@ -31,7 +31,7 @@ from hybrid_search.engines.opensearch.setup import ServerOptions
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.types import Rejection
-from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Check, Expected, check_index
+from hybrid_search.workflows.checking import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.workflows.locations import own_towers
 from hybrid_search.workflows.streamed import Corpus, Reservoir
@@ -88,6 +88,7 @@ def load_behind_alias(
     options: LoadOptions | None = None,
     reject: Rejecting | None = None,
     least_recall: float = LEAST_RECALL,
+    most_rejected: float = MOST_REJECTED,
     progress: Progress = silent,
 ) -> Swap:
     """Load a data set into a new index, check that, and let the alias stand for it, in one step.
@@ -98,6 +99,7 @@ def load_behind_alias(
     :param address: the alias's.
     :param model: None: the towers of the live index, where there is one and it has some.
     :param least_recall: of the graph, 0..1, for the new index to go live.
+    :param most_rejected: share of the records that may be rejected, 0..1, for the new index to go live.
     :param reject: called with each document that the index refuses, and knows what the data set's reader refused.
     :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
     :raises IndexExists: if the alias's name is an index's.
@@ -127,6 +129,7 @@ def load_behind_alias(
             refused=refused.ids,
             refused_before=before,
             least_recall=least_recall,
+            most_rejected=most_rejected,
         )
         return take_over(client, address, name, report, expected)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.samples import changed_since, sequence_mark, without_counterpart
+from hybrid_search.engines.opensearch.samples import sequence_mark, without_counterpart, writes_to
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Engine, Progress, silent
 from hybrid_search.streams import in_batches
@@ -19,7 +19,7 @@ from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.behind_alias import RefusedIds, Rejecting, Swap, begin, load_behind_alias, take_over
 from hybrid_search.workflows.checking import LEAST_RECALL, SAMPLE, Expected
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
-from hybrid_search.workflows.locations import open_engine
+from hybrid_search.workflows.locations import is_on_server, open_engine
 from hybrid_search.workflows.streamed import Corpus, Reservoir
 from hybrid_search.workflows.towers_along import check_towers_can_follow
 
@@ -50,18 +50,26 @@ def reindex(
         raise UsageError(f"{source} can't be read and built anew at the same time; give another location")
     with closing(open_engine(source)) as engine:
         options = replace(keeping_fields(engine, options), total=engine.count())
+        if is_on_server(target):
+            options = _as_held(options)
         return load(corpus_of(engine, source), target, model=model, options=options, reject=reject, progress=progress)
 
 
 def corpus_of(engine: Engine, location: str | Path) -> Corpus:
-    """Return an index's documents as a data set."""
-    return Corpus(f"documents of {location}", engine.documents)
+    """Return an index's documents as a data set, those of a server as it has indexed them."""
+    name = f"documents of {location}"
+    return Corpus(name, engine.documents if not isinstance(engine, OpenSearchEngine) else engine.held_documents().all)
 
 
 def keeping_fields(engine: Engine, options: LoadOptions | None) -> LoadOptions:
     """Add the metadata fields that an index has declared to the options for a new one."""
     options = options or LoadOptions()
     return replace(options, fields={**engine.settings.fields, **options.fields})
+
+
+def _as_held(options: LoadOptions) -> LoadOptions:
+    """Let the load take all that an index on a server may hold."""
+    return replace(options, server=replace(options.server, as_held=True))
 
 
 def reindex_behind_alias(
@@ -76,8 +84,10 @@ def reindex_behind_alias(
 ) -> Swap:
     """Make the next index of an alias out of the documents of the live one, with the vectors of another model.
 
-    Queries go on in the live index until the alias moves. What is added, replaced or deleted in it meanwhile is taken
-    over in further passes, until one finds nothing or there have been five; what is written after the last one is not.
+    All that the live index holds arrives, as its server has indexed it, or the alias stays where it is: not one
+    document may be refused. Queries go on in the live index until the alias moves. What is added, replaced or deleted
+    in it meanwhile is taken over in further passes, until one finds nothing or there have been five; what is written
+    after the last one is not.
 
     :param address: the alias's.
     :param source: the index to read, in one pass, instead of the live one.
@@ -92,8 +102,9 @@ def reindex_behind_alias(
                 corpus_of(engine, source),
                 address,
                 model=model,
-                options=keeping_fields(engine, options),
+                options=_as_held(keeping_fields(engine, options)),
                 least_recall=least_recall,
+                most_rejected=0.0,
                 reject=reject,
                 progress=progress,
             )
@@ -113,7 +124,8 @@ class _Reindexing:
         self._live = live
         self._old = live.place.address.index
         self._model = model
-        self._options = replace(options, recreate=False)
+        self._held = live.held_documents()
+        self._options = _as_held(replace(options, recreate=False))
         self._source = f"documents of {self._old}"
         settings = settings_of_new(model, options)
         name = begin(client, alias.index, settings, self._source, anew=options.recreate, layout=options.layout)
@@ -123,9 +135,9 @@ class _Reindexing:
     def run(self, refused: RefusedIds, progress: Progress) -> tuple[LoadReport, Expected]:
         """Load; returns the first pass's report, and what the new index should hold."""
         self._load = partial(self._loaded, refused, progress)
-        self._mark = self._marked()
+        self._mark, self._writes = self._marked(), writes_to(self._client, self._old)
         reservoir = Reservoir(SAMPLE)
-        report = self._load(reservoir.watching(self._live.documents))
+        report = self._load(reservoir.watching(self._held.all))
         return report, self._catch_up([document.id for document in reservoir.sample], refused)
 
     def _loaded(self, refused: RefusedIds, progress: Progress, documents: Documents) -> LoadReport:
@@ -138,29 +150,40 @@ class _Reindexing:
         :param ids: of the documents to be looked at; those that changed during the last pass are left out.
         """
         for _ in range(_MOST_PASSES):
-            count, sample = self._live.count(), self._live.get(ids)
+            count, sample = self._live.count(), self._held.get(ids)
             if not self._pass():
                 break
         counts = sorted((count, self._live.count()))
-        same = [one for one, now in zip(sample, self._live.get(ids), strict=True) if one is not None and one == now]
-        missing = len(refused.ids)
+        same = [one for one, now in zip(sample, self._held.get(ids), strict=True) if one is not None and one == now]
         return Expected(
-            documents=counts[1], fewest=counts[0] - missing, rejected=missing, sample=same, refused=refused.ids
+            documents=counts[1],
+            fewest=counts[0],
+            rejected=self._still_missing(sorted(refused.ids)),
+            most_rejected=0.0,
+            sample=same,
         )
+
+    def _still_missing(self, ids: list[str]) -> int:
+        """Count the documents that were refused once, are still in the live index and not in the new one."""
+        with OpenSearchEngine.open(str(self.new)) as engine:
+            there = engine.get(ids)
+        return sum(new is None and old is not None for new, old in zip(there, self._held.get(ids), strict=True))
 
     def _pass(self) -> int:
         since, self._mark = self._mark, self._marked()
-        added = self._load(lambda: changed_since(self._client, self._old, since)).added
+        added = self._load(lambda: self._held.changed_since(since)).added
         return added + self._delete_what_is_gone()
 
     def _delete_what_is_gone(self) -> int:
+        # Not by comparing counts: one added at the same time would hide one deleted.
+        if writes_to(self._client, self._old) == self._writes:
+            return 0
         deleted = 0
         with OpenSearchEngine.open(str(self.new), writable=True) as engine:
-            if engine.count() > self._live.count():
-                gone = without_counterpart(self._client, self.new.index, self._old)
-                for batch in in_batches(gone, _DELETED_AT_ONCE):
-                    deleted += engine.delete(batch)
-                engine.commit()
+            gone = without_counterpart(self._client, self.new.index, self._old)
+            for batch in in_batches(gone, _DELETED_AT_ONCE):
+                deleted += engine.delete(batch)
+            engine.commit()
         return deleted
 
     def _marked(self) -> int:

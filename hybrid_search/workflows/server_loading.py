@@ -54,6 +54,8 @@ class ServerLoad:
     :ivar warm_up: load the graphs into the server's memory at the end.
     :ivar progress_beside: an alias or index; how far the load came is kept in the index of that name and
         ``-statistics``. Empty for not.
+    :ivar as_held: the documents come from an index on a server: take all that one may hold, several numbers in a field
+        and documents without a text too.
     """
 
     source: str = ""
@@ -63,6 +65,7 @@ class ServerLoad:
     force_merge: int = 0
     warm_up: bool = False
     progress_beside: str = ""
+    as_held: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= _MOST_CONNECTIONS:
@@ -211,7 +214,7 @@ class ServerLoading:
                 return _Made(0, None)
             vectors = self.encoder.encode_documents([one.searchable_text for one in new]) if self.encoder else None
             vectors = checked_vectors(vectors, len(new), self.engine.settings.dimension)
-            return _Made(len(new), self.engine.writer.prepare(new, vectors))
+            return _Made(len(new), self.engine.writer.prepare(new, vectors, as_held=self.options.as_held))
 
         return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -20,11 +21,13 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index
+from hybrid_search.engines.opensearch.bulk import BulkSender, Refused
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.errors import HybridSearchError, UsageError
+from hybrid_search.engines.opensearch.items import Item
+from hybrid_search.errors import HybridSearchError, SearchIndexError, UsageError
 from hybrid_search.following import FollowingRetriever
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
-from hybrid_search.types import Document
+from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.behind_alias import load_behind_alias
 from hybrid_search.workflows.dropping import drop
 from hybrid_search.workflows.loading import load
@@ -240,3 +243,115 @@ def test_an_index_opened_by_its_own_name_is_not_followed(address: Address) -> No
     assert live
     with open_retriever(str(address.at(live)), follow=True) as retriever:
         assert not isinstance(retriever, FollowingRetriever)
+
+
+PLAIN = {
+    "text-number": {"text": "the sea", "metadata": {"year": "2001"}},
+    "null": {"text": "the sea", "metadata": {"year": None}},
+    "number-keyword": {"text": "the sea", "metadata": {"topic": 7}},
+    "several": {"text": "the sea", "metadata": {"year": [2001, 2002]}},
+    "whole": {"text": "the sea", "metadata": {"year": 2001.0}},
+    "with-null": {"text": "the sea", "metadata": {"topic": ["g1", None]}},
+    "no-title": {"text": "the sea", "title": None},
+    "no-text": {"text": None, "title": "the sea"},
+    "nothing": {"text": None, "title": None, "metadata": {"topic": "g1"}},
+    "no-metadata": {"text": "the sea", "metadata": None},
+    "path": {"text": "the sea", "metadata.year": 2001},
+}
+"""What somebody may put into the index with curl, and what the server takes."""
+IN_2001 = {"text-number", "several", "whole", "path"}
+
+
+def put_plain(client: Client, documents: dict[str, dict[str, object]]) -> None:
+    for number, (id, source) in enumerate(documents.items()):
+        client.call("PUT", f"/{ALIAS}/_doc/{id}", {"id": id, "added": number, **source})
+    client.call("POST", f"/{ALIAS}/_refresh")
+
+
+def ids_found(client: Client, query: dict[str, object]) -> set[str]:
+    body = {"query": query, "size": 1_000, "_source": False}
+    return {hit["_id"] for hit in client.call("POST", f"/{ALIAS}/_search", body)["hits"]["hits"]}
+
+
+def test_all_that_the_live_index_holds_arrives_and_is_found_as_before(address: Address, models: list[Path]) -> None:
+    queries = [
+        {"range": {"metadata.year": {"gte": 2001, "lte": 2001}}},
+        {"term": {"metadata.year": 2002}},
+        {"term": {"metadata.topic": "g1"}},
+        {"term": {"metadata.topic": "7"}},
+        {"match": {"searchable": "sea"}},
+        {"match_all": {}},
+    ]
+    with closing(Client(address)) as client:
+        put_plain(client, PLAIN)
+        before = [ids_found(client, query) for query in queries]
+        assert before[0] >= IN_2001
+        swapped = reindex_behind_alias(address, models[1])
+        assert live_index(client, ALIAS) == swapped.index != swapped.replaced
+        client.call("POST", f"/{ALIAS}/_refresh")
+        assert [ids_found(client, query) for query in queries] == before
+    assert (swapped.load.rejected, swapped.load.documents) == (0, 211)
+
+
+def test_a_document_that_cannot_arrive_keeps_the_alias_where_it_is(
+    address: Address, models: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_one(self: BulkSender, items: Sequence[Item]) -> dict[str, Refused]:
+        rest = [item for item in items if item.id != "doc-00007"]
+        put(self, rest)
+        return {item.id: Refused("", "the server refused it") for item in items if item not in rest}
+
+    put = BulkSender.put
+    with closing(Client(address)) as client:
+        live = live_index(client, ALIAS)
+        monkeypatch.setattr(BulkSender, "put", refused_one)
+        with pytest.raises(SearchIndexError, match=r"not fit to go live: .*rejected: 1 \(0\.5%, at most 0%\)"):
+            reindex_behind_alias(address, models[1])
+        assert live_index(client, ALIAS) == live
+
+
+def test_reindexing_into_a_folder_carries_what_a_folder_can_hold_and_names_the_rest(
+    address: Address, models: list[Path], tmp_path: Path
+) -> None:
+    rejected: list[Rejection] = []
+    with closing(Client(address)) as client:
+        put_plain(client, PLAIN)
+    report = reindex(str(address), tmp_path / "index", models[1], reject=rejected.append)
+    refused = {json.loads(one.record)["id"]: one.field for one in rejected}
+    assert refused == {"several": "year", "nothing": "text"}
+    assert report.documents == 209
+    with EmbeddedEngine.open(tmp_path / "index") as engine:
+        wanted = Document("text-number", "the sea", metadata={"year": 2001})
+        assert engine.get(["text-number", "with-null", "no-text"]) == [
+            wanted,
+            Document("with-null", "the sea", metadata={"topic": ("g1",)}),
+            Document("no-text", "", "the sea"),
+        ]
+
+
+def test_one_deleted_while_another_is_added_is_not_brought_back(
+    address: Address, models: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hybrid_search.workflows import reindexing
+
+    loaded = reindexing.load
+    with OpenSearchEngine.open(str(address), writable=True) as live:
+
+        def then_change(*given, **named):
+            report = loaded(*given, **named)
+            if report.added == 200:  # the first pass
+                live.delete(["doc-00007"])
+                live.commit()
+            return report
+
+        def passing(*given, **named):  # the second pass has looked for changes when one more comes
+            found = then_change(*given, **named)
+            if found.added == 0:
+                live.add([Document("late", "the sea")], live.vectors(["doc-00001"])["doc-00001"][None])
+                live.commit()
+            return found
+
+        monkeypatch.setattr(reindexing, "load", passing)
+        reindex_behind_alias(address, models[1])
+    with OpenSearchEngine.open(str(address)) as engine:
+        assert engine.get(["doc-00007"]) == [None]

@@ -20,7 +20,7 @@ from hybrid_search.engines.opensearch.commands import curl_arguments
 from hybrid_search.engines.opensearch.exchange import Plan, carried_out
 from hybrid_search.engines.opensearch.reading import Reading
 from hybrid_search.engines.opensearch.records import from_source
-from hybrid_search.engines.opensearch.samples import random_ids, stored_vectors
+from hybrid_search.engines.opensearch.samples import HeldDocuments, random_ids, stored_vectors
 from hybrid_search.engines.opensearch.serving.query_tower import query_tower
 from hybrid_search.engines.opensearch.setup import check_options, check_same, index_body, read_settings
 from hybrid_search.engines.opensearch.showing import Showing, ShownRequest, shown_body
@@ -221,6 +221,11 @@ class OpenSearchEngine:
         """Read the vectors of documents by id, of those that have one; (dimension,) each."""
         self._check_open()
         return stored_vectors(self._client, self._index, ids)
+
+    def held_documents(self) -> HeldDocuments:
+        """Return the documents as the server has indexed them, for whoever carries them on; not after closing this."""
+        self._check_open()
+        return HeldDocuments(self._client, self._index, self.settings.fields)
 
     def drawn(self, size: int, seed: int = 0) -> list[str]:
         """Draw documents at random; their ids."""

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.config import FieldType
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.coercion import as_indexed
 from hybrid_search.engines.opensearch.failures import failure
-from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.engines.opensearch.requests import documents_page
 from hybrid_search.engines.opensearch.responses import checked, hits_of
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
-__all__ = ["changed_since", "random_ids", "sequence_mark", "stored_vectors", "without_counterpart"]
+__all__ = ["HeldDocuments", "random_ids", "sequence_mark", "stored_vectors", "without_counterpart", "writes_to"]
 
 _PAGE = 1_000
 
@@ -42,11 +43,42 @@ def sequence_mark(client: Client, index: str) -> int:
     return min(int(copy["seq_no"]["max_seq_no"]) for copies in shards.values() for copy in copies)
 
 
-def changed_since(client: Client, index: str, mark: int) -> Iterator[Document]:
-    """Iterate over the documents that were added or replaced after :func:`sequence_mark` returned ``mark``."""
-    query = {"range": {"_seq_no": {"gt": mark}}}
-    for hit in _pages(client, index, query, {}):
-        yield from_source(hit["_source"])
+def writes_to(client: Client, index: str) -> int:
+    """Return a number that is another one after every change of the index."""
+    shards = client.call("GET", f"/{index}/_stats", level="shards")["indices"][index]["shards"]
+    return sum(max(int(copy["seq_no"]["max_seq_no"]) for copy in copies) for copies in shards.values())
+
+
+class HeldDocuments:
+    """The documents of one index as the server has indexed them; see :mod:`coercion`."""
+
+    def __init__(self, client: Client, index: str, fields: Mapping[str, FieldType]) -> None:
+        self._client = client
+        self._index = index
+        self._fields = fields
+
+    def all(self) -> Iterator[Document]:
+        """Iterate over the committed documents, as they are at the start."""
+        return self._found({"match_all": {}})
+
+    def changed_since(self, mark: int) -> Iterator[Document]:
+        """Iterate over the documents that were added or replaced after :func:`sequence_mark` returned ``mark``."""
+        return self._found({"range": {"_seq_no": {"gt": mark}}})
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """Fetch documents by id, None where there is none."""
+        documents: list[Document | None] = []
+        for batch in in_batches(ids, _PAGE):
+            answer = self._client.call("POST", f"/{self._index}/_mget", {"ids": batch}, _source_excludes="vector,added")
+            for one in answer["docs"]:
+                if "error" in one:
+                    raise failure(500, one, self._index)
+                documents.append(as_indexed(one["_id"], one["_source"], self._fields) if one["found"] else None)
+        return documents
+
+    def _found(self, query: dict[str, Any]) -> Iterator[Document]:
+        for hit in _pages(self._client, self._index, query, {}):
+            yield as_indexed(hit["_id"], hit["_source"], self._fields)
 
 
 def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]:
