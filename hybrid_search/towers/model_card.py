@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from safetensors import SafetensorError, safe_open
 
 from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import ConfigError, CorruptModel, ModelError, ModelNotFound
@@ -26,13 +27,18 @@ __all__ = [
     "write_model_card",
 ]
 
+_LARGEST_CARD = 1 << 20
+_LARGEST_TOKENIZER = 1 << 29
+"""Bytes; what is read into memory as a whole."""
+
 _RESTORE = "restore the checkpoint from a copy, or train again"
 FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
+_TOKENIZER, _WEIGHTS = "tokenizer.json", "weights.safetensors"
 SERVING_FILES = (
     MODEL_FILE,
-    "tokenizer.json",
-    "weights.safetensors",
+    _TOKENIZER,
+    _WEIGHTS,
     "query.onnx",
     "document.onnx",
     "untrained.safetensors",
@@ -75,6 +81,8 @@ def read_model_card(folder: Path) -> ModelCard:
         raise ModelNotFound(f"there is no model at {folder}: no {MODEL_FILE} in it; give the folder that `train` wrote")
     _check_inside(path)
     with disk_errors(f"reading {path}"):
+        if path.stat().st_size > _LARGEST_CARD:
+            raise CorruptModel(f"{path} has more than {_LARGEST_CARD:,} bytes; {_RESTORE}")
         data = path.read_bytes()
     try:
         values = msgspec.json.decode(data, type=dict[str, object])
@@ -104,20 +112,50 @@ def write_model_card(folder: Path, card: ModelCard) -> None:
 
 
 def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
-    """Compare files with the hashes that were recorded when they were written.
+    """Compare files with the hashes that were recorded when they were written, and the weights with the fingerprint.
+
+    Who can change a file can change its recorded hash too. The fingerprint can't be kept then: an index carries it, and
+    it is a hash of the weights, the tokenizer and the tower's settings themselves.
 
     :param names: files of the checkpoint; ``model.json`` is passed over, :func:`read_model_card` checks it.
     :raises CorruptModel: naming the first file that is missing or changed, or a link to somewhere else.
     """
+    names = [name for name in names if name != MODEL_FILE]
     for name in names:
-        if name == MODEL_FILE:
-            continue
         path = folder / name
+        if path.name != name or name == "..":
+            raise CorruptModel(f"{folder / MODEL_FILE} lists {name!r}, which is no name of a file; {_RESTORE}")
         if not path.is_file():
             raise CorruptModel(f"{path} is missing; {_RESTORE}")
         _check_inside(path)
+        if name == _TOKENIZER and path.stat().st_size > _LARGEST_TOKENIZER:
+            raise CorruptModel(f"{path} has more than {_LARGEST_TOKENIZER:,} bytes; {_RESTORE}")
         if (found := sha256_of(path)) != (recorded := card.files.get(name, "")):
             raise CorruptModel(f"{path} has SHA-256 {found[:12]}…, {recorded[:12]}… was recorded; {_RESTORE}")
+    if _WEIGHTS in names and (found := _fingerprint(folder)) != card.fingerprint:
+        raise CorruptModel(
+            f"{folder} holds the model {found[:12]}…, and {MODEL_FILE} says {card.fingerprint[:12]}…: its files were "
+            f"changed together with their recorded hashes; {_RESTORE}"
+        )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Compute the fingerprint from the files, as ``checkpoint.fingerprint_of`` does from torch's parameters."""
+    digest = hashlib.sha256()
+    try:
+        with safe_open(folder / _WEIGHTS, framework="numpy") as weights:
+            for name in sorted(weights.keys()):
+                values = weights.get_tensor(name)
+                digest.update(f"{name} torch.float32 {tuple(values.shape)}\n".encode())
+                digest.update(values.astype("<f4").tobytes())
+    except (SafetensorError, OSError, TypeError) as error:
+        raise CorruptModel(f"{folder / _WEIGHTS} is not readable: {error}; {_RESTORE}") from error
+    digest.update(f"{sha256_of(folder / _TOKENIZER)}\n".encode())
+    # As it was written: a later version may know more settings.
+    with disk_errors(f"reading {folder / MODEL_FILE}"):
+        card = msgspec.json.decode((folder / MODEL_FILE).read_bytes())
+    digest.update(msgspec.json.encode(card["tower"], order="sorted"))
+    return digest.hexdigest()
 
 
 def _check_inside(path: Path) -> None:

@@ -33,7 +33,7 @@ from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.checking import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.workflows.loading import LoadOptions, LoadReport, load, settings_of_new
-from hybrid_search.workflows.locations import own_towers
+from hybrid_search.workflows.locations import digest_of_model, own_towers
 from hybrid_search.workflows.streamed import Corpus, Reservoir
 from hybrid_search.workflows.towers_along import bring_towers, check_towers_can_follow
 
@@ -111,7 +111,7 @@ def load_behind_alias(
     with contextlib.closing(Client(address)) as client:
         given, model = model, model or _live_towers(client, address)
         settings, source = settings_of_new(model, options), f"{dataset.name} {options.server.source}".strip()
-        name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout)
+        name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout, model=model)
         check_towers_can_follow(client, address.index, address.at(name), given)
         report = load(
             Corpus(dataset.name, reservoir.watching(dataset.documents), dataset.report),
@@ -149,12 +149,14 @@ def begin(
     *,
     anew: bool,
     layout: ServerOptions | None = None,
+    model: Path | None = None,
 ) -> str:
     """Make the next index of an alias, or find the one that a killed load left; returns its name.
 
     What a server is told of an index (shards, copies, the graph) is taken over from the live one.
 
     :param layout: what of it is to be otherwise.
+    :param model: whose towers are to be stored.
     :param anew: drop what a killed load left.
     :raises IndexExists: if the alias's name is an index's.
     :raises UsageError: if the alias stands for something else than an index of ours.
@@ -168,7 +170,7 @@ def begin(
     name = next_name(alias, names_on(client))
     layout = layout or ServerOptions()
     server = inherited(client, live, layout, vectors=bool(settings.dimension)) if live else layout
-    create_marked(client, name, settings, server, Mark(alias=alias, source=source))
+    create_marked(client, name, settings, server, Mark(alias=alias, source=source), digest_of_model(model))
     return name
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.config import Bm25, FieldType, Fusion, IndexSettings
-from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
+from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.server_options import ServerOptions
 from hybrid_search.streams import in_batches
@@ -318,7 +318,7 @@ def _add(engine: Engine, encoder: Encoder | None, documents: list[Document]) -> 
 def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engine, Encoder | None]:
     """Create or open the index, and open the towers that fit it."""
     if not index_exists(location):
-        engine = create_index(location, new.settings, options.layout)
+        engine = create_index(location, new.settings, options.layout, new.model)
         try:
             if new.model:
                 _store_towers(engine, new.model)
@@ -333,7 +333,7 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
         encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
         if encoder is None and engine.settings.dimension:
             raise missing_towers(location, engine.settings.fingerprint)
-        if new.model and engine.model_folder() is None:  # killed between making the index and storing the towers
+        if new.model and not _has_towers(engine):
             _store_towers(engine, new.model)
         _tell_server(engine, options)
     except BaseException:
@@ -348,6 +348,14 @@ def _tell_server(engine: Engine, options: LoadOptions) -> None:
         cast("OpenSearchEngine", engine).check_options(options.layout)
     if options.pipeline:
         cast("OpenSearchEngine", engine).store_pipeline(options.pipeline, as_default=options.default_pipeline)
+
+
+def _has_towers(engine: Engine) -> bool:
+    """Tell whether the towers are there; a kill may have come before they were, and somebody may have changed them."""
+    try:
+        return engine.model_folder() is not None
+    except CorruptModel:
+        return False
 
 
 def _store_towers(engine: Engine, model: Path) -> None:

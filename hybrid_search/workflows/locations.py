@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "create_index",
+    "digest_of_model",
     "drop_index",
     "folder_of",
     "index_exists",
@@ -71,19 +72,30 @@ def index_exists(location: str | Path) -> bool:
     return EmbeddedEngine.exists(folder_of(location))
 
 
-def create_index(location: str | Path, settings: IndexSettings, layout: ServerOptions | None = None) -> Engine:
+def create_index(
+    location: str | Path, settings: IndexSettings, layout: ServerOptions | None = None, model: Path | None = None
+) -> Engine:
     """Make a new index and open it to write.
 
     :param layout: how a server keeps it; nothing for a folder.
+    :param model: whose towers are to be stored next; an index on a server notes which.
     :raises IndexExists: if there is one.
     """
     if is_on_server(location):
         from hybrid_search.engines.opensearch import OpenSearchEngine
 
-        return OpenSearchEngine.create(str(location), settings, options=layout)
+        return OpenSearchEngine.create(str(location), settings, options=layout, towers=digest_of_model(model))
     from hybrid_search.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine.create(folder_of(location), settings)
+
+
+def digest_of_model(model: Path | None) -> str:
+    """Return the digest of a model's files that an index on a server notes; an empty one without a model."""
+    from hybrid_search.engines.opensearch.towers import digest_of
+    from hybrid_search.towers.model_card import SERVING_FILES
+
+    return digest_of([model / name for name in SERVING_FILES]) if model else ""
 
 
 def drop_index(location: str | Path) -> None:

@@ -128,7 +128,9 @@ class _Reindexing:
         self._options = _as_held(replace(options, recreate=False))
         self._source = f"documents of {self._old}"
         settings = settings_of_new(model, options)
-        name = begin(client, alias.index, settings, self._source, anew=options.recreate, layout=options.layout)
+        name = begin(
+            client, alias.index, settings, self._source, anew=options.recreate, layout=options.layout, model=model
+        )
         self.new = alias.at(name)
         check_towers_can_follow(client, alias.index, self.new, model)
 

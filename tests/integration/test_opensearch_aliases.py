@@ -20,6 +20,7 @@ from hybrid_search.engines.opensearch.marks import mark_of
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.retriever import Retriever
+from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
 from hybrid_search.workflows import behind_alias
@@ -209,7 +210,7 @@ def test_an_index_that_fails_its_checks_does_not_go_live_and_stays_to_be_looked_
     loaded(address, models[0])
     name = begin(client, ALIAS, settings_of_new(models[1], LoadOptions()), "made", anew=False)
     with OpenSearchEngine.open(str(address.at(name)), writable=True) as engine:
-        engine.store_model([file for file in models[1].iterdir() if file.is_file()])
+        engine.store_model([models[1] / file for file in SERVING_FILES])
         stranger = Document("stranger", "from an earlier state of the data")
         wrong = np.eye(16, dtype=np.float32)[[3] * 121]
         engine.add([stranger, *DOCUMENTS], wrong)

@@ -20,7 +20,7 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.doctor import Finding, diagnose
 from hybrid_search.engines.opensearch.held_settings import HeldSettings, while_loading
-from hybrid_search.engines.opensearch.towers import companion_of, store_towers
+from hybrid_search.engines.opensearch.towers import companion_of, record_of, store_towers
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
@@ -47,7 +47,7 @@ def location(opensearch_server: Server, tmp_path_factory: pytest.TempPathFactory
 def give_towers(location: str, folder: Path) -> None:
     (folder / "query.onnx").write_bytes(b"towers")
     with closing(Client(Address.parse(location))) as client:
-        store_towers(client, FINGERPRINT, [folder / "query.onnx"])
+        store_towers(client, NAME, FINGERPRINT, [folder / "query.onnx"])
 
 
 @pytest.fixture
@@ -154,8 +154,10 @@ def test_towers_that_are_missing_and_documents_without_vectors(location: str, cl
 
 
 def test_towers_of_another_model_in_the_place_of_the_right_ones(location: str, client: Client, tmp_path: Path) -> None:
-    stored = client.call("GET", f"/{companion_of(FINGERPRINT)}/_doc/towers")["_source"]
-    client.call("PUT", f"/{companion_of(FINGERPRINT)}/_doc/towers", {**stored, "fingerprint": "0ther" * 12})
+    noted = client.call("GET", f"/{NAME}/_mapping")[NAME]["mappings"]["_meta"]["towers"]
+    record = f"/{companion_of(FINGERPRINT)}/_doc/{record_of(noted)}"
+    stored = client.call("GET", record)["_source"]
+    client.call("PUT", record, {**stored, "fingerprint": "0ther" * 12})
     (fault,) = faults(location, NAME)
     assert fault.fault == "its vectors are of 5ee15ee15ee1, the towers stored for it are 0ther0ther0t"
     give_towers(location, tmp_path)

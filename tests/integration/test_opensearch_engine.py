@@ -14,7 +14,9 @@ from node.server import Server
 from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
+from hybrid_search.engines.opensearch.aliases import create_marked
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.marks import Mark
 from hybrid_search.engines.opensearch.towers import companion_of
 from hybrid_search.errors import (
     CorruptModel,
@@ -24,6 +26,7 @@ from hybrid_search.errors import (
     UnsupportedCapability,
     UsageError,
 )
+from hybrid_search.server_options import ServerOptions
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
@@ -174,7 +177,7 @@ def test_the_towers_are_downloaded_once_and_a_damaged_copy_is_replaced(
         (folder / "query.onnx").unlink()
         companion = companion_of(SETTINGS.fingerprint)
         ids = [hit["_id"] for hit in client.call("GET", f"/{companion}/_search")["hits"]["hits"]]
-        client.call("DELETE", f"/{companion}/_doc/{next(id for id in ids if id != 'towers')}")
+        client.call("DELETE", f"/{companion}/_doc/{next(id for id in ids if not id.startswith('towers'))}")
         with pytest.raises(CorruptModel, match="not what was stored"):
             engine.model_folder()
     OpenSearchEngine.drop(location)
@@ -188,3 +191,26 @@ def test_a_closed_engine_says_so(location: str) -> None:
     engine.close()
     with pytest.raises(UsageError, match="closed"):
         engine.count()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ServerOptions(knn_engine="faiss"),
+        ServerOptions(knn_engine="faiss", compression="8x"),
+        ServerOptions(compression="32x"),
+        ServerOptions(knn_engine="faiss", on_disk=True),
+    ],
+)
+def test_what_ends_a_node_without_native_libraries_is_refused_before_an_index_is_made(
+    location: str, client: Client, options: ServerOptions
+) -> None:
+    if client.call("GET", "/")["version"]["build_type"] != "zip":
+        pytest.skip("this server brings the native libraries of the k-NN plugin")
+    with pytest.raises(UnsupportedCapability, match="needs the native libraries of the k-NN plugin"):
+        OpenSearchEngine.create(location, SETTINGS, options=options)
+    assert not OpenSearchEngine.exists(location)
+    address = Address.parse(location)
+    with pytest.raises(UnsupportedCapability, match="needs the native libraries"):
+        create_marked(client, address.index, SETTINGS, options, Mark(alias="a"))
+    assert client.call("GET", "/_cluster/health")["number_of_nodes"] == 1

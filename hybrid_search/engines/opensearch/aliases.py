@@ -20,7 +20,15 @@ from hybrid_search.engines.opensearch.marks import Mark, change_mark, mark_of, m
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.setup import ServerOptions, held_options, index_body
 from hybrid_search.engines.opensearch.towers import companion_of
-from hybrid_search.errors import AccessDenied, IndexExists, IndexNotFound, PartialAlias, SearchIndexError, UsageError
+from hybrid_search.errors import (
+    AccessDenied,
+    CorruptIndex,
+    IndexExists,
+    IndexNotFound,
+    PartialAlias,
+    SearchIndexError,
+    UsageError,
+)
 
 __all__ = [
     "ALL_INDEXES",
@@ -32,6 +40,7 @@ __all__ = [
     "inherited",
     "list_indexes",
     "live_index",
+    "make_index",
     "names_on",
     "note_live",
     "resolve",
@@ -202,16 +211,31 @@ def inherited(client: Client, live: str, asked: ServerOptions, *, vectors: bool)
     return ServerOptions(**held | wanted)
 
 
-def create_marked(client: Client, name: str, settings: IndexSettings, options: ServerOptions, mark: Mark) -> None:
+def create_marked(
+    client: Client, name: str, settings: IndexSettings, options: ServerOptions, mark: Mark, towers: str = ""
+) -> None:
     """Make an index that says from its first moment on what it is for.
 
+    :param towers: the digest of the files of its towers, which it notes; empty for none.
     :raises IndexExists: if there is one of this name.
     :raises UnsupportedCapability: if the server can't hold such an index.
     """
-    if settings.dimension:
-        ServerCapabilities.read(client).check_vectors()
-    body = index_body(settings, options)
+    body = index_body(settings, options, towers)
     body["mappings"]["_meta"] = marked(body["mappings"]["_meta"], mark)
+    make_index(client, name, body)
+
+
+def make_index(client: Client, name: str, body: Mapping[str, Any]) -> None:
+    """Make an index, if the server can hold it.
+
+    :param body: as :func:`index_body` makes it.
+    :raises IndexExists: if there is one of this name.
+    :raises UnsupportedCapability: if the server can't, or one of its nodes would end at the first vector.
+    """
+    if vector := body["mappings"]["properties"].get("vector"):
+        server = ServerCapabilities.read(client)
+        server.check_vectors()
+        server.check_knn_engine(client, vector)
     client.call("PUT", f"/{name}", body)
 
 
@@ -287,7 +311,8 @@ def delete_index(client: Client, name: str) -> bool:
         client.call("DELETE", path_of(uuid), ignore=_NOT_FOUND)
     fingerprint = ours.get("fingerprint", "")
     if fingerprint and all(other.fingerprint != fingerprint for other in list_indexes(client)):
-        client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
+        with contextlib.suppress(CorruptIndex):  # of no model, so it has no towers
+            client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
     return True
 
 

@@ -11,7 +11,7 @@ from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import AccessDenied, UnsupportedCapability
 
-__all__ = ["OLDEST", "PLUGINS", "ROOT", "SETTINGS", "Ability", "ServerCapabilities"]
+__all__ = ["OLDEST", "PLUGINS", "ROOT", "SETTINGS", "Ability", "ServerCapabilities", "without_native_libraries"]
 
 Version = tuple[int, int, int]
 
@@ -23,6 +23,7 @@ Asked = tuple[str, dict[str, Any]]
 ROOT: Asked = ("/", {})
 PLUGINS: Asked = ("/_nodes/plugins", {"filter_path": "nodes.*.name,nodes.*.plugins.name,nodes.*.plugins.version"})
 SETTINGS: Asked = ("/_cluster/settings", {"include_defaults": "true", "filter_path": "*.plugins.neural_search.hybrid"})
+NODES: Asked = ("/_nodes/os", {"filter_path": "nodes.*.name,nodes.*.build_type,nodes.*.os.name"})
 """What is asked for: paths and parameters; the settings of a server that :meth:`ServerCapabilities.has_switch` only."""
 
 KNN = "opensearch-knn"
@@ -175,6 +176,30 @@ class ServerCapabilities:
                     f"use the official distribution, which has it (hybrid-search doctor tells more)"
                 )
 
+    def check_knn_engine(self, client: Client, vector: Mapping[str, Any]) -> None:
+        """Check that the nodes have the native libraries that a vector field needs, before one of them looks for them.
+
+        A node without them ends at the first use, and again at each start with that data.
+
+        :param vector: the field's mapping.
+        :raises UnsupportedCapability: if a node has none, as far as can be told.
+        """
+        needed = _needs_native(vector)
+        if not needed or self.serverless:
+            return
+        try:
+            nodes = client.call("GET", NODES[0], **NODES[1]).get("nodes", {})
+            stats = client.call("GET", "/_plugins/_knn/stats/faiss_initialized").get("nodes", {})
+        except AccessDenied:
+            return
+        bare = without_native_libraries(nodes, stats)
+        if bare:
+            raise UnsupportedCapability(
+                f"{needed} needs the native libraries of the k-NN plugin, which the node {bare[0]} does not have (it "
+                f"is put together from Maven's artifacts, as that of make opensearch is): it would end at the first "
+                f"vector, and at each start from then on. Leave the option out, or use the official distribution"
+            )
+
     def check_writing(self) -> None:
         """Check that documents can be loaded.
 
@@ -228,6 +253,33 @@ class ServerCapabilities:
             _ability("new nmslib indexes (to 2.x)", self.makes_nmslib, "never used", "lucene, or faiss on request"),
             _ability("own ids and refresh", not self.serverless, "", "refused: Serverless can't be loaded"),
         ]
+
+
+def without_native_libraries(nodes: Mapping[str, Any], stats: Mapping[str, Any]) -> list[str]:
+    """Name the nodes that have no native libraries for k-NN, as far as can be told.
+
+    The official distributions bring them: tar, rpm and deb for Linux, zip for Windows. A zip elsewhere is put together
+    from Maven's artifacts, which come without.
+
+    :param nodes: of the answer to :data:`NODES`.
+    :param stats: of the k-NN plugin's statistics ``faiss_initialized``; where that is so, somebody added the libraries.
+    """
+    return [
+        str(node.get("name", id))
+        for id, node in sorted(nodes.items())
+        if node.get("build_type") == "zip"
+        and "windows" not in str(node.get("os", {}).get("name", "")).lower()
+        and not stats.get(id, {}).get("faiss_initialized")
+    ]
+
+
+def _needs_native(vector: Mapping[str, Any]) -> str:
+    """Name what of a vector field is done by native libraries; empty where all of it is Java's."""
+    if vector.get("method", {}).get("engine") == "faiss":
+        return "the k-NN engine faiss"
+    if vector.get("compression_level") == "32x":
+        return "the compression 32x"
+    return ""
 
 
 def _ability(name: str, has: bool, how: str, substitute: str) -> Ability:

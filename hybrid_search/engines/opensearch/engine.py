@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.opensearch import pipelines, requests, responses
 from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import Place, delete_index, resolve
+from hybrid_search.engines.opensearch.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import curl_arguments
@@ -89,25 +89,30 @@ class OpenSearchEngine:
 
     @classmethod
     def create(
-        cls, location: str, settings: IndexSettings, *, exist_ok: bool = False, options: ServerOptions | None = None
+        cls,
+        location: str,
+        settings: IndexSettings,
+        *,
+        exist_ok: bool = False,
+        options: ServerOptions | None = None,
+        towers: str = "",
     ) -> Self:
         """Make a new index and open it to write.
 
+        :param towers: the digest of the files that :meth:`store_model` is to store, which the index notes.
         :param exist_ok: open an index that is there with the same settings (it may have declared more fields since).
         :raises IndexExists: if there is one, or one with other settings.
         :raises ConfigError: if a setting is not known here.
         :raises UnsupportedCapability: if the server can't hold such an index.
         """
         address = Address.parse(location)
-        body = index_body(settings, options or ServerOptions())
+        body = index_body(settings, options or ServerOptions(), towers)
         client = Client(address)
         try:
             if exist_ok and client.call("HEAD", f"/{address.index}"):
                 check_same(address, read_settings(client, address), settings)
             else:
-                if settings.dimension:
-                    ServerCapabilities.read(client).check_vectors()
-                client.call("PUT", f"/{address.index}", body)
+                make_index(client, address.index, body)
             return cls._at(client, address, writable=True)
         except BaseException:
             client.close()
@@ -327,15 +332,17 @@ class OpenSearchEngine:
         :raises StorageError: if a file can't be read.
         """
         self._check_writable()
-        store_towers(self._client, self.settings.fingerprint, files)
+        store_towers(self._client, self._index, self.settings.fingerprint, files)
 
     def model_folder(self) -> Path | None:
         """Where the stored model's files lie on this machine (a cache, checked by hash), None when none are stored.
 
+        The hashes are compared with what the index noted of them when it was made.
+
         :raises CorruptModel: if what the server has is not what was stored.
         """
         self._check_open()
-        return fetch_towers(self._client, self.settings.fingerprint)
+        return fetch_towers(self._client, self._index, self.settings.fingerprint)
 
     def count(self) -> int:
         """Count the committed documents."""

@@ -15,6 +15,7 @@ from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.exchange import Plan, Request, carried_out
 from hybrid_search.engines.opensearch.records import field_name, stored_name
 from hybrid_search.engines.opensearch.requests import SPACES
+from hybrid_search.engines.opensearch.towers import NOTE
 from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UsageError
 from hybrid_search.server_options import Compression, KnnEngine, ServerOptions
 
@@ -48,9 +49,10 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def index_body(settings: IndexSettings, options: ServerOptions) -> dict[str, Any]:
+def index_body(settings: IndexSettings, options: ServerOptions, towers: str = "") -> dict[str, Any]:
     """Return the body that creates an index.
 
+    :param towers: the digest of the files of its towers, which it notes; empty for none.
     :raises ConfigError: if a setting is not known here, or is about vectors and the index has none.
     """
     if settings.format_version != FORMAT_VERSION:
@@ -68,7 +70,9 @@ def index_body(settings: IndexSettings, options: ServerOptions) -> dict[str, Any
         "metadata": metadata_mapping(settings.fields),
     }
     if settings.dimension:
-        return mappings.render("index/passages", **common, vector=_vector_field(settings, chosen))
+        body = mappings.render("index/passages", **common, vector=_vector_field(settings, chosen))
+        body["mappings"]["_meta"] |= {NOTE: towers} if towers else {}
+        return body
     if of_vectors := sorted(options.asked().keys() - {"shards", "replicas"}):
         raise ConfigError(f"{', '.join(of_vectors)}: the index holds no vectors; give a model, or leave these out")
     return mappings.render("index/texts", **common)

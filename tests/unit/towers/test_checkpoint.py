@@ -16,6 +16,7 @@ from tiny_towers import TEXTS, small_config, small_towers
 
 from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import CorruptModel, ModelError, ModelNotFound
+from hybrid_search.storage import sha256_of
 from hybrid_search.towers import checkpoint as checkpoint_module
 from hybrid_search.towers.checkpoint import fingerprint_of, load_towers, save_checkpoint, set_defaults
 from hybrid_search.towers.model_card import SERVING_FILES, ServingDefaults, read_model_card, write_model_card
@@ -241,3 +242,52 @@ def test_the_untrained_baseline_encodes_alike_alone_and_in_a_batch(checkpoint: P
     batch = encoder.encode_queries(TEXTS)
     alone = np.concatenate([encoder.encode_queries([text]) for text in TEXTS])
     np.testing.assert_allclose(batch, alone, atol=1e-6)
+
+
+def forged(checkpoint: Path, folder: Path, name: str, data: bytes) -> Path:
+    """Copy a checkpoint with another file in it, and write down that file's hash as its own."""
+    shutil.copytree(checkpoint, folder)
+    (folder / name).write_bytes(data)
+    card = read_model_card(folder)
+    write_model_card(folder, card.replace(files={**card.files, name: sha256_of(folder / name)}))
+    return folder
+
+
+def test_files_changed_together_with_their_recorded_hashes_do_not_have_the_fingerprint(
+    checkpoint: Path, copy: Path, tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    card = read_model_card(checkpoint)
+    towers = small_towers(card.tower, tokenizer.vocabulary_size, seed=9)
+    save_checkpoint(
+        tmp_path / "other", towers, tokenizer, untrained=word_vectors, training={}, defaults=ServingDefaults()
+    )
+    weights = (tmp_path / "other" / "weights.safetensors").read_bytes()
+    tokens = (checkpoint / "tokenizer.json").read_bytes() + b"\n"
+    write_model_card(copy, card.replace(tower=card.tower.replace(max_query_tokens=7)))
+    folders = [
+        forged(checkpoint, tmp_path / "weights", "weights.safetensors", weights),
+        forged(checkpoint, tmp_path / "tokens", "tokenizer.json", tokens),
+        copy,
+    ]
+    for folder in folders:
+        with pytest.raises(CorruptModel, match="changed together with their recorded hashes"):
+            OnnxEncoder.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../other/weights.safetensors", "/dev/zero", "sub/file", ".."])
+def test_a_model_card_names_no_file_outside_its_folder(copy: Path, name: str) -> None:
+    card = read_model_card(copy)
+    write_model_card(copy, card.replace(files={**card.files, name: "0" * 64}))
+    with pytest.raises(CorruptModel, match="no name of a file"):
+        load_towers(copy)
+
+
+def test_a_model_card_that_is_too_large_or_a_file_without_an_end_is_not_read(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    (copy / "tokenizer.json").symlink_to("/dev/zero")
+    with pytest.raises(CorruptModel, match="is missing"):
+        OnnxEncoder.load(copy)
+    with (copy / "model.json").open("ab") as file:
+        file.truncate(2 << 20)
+    with pytest.raises(CorruptModel, match="has more than 1,048,576 bytes"):
+        OnnxEncoder.load(copy)

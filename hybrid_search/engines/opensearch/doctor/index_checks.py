@@ -11,7 +11,7 @@ from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
 from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
 from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.marks import read_mark
-from hybrid_search.engines.opensearch.serving.deployment import record_in
+from hybrid_search.engines.opensearch.serving.deployment import readable_record
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION
 
 __all__ = ["INDEX_CHECKS"]
@@ -64,7 +64,7 @@ def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """The search pipeline that the index names is not there: every search without its own fails."""
     name = index.settings.get(_PIPELINE, "_none")
     if vitals.pipelines is not None and name != "_none" and name not in vitals.pipelines:
-        record = record_in({"mappings": index.mapping})
+        record = readable_record({"mappings": index.mapping})
         is_of_deploy = record is not None and record.search_pipeline == name
         without = vitals.commands.curl("PUT", f"/{index.name}/_settings", {_PIPELINE: None})
         yield _of(
@@ -77,14 +77,14 @@ def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def _deploy_again(vitals: Vitals, index: IndexVitals) -> str:
-    record = record_in({"mappings": index.mapping})
+    record = readable_record({"mappings": index.mapping})
     again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
     return f"{again} --connector {record.endpoint}" if record and record.endpoint else again
 
 
 def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """Something of the towers in the cluster is missing or silent: searches by text or documents as text fail."""
-    record = record_in({"mappings": index.mapping})
+    record = readable_record({"mappings": index.mapping})
     endpoint, again = record.endpoint if record else "", _deploy_again(vitals, index)
     if index.deployment:
         told = "; ".join(index.deployment)

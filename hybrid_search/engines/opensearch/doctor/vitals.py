@@ -17,8 +17,8 @@ from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.serving.deployment import record_in
 from hybrid_search.engines.opensearch.serving.inspecting import faults, silence
 from hybrid_search.engines.opensearch.setup import FORMAT_VERSION, settings_of
-from hybrid_search.engines.opensearch.towers import companion_of
-from hybrid_search.errors import AccessDenied, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.engines.opensearch.towers import NOTE, companion_of, record_of
+from hybrid_search.errors import AccessDenied, CorruptIndex, IndexNotFound, SearchIndexError, UsageError
 
 __all__ = ["IndexVitals", "Vitals", "gather"]
 
@@ -221,7 +221,7 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
         status=status if is_open else "closed",
         documents=documents,
         vectors=vectors,
-        towers=_towers_of(asker, fingerprint) if dimension and fingerprint else None,
+        towers=_towers_of(asker, fingerprint, mapping) if dimension and fingerprint else None,
         deployment=deployment,
         silence=silence,
         held={**mapping.get("_meta", {}).get(OLD_NOTE, {}), **held},
@@ -241,7 +241,10 @@ def _held(asker: _Asker, uuid: str) -> tuple[Mapping[str, str | None], Sequence[
 
 def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str], str]:
     """Return what is wrong with an index's towers in the cluster, and why the query tower does not encode."""
-    record = record_in({"mappings": mapping})
+    try:
+        record = record_in({"mappings": mapping})
+    except CorruptIndex as error:
+        return (str(error),), ""
     if record is None or mapping["_meta"]["hybrid_search"].get("format_version") != FORMAT_VERSION:
         return (), ""
     fusion = settings_of(mapping, name).fusion
@@ -251,10 +254,11 @@ def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str],
     return (), asker.told(f"whether the towers of {name} encode", lambda client: silence(client, record)) or ""
 
 
-def _towers_of(asker: _Asker, fingerprint: str) -> str | None:
+def _towers_of(asker: _Asker, fingerprint: str, mapping: Json) -> str | None:
     try:
-        answer = asker.ask(f"/{companion_of(fingerprint)}/_mget", {"ids": ["towers"]}, none=None)
-    except (IndexNotFound, UsageError):
+        record = record_of(str(mapping.get("_meta", {}).get(NOTE, "")))
+        answer = asker.ask(f"/{companion_of(fingerprint)}/_mget", {"ids": [record]}, none=None)
+    except (IndexNotFound, CorruptIndex, UsageError):
         return ""
     if answer is None:
         return None

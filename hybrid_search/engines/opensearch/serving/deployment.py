@@ -20,12 +20,14 @@ search template        family      ``hybrid-search-FAMILY``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
+
+import msgspec
 
 from hybrid_search.engines.opensearch import meta
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import CorruptIndex, UsageError
 
 __all__ = [
     "PREFIX",
@@ -35,6 +37,7 @@ __all__ = [
     "find_deployment",
     "forget",
     "read_record",
+    "readable_record",
     "record_in",
     "remember",
 ]
@@ -111,10 +114,17 @@ class Deployment:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """Read a record; keys of newer versions are passed over."""
-        known = {one.name for one in fields(cls)}
-        values = {name: value for name, value in record.items() if name in known}
-        return cls(**{**values, "connectors": tuple(values.get("connectors", ()))})
+        """Read a record; keys of newer versions are passed over.
+
+        :raises CorruptIndex: if it is not what was written.
+        """
+        try:
+            return msgspec.convert(record, cls)
+        except msgspec.ValidationError as error:
+            raise CorruptIndex(
+                f"the note of towers in the cluster, _meta.{_KEY}, is not what was written ({error}); look who may "
+                f"change the index's mapping, take the note out of it, and deploy again"
+            ) from error
 
 
 def find_deployment(client: Client, name: str) -> Deployment | None:
@@ -133,13 +143,15 @@ def read_record(client: Client, name: str) -> Deployment | None:
     found = client.call("GET", f"/{name}/_mapping")
     if len(found) != 1:
         raise UsageError(f"{name} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
-    return record_in(next(iter(found.values())))
+    ((index, answer),) = found.items()
+    return _own(record_in(answer), index)
 
 
 def all_deployments(client: Client) -> list[Deployment]:
     """Return every record on a server, in the order of the indexes' names."""
     found = client.call("GET", "/*,-.*/_mapping", filter_path=f"*.mappings._meta.{_KEY}")
-    records = (record_in(found[name]) for name in sorted(found))
+    # One that somebody broke must not keep others from deploying.
+    records = (_own(readable_record(found[name]), name) for name in sorted(found))
     return [record for record in records if record is not None]
 
 
@@ -153,7 +165,23 @@ def forget(client: Client, index: str) -> None:
     meta.update(client, index, _KEY, lambda _: None)
 
 
+def _own(record: Deployment | None, index: str) -> Deployment | None:
+    """Return a record as one of the index that it lies in, whatever index it names."""
+    return None if record is None else record.but(index=index)
+
+
+def readable_record(answer: Mapping[str, Any]) -> Deployment | None:
+    """Return what :func:`record_in` does, None too for a record that can't be read."""
+    try:
+        return record_in(answer)
+    except CorruptIndex:
+        return None
+
+
 def record_in(answer: Mapping[str, Any]) -> Deployment | None:
-    """Read the record from an index's part of the answer to ``GET /INDEX/_mapping``; None where there is none."""
+    """Read the record from an index's part of the answer to ``GET /INDEX/_mapping``; None where there is none.
+
+    :raises CorruptIndex: if it can't be read.
+    """
     record = answer["mappings"].get("_meta", {}).get(_KEY)
     return None if record is None else Deployment.of(record)

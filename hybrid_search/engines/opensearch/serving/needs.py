@@ -12,13 +12,16 @@ from hybrid_search.engines.opensearch.capabilities import ML, ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.errors import AccessDenied, ConfigError, UnsupportedCapability
 
-__all__ = ["check_allowed", "check_plugin", "held_settings", "missing_settings", "set_settings"]
+__all__ = ["CHANGED", "check_allowed", "check_plugin", "held_settings", "missing_settings", "set_settings"]
 
 _PREFIX = "plugins.ml_commons."
 _LOCAL = "allow_registering_model_via_local_file"
 _ONLY_ML = "only_run_on_ml_node"
 _TRUSTED = "trusted_connector_endpoints_regex"
 _PRIVATE = "connector.private_ip_enabled"
+CHANGED = frozenset(_PREFIX + name for name in (_LOCAL, _ONLY_ML, _TRUSTED, _PRIVATE))
+"""All cluster settings that a deployment may change, and an undeployment set back."""
+
 _PRIVATE_HOSTS = r"https?://(localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\[)"
 
 

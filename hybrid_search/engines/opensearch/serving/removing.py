@@ -15,7 +15,7 @@ from hybrid_search.engines.opensearch.serving.deployment import (
 )
 from hybrid_search.engines.opensearch.serving.inspecting import delete_template
 from hybrid_search.engines.opensearch.serving.models import delete_group, delete_model, find_group, find_models
-from hybrid_search.engines.opensearch.serving.needs import set_settings
+from hybrid_search.engines.opensearch.serving.needs import CHANGED, set_settings
 
 __all__ = ["undeploy"]
 
@@ -96,7 +96,8 @@ def _either_kind(deployment: Deployment) -> tuple[Deployment, Deployment]:
 
 
 def _cluster_settings(client: Client, deployment: Deployment, others: list[Deployment]) -> list[str]:
-    before = deployment.cluster_settings
+    # The record lies in the index's mapping, where others may write; nothing else is set for them.
+    before = {name: value for name, value in deployment.cluster_settings.items() if name in CHANGED}
     if not before:
         return []
     if others:  # who still needs them also remembers what they were

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid_search.config import Fusion
-from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
+from hybrid_search.engines.opensearch.capabilities import ServerCapabilities, without_native_libraries
 from hybrid_search.errors import UnsupportedCapability
 
 BOTH = {"opensearch-knn": "", "opensearch-neural-search": ""}
@@ -99,3 +99,22 @@ def test_every_ability_that_is_missing_has_a_substitute() -> None:
     assert all(one.substitute for abilities in listed for one in abilities if not one.has)
     everything = {one.name for one in listed[2] if one.has}
     assert {one.name for one in listed[2]} - everything == {"new nmslib indexes (to 2.x)"}
+
+
+@pytest.mark.parametrize(
+    ("build", "system", "initialized", "bare"),
+    [
+        ("zip", "Linux", False, ["n"]),  # from Maven
+        ("tar", "Linux", False, []),
+        ("rpm", "Linux", False, []),
+        ("deb", "Linux", False, []),
+        ("zip", "Windows Server 2022", False, []),
+        ("zip", "Linux", True, []),  # somebody added them
+        ("zip", "Mac OS X", False, ["n"]),
+    ],
+)
+def test_a_node_from_mavens_artifacts_has_no_native_libraries(
+    build: str, system: str, initialized: bool, bare: list[str]
+) -> None:
+    nodes = {"1": {"name": "n", "build_type": build, "os": {"name": system}}, "2": {"name": "m", "build_type": "tar"}}
+    assert without_native_libraries(nodes, {"1": {"faiss_initialized": initialized}}) == bare

@@ -12,7 +12,7 @@ from hybrid_search.engines.opensearch.serving.deployment import Deployment, reco
 from hybrid_search.engines.opensearch.serving.needs import check_allowed
 from hybrid_search.engines.opensearch.serving.tasks import explained
 from hybrid_search.engines.opensearch.serving.undoing import Undo
-from hybrid_search.errors import AccessDenied, ConfigError, Unreachable, UsageError
+from hybrid_search.errors import AccessDenied, ConfigError, CorruptIndex, Unreachable, UsageError
 
 MADE = Deployment(index="pages-000002", family="pages", fingerprint="0123456789abcdef" * 4, connectors=("a", "b"))
 
@@ -32,6 +32,12 @@ def test_a_record_is_read_as_it_was_written_and_what_a_newer_version_adds_is_pas
     written = {**asdict(MADE), "connectors": ["a", "b"], "added_later": 1}
     assert record_in({"mappings": {"_meta": {"deployment": written}}}) == MADE
     assert record_in({"mappings": {}}) is None
+
+
+@pytest.mark.parametrize("record", [7, [], {}, {"index": 1}, {**asdict(MADE), "connectors": "abc"}])
+def test_a_record_that_somebody_changed_is_refused(record: object) -> None:
+    with pytest.raises(CorruptIndex, match=r"_meta\.deployment, is not what was written"):
+        record_in({"mappings": {"_meta": {"deployment": record}}})
 
 
 def test_what_was_made_is_undone_last_things_first_and_after_the_server_is_gone_nothing_more_is_tried() -> None:
