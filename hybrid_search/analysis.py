@@ -1,17 +1,23 @@
 """The one definition of how text becomes BM25 terms, rendered for tantivy and for OpenSearch. Layer 1.
 
-Both renderings split a text into runs of letters and digits (every other character, emoji included, separates), put
-them in lower case and, for ``english``, cut them to their Snowball English stem. Accents are kept; a run of Chinese or
-Japanese characters stays one term. There are no stop words: BM25's idf does their work.
+All renderings split a text into runs of letters and digits (every other character, emoji included, separates), put
+them in lower case and, for English, cut them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
+characters stays one term. There are no stop words: BM25's idf does their work.
+
+Those that *fold* first make one of several spellings of a word: composed or not, full width, ligatures, any case, a
+final sigma, invisible characters (``mappings/analysis/folding.json``, made by ``mappings/folding.py``). Those that
+don't are what indexes were made with before, and stay as they were.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import mappings
 from hybrid_search.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,11 +33,22 @@ class Analyzer:
     :ivar name: what an index stores.
     :ivar stemmer: the Snowball language for tantivy, empty for none.
     :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (``english`` there is an older algorithm).
+    :ivar folds: make one of several spellings of a word.
     """
 
     name: str
     stemmer: str = ""
     opensearch_stemmer: str = ""
+    folds: bool = False
+
+    def prepared(self, text: str) -> str:
+        """Return a text as :meth:`for_tantivy` takes it; OpenSearch's analyzer does this itself."""
+        # Lower case is all that there is to fold in most texts, and the analyzer's own.
+        return _folding()(text) if self.folds and not text.isascii() else text
+
+    def words(self, text: str) -> list[str]:
+        """Split a text into words as its terms are split, in order, before they are cut to their stems."""
+        return [word.lower() if word.isascii() else word for word in _split()(self.prepared(text))]
 
     def for_tantivy(self) -> tantivy.TextAnalyzer:
         """Build the analyzer for tantivy."""
@@ -45,6 +62,8 @@ class Analyzer:
     def for_opensearch(self) -> dict[str, Any]:
         """Return the ``analysis`` object of an OpenSearch index's settings; the analyzer in it has this name."""
         filters: dict[str, Any] = {}
+        before = _char_filters() if self.folds else {}
+        folds = {"char_filter": list(before)} if before else {}
         chain = ["lowercase"]
         if self.opensearch_stemmer:
             stemmer = f"{self.name}_stemmer"
@@ -53,7 +72,8 @@ class Analyzer:
         return {
             "tokenizer": {"letters_and_digits": {"type": "pattern", "pattern": r"[^\p{IsAlphabetic}\p{N}]+"}},
             "filter": filters,
-            "analyzer": {self.name: {"type": "custom", "tokenizer": "letters_and_digits", "filter": chain}},
+            **({"char_filter": before} if before else {}),
+            "analyzer": {self.name: {"type": "custom", **folds, "tokenizer": "letters_and_digits", "filter": chain}},
         }
 
     def terms_of(self) -> Callable[[str], list[str]]:
@@ -63,14 +83,57 @@ class Analyzer:
 
 @cache
 def _terms_of(analyzer: Analyzer) -> Callable[[str], list[str]]:
-    return analyzer.for_tantivy().analyze
+    analyze = analyzer.for_tantivy().analyze
+    return (lambda text: analyze(analyzer.prepared(text))) if analyzer.folds else analyze
+
+
+@cache
+def _split() -> Callable[[str], list[str]]:
+    import tantivy
+
+    return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build().analyze
+
+
+@cache
+def _folding() -> Callable[[str], str]:
+    """Return the function that looks a text up in the table, as a server's two character filters do."""
+    table = mappings.render("analysis/folding")
+    characters, sequences = str.maketrans(table["characters"]), table["sequences"]
+    letters, marks = ({one[0] for one in sequences}, {mark for one in sequences for mark in one[1:]})
+    # Nothing that stands before a run of these, or behind it, is a part of a sequence in it.
+    runs = re.compile(f"[{''.join(letters)}][{''.join(marks)}]+")
+    longest = max(map(len, sequences))
+
+    def joined(run: re.Match[str]) -> str:
+        rest, found = run[0], ""
+        while rest:
+            taken = next((n for n in range(longest, 1, -1) if rest[:n] in sequences), 1)
+            found, rest = found + sequences.get(rest[:taken], rest[:taken]), rest[taken:]
+        return found
+
+    return lambda text: runs.sub(joined, text.translate(characters))
+
+
+def _char_filters() -> dict[str, Any]:
+    table = mappings.render("analysis/folding")
+    rules = {name: [f"{_rule(one)}=>{_rule(other)}" for one, other in part.items()] for name, part in table.items()}
+    return {f"fold_{name}": {"type": "mapping", "mappings": of_part} for name, of_part in rules.items()}
+
+
+def _rule(part: str) -> str:
+    return part.replace(" ", "\\u0020")  # blanks at either end of a rule's halves are taken away
 
 
 ANALYZERS: Mapping[str, Analyzer] = {
     known.name: known
-    for known in (Analyzer("english", stemmer="english", opensearch_stemmer="porter2"), Analyzer("plain"))
+    for known in (
+        Analyzer("english_folded", stemmer="english", opensearch_stemmer="porter2", folds=True),
+        Analyzer("plain_folded", folds=True),
+        Analyzer("english", stemmer="english", opensearch_stemmer="porter2"),
+        Analyzer("plain"),
+    )
 }
-"""The analyzers an index can have, by name."""
+"""The analyzers an index can have, by name; a change of what one does takes a new name."""
 
 
 def analyzer(name: str) -> Analyzer:

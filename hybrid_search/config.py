@@ -77,7 +77,7 @@ class IndexSettings(Setting, frozen=True):
     fingerprint: str = ""
     dimension: int = 0
     similarity: Similarity = "cosine"
-    analyzer: str = "english"
+    analyzer: str = "english_folded"
     bm25: Bm25 = Bm25()
     fusion: Fusion = Fusion()
     fields: dict[str, FieldType] = msgspec.field(default_factory=dict)

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.protocols", 1),
     ("hybrid_search.server_options", 1),
     ("hybrid_search.analysis", 1),
+    ("hybrid_search.asked_words", 1),
     ("hybrid_search.fusion", 1),
     ("hybrid_search.storage", 1),
     ("hybrid_search.extras", 1),

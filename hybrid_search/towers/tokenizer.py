@@ -1,7 +1,8 @@
 """Text to token ids: frequent words whole, rare words in pieces. One ``tokenizer.json`` for training and serving.
 
 Layer 2, no torch. The file is of the plain ``tokenizers`` kind (NFKC, lower case, runs of letters and digits,
-WordPiece), so that whatever reads such a file, a cluster's ml-commons too, cuts a text exactly as training did.
+WordPiece), so that whatever reads such a file, a cluster's ml-commons too, cuts a text exactly as training did. Words
+are those of BM25's analyzers that fold (:mod:`hybrid_search.analysis`), before these cut them to their stems.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from hybrid_search.errors import ConfigError, CorruptModel
 from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_batches
+from mappings.folding import IGNORED, REPLACED
 
 __all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
 
@@ -29,7 +31,8 @@ PAD, UNK = 0, 1
 
 _PAD_NAME, _UNK_NAME = "[PAD]", "[UNK]"
 _RESTORE = "restore the checkpoint from a copy, or train again"
-# The pipeline's words, found twice as fast. Should Unicode versions differ, a word is counted that no text reaches.
+_IGNORED = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORED)
+# The pipeline's words where there is nothing but ASCII, found twice as fast.
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 100  # characters; a longer run is UNK, which also bounds WordPiece's quadratic search
 _ENCODED_AT_ONCE = 1024  # texts; tokenizers' own records of a text are some 50 times larger than its ids
@@ -127,8 +130,17 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int
 def _pipeline(vocabulary: dict[str, int]) -> Tokenizer:
     model = models.WordPiece(vocabulary, unk_token=_UNK_NAME, max_input_chars_per_word=_LONGEST_WORD)
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}]+"), "removed")
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(f"[{_IGNORED}]+"), ""),
+            normalizers.NFKC(),
+            normalizers.Replace("\u0130", "i"),
+            normalizers.Lowercase(),
+            *(normalizers.Replace(other, letter) for other, letter in REPLACED.items()),
+        ]
+    )
+    # Vowel signs are no letters to \p{L}, and without them a word of many a script falls to pieces.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\p{Alphabetic}\p{N}]+"), "removed")
     return tokenizer
 
 
@@ -138,10 +150,12 @@ def _encodable(text: str) -> str:
 
 
 def _count_words(texts: Iterable[str]) -> Counter[str]:
-    normalise = _pipeline({_PAD_NAME: PAD, _UNK_NAME: UNK}).normalizer.normalize_str
+    pipeline = _pipeline({_PAD_NAME: PAD, _UNK_NAME: UNK})
+    normalise, split = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_WORD.findall(normalise(_encodable(text))))
+        normalised = normalise(_encodable(text))
+        counts.update(_WORD.findall(normalised) if normalised.isascii() else (word for word, _ in split(normalised)))
         if len(counts) > _MOST_WORDS:
             counts = Counter({word: count for word, count in counts.items() if count > 1})
     return Counter({word: count for word, count in counts.items() if len(word) <= _LONGEST_WORD})

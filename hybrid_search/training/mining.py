@@ -16,6 +16,7 @@ import numpy as np
 from rank_bm25 import BM25Plus
 
 from hybrid_search.analysis import analyzer
+from hybrid_search.config import IndexSettings
 from hybrid_search.train_config import NegativeSource
 from hybrid_search.training.judging import Case, Judge
 from hybrid_search.training.pairs import GetDocuments
@@ -183,7 +184,7 @@ def rank_candidates(query: str, documents: Sequence[Document]) -> Ranking:
     """
     if not documents:
         return Ranking((), ())
-    terms_of = analyzer("english").terms_of()
+    terms_of = analyzer(IndexSettings().analyzer).terms_of()
     words = [terms_of(document.searchable_text) for document in documents]
     if not any(words):
         return Ranking(tuple(sorted(document.id for document in documents)), (0.0,) * len(documents))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, ServerOptions
 Compare = Callable[[str, Any], None]
 
 FIELDS = {"year": "long", "lang": "keyword", "score": "double", "open": "boolean", "a.b c": "keyword"}
-PASSAGES = IndexSettings(fingerprint="0123", dimension=3, similarity="dot", bm25=Bm25(k1=0.9, b=0.4), fields=FIELDS)
+PASSAGES = IndexSettings(
+    analyzer="english", fingerprint="0123", dimension=3, similarity="dot", bm25=Bm25(k1=0.9, b=0.4), fields=FIELDS
+)
 VECTOR = [0.5, -0.25, 1.0]
 FILTER = parse_filter("lang = en and (year >= 2020 or not score < 0.5) and open = true and lang in (en, de)")
 
@@ -35,6 +38,7 @@ INDEXES = {
     "index-passages-4x": index_body(PASSAGES, ServerOptions(compression="4x")),
     "index-passages-on-disk": index_body(COSINE, ServerOptions(on_disk=True)),
     "index-texts": index_body(IndexSettings(analyzer="plain"), ServerOptions(shards=2)),
+    "index-passages-folded": index_body(PASSAGES.replace(analyzer="english_folded"), ServerOptions()),
     "index-towers": mappings.render("index/towers"),
 }
 
@@ -127,9 +131,18 @@ def index(client: Client) -> Iterator[str]:
     client.call("DELETE", "/_search/pipeline/passages-fusion")
 
 
+def without_tables(part: Any) -> Any:
+    """Name a table of rules by its length and content: it is data, and its file is the golden one."""
+    if isinstance(part, dict):
+        return {name: without_tables(value) for name, value in part.items()}
+    if isinstance(part, list) and len(part) > 500:
+        return f"{len(part)} rules, {sha256(repr(part).encode()).hexdigest()[:16]}"
+    return part
+
+
 @pytest.mark.parametrize("name", sorted(BODIES | PIPELINES))
 def test_a_body_is_what_was_written_down(name: str, matches_golden: Compare) -> None:
-    matches_golden(name, (BODIES | PIPELINES)[name])
+    matches_golden(name, without_tables((BODIES | PIPELINES)[name]))
 
 
 @pytest.mark.opensearch

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from hybrid_search.analysis import analyzer
+from hybrid_search.asked_words import asked_terms
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.bm25 import LexicalLeg
 from hybrid_search.engines.embedded.dense import DenseLeg
@@ -44,7 +45,7 @@ class Caches:
         self._store = store
         self._tantivy = TantivyIndex(layout.lexical, terms)
         self._forward = ForwardIndex(layout.forward, terms.terms_of())
-        self.lexical = LexicalLeg(self._tantivy, self._forward, store, terms.terms_of())
+        self.lexical = LexicalLeg(self._tantivy, self._forward, store, asked_terms(terms))
         self.dense = DenseLeg(layout.dense, settings, store)
         self._rebuilt = False
 

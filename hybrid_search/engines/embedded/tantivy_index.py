@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -104,7 +105,7 @@ class TantivyIndex:
                 for row, text in store.texts_after(connection, old.last_row):
                     document = tantivy.Document()
                     document.add_unsigned(_ROW, row)
-                    document.add_text(_TEXT, text)
+                    document.add_text(_TEXT, self._analyzer.prepared(text))
                     writer.add_document(document)
                 writer.commit()
             except BaseException:
@@ -138,7 +139,8 @@ class TantivyIndex:
 
         :param terms: the query's terms; a repeated term counts as often as it stands there.
         """
-        parts = [(tantivy.Occur.Should, tantivy.Query.term_query(self._schema, _TEXT, term, "freq")) for term in terms]
+        # A repeated term as one that weighs more, as Lucene has it: a sum of thousands in single precision is no sum.
+        parts = [(tantivy.Occur.Should, self._term(term, times)) for term, times in Counter(terms).items()]
         if allowed is None:
             return self._collect(tantivy.Query.boolean_query(parts), limit)
         if allowed.count <= _MOST_LISTED:
@@ -148,6 +150,10 @@ class TantivyIndex:
             ]
             return self._collect(tantivy.Query.boolean_query(narrowed), limit)
         return self._sift(tantivy.Query.boolean_query(parts), limit, allowed)
+
+    def _term(self, term: str, times: int) -> tantivy.Query:
+        query = tantivy.Query.term_query(self._schema, _TEXT, term, "freq")
+        return query if times == 1 else tantivy.Query.boost_query(query, float(times))
 
     def _listed(self, allowed: RowFilter) -> tantivy.Query:
         rows = np.flatnonzero(allowed.mask).tolist()

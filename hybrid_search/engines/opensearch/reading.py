@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from hybrid_search.analysis import analyzer
+from hybrid_search.asked_words import MOST_WORDS, counted_words
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.opensearch import pipelines, requests, timing
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.exchange import Plan
-from hybrid_search.engines.opensearch.filter_queries import check_size
-from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere
+from hybrid_search.engines.opensearch.filter_queries import check_size, room_for_words
+from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, Words
 from hybrid_search.engines.opensearch.responses import refuse_partial
 from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searches
 from hybrid_search.engines.opensearch.setup import settings_plan
@@ -70,7 +72,7 @@ class Reading:
                 f"{self._address} was made with {self.settings.bm25}; OpenSearch can't search it with {bm25}: "
                 f"load the data with these, or use an index in a folder"
             )
-        return (yield from self._searches.lexical(texts, k, filter))
+        return (yield from self._searches.lexical(self.asked(texts, filter), k, filter))
 
     def search_dense(
         self, vectors: DenseQueries, k: int, filter: Filter | None = None, *, exact: bool = False
@@ -123,7 +125,7 @@ class Reading:
         yield from self._checked(k, filter)
         fusion = fusion or self.settings.fusion
         page = Page.inside(fusion, offset, k)
-        queries = list(zip(texts, self.dense_queries(vectors, len(texts)), strict=True))
+        queries = list(zip(self.asked(texts, filter), self.dense_queries(vectors, len(texts)), strict=True))
         if any(dense is not None for _, dense in queries):
             yield from self.ready_to_fuse(fusion)
         asking = self.asking(fusion, filter)
@@ -151,6 +153,11 @@ class Reading:
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
         """Fetch committed documents by id, None where there is none."""
         return self._searches.documents(ids)
+
+    def asked(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
+        """Return what BM25 is asked for each query: the text, or the words of a long one that count."""
+        known, most = analyzer(self.settings.analyzer), min(MOST_WORDS, room_for_words(filter))
+        return [counted_words(text, known, most) or text for text in texts]
 
     def asking(self, fusion: Fusion, filter: Filter | None) -> requests.Hybrid:
         """Return how hybrid queries are put to this server."""

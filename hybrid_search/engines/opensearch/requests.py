@@ -20,6 +20,7 @@ __all__ = [
     "EncodedThere",
     "Hybrid",
     "HybridQuery",
+    "Words",
     "dense",
     "documents_page",
     "exact_dense",
@@ -45,7 +46,10 @@ class EncodedThere:
 DenseQuery = Sequence[float] | EncodedThere
 """What the k-NN leg is asked: a vector, or a text that the server makes one of."""
 
-HybridQuery = tuple[str, DenseQuery | None]
+Words = str | Mapping[str, int]
+"""What BM25 is asked: a text, or the different words of a long one and how often each stands in it."""
+
+HybridQuery = tuple[Words, DenseQuery | None]
 """A text for BM25, and what the k-NN leg is asked unless its vector is zero."""
 
 SPACES: Mapping[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct", "l2": "l2"}
@@ -73,7 +77,7 @@ _IDS_ONLY: Mapping[str, Any] = {
 }
 
 
-def lexical(text: str, size: int, filter: Filter | None = None) -> Body:
+def lexical(text: Words, size: int, filter: Filter | None = None) -> Body:
     """The BM25 leg, alone and in the ranking order."""
     query = _filtered(_match(text), filter)
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
@@ -205,8 +209,12 @@ def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -
     return body if after is None else {**body, "search_after": list(after)}
 
 
-def _match(text: str) -> Body:
-    return {"match": {"searchable": {"query": _in_json(text)}}}
+def _match(asked: Words) -> Body:
+    if isinstance(asked, str):
+        return {"match": {"searchable": {"query": _in_json(asked)}}}
+    # What a server makes of a repeated word itself: one whose weight is the sum.
+    each = [{"match": {"searchable": {"query": word, "boost": float(times)}}} for word, times in asked.items()]
+    return {"bool": {"should": each}}
 
 
 def _nearest(asked: DenseQuery, k: int, filter: Filter | None) -> Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -13,7 +13,7 @@ from hybrid_search.config import Fusion, Similarity
 from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.exchange import Plan, Request
 from hybrid_search.engines.opensearch.later import LegsOfHit, LegsOfPage
-from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, HybridQuery
+from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, HybridQuery, Words
 from hybrid_search.engines.opensearch.responses import Found, Pairs
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
@@ -28,6 +28,7 @@ LARGEST_PAGE = 10_000
 
 _SPARE = 16
 _AT_ONCE = 96
+_BYTES_AT_ONCE = 8 << 20
 _DOCUMENTS_AT_ONCE = 1_000
 _WIDER = 8
 _DOCUMENTS_NEEDED = {"realtime": "false", "_source_excludes": "vector,added"}
@@ -75,9 +76,9 @@ class Searches:
     partial: responses.Partial = responses.refuse_partial
     took: Callable[[int], None] | None = None
 
-    def lexical(self, texts: Sequence[str], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
+    def lexical(self, asked: Sequence[Words], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by BM25."""
-        answers = yield from self._answers([requests.lexical(text, k, filter) for text in texts])
+        answers = yield from self._answers([requests.lexical(words, k, filter) for words in asked])
         return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
 
     def dense(self, queries: Sequence[DenseQuery], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
@@ -172,19 +173,40 @@ class Searches:
             pairs = responses.pairs_of(responses.found(answers[0], self.index, self.partial), self.index)
         return pairs
 
-    def _found(self, answers: Iterable[msgspec.Raw]) -> list[Found]:
-        return [responses.found(answer, self.index, self.partial) for answer in answers]
+    def _found(self, answers: Sequence[msgspec.Raw]) -> list[Found]:
+        return [
+            responses.found(answer, self._one_of(number, len(answers)), self.partial)
+            for number, answer in enumerate(answers, 1)
+        ]
+
+    def _one_of(self, number: int, queries: int) -> str:
+        """Name a query for an error: which of many."""
+        return self.index if queries == 1 else f"{self.index}, query {number} of {queries}"
 
     def _answers(self, bodies: Sequence[Body]) -> Plan[list[msgspec.Raw]]:
         answers: list[msgspec.Raw] = []
-        for batch in in_batches(bodies, _AT_ONCE):
-            lines = [line for body in batch for line in (_NO_HEADER, msgspec.json.encode(body))]
+        for batch in _requestfuls(map(msgspec.json.encode, bodies)):
+            lines = [line for body in batch for line in (_NO_HEADER, body)]
             path = f"/{self.index}/_msearch"
             answer = yield Request("POST", path, b"\n".join([*lines, b""]), in_lines=True)
             answers += responses.searches(answer, self.index)
             if self.took is not None:
                 self.took(responses.milliseconds(answer, self.index))
         return answers
+
+
+def _requestfuls(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Put searches together, so many and so many bytes of them at most in one request."""
+    batch: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if batch and (len(batch) == _AT_ONCE or size + len(body) > _BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(body)
+        size += len(body)
+    if batch:
+        yield batch
 
 
 def _is_unknown(asked: DenseQuery | None, answer: msgspec.Raw) -> bool:

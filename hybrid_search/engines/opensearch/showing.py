@@ -104,7 +104,8 @@ class Showing:
     ) -> Body:
         """Show a BM25 search."""
         self._check(filter)
-        return self._for_people(requests.lexical(texts[0], k, filter))
+        [asked] = self._reading.asked(texts, filter)
+        return self._for_people(requests.lexical(asked, k, filter))
 
     def search_dense(self, vectors: DenseQueries, k: int, filter: Filter | None = None) -> Body:
         """Show a k-NN search.
@@ -131,7 +132,8 @@ class Showing:
         self._check(filter)
         [query] = self._reading.dense_queries(vectors, 1)
         self.fusion = None if query is None else fusion
-        return self._for_people(self._reading.asking(fusion, filter).body((texts[0], query), k))
+        [asked] = self._reading.asked(texts, filter)
+        return self._for_people(self._reading.asking(fusion, filter).body((asked, query), k))
 
     def _check(self, filter: Filter | None) -> None:
         if filter is not None:
