@@ -17,6 +17,7 @@
     │   ├── AccessDenied                    4   the server does not know the user, or the user lacks a right
     │   ├── Unreachable                     4   no connection, or one that broke: the request may have been carried out
     │   ├── Overloaded                      4   the server refuses for now (429, 503): the same request may work later
+    │   ├── UnfitIndex                      4   a template or a hand made it so that it can't be used
     │   └── CorruptIndex                    4   what is stored is not what was written
     ├── ModelError                          5   a checkpoint can't be used as asked
     │   ├── ModelNotFound                   5
@@ -56,6 +57,7 @@ __all__ = [
     "SearchIndexError",
     "StorageError",
     "TrainingError",
+    "UnfitIndex",
     "Unreachable",
     "UnsupportedCapability",
     "UsageError",
@@ -141,6 +143,10 @@ class Overloaded(SearchIndexError):
     """The server refuses for now, being too busy, starting, or without a leader."""
 
     retryable = True
+
+
+class UnfitIndex(SearchIndexError):
+    """Something else than the index's own settings (an index template, somebody's hand) keeps it from being used."""
 
 
 class CorruptIndex(SearchIndexError):

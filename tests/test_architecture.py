@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.training", 3),
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.retriever", 3),
+    ("hybrid_search.modes", 3),
     ("hybrid_search.following", 3),
     ("hybrid_search.evaluation", 4),
     ("hybrid_search.workflows", 5),

@@ -14,7 +14,11 @@ __all__ = ["command"]
 
 @click.command("info")
 @click.argument("location", metavar="LOCATION|MODEL")
-@click.option("--verify", is_flag=True, help="Read everything and check it against its checksums.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read everything and check it against its checksums; of a server's index, the towers stored with it.",
+)
 @format_option
 def command(location: str, verify: bool, form: str) -> None:
     """Show what an index or a model holds: sizes, settings, fingerprint.

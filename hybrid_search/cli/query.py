@@ -64,12 +64,13 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
+    from hybrid_search.modes import modes_of
     from hybrid_search.workflows.locations import open_retriever
 
     retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:
         fusion = fusion_of(retriever.fusion, given)
-        mode: Mode = given.pop("mode") or ("hybrid" if retriever.searches_vectors else "bm25")
+        mode: Mode = given.pop("mode") or modes_of(retriever)[0]
         explain, full_text = given.pop("explain"), given.pop("full_text")
         for query in _queries(text):
             if given["show_request"]:

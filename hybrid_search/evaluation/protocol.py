@@ -15,6 +15,7 @@ from hybrid_search.config import Bm25
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
+from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
 from hybrid_search.setting import Setting
@@ -128,6 +129,7 @@ def evaluate(
 
     :param untrained: the encoder of the system ``untrained``.
     :raises DataError: if no query has a relevant judgement.
+    :raises ModelNotFound: if no systems are named, and the index holds vectors without the towers that made them.
     :raises UsageError: if a system was asked for that can't be run: ``knn`` and ``hybrid`` need a retriever with
         towers, ``untrained`` its encoder.
     """
@@ -170,6 +172,8 @@ def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Enco
     for system in settings.systems or ():
         if not runnable[system]:
             raise UsageError(f"system {system!r} can't be evaluated without its towers; give them or leave it out")
+    if not settings.systems:
+        modes_of(retriever)  # where the towers are gone, BM25 alone is not what was asked for
     asked = {*(settings.systems or SYSTEMS), "bm25"}
     return [system for system in SYSTEMS if system in asked and runnable[system]]
 

@@ -15,8 +15,8 @@ from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, ev
 from hybrid_search.evaluation.runs import write_run
 from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side_by_side
 from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_losses
+from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
-from hybrid_search.retriever import MODES
 from hybrid_search.server_options import SearchOptions
 from hybrid_search.types import Judgement, Query
 from hybrid_search.workflows.locations import open_retriever
@@ -103,7 +103,7 @@ def evaluate_side_by_side(
     evaluations = []
     for place, model, search in ((location, request.model, request.search), (against, None, None)):
         with open_retriever(place, model=model, search=search) as retriever:
-            served = settings.systems or (MODES if retriever.searches_vectors else ("bm25",))
+            served = settings.systems or modes_of(retriever)
             of_place = settings.replace(systems=served)
             evaluations.append(evaluate(retriever, queries, judgements, settings=of_place, progress=progress))
     one, other = evaluations

@@ -12,9 +12,11 @@ import msgspec
 
 from hybrid_search.errors import CorruptIndex, ModelError, UsageError
 from hybrid_search.storage import disk_errors
-from hybrid_search.workflows.locations import folder_of, open_engine
+from hybrid_search.workflows.locations import folder_of, is_on_server, open_engine
 
 __all__ = ["export_onnx", "inspect_index", "inspect_model", "is_model"]
+
+_VERIFIED = ("everything is as it was written", "its towers are as they were stored")
 
 ONNX_FILES = ("model.json", "tokenizer.json", "weights.safetensors", "query.onnx", "document.onnx")
 
@@ -49,8 +51,8 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
     """Describe an index.
 
     :param verify: read every document, every cache and the stored model and check them, before anything is repaired.
+        Of an index on a server it is what a server does not see to itself: the stored towers, and that there are some.
     :raises CorruptIndex: if ``verify`` finds anything.
-    :raises UnsupportedCapability: if ``verify`` is asked of an index on a server.
     """
     if verify:
         _verify(location)
@@ -60,16 +62,35 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
             "documents": engine.count(),
             **msgspec.to_builtins(engine.settings),
             **engine.stats(),
-            **({"verified": "everything is as it was written"} if verify else {}),
+            **({"verified": _VERIFIED[is_on_server(location)]} if verify else {}),
         }
 
 
 def _verify(location: str) -> None:
+    if is_on_server(location):
+        _verify_on_server(location)
+        return
     from hybrid_search.engines.embedded import damage
     from hybrid_search.engines.embedded.layout import Layout
 
     folder = folder_of(location)
     findings = [*damage(folder), *_model_damage(Layout(folder).model)]
+    if findings:
+        raise CorruptIndex(f"{location}: " + "; ".join(findings))
+
+
+def _verify_on_server(location: str) -> None:
+    with contextlib.closing(open_engine(location)) as engine:
+        fingerprint = engine.settings.fingerprint if engine.settings.dimension else ""
+        try:
+            folder = engine.model_folder() if fingerprint else None
+        except ModelError as error:
+            raise CorruptIndex(f"{location}: {error}") from error
+    if not fingerprint:
+        return
+    findings = ["the towers that made its vectors are not on the server; load once more with --model"]
+    if folder is not None:
+        findings = _model_damage(folder)
     if findings:
         raise CorruptIndex(f"{location}: " + "; ".join(findings))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,6 +55,7 @@ _NOT_FOUND = 404
 _TIMED_OUT = 408
 _WAITS = 20
 _LOOKS = 5
+_ASKED = "index.uuid,index.max_result_window,index.default_pipeline,index.final_pipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ class Place:
     :ivar asked: the address that was given, perhaps an alias's.
     :ivar address: the index's own.
     :ivar uuid: tells an index from a later one of the same name.
+    :ivar settings: of those that decide whether it is fit to be used, what somebody set; flat.
     """
 
     asked: Address
     address: Address
     uuid: str
+    settings: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def behind_alias(self) -> bool:
@@ -105,14 +108,15 @@ def resolve(client: Client, address: Address) -> Place:
     :raises PartialAlias: if an alias shows a part of the index only.
     """
     for _ in range(_LOOKS):
-        found = client.call("GET", f"/{address.index}/_settings/index.uuid", flat_settings="true")
+        found = client.call("GET", f"/{address.index}/_settings/{_ASKED}", flat_settings="true")
         if len(found) != 1:
             _standing(client, address.index)  # which complains of a filter first
             raise UsageError(f"{address}: stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
         ((name, held),) = found.items()
         # An alias that moved between the two questions is asked about again: what it hides is part of what it is.
         if name == address.index or name in (_standing(client, address.index) or ()):
-            return Place(address, address.at(name), held["settings"]["index.uuid"])
+            settings = held["settings"]
+            return Place(address, address.at(name), settings.pop("index.uuid"), settings)
     raise SearchIndexError(f"{address}: the alias moves faster than it can be looked at; try again")
 
 

@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.opensearch import pipelines, requests, responses
+from hybrid_search.engines.opensearch import pipelines, responses
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import curl_arguments
 from hybrid_search.engines.opensearch.exchange import Plan, carried_out
+from hybrid_search.engines.opensearch.fitness import faults_of_settings, other_fields
+from hybrid_search.engines.opensearch.ingesting import check_pipelines, dropped_if_unfit
 from hybrid_search.engines.opensearch.reading import Reading
-from hybrid_search.engines.opensearch.records import from_source
-from hybrid_search.engines.opensearch.samples import HeldDocuments, random_ids, stored_vectors
+from hybrid_search.engines.opensearch.samples import HeldDocuments, all_documents, random_ids, stored_vectors
 from hybrid_search.engines.opensearch.serving.query_tower import query_tower
-from hybrid_search.engines.opensearch.setup import check_options, check_same, index_body, read_settings
+from hybrid_search.engines.opensearch.setup import check_fit, check_options, check_same, index_body, read_settings
 from hybrid_search.engines.opensearch.showing import Showing, ShownRequest, shown_body
 from hybrid_search.engines.opensearch.towers import fetch_towers, store_towers
 from hybrid_search.engines.opensearch.writer import Writer
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenSearchEngine"]
 
 T = TypeVar("T")
-
-_PAGE = 1_000
 
 
 class OpenSearchEngine:
@@ -75,6 +74,7 @@ class OpenSearchEngine:
         if writable:
             self._server.check_writing()
             self._writer.repair()
+            check_pipelines(client, place)
         self._closed = False
 
     @staticmethod
@@ -111,9 +111,10 @@ class OpenSearchEngine:
         try:
             if exist_ok and client.call("HEAD", f"/{address.index}"):
                 check_same(address, read_settings(client, address), settings)
-            else:
-                make_index(client, address.index, body)
-            return cls._at(client, address, writable=True)
+                return cls._at(client, address, writable=True)
+            make_index(client, address.index, body)
+            with dropped_if_unfit(client, address.index):
+                return cls._at(client, address, writable=True)
         except BaseException:
             client.close()
             raise
@@ -137,6 +138,7 @@ class OpenSearchEngine:
     @classmethod
     def _at(cls, client: Client, address: Address, *, writable: bool, options: SearchOptions | None = None) -> Self:
         place = resolve(client, address)
+        check_fit(str(place.address), faults_of_settings(place.settings))
         return cls(client, place, read_settings(client, place.address), writable=writable, options=options)
 
     @staticmethod
@@ -240,19 +242,7 @@ class OpenSearchEngine:
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order of their first addition, as they are at the start."""
         self._check_open()
-        point = self._client.call("POST", f"/{self._index}/_search/point_in_time", keep_alive="5m")["pit_id"]
-        try:
-            after = None
-            while True:
-                body = requests.documents_page(point, _PAGE, after)
-                hits = responses.hits_of(responses.checked(self._client.call("POST", "/_search", body), self._index))
-                for hit in hits:
-                    yield from_source(hit["_source"])
-                if len(hits) < _PAGE:
-                    return
-                after = hits[-1]["sort"]
-        finally:
-            self._client.call("DELETE", "/_search/point_in_time", {"pit_id": [point]})
+        return all_documents(self._client, self._index)
 
     def search_lexical(
         self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
@@ -356,6 +346,7 @@ class OpenSearchEngine:
         totals = self._client.call("GET", f"/{self._index}/_stats/store,segments,docs")["_all"]["primaries"]
         with_vector = {"query": {"exists": {"field": "vector"}}}
         vectors = self._client.call("POST", f"/{self._index}/_count", with_vector)["count"]
+        others = other_fields(self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"])
         return {
             "engine": "opensearch",
             "server": self._server.shown_version,
@@ -365,6 +356,7 @@ class OpenSearchEngine:
             "vectors": vectors if self.settings.dimension else 0,
             "segments": totals["segments"]["count"],
             "bytes": totals["store"]["size_in_bytes"],
+            **({"not_filtered_by": others} if others else {}),
         }
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.exchange import Plan
 from hybrid_search.engines.opensearch.filter_queries import check_size, room_for_words
+from hybrid_search.engines.opensearch.fitness import other_fields
 from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, Words
 from hybrid_search.engines.opensearch.responses import refuse_partial
 from hybrid_search.engines.opensearch.search import LARGEST_PAGE, Page, Searches
-from hybrid_search.engines.opensearch.setup import settings_plan
+from hybrid_search.engines.opensearch.setup import mapping_plan, settings_of
 from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter, check_filter
@@ -182,8 +183,9 @@ class Reading:
             check_filter(filter, self.settings.fields)
         except FilterError:
             # Another writer may have declared the field since.
-            self.settings = yield from settings_plan(self._address)
-            check_filter(filter, self.settings.fields)
+            mapping = yield from mapping_plan(self._address)
+            self.settings = settings_of(mapping, str(self._address))
+            _check_again(filter, self.settings, other_fields(mapping))
         check_size(filter)
 
     def dense_queries(self, vectors: DenseQueries, count: int) -> list[DenseQuery | None]:
@@ -199,6 +201,16 @@ class Reading:
         if not np.isfinite(checked).all():
             raise UsageError("a query vector has a number that is not finite; encode the query again")
         return [vector.tolist() if vector.any() else None for vector in checked]
+
+
+def _check_again(filter: Filter, settings: IndexSettings, others: Mapping[str, str]) -> None:
+    try:
+        check_filter(filter, settings.fields)
+    except FilterError as error:
+        if not others:
+            raise
+        told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
+        raise FilterError(f"{error}; filters can't use fields that were declared by somebody else: {told}") from None
 
 
 def _with_documents(page: Sequence[Fused], documents: Iterable[Document | None], first_rank: int) -> list[Hit]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
 from hybrid_search.types import Document
 
 __all__ = ["field_name", "from_source", "metadata_path", "stored_name", "to_source"]
@@ -45,13 +47,43 @@ def to_source(document: Document, vector: list[float] | str | None) -> dict[str,
     return source
 
 
-def from_source(source: Mapping[str, Any]) -> Document:
-    """Return the document again, several keywords as a tuple.
+def from_source(source: Mapping[str, Any], id: str = "") -> Document:
+    """Return the document again, several values of a field as a tuple.
 
-    One that somebody else indexed as plain text may lack a title or a text.
+    What somebody else indexed may lack a part, or hold in its place what a server takes for the same: null, a number
+    for a text, several texts, objects one after the other. Each is read as the server indexed it.
+
+    :param id: under which it is stored, for one that does not say.
     """
-    metadata = {
-        field_name(name): tuple(value) if isinstance(value, list) else value
-        for name, value in source.get("metadata", {}).items()
-    }
-    return Document(source["id"], source.get("text", ""), source.get("title", ""), metadata)
+    held = source.get("id")
+    metadata: dict[str, Any] = {}
+    for one in _several(source.get("metadata")):
+        for name, value in one.items() if isinstance(one, Mapping) else ():
+            values = [*_several(metadata.get(field_name(name))), *_several(value)]
+            if values or value == []:
+                several = isinstance(value, list) or len(values) > 1
+                metadata[field_name(name)] = tuple(map(_plain, values)) if several else _plain(values[0])
+    return Document(
+        held if isinstance(held, str) and held else id or _text(held),
+        _text(source.get("text")),
+        _text(source.get("title")),
+        metadata,
+    )
+
+
+def _several(value: Any) -> list[Any]:
+    """Return what stands in a place, without nulls: lists in lists are one list to a server."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [inner for one in value for inner in _several(one)]
+    return [value]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that a document's metadata can hold; an object, which is no such thing, as its JSON."""
+    return value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else " ".join(str(_plain(one)) for one in _several(value))

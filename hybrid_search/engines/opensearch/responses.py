@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,6 +35,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _ZERO_VECTOR = "zero vector is not supported"
 """What a server says of one with cosine similarity."""
 
@@ -51,12 +55,14 @@ class _Struct(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Columns(_Struct, frozen=True):
-    id: list[str]
+    id: list[str] = []
 
 
 class _Hit(_Struct, frozen=True):
-    fields: _Columns
+    """A hit; one that somebody else indexed may carry no id."""
+
     score: float = msgspec.field(name="_score")
+    fields: _Columns = _Columns()
 
 
 class _Hits(_Struct, frozen=True):
@@ -108,7 +114,7 @@ class _Time(_Struct, frozen=True):
 class _Stored(_Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     found: bool = False
-    source: dict[str, Any] = msgspec.field(name="_source", default={})
+    source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
     error: Any = None
 
 
@@ -171,7 +177,7 @@ def documents(answer: bytes, where: str) -> Iterator[Document | None]:
     for one in _decoded(_read_stored, answer, where).docs:
         if one.error is not None:
             raise failure(500, {"error": one.error}, where)
-        yield from_source(one.source) if one.found else None
+        yield from_source(one.source or {}, one.id) if one.found else None
 
 
 def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -199,10 +205,10 @@ def pairs_of(found: Found, where: str) -> Pairs:
 
     :raises SearchIndexError: if the scores are those of a hybrid query that was not fused.
     """
-    pairs = [(hit.fields.id[0], hit.score) for hit in found.hits.hits]
-    if pairs and (min([score for _, score in pairs]) < _SENTINEL or len({id for id, _ in pairs}) < len(pairs)):
+    hits = found.hits.hits
+    if hits and min([hit.score for hit in hits]) < _SENTINEL:
         raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
-    return by_score_then_id(pairs)
+    return by_score_then_id(_each_once(hits))
 
 
 def ranking_of(found: Found, k: int, where: str) -> Ranking:
@@ -220,8 +226,21 @@ def ranking(pairs: Pairs) -> Ranking:
 
 def leg_of(found: Found) -> Ranking:
     """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places."""
-    hits = found.hits.hits
-    return Ranking(tuple([hit.fields.id[0] for hit in hits]), tuple([hit.score for hit in hits]))
+    return ranking(_each_once(found.hits.hits))
+
+
+def _each_once(hits: Sequence[_Hit]) -> Pairs:
+    """Return the hits that have an id, each id once and with its best score: what others indexed may have neither."""
+    ids = [id for hit in hits for id in hit.fields.id[:1]]
+    if len(set(ids)) == len(hits):
+        return [(id, hit.score) for id, hit in zip(ids, hits, strict=True)]
+    pairs: dict[str, float] = {}
+    for hit in hits:
+        for id in hit.fields.id[:1]:
+            if hit.score > pairs.get(id, -math.inf):
+                pairs[id] = hit.score
+    _log.warning("%d hits were left out: documents without an id, or with another's", len(hits) - len(pairs))
+    return list(pairs.items())
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw, where: str) -> T:

@@ -12,12 +12,21 @@ from hybrid_search.config import FieldType
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.coercion import as_indexed
 from hybrid_search.engines.opensearch.failures import failure
+from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.engines.opensearch.requests import documents_page
 from hybrid_search.engines.opensearch.responses import checked, hits_of
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
-__all__ = ["HeldDocuments", "random_ids", "sequence_mark", "stored_vectors", "without_counterpart", "writes_to"]
+__all__ = [
+    "HeldDocuments",
+    "all_documents",
+    "random_ids",
+    "sequence_mark",
+    "stored_vectors",
+    "without_counterpart",
+    "writes_to",
+]
 
 _PAGE = 1_000
 
@@ -29,7 +38,7 @@ def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, 
         for one in client.call("POST", f"/{index}/_mget", {"ids": batch}, _source_includes="vector")["docs"]:
             if "error" in one:
                 raise failure(500, one, index)
-            if one["found"] and "vector" in one["_source"]:
+            if one["found"] and "vector" in one.get("_source", {}):
                 found[one["_id"]] = np.asarray(one["_source"]["vector"], np.float32)
     return found
 
@@ -79,6 +88,12 @@ class HeldDocuments:
     def _found(self, query: dict[str, Any]) -> Iterator[Document]:
         for hit in _pages(self._client, self._index, query, {}):
             yield as_indexed(hit["_id"], hit["_source"], self._fields)
+
+
+def all_documents(client: Client, index: str) -> Iterator[Document]:
+    """Iterate over the committed documents as they were given, as they are at the start."""
+    for hit in _pages(client, index, {"match_all": {}}, {}):
+        yield from_source(hit.get("_source") or {}, hit["_id"])
 
 
 def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]:

@@ -79,7 +79,16 @@ class Searches:
     def lexical(self, asked: Sequence[Words], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by BM25."""
         answers = yield from self._answers([requests.lexical(words, k, filter) for words in asked])
-        return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
+        rankings = []
+        for words, found in zip(asked, self._found(answers), strict=True):
+            pairs, size = responses.pairs_of(found, self.index), k
+            while len(pairs) < k and len(found.hits.hits) >= size < LARGEST_PAGE:  # some of them have no id
+                size = min(size * _WIDER, LARGEST_PAGE)
+                [answer] = yield from self._answers([requests.lexical(words, size, filter)])
+                found = responses.found(answer, self.index, self.partial)
+                pairs = responses.pairs_of(found, self.index)
+            rankings.append(responses.ranking(pairs[:k]))
+        return rankings
 
     def dense(self, queries: Sequence[DenseQuery], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
         """Rank by vector similarity over the graph; a text without a known word finds nothing."""
@@ -167,10 +176,15 @@ class Searches:
         :param body: makes the search for another number of hits.
         """
         pairs = responses.pairs_of(found, self.index)
-        while size < most and len(pairs) >= size and pairs[wanted - 1][1] <= pairs[-1][1]:
+        while (
+            size < most
+            and len(found.hits.hits) >= size
+            and (len(pairs) < wanted or pairs[wanted - 1][1] <= pairs[-1][1])
+        ):
             size = min(size * _WIDER, most)
             answers = yield from self._answers([body(size)])
-            pairs = responses.pairs_of(responses.found(answers[0], self.index, self.partial), self.index)
+            found = responses.found(answers[0], self.index, self.partial)
+            pairs = responses.pairs_of(found, self.index)
         return pairs
 
     def _found(self, answers: Sequence[msgspec.Raw]) -> list[Found]:

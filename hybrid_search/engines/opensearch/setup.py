@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,20 +13,23 @@ from hybrid_search.config import FieldType, IndexSettings
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.exchange import Plan, Request, carried_out
-from hybrid_search.engines.opensearch.records import field_name, stored_name
+from hybrid_search.engines.opensearch.fitness import declared_fields, faults_of_mapping
+from hybrid_search.engines.opensearch.records import stored_name
 from hybrid_search.engines.opensearch.requests import SPACES
 from hybrid_search.engines.opensearch.towers import NOTE
-from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UsageError
+from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UnfitIndex, UsageError
 from hybrid_search.server_options import Compression, KnnEngine, ServerOptions
 
 __all__ = [
     "FORMAT_VERSION",
     "ServerOptions",
+    "check_fit",
     "check_options",
     "check_same",
     "declared_fields",
     "held_options",
     "index_body",
+    "mapping_plan",
     "metadata_mapping",
     "read_settings",
     "settings_of",
@@ -146,21 +149,13 @@ def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
     return {stored_name(name): {"type": kind} for name, kind in fields.items()}
 
 
-def declared_fields(mapping: Mapping[str, Any]) -> dict[str, FieldType]:
-    """Return the metadata fields that an index has declared.
-
-    :param mapping: the index's ``mappings`` object.
-    """
-    properties = mapping["properties"]["metadata"].get("properties", {})
-    return {field_name(name): declared["type"] for name, declared in properties.items()}
-
-
 def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
     """Read the settings that an index carries.
 
     :param mapping: the index's ``mappings`` object.
     :raises SearchIndexError: if the index was made by something else, or by a newer version.
     :raises CorruptIndex: if the settings can't be read.
+    :raises UnfitIndex: if documents could not be read from such an index.
     """
     stored = mapping.get("_meta", {}).get("hybrid_search")
     if stored is None:
@@ -170,10 +165,23 @@ def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
             f"{where}: the index has format {stored.get('format_version')}, this version reads {FORMAT_VERSION}; "
             f"load the data again, or use the version that made it"
         )
+    check_fit(where, faults_of_mapping(mapping))
     try:
         return IndexSettings.from_mapping({**stored, "fields": declared_fields(mapping)}, source=where)
     except ConfigError as error:
         raise CorruptIndex(f"{error}; the index's _meta was changed, load the data again") from error
+
+
+def check_fit(where: str, faults: Iterable[str]) -> None:
+    """Refuse an index that is not fit to be used, when it is opened and not in the middle of the work.
+
+    :raises UnfitIndex: naming what is wrong with it.
+    """
+    if told := "; ".join(faults):
+        raise UnfitIndex(
+            f"{where}: {told} (an index template does that, or somebody's hand; hybrid-search doctor --from {where} "
+            f"tells more)"
+        )
 
 
 def read_settings(client: Client, address: Address) -> IndexSettings:
@@ -187,11 +195,20 @@ def settings_plan(address: Address) -> Plan[IndexSettings]:
     :raises IndexNotFound: if there is no index.
     :raises SearchIndexError: as :func:`settings_of`.
     """
+    return settings_of((yield from mapping_plan(address)), str(address))
+
+
+def mapping_plan(address: Address) -> Plan[Mapping[str, Any]]:
+    """Plan to ask for an index's ``mappings`` object.
+
+    :raises IndexNotFound: if there is no index.
+    """
     told = yield Request("GET", f"/{address.index}/_mapping")
     answer = msgspec.json.decode(told)
     if len(answer) != 1:
         raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
-    return settings_of(next(iter(answer.values()))["mappings"], str(address))
+    mapping: Mapping[str, Any] = next(iter(answer.values()))["mappings"]
+    return mapping
 
 
 def check_same(address: Address, held: IndexSettings, asked: IndexSettings) -> None:

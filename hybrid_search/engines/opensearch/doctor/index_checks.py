@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from hybrid_search.engines.opensearch.doctor.findings import Finding, IndexCheck
 from hybrid_search.engines.opensearch.doctor.vitals import IndexVitals, Vitals
+from hybrid_search.engines.opensearch.fitness import faults_of_mapping, faults_of_settings, other_fields, pipelines_of
 from hybrid_search.engines.opensearch.held_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
 from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.marks import read_mark
@@ -80,6 +81,37 @@ def _deploy_again(vitals: Vitals, index: IndexVitals) -> str:
     record = readable_record({"mappings": index.mapping})
     again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
     return f"{again} --connector {record.endpoint}" if record and record.endpoint else again
+
+
+def ingest_pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """An ingest pipeline that documents must go through is not there: all of them are refused."""
+    if vitals.ingest_pipelines is None or index.deployment:  # which says it already, and mends it
+        return
+    for setting, name in pipelines_of(index.settings).items():
+        if name not in vitals.ingest_pipelines:
+            told = f"its ingest pipeline {name!r} ({setting}) is not on the server: every document is refused"
+            mend = vitals.commands.curl("PUT", f"/{index.name}/_settings", {setting: None})
+            yield _of(index, "ingest_pipeline", "error", told, mend)
+
+
+def fitness(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """What an index template or somebody's hand made of it keeps its documents from being read."""
+    if index.ours is None:
+        return
+    for fault in faults_of_mapping(index.mapping):
+        yield _of(index, "fitness", "error", fault, "take that out of the index template, and load the data again")
+    for fault in faults_of_settings(index.settings):
+        mend = vitals.commands.curl("PUT", f"/{index.name}/_settings", {"index.max_result_window": None})
+        yield _of(index, "fitness", "error", fault, mend)
+
+
+def fields(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """Metadata fields that filters can't use."""
+    if index.ours is not None and (others := other_fields(index.mapping)):
+        told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
+        yield _of(
+            index, "fields", "note", f"metadata that was declared by somebody else, which filters can't use: {told}"
+        )
 
 
 def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
@@ -251,6 +283,6 @@ def _of(index: IndexVitals, check: str, severity: Any, fault: str, *mend: str) -
 
 
 INDEX_CHECKS: tuple[IndexCheck, ...] = (
-    origin, closed, blocked, pipeline, deployment, vector_engine, dimension, towers, vectors,
-    standing, held_settings, refresh, replicas, graphs,
+    origin, closed, blocked, fitness, fields, pipeline, ingest_pipeline, deployment, vector_engine, dimension, towers,
+    vectors, standing, held_settings, refresh, replicas, graphs,
 )  # fmt: skip

@@ -80,7 +80,7 @@ class Vitals:
     :ivar unassigned: rows of ``_cat/shards``.
     :ivar explanation: why the first of them is nowhere.
     :ivar knn: statistics of the k-NN plugin.
-    :ivar pipelines: names of the search pipelines; None where nobody looked.
+    :ivar pipelines: names of the search pipelines; None where nobody looked. Likewise ``ingest_pipelines``.
     :ivar unanswered: what the server did not tell, with its reason.
     :ivar is_there: whether what was named is there, as far as is known.
     """
@@ -95,6 +95,7 @@ class Vitals:
     explanation: Json = field(default_factory=dict)
     knn: Json = field(default_factory=dict)
     pipelines: frozenset[str] | None = None
+    ingest_pipelines: frozenset[str] | None = None
     indexes: Sequence[IndexVitals] = ()
     unanswered: Sequence[tuple[str, str]] = ()
     is_there: bool = True
@@ -137,6 +138,7 @@ def gather(client: Client, address: Address) -> Vitals:
     unassigned = [row for row in shards or () if row["state"] == "UNASSIGNED"]
     knn = asker.ask("/_plugins/_knn/stats", filter_path=_KNN_PARTS) if KNN in server.plugins else _NOTHING
     pipelines = asker.ask("/_search/pipeline", none=None)
+    ingest = asker.ask("/_ingest/pipeline", none=None)
     names = _names(asker, address)
     return Vitals(
         commands=commands,
@@ -149,6 +151,7 @@ def gather(client: Client, address: Address) -> Vitals:
         explanation=asker.ask("/_cluster/allocation/explain") if unassigned else _NOTHING,
         knn=knn,
         pipelines=None if pipelines is None else frozenset(pipelines),
+        ingest_pipelines=None if ingest is None else frozenset(ingest),
         indexes=[_index(asker, name, health) for name in names or ()],
         unanswered=asker.unanswered,
         is_there=names is None or bool(names) or not address.index,

@@ -46,7 +46,10 @@ def example_of(client: Client, index: str, fields: Collection[str]) -> Example |
     """
     chance = {"function_score": {"random_score": {"seed": 0, "field": "_seq_no"}}}
     body = {"size": _DRAWN, "query": chance, "_source": {"excludes": ["vector", "added"]}}
-    drawn = [from_source(hit["_source"]) for hit in hits_of(client.call("POST", f"/{index}/_search", body))]
+    drawn = [
+        from_source(hit.get("_source") or {}, hit["_id"])
+        for hit in hits_of(client.call("POST", f"/{index}/_search", body))
+    ]
     if not drawn:
         return None
     document = max(drawn, key=lambda one: (bool(one.metadata), _is_telling(one.title), len(one.text) > 100))

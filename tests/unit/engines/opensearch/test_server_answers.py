@@ -56,10 +56,17 @@ def test_an_answer_without_hits_is_an_empty_ranking() -> None:
     assert ranking_of(one, 5, "i") == Ranking((), ())
 
 
-@pytest.mark.parametrize("pairs", [(("a", -9549512000.0),), (("a", 1.0), ("a", 0.5))])
+@pytest.mark.parametrize("pairs", [(("a", -9549512000.0),), (("a", 1.0), ("a", -4422440400.0))])
 def test_the_scores_of_a_hybrid_that_was_not_fused_are_an_error(pairs: tuple[tuple[str, float], ...]) -> None:
     with pytest.raises(SearchIndexError, match="did not fuse"):
         ranking_of(read(answer(*pairs))[0], 5, "i")
+
+
+def test_a_document_without_an_id_or_with_anothers_ends_nothing_but_itself(caplog: pytest.LogCaptureFixture) -> None:
+    of_others = answer(("a", 0.5), ("b", 0.7), ("a", 1.0))
+    of_others["hits"]["hits"] += [{"_score": 0.9}, {"_score": 0.8, "fields": {}}]
+    assert ranking_of(read(of_others)[0], 5, "i") == Ranking(("a", "b"), (1.0, 0.7))
+    assert "3 hits were left out: documents without an id, or with another's" in caplog.text
 
 
 def test_a_failed_shard_is_an_error_with_its_reason() -> None:
