@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.errors import UsageError
+from hybrid_search.showing import shown
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.connection import Connection
@@ -41,12 +42,13 @@ def open(
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.
     """
+    from hybrid_search.server_options import SearchOptions
     from hybrid_search.workflows.locations import open_retriever
 
+    if not isinstance(search, SearchOptions | None):
+        raise UsageError(f"search is {shown(search)}; give hybrid_search.SearchOptions")
     with _connected(connection):
-        return open_retriever(
-            location, model=Path(model) if model else None, writable=writable, follow=follow, search=search
-        )
+        return open_retriever(location, model=_folder(model), writable=writable, follow=follow, search=search)
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:
@@ -67,8 +69,16 @@ def load(
     """Index a data set's documents; see :func:`hybrid_search.workflows.loading.load`, and :func:`open`."""
     from hybrid_search.workflows import loading
 
+    if not isinstance(options, loading.LoadOptions | None):
+        raise UsageError(f"options is {shown(options)}; give hybrid_search.workflows.loading.LoadOptions")
     with _connected(connection):
-        return loading.load(dataset, location, model=Path(model) if model else None, options=options)
+        return loading.load(dataset, location, model=_folder(model), options=options)
+
+
+def _folder(model: str | Path | None) -> Path | None:
+    if not isinstance(model, str | Path | None) or "\0" in str(model):
+        raise UsageError(f"model is {shown(model)}; give the folder that `train` wrote")
+    return Path(model) if model else None
 
 
 def _connected(connection: Connection | None) -> AbstractContextManager[None]:
@@ -78,5 +88,5 @@ def _connected(connection: Connection | None) -> AbstractContextManager[None]:
     from hybrid_search.engines.opensearch.connection import Connection
 
     if not isinstance(connection, Connection):
-        raise UsageError(f"connection is {type(connection).__name__}; give a hybrid_search.Connection")
+        raise UsageError(f"connection is {shown(connection)}; give a hybrid_search.Connection")
     return connected(connection)

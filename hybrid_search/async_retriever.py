@@ -11,6 +11,7 @@ from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retriever import AddReport, Mode, Retriever
+from hybrid_search.showing import shown
 from hybrid_search.steps import carried_out_async
 from hybrid_search.types import Document, Hit
 
@@ -31,7 +32,7 @@ class AsyncRetriever:
 
     def __init__(self, retriever: Retriever) -> None:
         if not isinstance(retriever, Retriever):
-            raise UsageError(f"retriever is {retriever!r}; give what hybrid_search.open(LOCATION) returns")
+            raise UsageError(f"retriever is {shown(retriever)}; give what hybrid_search.open(LOCATION) returns")
         self.retriever = retriever
         engine = retriever.engine
         # One that follows an alias changes its engine between two calls, so it is left to itself.

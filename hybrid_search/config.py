@@ -30,7 +30,8 @@ class Bm25(Setting, frozen=True):
     k1: float = 1.2
     b: float = 0.75
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         require(0 <= self.k1 <= 10, "k1", self.k1, "from 0 to 10")
         require(0 <= self.b <= 1, "b", self.b, "from 0 to 1")
 
@@ -51,7 +52,8 @@ class Fusion(Setting, frozen=True):
     window: int = 200
     rank_constant: int = 60
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         require(all(0 <= w <= 1 for w in self.weights), "weights", self.weights, "two numbers from 0 to 1")
         require(abs(sum(self.weights) - 1) < 1e-6, "weights", self.weights, "two numbers that sum to 1")
         require(1 <= self.window <= 10_000, "window", self.window, "from 1 to 10000")
@@ -83,5 +85,6 @@ class IndexSettings(Setting, frozen=True):
     fields: dict[str, FieldType] = msgspec.field(default_factory=dict)
     faiss: str = "auto"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         require(self.dimension >= 0, "dimension", self.dimension, "0 or more")

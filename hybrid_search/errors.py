@@ -64,10 +64,21 @@ __all__ = [
 ]
 
 
+_LONGEST = 3_000
+"""Characters; a message that quotes a longer input is cut in its middle."""
+
+
 class HybridSearchError(Exception):
     """Root of all errors this package raises on purpose. The message says what, the value, and what to do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, fit to be printed: what it quotes may have no UTF-8 form, or no end."""
+        message = super().__str__().encode("utf-8", "backslashreplace").decode()
+        if len(message) <= _LONGEST:
+            return message
+        return f"{message[: _LONGEST // 2]} […] {message[-_LONGEST // 2 :]}"
 
 
 class UsageError(HybridSearchError):

@@ -151,7 +151,7 @@ class _Parser:
         if token.kind == "text" or not _NUMBER.fullmatch(token.text):
             truth = {"true": True, "false": False}.get(token.text.lower()) if token.kind == "word" else None
             return _plain(token) if truth is None else truth
-        return int(token.text) if token.text.lstrip("+-").isdecimal() and len(token.text) < 20 else float(token.text)
+        return _number(token.text)
 
     def _take(self, text: str) -> bool:
         if self.token.kind in ("word", "symbol") and self.token.text.lower() == text:
@@ -178,6 +178,13 @@ class _Parser:
             tokens.append(_Token(kind, found.group(kind), found.start(kind) + 1))
             position = found.end()
         return tokens
+
+
+def _number(text: str) -> int | float:
+    """Read a number; one without a point is whole if it fits in 64 bits, as a whole-number field holds it."""
+    if text.lstrip("+-").isdecimal() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
+        return int(text)
+    return float(text)
 
 
 def _is_keyword(token: _Token) -> bool:

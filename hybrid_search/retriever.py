@@ -28,6 +28,7 @@ from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter
 from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.showing import shown
 from hybrid_search.steps import Ask, Encode, Steps, carried_out
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
@@ -41,6 +42,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 MAX_K = 10_000
 """The deepest rank that can be asked for, as on OpenSearch."""
+
+_LARGEST_BATCH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +218,12 @@ class Retriever:
         before stays uncommitted.
 
         :raises ModelMismatch: if the index holds vectors and the retriever has no towers.
-        :raises UsageError: if ``batch_size`` is below 1.
+        :raises UsageError: if ``batch_size`` is not from 1 to 1,000,000.
         """
         if isinstance(documents, Document) or not isinstance(documents, Iterable):
             raise UsageError(f"documents is {type(documents).__name__}; give a list of hybrid_search.Document")
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        if not (isinstance(batch_size, int) and 1 <= batch_size <= _LARGEST_BATCH):
+            raise UsageError(f"batch_size is {shown(batch_size)}; it must be a whole number from 1 to {_LARGEST_BATCH}")
         if self.encoder is None and self.engine.settings.dimension:
             raise ModelMismatch(
                 f"the index holds vectors of model {self.engine.settings.fingerprint}, and this retriever has no "
@@ -229,7 +232,7 @@ class Retriever:
         seen, rejected = 0, list[Rejection]()
         for batch in in_batches(documents, batch_size):
             if strangers := [one for one in batch if not isinstance(one, Document)]:
-                raise UsageError(f"documents holds {strangers[0]!r}, which is no hybrid_search.Document")
+                raise UsageError(f"documents holds {shown(strangers[0])}; give hybrid_search.Document only")
             # What is no text is refused by the engine, with the reason; the rest goes on.
             texts = [text if isinstance(text := one.searchable_text, str) else "" for one in batch]
             vectors = None if self.encoder is None else self.encoder.encode_documents(texts)
@@ -272,7 +275,7 @@ class Retriever:
 
     def _check_mode(self, mode: str) -> None:
         if mode not in MODES:
-            raise UsageError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+            raise UsageError(f"mode is {shown(mode)}; it must be one of {', '.join(MODES)}")
         if mode != "bm25" and not self.searches_vectors:
             self._towers()
 
@@ -344,7 +347,7 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
 
 def _check_page(k: int, offset: int) -> None:
     if not (isinstance(k, int) and isinstance(offset, int)):
-        raise UsageError(f"k is {k!r} and offset {offset!r}; both must be whole numbers")
+        raise UsageError(f"k is {shown(k)} and offset {shown(offset)}; both must be whole numbers")
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
     if not 0 <= offset <= MAX_K - k:
@@ -357,7 +360,7 @@ def _parsed(filter: Filter | str | None) -> Filter | None:
     if isinstance(filter, str):
         return parse_filter(filter)
     raise UsageError(
-        f"filter is {filter!r}; give an expression such as 'year >= 2020', or a tree of hybrid_search.filters"
+        f"filter is {shown(filter)}; give an expression such as 'year >= 2020', or a tree of hybrid_search.filters"
     )
 
 
@@ -381,7 +384,7 @@ def _texts(texts: Sequence[str], name: str) -> list[str]:
         raise UsageError(f"{name} is {what}; give a list of texts")
     for text in texts:
         if not isinstance(text, str):
-            raise UsageError(f"{name} holds {text!r}, which is no text")
+            raise UsageError(f"{name} holds {shown(text)}, which is no text")
     return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from hybrid_search.errors import ConfigError
-from hybrid_search.setting import Setting
+from hybrid_search.setting import Setting, check_types
+from hybrid_search.showing import shown
 
 __all__ = [
     "COMPRESSIONS",
@@ -64,7 +65,8 @@ class ServerOptions(Setting, frozen=True):
     compression: Compression | None = None
     on_disk: bool | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and that the k-NN engine compresses so."""
         for name, (least, most) in _LIMITS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -110,4 +112,5 @@ class SearchOptions:
     def __post_init__(self) -> None:
         # A misspelt "hash" must not log texts.
         if self.log_queries not in ("", "text", "hash"):
-            raise ConfigError(f"log_queries is {self.log_queries!r}; it must be text, hash, or empty for no log")
+            raise ConfigError(f"log_queries is {shown(self.log_queries)}; it must be text, hash, or empty for no log")
+        check_types(self)

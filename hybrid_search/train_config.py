@@ -49,7 +49,8 @@ class WordVectorConfig(Setting, frozen=True):
     sample: float = 1e-3
     whiten: bool = True
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         require(self.window >= 1, "window", self.window, "at least 1")
         require(self.epochs >= 0, "epochs", self.epochs, "0 (by the size of the corpus) or more")
         require(0 <= self.sample <= 1, "sample", self.sample, "from 0 (none is thinned out) to 1")
@@ -101,7 +102,8 @@ class TowerConfig(Setting, frozen=True):
     sif_a: float = 1e-4
     trunk: str = ""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         for name, most in _MOST_IN_A_TOWER.items():
             require(1 <= getattr(self, name) <= most, name, getattr(self, name), f"from 1 to {most}")
         require(0 <= self.head_layers <= 16, "head_layers", self.head_layers, "from 0 to 16")
@@ -201,7 +203,8 @@ class TrainConfig(Setting, frozen=True):
     patience: int = 5
     checkpoint_every: int = 200
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         require(self.epochs >= 0, "epochs", self.epochs, "0 (600 steps) or more")
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         require(self.batch_size <= 65_536, "batch_size", self.batch_size, "at most 65536")

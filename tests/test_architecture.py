@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.streams", 0),
     ("hybrid_search.masking", 0),
     ("hybrid_search.telemetry", 0),
+    ("hybrid_search.showing", 0),
     ("hybrid_search.setting", 1),
     ("hybrid_search.config", 1),
     ("hybrid_search.train_config", 1),

@@ -12,6 +12,7 @@ import numpy as np
 
 from hybrid_search.config import FieldType
 from hybrid_search.protocols import Vectors
+from hybrid_search.showing import shown
 from hybrid_search.types import Document, MetadataValue, Rejection
 
 __all__ = ["Limits", "Sifted", "refusal", "sift"]
@@ -119,7 +120,7 @@ def _new_fields(
         raise _Refused("text", "text and title are empty")
     new: dict[str, FieldType] = {}
     if not isinstance(document.metadata, Mapping):
-        raise _Refused("metadata", f"metadata is {_shown(document.metadata)}; it must be a mapping of names to values")
+        raise _Refused("metadata", f"metadata is {shown(document.metadata)}; it must be a mapping of names to values")
     for name, value in document.metadata.items():
         if not name:
             raise _Refused("metadata", "a metadata field has no name")
@@ -129,7 +130,7 @@ def _new_fields(
         if wanted is None:
             new[name] = kind
         elif kind != wanted and not (kind == "long" and wanted == "double"):
-            raise _Refused(name, f"{name} is {_shown(value)}, which is {kind}; the index has it as {wanted}")
+            raise _Refused(name, f"{name} is {shown(value)}, which is {kind}; the index has it as {wanted}")
     return new
 
 
@@ -143,7 +144,7 @@ def _kind_of_several(name: str, value: Any) -> FieldType:
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise _Refused(name, f"{name} is {_shown(value)}; it must be text")
+        raise _Refused(name, f"{name} is {shown(value)}; it must be text")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -168,9 +169,4 @@ def _kind(name: str, value: MetadataValue) -> FieldType:
                 if len(word.encode()) > LONGEST_KEYWORD:
                     raise _Refused(name, f"a value of {name} has more than {LONGEST_KEYWORD} bytes")
             return "keyword"
-    raise _Refused(name, f"{name} is {_shown(value)}; it must be text, a number, true or false, or several texts")
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    raise _Refused(name, f"{name} is {shown(value)}; it must be text, a number, true or false, or several texts")

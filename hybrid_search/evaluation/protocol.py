@@ -50,7 +50,8 @@ class EvaluationSettings(Setting, frozen=True):
     seed: int = 0
     keep_runs: bool = True
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Check ranges, and what contradicts what."""
         if not 1 <= self.depth <= MAX_K:
             raise ConfigError(f"depth is {self.depth}; it must be from 1 to {MAX_K}")
 

@@ -14,6 +14,7 @@ from hybrid_search.config import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.server_options import ServerOptions
+from hybrid_search.setting import check_types
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.journal import Journal
@@ -67,6 +68,9 @@ class LoadOptions:
     layout: ServerOptions = field(default_factory=ServerOptions)
     pipeline: str = ""
     default_pipeline: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True, slots=True)

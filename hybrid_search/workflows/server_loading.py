@@ -15,6 +15,7 @@ import msgspec
 from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.protocols import Encoder, Progress, Task
+from hybrid_search.setting import check_types
 from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.journal import Digest, Entry, Journal
@@ -68,6 +69,7 @@ class ServerLoad:
     as_held: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 1 <= self.connections <= _MOST_CONNECTIONS:
             raise UsageError(f"connections is {self.connections}; it must be from 1 to {_MOST_CONNECTIONS}")
         if self.force_merge < 0:

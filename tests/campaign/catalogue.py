@@ -7,6 +7,11 @@ from campaign.faults.disk import DiskFaults
 from campaign.kills.embedded import KillsEmbedded
 from campaign.kills.server import KillsServer
 from campaign.losses.power import PowerLoss
+from campaign.fuzz.apart import Apart
+from campaign.fuzz.datasets import Datasets
+from campaign.fuzz.folders import Folders
+from campaign.fuzz.parsers import Parsers
+from campaign.fuzz.surface import Surface
 
 __all__ = ["ATTACKS", "named"]
 
@@ -15,6 +20,11 @@ ATTACKS: tuple[Attack, ...] = (
     PowerLoss(),
     DiskFaults(),
     KillsServer(),
+    Parsers(),
+    Folders(),
+    Surface(),
+    Apart("campaign.fuzz.files:Files"),
+    Datasets(),
 )
 
 

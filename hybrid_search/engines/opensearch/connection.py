@@ -17,6 +17,7 @@ import certifi
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.masking import without_password
+from hybrid_search.setting import check_types
 
 __all__ = ["PREFIX", "Connection"]
 
@@ -63,6 +64,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         self._check_texts()
+        check_types(self)
         if bool(self.user) != bool(self.password):
             missing = "password" if self.user else "user"
             whom = f" for user {self.user!r}" if self.user else ""
