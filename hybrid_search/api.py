@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.errors import UsageError
+from hybrid_search.paths import usable_path
 from hybrid_search.showing import shown
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def load(
 
 
 def _folder(model: str | Path | None) -> Path | None:
-    if not isinstance(model, str | Path | None) or "\0" in str(model):
-        raise UsageError(f"model is {shown(model)}; give the folder that `train` wrote")
-    return Path(model) if model else None
+    return None if model is None else usable_path(model, "model", "give the folder that `train` wrote")
 
 
 def _connected(connection: Connection | None) -> AbstractContextManager[None]:

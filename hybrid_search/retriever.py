@@ -164,6 +164,8 @@ class Retriever:
     ) -> Steps[list[list[Hit]]]:
         _check_page(k, offset)
         self._check_mode(mode)
+        if not isinstance(fusion, Fusion | None):
+            raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.config.Fusion")
         condition = _parsed(filter)
         asked, texts = _asked(queries)
         if mode == "hybrid":
@@ -196,6 +198,8 @@ class Retriever:
         """
         _check_page(k, 0)
         self._check_mode(mode)
+        if not isinstance(bm25, Bm25 | None):
+            raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.config.Bm25")
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
         condition = _parsed(filter)
@@ -232,7 +236,7 @@ class Retriever:
         seen, rejected = 0, list[Rejection]()
         for batch in in_batches(documents, batch_size):
             if strangers := [one for one in batch if not isinstance(one, Document)]:
-                raise UsageError(f"documents holds {shown(strangers[0])}; give hybrid_search.Document only")
+                raise UsageError(f"documents holds {shown(strangers[0])}, which is no hybrid_search.Document")
             # What is no text is refused by the engine, with the reason; the rest goes on.
             texts = [text if isinstance(text := one.searchable_text, str) else "" for one in batch]
             vectors = None if self.encoder is None else self.encoder.encode_documents(texts)

@@ -79,7 +79,7 @@ def check_types(options: object) -> None:
 def _typed(name: str, given: object, kind: Any) -> Any:
     try:
         return msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a lone surrogate
         raise ConfigError(f"{name} is {shown(given)}: {_in_words(error)}") from None
 
 

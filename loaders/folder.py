@@ -26,9 +26,16 @@ def require_path(path: Path | None, loader: str, takes: str) -> Path:
     """
     if path is None:
         raise UsageError(f"{loader} needs --path: {takes}")
-    if path != STDIN and not path.exists():
+    if path != STDIN and not _is_there(path):
         raise DatasetNotFound(f"{path} does not exist; --path of {loader} takes {takes}")
     return path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no system takes
+        return False
 
 
 def refuse_config(config: str, loader: str) -> None:

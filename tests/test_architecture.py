@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.masking", 0),
     ("hybrid_search.telemetry", 0),
     ("hybrid_search.showing", 0),
+    ("hybrid_search.paths", 0),
     ("hybrid_search.setting", 1),
     ("hybrid_search.config", 1),
     ("hybrid_search.train_config", 1),

@@ -11,7 +11,8 @@ import click
 
 from hybrid_search import __version__
 from hybrid_search.cli.connecting import CONNECTION_SETTINGS, connect, connection_options
-from hybrid_search.errors import HybridSearchError
+from hybrid_search.errors import HybridSearchError, StorageError
+from hybrid_search.showing import shown
 
 __all__ = ["cli", "main"]
 
@@ -95,6 +96,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         exit_code = 0
+    except OSError as error:  # a path that the system takes no such name for, or a disk that fails
+        place = f"{shown(str(error.filename))}: " if error.filename else ""
+        _complain(f"Error: {place}{error.strerror or error}; check the path and the disk")
+        exit_code = StorageError.exit_code
     sys.exit(exit_code if isinstance(exit_code, int) else 0)
 
 

@@ -29,5 +29,5 @@ def command(model: Path, form: str, out: Path | None) -> None:
     """  # noqa: D301
     from hybrid_search.workflows.inspecting import export_onnx
 
-    target = out or model.with_name(f"{model.name}-{form}")
+    target = out or model.parent / f"{model.resolve().name or 'model'}-{form}"
     facts({"format": form, "folder": str(target), "files": export_onnx(model, target)}, "table")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from hybrid_search.config import IndexSettings
 from hybrid_search.errors import CorruptIndex, ModelNotFound, UnsupportedCapability, UsageError
 from hybrid_search.masking import without_password
+from hybrid_search.paths import usable_path
 from hybrid_search.protocols import Engine
 from hybrid_search.server_options import SearchOptions, ServerOptions
-from hybrid_search.showing import shown
 
 if TYPE_CHECKING:
     from hybrid_search.observing import Observer
@@ -49,11 +49,6 @@ def folder_of(location: str | Path) -> Path:
     :raises UnsupportedCapability: for an index on a server.
     :raises UsageError: for any other URL, and what can't be a path.
     """
-    if not isinstance(location, str | Path) or not str(location) or "\0" in str(location):
-        raise UsageError(
-            f"the location is {shown(location)}; give a folder such as ./indexes/passages, or "
-            f"opensearch://host:9200/index"
-        )
     if is_on_server(location):
         raise UnsupportedCapability(f"{location}: this works with an index in a folder only")
     if "://" in str(location) or _NEARLY_A_SERVER.match(str(location)):
@@ -61,7 +56,8 @@ def folder_of(location: str | Path) -> Path:
             f"{without_password(str(location))}: not a location; give a folder such as ./indexes/passages, or "
             f"opensearch://host:9200/index"
         )
-    return Path(location)
+    wanted = "give a folder such as ./indexes/passages, or opensearch://host:9200/index"
+    return usable_path(location, "the location", wanted)
 
 
 def index_exists(location: str | Path) -> bool:

@@ -25,6 +25,7 @@ ATTACKS: tuple[Attack, ...] = (
     Surface(),
     Apart("campaign.fuzz.files:Files"),
     Datasets(),
+    Apart("campaign.fuzz.commands:Commands"),
 )
 
 

@@ -1,6 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 
-from hybrid_search.config import Bm25, Fusion
+from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.errors import ConfigError
 from hybrid_search.train_config import TowerConfig, TrainConfig
 
@@ -50,3 +52,29 @@ def test_a_value_out_of_range_is_named_with_what_it_must_be(
 def test_a_change_is_checked_again() -> None:
     with pytest.raises(ConfigError, match="k1 is 11"):
         Bm25().replace(k1=11)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Fusion(rank_constant=None), r"rank_constant is None: expected `int`, got `null`"),  # type: ignore[arg-type]
+        (lambda: Fusion(weights=("a", 0.5)), r"weights is \('a', 0\.5\): "),  # type: ignore[arg-type]
+        (lambda: Bm25(b="\ud800"), r"b is '\\ud800': "),  # type: ignore[arg-type]
+        (lambda: IndexSettings(bm25=object()), r"bm25 is an object of type object: "),  # type: ignore[arg-type]
+        (lambda: Fusion(window=10**5000), r"window is a int that is too large to show"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused_by_a_constructor_too(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_a_list_given_to_a_constructor_becomes_the_tuple_that_is_stored() -> None:
+    assert Fusion(weights=[0.3, 0.7]).weights == (0.3, 0.7)  # type: ignore[arg-type]
+
+
+def test_a_message_can_be_printed_and_ends_whatever_it_quotes() -> None:
+    message = str(ConfigError("\ud800" + "x" * 10_000 + "end"))
+    assert message.startswith("\\ud800xxx")
+    assert message.endswith("xend")
+    assert len(message) < 3_100

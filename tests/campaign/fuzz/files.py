@@ -15,7 +15,7 @@ import hybrid_search
 from campaign.attack import Attempt, Bench, Outcome
 from campaign.fuzz.draws import drawn
 from campaign.fuzz.expectation import Answer, Broken, outcome_of, shown
-from campaign.fuzz.mutation import mutated, mutated_json
+from campaign.fuzz.mutation import flipped, mutated, mutated_json
 from campaign.fuzz.planted import planted
 from campaign.fuzz.trial import Trial
 from hybrid_search import Document, Retriever
@@ -26,6 +26,7 @@ __all__ = ["Files"]
 
 _WORDS = "cat dog car tree kitten puppy sleeps the"
 _JSON = (".json", ".jsonl")
+_HASHED = ("tokenizer.json", "weights.safetensors", "untrained.safetensors", "query.onnx", "document.onnx")
 
 
 class _Pets(BaseDataset):
@@ -48,7 +49,7 @@ class Files:
     name = "fuzz-files"
     unit = "inputs"
     wanted = 3_000
-    short = 24
+    short = 16
     needs_server = False
     planted: ClassVar = {
         "a damaged model is believed": "a model's files are not compared with their hashes",
@@ -62,10 +63,10 @@ class Files:
         index = bench.folder / "index"
         hybrid_search.load(_Pets("pets"), index, model=model)
         with hybrid_search.open(index) as whole:
-            right = whole.encode_queries(["cat dog"]).tolist()
+            right = _encoded(whole)
         files = [
             path
-            for root in (index, model)
+            for root in (model, index)
             for path in sorted(root.rglob("*"))
             if path.is_file() and path.stat().st_size
         ]
@@ -81,8 +82,8 @@ def _tried(file: Path, index: Path, model: Path, right: list[list[float]], numbe
     trial = Trial()
     root = index if index in file.parents else model
     content = file.read_bytes()
-    changes = mutated_json(content) if file.suffix in _JSON else mutated(content)
-    for damaged in drawn(st.one_of(changes, changes, mutated(content)), number, 6):
+    changes = mutated_json(content) if file.suffix in _JSON else flipped(content)
+    for damaged in drawn(st.one_of(changes, changes, mutated(content)), number, 2):
         copied = shutil.copytree(root, root.with_name(f"{root.name}-damaged"))
         try:
             place = copied / file.relative_to(root)
@@ -91,7 +92,7 @@ def _tried(file: Path, index: Path, model: Path, right: list[list[float]], numbe
                 if root == index:
                     _use_index(copied)
                 else:
-                    _use_model(index, copied, right)
+                    _use_model(index, copied, right, hashed=file.name in _HASHED and damaged != content)
         finally:
             shutil.rmtree(copied)
     return trial.outcome()
@@ -150,11 +151,20 @@ def _check(documents: list[Document]) -> None:
             raise Broken(f"{shown(document)} is shown, stored was {right.get(document.id)}")
 
 
-def _use_model(index: Path, model: Path, right: list[list[float]]) -> None:
+def _use_model(index: Path, model: Path, right: list[list[float]], *, hashed: bool) -> None:
     opened = outcome_of(lambda: hybrid_search.open(index, model=model))
     if isinstance(opened, Answer):
+        if hashed:
+            opened.value.close()
+            raise Broken("a file of a model is not what was written, and the model opens")
         with opened.value as retriever:
-            told = outcome_of(lambda: retriever.encode_queries(["cat dog"]).tolist())
+            told = outcome_of(lambda: _encoded(retriever))
             if isinstance(told, Answer) and told.value != right:
                 raise Broken("a damaged model encodes, and otherwise than the whole one")
             outcome_of(lambda: retriever.search("cat dog"))
+
+
+def _encoded(retriever: Retriever) -> list[list[float]]:
+    texts = [*_WORDS.split(), _WORDS]
+    encoders = (retriever.encode_queries, retriever.encode_documents)
+    return [row for encode in encoders for row in encode(texts).tolist()]

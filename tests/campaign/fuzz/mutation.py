@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from typing import Any
 
 from hypothesis import strategies as st
 
 from campaign.fuzz.strategies import ANY
 
-__all__ = ["mutated", "mutated_json"]
+__all__ = ["flipped", "mutated", "mutated_json"]
 
 _PIECES = [
     b"",
@@ -61,6 +62,18 @@ def mutated(draw: st.DrawFn, data: bytes) -> bytes:
             case "replace":
                 data = data[:at] + draw(st.sampled_from(_PIECES)) + data[at + size :]
     return data
+
+
+def flipped(data: bytes) -> st.SearchStrategy[bytes]:
+    """Change some bytes anywhere, as a failing disk does; the length stays."""
+
+    def changed(number: int) -> bytes:
+        chosen, copied = random.Random(number), bytearray(data)
+        for _ in range(chosen.randint(1, 20)):
+            copied[chosen.randrange(len(data))] ^= 1 << chosen.randrange(8)
+        return bytes(copied)
+
+    return st.integers(0, 2**32).map(changed)
 
 
 @st.composite

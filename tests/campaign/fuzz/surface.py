@@ -20,7 +20,7 @@ from campaign.fuzz.draws import searched
 from campaign.fuzz.expectation import Broken, outcome_of
 from campaign.fuzz.folders import SETTINGS
 from campaign.fuzz.planted import planted
-from campaign.fuzz.strategies import ANY, DOCUMENTS, IDS, QUERIES, TEXTS
+from campaign.fuzz.strategies import ANY, DOCUMENTS, QUERIES, TEXTS
 from hybrid_search import AsyncRetriever, Retriever
 from hybrid_search.config import Bm25, Fusion
 from hybrid_search.workflows.loading import LoadOptions
@@ -34,7 +34,6 @@ _MODES = st.one_of(st.sampled_from(["bm25", "hybrid", "knn", "BM25", ""]), ANY)
 _FILTERS = st.one_of(st.none(), CONDITIONS, st.sampled_from(["lang = en", "year >= 2000", "lang", ""]), TEXTS, ANY)
 _FUSIONS = st.one_of(st.none(), st.sampled_from([Fusion(), Fusion(window=1), Fusion(method="rrf")]), ANY)
 _LISTS_OF_QUERIES = st.one_of(st.lists(QUERIES, max_size=3), st.lists(ANY, max_size=2), ANY)
-_LISTS_OF_IDS = st.one_of(st.lists(IDS, max_size=3), st.lists(ANY, max_size=2), ANY)
 _SWITCHES = st.one_of(st.booleans(), ANY)
 
 
@@ -119,8 +118,6 @@ def _calls(retriever: Retriever, folder: Path) -> list[_Call]:
             {"documents": st.one_of(st.lists(st.one_of(DOCUMENTS, ANY), max_size=3), ANY)},
             {"batch_size": _COUNTS},
         ),
-        _Call("delete", lambda: retriever.delete, {"ids": _LISTS_OF_IDS}, {}),
-        _Call("get", lambda: retriever.get, {"ids": _LISTS_OF_IDS}, {}),
         _Call("encode_queries", lambda: retriever.encode_queries, {"texts": _LISTS_OF_QUERIES}, {}),
         _Call("encode_documents", lambda: retriever.encode_documents, {"texts": _LISTS_OF_QUERIES}, {}),
         _Call(
