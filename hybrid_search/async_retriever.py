@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from hybrid_search.arguments import ids_of
 from hybrid_search.config import Fusion
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
@@ -90,7 +91,7 @@ class AsyncRetriever:
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id; see :meth:`Retriever.get`."""
         if self._engine is not None:
-            return await self._engine.get(ids)
+            return await self._engine.get(ids_of(ids))
         return await asyncio.to_thread(self.retriever.get, ids)
 
     async def close(self) -> None:

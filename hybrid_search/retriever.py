@@ -22,9 +22,9 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 
+from hybrid_search.arguments import MAX_K, asked_texts, check_page, ids_of, parsed, texts_of
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.errors import ModelMismatch, UsageError
-from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter
 from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
@@ -39,9 +39,6 @@ Mode = Literal["hybrid", "bm25", "knn"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 """How a query can be answered: both legs fused, or one leg alone."""
-
-MAX_K = 10_000
-"""The deepest rank that can be asked for, as on OpenSearch."""
 
 _LARGEST_BATCH = 1_000_000
 
@@ -162,12 +159,12 @@ class Retriever:
         offset: int,
         fusion: Fusion | None,
     ) -> Steps[list[list[Hit]]]:
-        _check_page(k, offset)
+        check_page(k, offset)
         self._check_mode(mode)
         if not isinstance(fusion, Fusion | None):
             raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.config.Fusion")
-        condition = _parsed(filter)
-        asked, texts = _asked(queries)
+        condition = parsed(filter)
+        asked, texts = asked_texts(queries)
         if mode == "hybrid":
             fusion, in_engine = fusion or self.fusion, self.encoder is None
             found = yield from _hybrid(texts, k, condition, fusion, in_engine=in_engine, offset=offset)
@@ -196,14 +193,14 @@ class Retriever:
         :return: one ranking of at most ``k`` documents per query; the same order as :meth:`search_many`.
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
-        _check_page(k, 0)
+        check_page(k, 0)
         self._check_mode(mode)
         if not isinstance(bm25, Bm25 | None):
             raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.config.Bm25")
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
-        condition = _parsed(filter)
-        asked, texts = _asked(queries)
+        condition = parsed(filter)
+        asked, texts = asked_texts(queries)
         if mode == "hybrid":
             steps = _hybrid(texts, k, condition, self.fusion, in_engine=self.encoder is None, bare=True)
             found = [_ranking(hits) for hits in carried_out(steps, self.encode_queries, self.engine)]
@@ -248,26 +245,30 @@ class Retriever:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; ids that are not there are ignored. Returns how many were.
 
-        :raises UsageError: if these are not texts; one text would be taken for its letters.
+        :raises UsageError: if these are not texts (one text would be taken for its letters), or one is nothing that
+            can be a document's id.
         """
-        deleted = self.engine.delete(_texts(ids, "ids"))
+        deleted = self.engine.delete(ids_of(ids))
         self.engine.commit()
         return deleted
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id, None where there is none."""
-        return self.engine.get(ids)
+        """Fetch documents by id, None where there is none.
+
+        :raises UsageError: as :meth:`delete`.
+        """
+        return self.engine.get(ids_of(ids))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode with the query tower: (n, dimension) float32; a text without a known word is a zero row.
 
         :raises UsageError: if the retriever has no towers.
         """
-        return self._towers().encode_queries(_texts(texts, "texts"))
+        return self._towers().encode_queries(texts_of(texts, "texts"))
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode with the document tower; otherwise as :meth:`encode_queries`. A title comes before its text."""
-        return self._towers().encode_documents(_texts(texts, "texts"))
+        return self._towers().encode_documents(texts_of(texts, "texts"))
 
     def close(self) -> None:
         """Close the engine; what was not committed is dropped."""
@@ -347,49 +348,6 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
             + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
             + "open the index with the model it was built with, or load the documents into a new index with this one"
         )
-
-
-def _check_page(k: int, offset: int) -> None:
-    if not (isinstance(k, int) and isinstance(offset, int)):
-        raise UsageError(f"k is {shown(k)} and offset {shown(offset)}; both must be whole numbers")
-    if not 1 <= k <= MAX_K:
-        raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
-    if not 0 <= offset <= MAX_K - k:
-        raise UsageError(f"offset is {offset}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit")
-
-
-def _parsed(filter: Filter | str | None) -> Filter | None:
-    if filter is None or isinstance(filter, get_args(Filter)):
-        return filter
-    if isinstance(filter, str):
-        return parse_filter(filter)
-    raise UsageError(
-        f"filter is {shown(filter)}; give an expression such as 'year >= 2020', or a tree of hybrid_search.filters"
-    )
-
-
-def _asked(queries: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the positions and texts of the queries that ask anything.
-
-    :raises UsageError: if a query is no text.
-    """
-    texts = _texts(queries, "queries")
-    asked = [place for place, text in enumerate(texts) if text.strip()]
-    return asked, [texts[place] for place in asked]
-
-
-def _texts(texts: Sequence[str], name: str) -> list[str]:
-    """Check that these are texts; lone surrogates, which have no UTF-8 form, become question marks.
-
-    :raises UsageError: if they are one text, which would be taken for its letters, or hold anything else.
-    """
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        what = "one text" if isinstance(texts, str) else type(texts).__name__
-        raise UsageError(f"{name} is {what}; give a list of texts")
-    for text in texts:
-        if not isinstance(text, str):
-            raise UsageError(f"{name} holds {shown(text)}, which is no text")
-    return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
 
 
 def _page(ranking: Ranking, offset: int) -> Ranking:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
+    "ID_FAULTS_OF_OLD",
+    "LONGEST_ID",
     "Document",
     "Example",
     "Hit",
@@ -22,6 +24,7 @@ __all__ = [
     "Rejection",
     "Run",
     "by_score_then_id",
+    "id_fault",
     "normalise_text",
     "text_hash",
 ]
@@ -135,6 +138,27 @@ class Hit:
     title: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     legs: Mapping[str, Leg] = field(default_factory=dict)
+
+
+LONGEST_ID = 512
+"""UTF-8 bytes; OpenSearch's limit."""
+
+
+ID_FAULTS_OF_OLD = ("blank", "has a control character")
+"""What :func:`id_fault` says of ids that were taken once."""
+
+
+def id_fault(id: str) -> str:
+    """Say why a text can't name a document in every engine; empty if it can."""
+    if not id.strip():
+        return ID_FAULTS_OF_OLD[0]
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError as error:
+        return f"no valid Unicode: a lone surrogate at character {error.start + 1}"
+    if size > LONGEST_ID:
+        return f"{size} bytes long in UTF-8, at most {LONGEST_ID} can be stored"
+    return ID_FAULTS_OF_OLD[1] if any(ord(character) < 32 for character in id) else ""
 
 
 def by_score_then_id(scores: Mapping[str, float] | Iterable[tuple[str, float]]) -> list[tuple[str, float]]:

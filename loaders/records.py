@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_search.types import Document, MetadataValue, Query
+from hybrid_search.types import Document, MetadataValue, Query, id_fault
 
 __all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_unknown", "with_metadata"]
-
-ID_BYTES = 512
-"""The longest id in UTF-8 bytes, which is OpenSearch's limit."""
 
 _IDS = ("id", "_id", "docid")
 _TEXTS = ("text", "contents")
@@ -78,15 +75,10 @@ def with_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
 def check_id(id: str, field: str = "id") -> str:
     """Return the id if it can name a document in every engine.
 
-    :raises FieldError: if it is blank, above 512 bytes, or has control characters.
+    :raises FieldError: if it is blank, above 512 bytes, no valid Unicode, or has control characters.
     """
-    if not id.strip():
-        raise FieldError(field, "blank")
-    size = len(id.encode("utf-8", "surrogatepass"))
-    if size > ID_BYTES:
-        raise FieldError(field, f"{size} bytes long in UTF-8, at most {ID_BYTES} can be stored")
-    if any(ord(character) < 32 for character in id):
-        raise FieldError(field, "has a control character")
+    if fault := id_fault(id):
+        raise FieldError(field, fault)
     return id
 
 

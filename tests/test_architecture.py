@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.engines", 2),
     ("hybrid_search.training", 3),
     ("hybrid_search.async_retriever", 3),
+    ("hybrid_search.arguments", 3),
     ("hybrid_search.retriever", 3),
     ("hybrid_search.modes", 3),
     ("hybrid_search.following", 3),

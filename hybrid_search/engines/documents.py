@@ -13,12 +13,9 @@ import numpy as np
 from hybrid_search.config import FieldType
 from hybrid_search.protocols import Vectors
 from hybrid_search.showing import shown
-from hybrid_search.types import Document, MetadataValue, Rejection
+from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
 __all__ = ["Limits", "Sifted", "refusal", "sift"]
-
-LONGEST_ID = 512
-"""Bytes; OpenSearch's limit."""
 
 LONGEST_KEYWORD = 32_766
 """Bytes; Lucene's limit."""
@@ -114,8 +111,9 @@ def _new_fields(
     _check_text("id", document.id)
     _check_text("title", document.title)
     _check_text("text", document.text)
-    if not 0 < len(document.id.encode()) <= LONGEST_ID:
-        raise _Refused("id", f"the id has {len(document.id.encode())} bytes; it must have 1 to {LONGEST_ID}")
+    fault = id_fault(document.id)
+    if fault and not (as_held and document.id and fault in ID_FAULTS_OF_OLD):
+        raise _Refused("id", f"the id {shown(document.id)} can't be taken: {fault}")
     if not (as_held or document.searchable_text.strip()):
         raise _Refused("text", "text and title are empty")
     new: dict[str, FieldType] = {}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from campaign.attack import Attack
 from campaign.faults.disk import DiskFaults
-from campaign.kills.embedded import KillsEmbedded
-from campaign.kills.server import KillsServer
-from campaign.losses.power import PowerLoss
 from campaign.fuzz.apart import Apart
 from campaign.fuzz.datasets import Datasets
 from campaign.fuzz.folders import Folders
 from campaign.fuzz.parsers import Parsers
 from campaign.fuzz.surface import Surface
+from campaign.kills.embedded import KillsEmbedded
+from campaign.kills.server import KillsServer
+from campaign.losses.power import PowerLoss
 
 __all__ = ["ATTACKS", "named"]
 

@@ -238,11 +238,8 @@ def _check_record(record: Any) -> None:
 
 def _check_all_accounted(content: bytes, documents: list[Document], rejected: list[Rejection]) -> None:
     """Check that each plain line of a JSON-lines file came out, or was refused."""
-    if (
-        content[:2] == b"\x1f\x8b"
-        or content[:4] in (b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
-        or content[:2] in (b"\xff\xfe", b"BZ")
-    ):
+    packed = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"BZ")
+    if content.startswith(packed) or content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):  # no lines of JSON
         return
     ids = {document.id for document in documents}
     lines = {one.line for one in rejected}
