@@ -310,13 +310,14 @@ def delete_index(client: Client, name: str) -> bool:
             f"{name}: towers are deployed for it in the cluster; take them away first, with hybrid-search undeploy"
         )
     uuid = client.call("GET", f"/{name}/_settings/index.uuid", flat_settings="true")[name]["settings"]["index.uuid"]
+    fingerprint, others = ours.get("fingerprint", ""), [one for one in list_indexes(client) if one.name != name]
+    # The towers first: who is killed in between can do it again, as long as there is an index to say whose they are.
+    if fingerprint and all(other.fingerprint != fingerprint for other in others):
+        with contextlib.suppress(CorruptIndex):  # of no model, so it has no towers
+            client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
     client.call("DELETE", f"/{name}")
     with contextlib.suppress(AccessDenied):  # who never loaded has nothing there
         client.call("DELETE", path_of(uuid), ignore=_NOT_FOUND)
-    fingerprint = ours.get("fingerprint", "")
-    if fingerprint and all(other.fingerprint != fingerprint for other in list_indexes(client)):
-        with contextlib.suppress(CorruptIndex):  # of no model, so it has no towers
-            client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
     return True
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import filelock
 import msgspec
 
 import mappings
@@ -41,6 +42,7 @@ _LARGEST = 4 << 30
 NOTE = "towers"
 """The key in ``_meta`` of the digest of the towers' files."""
 
+_FETCHING = ".part"
 _SHOWN = 32
 _RECORD = "towers"
 _ADVICE = "load once more with --model, and look who may write into the index {}"
@@ -144,15 +146,24 @@ def fetch_towers(client: Client, index: str, fingerprint: str) -> Path | None:
     if not _is_whole(folder, files):
         with disk_errors(f"caching the towers in {folder}"):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            try:
-                for name in SERVING_FILES:
-                    if name in files:
-                        _download(client, companion, files[name], new / name)
-                replace_folder(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
+            with filelock.FileLock(folder.parent / ".lock"):  # one process fetches, the others find what it has fetched
+                if not _is_whole(folder, files):
+                    _fetch(client, companion, files, folder)
     return folder
+
+
+def _fetch(client: Client, companion: str, files: Files, folder: Path) -> None:
+    """Download files into a folder of the cache, in one step. For the holder of the cache's lock."""
+    for left in folder.parent.glob(f".*{_FETCHING}"):  # by a process that was killed: nobody else has the lock
+        shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_FETCHING, dir=folder.parent))
+    try:
+        for name in SERVING_FILES:
+            if name in files:
+                _download(client, companion, files[name], new / name)
+        replace_folder(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _read(client: Client, companion: str, id: str) -> Files:

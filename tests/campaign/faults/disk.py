@@ -13,7 +13,7 @@ from campaign.seam.models import small_model
 __all__ = ["DiskFaults"]
 
 _PARTS = 2
-_FAULTS, _MEMORY, _DAMAGES = 8, 2, 20
+_FAULTS, _MEMORY, _DAMAGES = 6, 1, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class DiskFaults:
     name: str = "disk-faults"
     unit: str = "faults"
     wanted: int = 3_000
-    short: int = 60
+    short: int = 44
     needs_server: bool = False
     planted: Mapping[str, str] = field(
         default_factory=lambda: {

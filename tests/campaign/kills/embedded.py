@@ -12,20 +12,20 @@ from campaign.seam.models import small_model
 
 __all__ = ["KillsEmbedded"]
 
-_PARTS = 12
+_PARTS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class KillsEmbedded:
     """An index in a folder whose writer is killed at each of its steps.
 
-    A script of operations has a few hundred steps; a trial takes every twelfth of them.
+    A script of operations has a few hundred steps; a trial takes every twenty-fourth of them.
     """
 
     name: str = "kills-embedded"
     unit: str = "kill points"
     wanted: int = 10_000
-    short: int = 120
+    short: int = 60
     needs_server: bool = False
     planted: Mapping[str, str] = field(
         default_factory=lambda: {
@@ -45,7 +45,7 @@ class KillsEmbedded:
             told = forge().ask(
                 "campaign.kills.points:killed",
                 seed=bench.draw(script), model=model, folder=str(bench.folder), first=part, stride=_PARTS,
-                real=4, random_moments=2, planted=bench.planted,
+                real=2, random_moments=1, planted=bench.planted,
             )  # fmt: skip
             return Outcome(told["counted"], tuple(Finding(**finding) for finding in told["findings"]))
 

@@ -7,6 +7,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["OnServer"]
@@ -18,10 +19,12 @@ class OnServer:
     """A node, and the names on it that begin with a story's.
 
     :param url: as in ``http://127.0.0.1:9200``.
+    :param fingerprints: of the models that only the campaign uses.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, fingerprints: Sequence[str] = ()) -> None:
         self._url, self.name = url, name
+        self._towers = [f"towers-{fingerprint[:32]}" for fingerprint in fingerprints]
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Return the answer to a request, None where there is nothing of that name."""
@@ -41,8 +44,9 @@ class OnServer:
         self.ask("POST", f"{self.name}*/_refresh?ignore_unavailable=true")
 
     def indexes(self) -> dict[str, Any]:
-        """Return the indexes of the story with aliases and settings."""
-        return self.ask("GET", f"{self.name}*?expand_wildcards=all") or {}
+        """Return the indexes of the story, those of its towers too, with aliases and settings."""
+        names = ",".join([f"{self.name}*", *self._towers])
+        return self.ask("GET", f"{names}?expand_wildcards=all&ignore_unavailable=true") or {}
 
     def shape(self) -> dict[str, Any]:
         """Return everything that the story has on the server, without what differs from one run to the next."""

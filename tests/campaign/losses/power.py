@@ -12,8 +12,8 @@ from campaign.seam.models import small_model
 
 __all__ = ["PowerLoss"]
 
-_PARTS = 2
-_STATES = 30
+_PARTS = 4
+_STATES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class PowerLoss:
     name: str = "power-loss"
     unit: str = "states"
     wanted: int = 2_500
-    short: int = 60
+    short: int = 30
     needs_server: bool = False
     planted: Mapping[str, str] = field(
         default_factory=lambda: {
