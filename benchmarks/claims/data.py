@@ -71,7 +71,7 @@ class Prepared:
         towers, self._config = BASE_ARM.settings(0)
         dataset = open_dataset("jsonl", data, reject=lambda rejection: None)
         self._work = WorkFolder(self.folder / "model")
-        self._work.claim("claims", "train", towers, self._config)
+        self._work.claim("train", towers, self._config)
         self.engine: EmbeddedEngine = open_corpus(dataset, self._work, reject=lambda rejection: None, progress=silent)
         self._split: Split = gather(
             dataset, self.engine, self._config, split="train", queries_file=None, say=lambda text: None

@@ -110,8 +110,7 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         out = given.pop("out")
-        source = f"{path.resolve() if path else ''} {dataset_config}".strip()
-        request = TrainRequest(towers=settings.towers, config=settings.training, source=source, **given)
+        request = TrainRequest(towers=settings.towers, config=settings.training, **given)
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         print_training(report, form)
 

@@ -15,7 +15,16 @@ from torch import Tensor
 from hybrid_search.errors import ResumeMismatch
 from hybrid_search.storage import disk_errors, sync_file, sync_folder
 
-__all__ = ["Progressed", "State", "clear_state", "load_state", "optimiser_tensors", "restore_optimiser", "save_state"]
+__all__ = [
+    "Progressed",
+    "State",
+    "clear_state",
+    "has_state",
+    "load_state",
+    "optimiser_tensors",
+    "restore_optimiser",
+    "save_state",
+]
 
 _NAME = "state.safetensors"
 _META = "run"
@@ -84,6 +93,11 @@ def load_state(folder: Path, run: str) -> State | None:
             return State(progressed, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
     except (SafetensorError, msgspec.MsgspecError) as error:
         raise ResumeMismatch(f"{path} can't be read ({error}); delete it to start over") from error
+
+
+def has_state(folder: Path) -> bool:
+    """Tell whether there is a state in the folder, or in a round's folder inside it."""
+    return (folder / _NAME).exists() or any(folder.glob(f"*/{_NAME}"))
 
 
 def clear_state(folder: Path) -> None:

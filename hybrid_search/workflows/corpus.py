@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hybrid_search.config import IndexSettings
@@ -20,20 +21,71 @@ _STAGE = "corpus"
 def open_corpus(
     dataset: Dataset, work: WorkFolder, *, reject: Callable[[Rejection], None], progress: Progress
 ) -> EmbeddedEngine:
-    """Index the data set's documents, or open the index that an interrupted run left; writable."""
-    if EmbeddedEngine.exists(work.index):
+    """Index the data set's documents, or open the index that an interrupted run left; writable.
+
+    Such a run's documents are read again, which takes a small part of the time of indexing them: that they are the same
+    is what makes it the same run, and what the loader rejects is told again.
+
+    :raises ResumeMismatch: if the documents have changed since the interrupted run indexed them.
+    :raises IndexLocked: if another process is at this run.
+    """
+    if work.is_done(_STAGE):
         engine = EmbeddedEngine.open(work.index, writable=True)
-    else:
-        engine = EmbeddedEngine.create(work.index, IndexSettings())
-    if not work.is_done(_STAGE):
-        with progress("reading the corpus", None) as task:
-            for batch in in_batches(dataset.documents(), BATCH):
-                for rejection in engine.add(batch, None):
-                    reject(rejection)
-                task.advance(len(batch))
-        engine.commit()
-        work.mark_done(_STAGE)
+        try:
+            with progress("comparing the corpus with the unfinished run's", engine.count()) as task:
+                digest = _Digest()
+                for batch in in_batches(dataset.documents(), BATCH):
+                    digest.update(batch)
+                    task.advance(len(batch))
+            work.check_same(_STAGE, digest.value)
+        except BaseException:
+            engine.close()
+            raise
+        for rejection in work.rejected():
+            reject(rejection)
+        return engine
+    EmbeddedEngine.drop(work.index)  # half of a corpus, which may have changed since
+    engine = EmbeddedEngine.create(work.index, IndexSettings())
+    try:
+        _index(dataset, engine, work, work.rejecting(reject), progress)
+    except BaseException:
+        engine.close()
+        raise
     return engine
+
+
+def _index(
+    dataset: Dataset,
+    engine: EmbeddedEngine,
+    work: WorkFolder,
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+) -> None:
+    digest = _Digest()
+    with progress("reading the corpus", None) as task:
+        for batch in in_batches(dataset.documents(), BATCH):
+            digest.update(batch)
+            for rejection in engine.add(batch, None):
+                reject(rejection)
+            task.advance(len(batch))
+    engine.commit()
+    work.mark_done(_STAGE, digest.value)
+
+
+class _Digest:
+    """Names documents by their content and order."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+
+    def update(self, documents: Iterable[Document]) -> None:
+        for one in documents:
+            parts = (one.id, one.title, one.text, sorted(one.metadata.items()) if one.metadata else "")
+            self._sha.update(repr(parts).encode("utf-8", "surrogatepass"))
+
+    @property
+    def value(self) -> str:
+        return self._sha.hexdigest()
 
 
 def add_missing(engine: EmbeddedEngine, examples: Iterable[Example]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,17 @@ class Split:
     validation: list[Example]
     unseen: frozenset[str]
     queries: list[str]
+
+    def digest(self) -> str:
+        """Name what is learnt from by its content, so that a resumed run is known to see the same labels."""
+        sha = hashlib.sha256(repr(sorted(self.unseen)).encode("utf-8", "surrogatepass"))
+        for examples in (self.training, self.validation):
+            for one in examples:
+                parts = (one.query, one.positive, one.negatives, one.answers)
+                sha.update(repr(parts).encode("utf-8", "surrogatepass"))
+        known = sorted((query, sorted(answers)) for query, answers in self.pairs.positives.items())
+        sha.update(repr((known, self.queries)).encode("utf-8", "surrogatepass"))
+        return sha.hexdigest()
 
     def documents(self, engine: EmbeddedEngine) -> Iterator[Document]:
         """Stream the documents to learn from."""

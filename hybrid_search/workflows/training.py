@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.errors import UsageError
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import HybridSearchError, ResumeMismatch, SearchIndexError, StorageError, UsageError
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
@@ -22,7 +24,7 @@ from hybrid_search.training.negatives_file import read_header
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
 from hybrid_search.workflows.corpus import open_corpus
-from hybrid_search.workflows.examples import NO_SPLIT, gather
+from hybrid_search.workflows.examples import NO_SPLIT, Split, gather
 from hybrid_search.workflows.hard_negatives import collect_negatives, needs_dense_file
 from hybrid_search.workflows.refreshing import Refreshing, best_of, check_refresh
 from hybrid_search.workflows.teaching import FILE_SUFFIX, Teaching
@@ -31,6 +33,8 @@ from hybrid_search.workflows.vocabulary import learn_vocabulary
 from hybrid_search.workflows.work import WorkFolder
 
 __all__ = ["TrainRequest", "TrainSummary", "train"]
+
+_LABELS = "labels"
 
 LOG = "log.jsonl"
 """The run's numbers, in the checkpoint too."""
@@ -41,7 +45,6 @@ class TrainRequest:
     """What to train, and on what.
 
     :ivar towers: and ``config``: those of the default recipe where they are not given.
-    :ivar source: names the data beyond the loader (its path); an unfinished run on other data is not gone on with.
     :ivar split: what to train on; a query whose text is in any other split is left out. ``none``, or a data set without
         splits: the documents alone.
     :ivar negatives_files: files of ``mine``; their sources are not mined again.
@@ -53,7 +56,6 @@ class TrainRequest:
 
     towers: TowerConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().towers)
     config: TrainConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().training)
-    source: str = ""
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()
     queries_file: Path | None = None
@@ -99,7 +101,8 @@ def train(
 ) -> TrainSummary:
     """Train two towers on a data set and write a checkpoint.
 
-    An interrupted run leaves ``OUT.work``; the same call goes on from there and ends with the same weights.
+    An interrupted run leaves ``OUT.work``; the same call on the same data goes on from there and ends with the same
+    weights. A run that fails before any tower was trained leaves nothing.
 
     :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
     :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
@@ -107,57 +110,117 @@ def train(
     :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or holds anything else, or a
         file or split is not there.
     :raises TrainingError: if there is nothing to train on, or training can't go on.
-    :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments.
+    :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments or data that has trained
+        towers already.
+    :raises IndexLocked: if another process is training there.
     """
     started = perf_counter()
     request = request or TrainRequest()
-    config = request.config
     work = WorkFolder(out)
     _check_request(dataset, out, request, work)
-    if work.claim(
-        f"{dataset.name} {request.source}".strip(),
-        request.split,
-        request.towers,
-        request.config,
-        negatives_files=request.negatives_files,
-        restart=request.restart,
-    ):
-        say(f"going on with the unfinished run in {work.path}")
-    engine = open_corpus(dataset, work, reject=reject, progress=progress)
-    log = JsonlTracker(work.log)
-    trackers = EveryTracker(log, tracker) if tracker else log
     try:
-        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
-        check_refresh(request.config, split.training)
-        teaching = None
-        if request.config.teacher:
-            teaching = Teaching(
-                engine, split, request.towers, request.config, cache=request.teacher_cache, progress=progress, say=say
-            )
-        vocabulary = learn_vocabulary(
-            lambda: split.texts(engine),
-            work.path,
-            request.towers,
-            request.config,
-            count=engine.count() + len(split.training),
-            progress=progress,
-            teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
-        )
-        run = TrainingRun(
-            engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=request.config, work=work,
-            tracker=trackers, reject=reject, progress=progress, say=say,
-        )  # fmt: skip
-        rounds = [_first_round(run, request, teaching)]
-        if request.config.refresh:
-            rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
-        best = best_of(rounds)
-        card = _publish(work, out, best)
-    finally:
-        trackers.close()
-        engine.close()
+        engine, split = _begun(dataset, request, work, reject=reject, progress=progress, say=say)
+        log = JsonlTracker(work.log)
+        trackers = EveryTracker(log, tracker) if tracker else log
+        with closing(engine), closing(trackers):
+            run, teaching = _prepared(engine, split, request, work, trackers, reject=reject, progress=progress, say=say)
+            rounds = [_first_round(run, request, teaching)]
+            if request.config.refresh:
+                rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
+            best = best_of(rounds)
+            card = _publish(work, out, best)
+    except HybridSearchError as error:
+        _leave_nothing(work, error)
+        raise
     if not request.keep_work:
         work.remove()
     return _summary(out, card, run, best, rounds, seconds=perf_counter() - started)
+
+
+def _prepared(
+    engine: EmbeddedEngine,
+    split: Split,
+    request: TrainRequest,
+    work: WorkFolder,
+    trackers: Tracker,
+    *,
+    reject: Reject,
+    progress: Progress,
+    say: Say,
+) -> tuple[TrainingRun, Teaching | None]:
+    """Learn the words; what is left is to train the towers."""
+    config, teaching = request.config, None
+    if config.teacher:
+        teaching = Teaching(
+            engine, split, request.towers, config, cache=request.teacher_cache, progress=progress, say=say
+        )
+    vocabulary = learn_vocabulary(
+        lambda: split.texts(engine),
+        work.path,
+        request.towers,
+        config,
+        count=engine.count() + len(split.training),
+        progress=progress,
+        teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
+    )
+    run = TrainingRun(
+        engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=config, work=work,
+        tracker=trackers, reject=reject, progress=progress, say=say,
+    )  # fmt: skip
+    return run, teaching
+
+
+def _begun(
+    dataset: Dataset, request: TrainRequest, work: WorkFolder, *, reject: Reject, progress: Progress, say: Say
+) -> tuple[EmbeddedEngine, Split]:
+    """Take up the run that was interrupted, or begin one: the corpus, open to write, and the examples."""
+    try:
+        return _opened(dataset, request, work, restart=request.restart, reject=reject, progress=progress, say=say)
+    except ResumeMismatch as mismatch:
+        if work.has_trained:
+            raise
+        say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
+    return _opened(dataset, request, work, restart=True, reject=reject, progress=progress, say=say)
+
+
+def _opened(
+    dataset: Dataset,
+    request: TrainRequest,
+    work: WorkFolder,
+    *,
+    restart: bool,
+    reject: Reject,
+    progress: Progress,
+    say: Say,
+) -> tuple[EmbeddedEngine, Split]:
+    files = (*request.negatives_files, *_files_of(request.config))
+    if work.claim(request.split, request.towers, request.config, files=files, restart=restart):
+        say(f"going on with the unfinished run in {work.path}")
+    engine = open_corpus(dataset, work, reject=reject, progress=progress)
+    try:
+        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
+        check_refresh(request.config, split.training)
+        if work.is_done(_LABELS):
+            work.check_same(_LABELS, split.digest())
+        else:
+            work.mark_done(_LABELS, split.digest())
+    except BaseException:
+        engine.close()
+        raise
+    return engine, split
+
+
+def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
+    """Remove what a run that failed before it trained anything leaves: the corrected command begins anew anyway.
+
+    What the disk or another process stopped may go on, and is left as it is.
+    """
+    if (
+        not isinstance(error, (StorageError, SearchIndexError, ResumeMismatch))
+        and work.is_claimed
+        and not work.has_trained
+    ):
+        work.remove()
 
 
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
@@ -167,13 +230,8 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
         raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
     if strangers := strangers_in(out):
         raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
-    config = request.config
-    told = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
-    for file in (
-        *request.negatives_files,
-        *([request.queries_file] if request.queries_file else ()),
-        *(Path(name) for name in told if name),
-    ):
+    queries = [request.queries_file] if request.queries_file else []
+    for file in (*request.negatives_files, *queries, *_files_of(request.config)):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
     if dataset.splits() and request.split not in (*dataset.splits(), NO_SPLIT):
@@ -188,6 +246,12 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
             "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
             "with --negatives-file"
         )
+
+
+def _files_of(config: TrainConfig) -> list[Path]:
+    """Name the files that the settings do."""
+    told = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
+    return [Path(name) for name in told if name]
 
 
 def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | None) -> Round:

@@ -8,7 +8,7 @@ from hybrid_search.workflows.work import WorkFolder
 
 
 def claim(out: Path, *, seed: int = 0, restart: bool = False) -> bool:
-    return WorkFolder(out).claim("jsonl data", "train", TowerConfig(), TrainConfig(seed=seed), restart=restart)
+    return WorkFolder(out).claim("train", TowerConfig(), TrainConfig(seed=seed), restart=restart)
 
 
 def test_a_fresh_folder_is_a_new_run(tmp_path: Path) -> None:
