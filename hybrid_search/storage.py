@@ -17,6 +17,7 @@ __all__ = [
     "aside_of",
     "atomic_write_bytes",
     "cache_folder",
+    "check_writable",
     "disk_errors",
     "make_folder",
     "recover_folder",
@@ -111,6 +112,20 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             name.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written at the path, before the work whose result it is to hold; makes its folder.
+
+    :raises StorageError: if it can't; what is there is unchanged.
+    """
+    with disk_errors(f"writing {path}"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        probe.touch(exist_ok=False)
+        probe.unlink()
 
 
 def sha256_of(path: Path) -> str:

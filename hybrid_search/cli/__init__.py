@@ -11,6 +11,7 @@ import click
 
 from hybrid_search import __version__
 from hybrid_search.cli.connecting import CONNECTION_SETTINGS, connect, connection_options
+from hybrid_search.cli.streams import READER_WENT, ReaderWent, forgive, let_go, to_a_reader
 from hybrid_search.errors import HybridSearchError, StorageError
 from hybrid_search.showing import shown
 
@@ -41,6 +42,16 @@ class VerbGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *arguments: Any, **values: Any) -> click.Context:
+        """Read the arguments; click would end with 1 where nobody reads the help any more."""
+        with to_a_reader():
+            return super().make_context(*arguments, **values)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; click would end with 1 where nobody reads its output any more."""
+        with to_a_reader():
+            return super().invoke(ctx)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs before the options that few need."""
         own: list[tuple[str, str]] = []
@@ -69,7 +80,8 @@ def cli(context: click.Context, /, **connection: Any) -> None:
       hybrid-search query "how do I reset the password" --from ./index
 
     Data goes to stdout, talk to stderr. Exit codes: 0 done · 1 other error · 2 wrong usage · 3 bad or rejected data
-    · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 130 interrupted.
+    · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 130 interrupted · 141 nobody reads
+    the output any more, as in `| head`.
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     connect(context, connection)
 
@@ -79,6 +91,7 @@ def main() -> None:
     # Before torch or FAISS is loaded: threads that spin while they wait take the cores from whoever has work to do,
     # themselves included (benchmarks/contention.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    forgive()
     try:
         exit_code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -93,9 +106,9 @@ def main() -> None:
     except HybridSearchError as error:
         _complain(f"Error: {error}")
         exit_code = error.exit_code
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        exit_code = 0
+    except ReaderWent:
+        let_go()
+        exit_code = READER_WENT
     except OSError as error:  # a path that the system takes no such name for, or a disk that fails
         place = f"{shown(str(error.filename))}: " if error.filename else ""
         _complain(f"Error: {place}{error.strerror or error}; check the path and the disk")

@@ -35,7 +35,7 @@ __all__ = ["command", "print_evaluation"]
 @dataset_argument
 @from_option
 @model_option
-@click.option("--split", default="", help="Whose queries.  [default: test, or the data set's last split]")
+@click.option("--split", default="", help="Whose queries.  [default: test, else dev, else validation]")
 @click.option(
     "--judgements", "judgement_set", default="", metavar="NAME", help="The judgement set, where there are several."
 )
@@ -57,7 +57,13 @@ __all__ = ["command", "print_evaluation"]
 @click.option(
     "--run-out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the hybrid's TREC run here, the other systems' beside it (run.trec: run.bm25.trec and so on).",
+    help="Write the hybrid's TREC run here, the other systems' beside it (run.trec: run.bm25.trec and so on). White "
+    "space and % in ids are written as in a URL, %20.",
+)
+@click.option(
+    "--keep-identical",
+    is_flag=True,
+    help="Where queries are documents themselves, keep each in its own ranking; BEIR, and this, leave it out.",
 )
 @click.option("--speed/--no-speed", default=True, show_default=True, help="Measure latency and rates too.")
 @click.option(
@@ -97,7 +103,7 @@ def command(
     """  # noqa: D301
     from hybrid_search.evaluation.report import as_json, compare_with_bm25
     from hybrid_search.evaluation.wins_and_losses import as_json as as_counts
-    from hybrid_search.workflows.evaluating import evaluate_index
+    from hybrid_search.workflows.evaluating import evaluate_index, write_runs
 
     allow, against, store = given.pop("allow_rejected"), given.pop("against"), given.pop("store")
     if store and against is not None:
@@ -115,9 +121,13 @@ def command(
             comparisons = compare_with_bm25(result.evaluation, seed=request.settings.seed)
             report = {"split": result.split} | as_json(result.evaluation, comparisons, speed=result.speed)
             report["against_bm25"] = as_counts(result.against_bm25) if result.against_bm25 else None
+            report["trained_on"] = result.trained_on
             (print_json if form == "json" else _print_line)(report)
-        for file in result.run_files:
-            say(f"wrote {file}")
+            _say_what_to_know(result)
+        if request.run_out is not None:
+            for file, encoded in write_runs(request.run_out, result.evaluation).items():
+                of_blanks = f"; {encoded:,} ids hold white space or %, written as in a URL (%20)" if encoded else ""
+                say(f"wrote {file}{of_blanks}")
         if kept is not None:
             count = kept.store(result, opened.name, request.judgement_set, seed=request.settings.seed)
             say(f"stored {count} systems in {kept.name}")
@@ -161,7 +171,7 @@ def _request(given: dict[str, Any]) -> Any:
             "systems": systems,
             "bm25": bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
             "keep_runs": given["run_out"] is not None,
-            **{name: given.pop(name) for name in ("depth", "min_grade", "seed")},
+            **{name: given.pop(name) for name in ("depth", "min_grade", "seed", "keep_identical")},
         },
         source="options",
     )
@@ -199,6 +209,21 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
         _print_speed(result)
     if result.against_bm25 is not None:
         _print_wins_and_losses(result.against_bm25)
+    _say_what_to_know(result)
+
+
+def _say_what_to_know(result: EvaluateResult) -> None:
+    counts = result.evaluation.counts
+    if result.trained_on:
+        say(
+            f"The model was trained on these queries ({result.trained_on:.0%} of a sample of its training queries are "
+            "among them): what knn and hybrid remember says nothing of other queries. Measure on another --split."
+        )
+    if counts.identical:
+        say(
+            f"{counts.identical:,} queries are documents of the index themselves, and each is left out of its own "
+            "ranking, as BEIR does; --keep-identical keeps them."
+        )
     if counts.without_text:
         say(
             f"{counts.without_text:,} judged queries have no text among the queries of the split, so they are left out."

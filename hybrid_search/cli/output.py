@@ -16,6 +16,10 @@ from hybrid_search.protocols import Task
 __all__ = ["FORMATS", "facts", "print_json", "print_jsonl", "print_table", "progress", "say"]
 
 FORMATS = ("table", "json", "jsonl")
+PIPED_WIDTH = 160
+_NARROW = 12
+_GAPS: Mapping[int, tuple[int, int] | tuple[int, int, int, int]] = {3: (0, 1), 2: (0, 1, 0, 0), 1: (0, 0)}
+"""Blanks between columns -> the padding that makes them, with the box's one."""
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -44,13 +48,30 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # as everything else that is printed; the command's end says it with its exit code
+
+    # A number or its name is never broken in two; text is, and where the terminal is narrow the columns move together.
+    whole = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    least = [size if name in right else min(size, _NARROW) for name, size in zip(columns, whole, strict=True)]
+    needed = {gap: sum(least) + gap * (len(least) - 1) + 2 for gap in _GAPS}  # the box's margins are 2
+    # Piped output is not cut at 80 columns; what no gap makes fit is broken by the terminal rather than left out.
+    console = Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    console.width = max(console.width, needed[1])
+    gap = next(gap for gap in _GAPS if needed[gap] <= console.width)
+    table = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=_GAPS[gap],
+    )  # fmt: skip
+    for column, size in zip(columns, least, strict=True):
+        numbers = column in right
+        table.add_column(
+            column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers,
+            min_width=size,
+        )  # fmt: skip
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: brackets in a document are not rich's markup
-    # Piped output is not cut at 80 columns.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    console.print(table)
 
 
 def facts(values: Mapping[str, Any], form: str) -> None:

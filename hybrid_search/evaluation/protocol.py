@@ -16,6 +16,7 @@ from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
 from hybrid_search.modes import modes_of
+from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
 from hybrid_search.setting import Setting
@@ -40,6 +41,7 @@ class EvaluationSettings(Setting, frozen=True):
     :ivar bm25: k1 and b of the ``bm25`` system instead of the index's; ``hybrid`` keeps the index's.
     :ivar min_grade: the lowest grade that counts as relevant in binary measures.
     :ivar seed: of the random system.
+    :ivar keep_identical: keep a query that is a document itself in its own ranking; BEIR leaves it out.
     :ivar keep_runs: keep the rankings themselves; 10,000 queries to depth 1,000 are about 1 GB a system.
     """
 
@@ -48,6 +50,7 @@ class EvaluationSettings(Setting, frozen=True):
     bm25: Bm25 | None = None
     min_grade: int = 1
     seed: int = 0
+    keep_identical: bool = False
     keep_runs: bool = True
 
     def check(self) -> None:
@@ -68,6 +71,7 @@ class EvaluationCounts:
     :ivar relevant: of these, the relevant ones.
     :ivar relevant_missing: of these, those whose document is not in the index: no system can find them.
     :ivar without_text: queries that are judged but not given; left out.
+    :ivar identical: queries that are documents themselves, and are left out of their own rankings.
     """
 
     queries: int
@@ -78,6 +82,7 @@ class EvaluationCounts:
     relevant: int
     relevant_missing: int
     without_text: int = 0
+    identical: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,14 @@ class Evaluation:
 
     :ivar values: system -> measure -> query id -> value.
     :ivar runs: system -> query id -> ranking; empty unless runs were kept.
+    :ivar own: ids of the queries that were left out of their own rankings.
     """
 
     values: Mapping[str, Mapping[str, Mapping[str, float]]]
     runs: Mapping[str, Mapping[str, Ranking]]
     counts: EvaluationCounts
     settings: EvaluationSettings
+    own: frozenset[str] = frozenset()
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
@@ -102,14 +109,24 @@ class Evaluation:
 class _Collector:
     """Measures rankings as they come, so that they need not be kept."""
 
-    def __init__(self, systems: Iterable[System], qrels: Qrels, settings: EvaluationSettings) -> None:
+    def __init__(
+        self, systems: Iterable[System], qrels: Qrels, settings: EvaluationSettings, own: frozenset[str]
+    ) -> None:
         self._names = measures_of_depth(settings.depth)
         self.values: dict[str, dict[str, dict[str, float]]] = {s: {name: {} for name in self._names} for s in systems}
         self.runs: dict[str, dict[str, Ranking]] = {system: {} for system in self.values} if settings.keep_runs else {}
         self._qrels = qrels
+        self._own = own
+        self._depth = settings.depth
+
+    @property
+    def depth(self) -> int:
+        """How many documents to rank: one more where a query's own is to be left out."""
+        return min(self._depth + bool(self._own), MAX_K)
 
     def take(self, system: System, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
-        run = {query.id: ranking for query, ranking in zip(queries, rankings, strict=True)}
+        kept = without_own(queries, rankings, self._own, self._depth)
+        run = {query.id: ranking for query, ranking in zip(queries, kept, strict=True)}
         of_batch = Qrels({query: self._qrels.grades[query] for query in run}, self._qrels.min_grade, ())
         for name, by_query in measure(run, of_batch, names=self._names).items():
             self.values[system][name].update(by_query)
@@ -146,20 +163,22 @@ def evaluate(
             f"none of the {len(given):,} queries has a judgement of grade {settings.min_grade} or more, "
             f"{len(without_text):,} queries that are judged have no text; check that both belong together"
         )
-    collector = _Collector(systems, qrels, settings)
+    get = retriever.engine.get
+    own: frozenset[str] = frozenset() if settings.keep_identical else own_documents(judged, qrels.grades, get)
+    collector = _Collector(systems, qrels, settings, own)
     served = [system for system in MODES if system in systems]
     with progress("evaluating", len(judged) * len(served)) as task:
         _run_served(retriever, served, judged, settings, collector, task)
     if "random" in systems:
         ids = [document.id for document in retriever.engine.documents()]
-        rankings = [random_ranking(ids, query.id, settings.depth, settings.seed) for query in judged]
+        rankings = [random_ranking(ids, query.id, collector.depth, settings.seed) for query in judged]
         collector.take("random", judged, rankings)
     if untrained is not None and "untrained" in systems:
         with progress("encoding untrained", retriever.engine.count()) as task:
-            rankings = exact_rankings(untrained, retriever.engine.documents(), judged, settings.depth, task)
+            rankings = exact_rankings(untrained, retriever.engine.documents(), judged, collector.depth, task)
         collector.take("untrained", judged, rankings)
-    counts = replace(_counts(given, qrels, retriever.engine), without_text=len(without_text))
-    return Evaluation(collector.values, collector.runs, counts, settings)
+    counts = replace(_counts(given, qrels, retriever.engine), without_text=len(without_text), identical=len(own))
+    return Evaluation(collector.values, collector.runs, counts, settings, own)
 
 
 def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Encoder | None) -> list[System]:
@@ -190,7 +209,7 @@ def _run_served(
     for mode in modes:
         bm25 = settings.bm25 if mode == "bm25" else None
         for batch in in_batches(queries, _BATCH):
-            rankings = retriever.rankings([query.text for query in batch], settings.depth, mode=mode, bm25=bm25)
+            rankings = retriever.rankings([query.text for query in batch], collector.depth, mode=mode, bm25=bm25)
             collector.take(mode, batch, rankings)
             task.advance(len(batch))
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hybrid_search.evaluation.measures import PRIMARY, Qrels
+from hybrid_search.evaluation.own_documents import without_own
 from hybrid_search.evaluation.protocol import Evaluation
-from hybrid_search.retriever import MODES, Mode, Retriever
+from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
 from hybrid_search.types import Document, Query, Ranking
 
 __all__ = ["Answer", "QueryExample", "WinsAndLosses", "as_json", "example_rows", "wins_and_losses"]
@@ -97,11 +98,12 @@ def wins_and_losses(
 
 
 def _answers(retriever: Retriever, queries: Sequence[Query], evaluation: Evaluation, qrels: Qrels) -> list[Answer]:
-    settings, texts = evaluation.settings, [query.text for query in queries]
-    found = {
-        mode: retriever.rankings(texts, settings.depth, mode=mode, bm25=settings.bm25 if mode == _BASELINE else None)
-        for mode in MODES
-    }
+    settings, own, texts = evaluation.settings, evaluation.own, [query.text for query in queries]
+    deep = min(settings.depth + bool(own), MAX_K)
+    found = {}
+    for mode in MODES:
+        bm25 = settings.bm25 if mode == _BASELINE else None
+        found[mode] = without_own(queries, retriever.rankings(texts, deep, mode=mode, bm25=bm25), own, settings.depth)
     legs = [{mode: rankings[place] for mode, rankings in found.items()} for place in range(len(queries))]
     moved = [_most_moved(of_query, qrels.grades[query.id]) for query, of_query in zip(queries, legs, strict=True)]
     documents = retriever.get(moved)

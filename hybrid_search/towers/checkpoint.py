@@ -58,6 +58,7 @@ def save_checkpoint(
     untrained: WordVectors | Path,
     training: Mapping[str, Any],
     defaults: ServingDefaults,
+    training_queries: tuple[str, ...] = (),
 ) -> ModelCard:
     """Write a checkpoint beside ``folder``, check its ONNX files against torch, then put it in the folder's place.
 
@@ -65,6 +66,7 @@ def save_checkpoint(
 
     :param untrained: the word vectors that training started from, or the file that another checkpoint has of them.
     :param training: how it was trained; plain JSON values.
+    :param training_queries: :func:`~hybrid_search.towers.model_card.sample_of` the queries it was trained on.
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
     """
@@ -84,6 +86,7 @@ def save_checkpoint(
             vocabulary_size=tokenizer.vocabulary_size,
             files={path.name: sha256_of(path) for path in sorted(staging.iterdir())},
             defaults=defaults,
+            training_queries=training_queries,
         )
         write_model_card(staging, card)
         replace_folder(staging, folder)

@@ -15,6 +15,7 @@ from hybrid_search.errors import ConfigError, CorruptModel, ModelError, ModelNot
 from hybrid_search.setting import Setting
 from hybrid_search.storage import atomic_write_bytes, disk_errors, sha256_of
 from hybrid_search.train_config import TowerConfig
+from hybrid_search.types import text_hash
 
 __all__ = [
     "FORMAT_VERSION",
@@ -23,6 +24,7 @@ __all__ = [
     "ModelCard",
     "ServingDefaults",
     "read_model_card",
+    "sample_of",
     "verify_files",
     "write_model_card",
 ]
@@ -33,6 +35,7 @@ _LARGEST_TOKENIZER = 1 << 29
 
 _RESTORE = "restore the checkpoint from a copy, or train again"
 FORMAT_VERSION = 2
+_SAMPLE = 256
 MODEL_FILE = "model.json"
 _TOKENIZER, _WEIGHTS = "tokenizer.json", "weights.safetensors"
 SERVING_FILES = (
@@ -58,6 +61,8 @@ class ModelCard(Setting, frozen=True):
 
     :ivar fingerprint: 64 hexadecimal digits over all that decides a vector: weights, tokenizer, tower configuration.
     :ivar files: name -> SHA-256 of each other file of the checkpoint.
+    :ivar training_queries: a sample of the queries it was trained on, for an evaluation to tell whether it asks them
+        again: the smallest of their :func:`~hybrid_search.types.text_hash`, at most 256.
     """
 
     format_version: int
@@ -67,6 +72,12 @@ class ModelCard(Setting, frozen=True):
     vocabulary_size: int
     files: dict[str, str]
     defaults: ServingDefaults = ServingDefaults()
+    training_queries: tuple[str, ...] = ()
+
+
+def sample_of(queries: Iterable[str]) -> tuple[str, ...]:
+    """Return what :attr:`ModelCard.training_queries` keeps of queries' texts."""
+    return tuple(sorted({text_hash(query) for query in queries})[:_SAMPLE])
 
 
 def read_model_card(folder: Path) -> ModelCard:

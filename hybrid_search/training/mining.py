@@ -148,6 +148,8 @@ class Miner:
 def _is_negative(target: _Target, document: Document | None, dropped: Counter[str]) -> bool:
     if document is None:
         dropped["missing"] += 1
+    elif document.id == target.query_id and text_hash(document.text) == text_hash(target.query):
+        dropped["the_query_itself"] += 1
     elif text_hash(document.searchable_text) in target.hashes:
         dropped["same_text_as_positive"] += 1
     elif target.is_answered_by(document):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,13 +18,16 @@ from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_los
 from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
 from hybrid_search.server_options import SearchOptions
-from hybrid_search.types import Judgement, Query
+from hybrid_search.storage import check_writable
+from hybrid_search.types import Judgement, Query, text_hash
 from hybrid_search.workflows.locations import open_retriever
 
 if TYPE_CHECKING:
     from hybrid_search.retriever import Retriever
 
-__all__ = ["EvaluateRequest", "EvaluateResult", "SideBySide", "evaluate_index", "evaluate_side_by_side"]
+__all__ = ["EvaluateRequest", "EvaluateResult", "SideBySide", "evaluate_index", "evaluate_side_by_side", "write_runs"]
+
+_TO_MEASURE_ON = ("test", "dev", "validation")
 
 SPEED_DOCUMENTS = 512
 """Documents encoded to measure the rate."""
@@ -34,10 +37,9 @@ SPEED_DOCUMENTS = 512
 class EvaluateRequest:
     """What to evaluate.
 
-    :ivar split: whose queries; empty for the last split that the data set names (``test`` where there is one).
+    :ivar split: whose queries; empty for the first there is of ``test``, ``dev`` and ``validation``.
     :ivar judgement_set: empty for the data set's default one.
-    :ivar run_out: write TREC runs: the hybrid's (BM25's for an index without vectors) into this file, those of the
-        other systems beside it, with the system's name before the file's ending.
+    :ivar run_out: where :func:`write_runs` is to write TREC runs afterwards; checked before anything is measured.
     :ivar in_cluster: queries are encoded by the towers that are deployed in the cluster.
     :ivar examples: how many of the hybrid's largest wins over BM25, and of its losses, to look at closely.
     """
@@ -62,13 +64,15 @@ class EvaluateResult:
     """What came out, for :mod:`hybrid_search.evaluation.report` to render.
 
     :ivar against_bm25: None where there is no hybrid.
+    :ivar trained_on: share of a sample of the queries that the model was trained on that are among those evaluated;
+        above 0 the figures of the towers are no measure of what they can do.
     """
 
     split: str
     evaluation: Evaluation
     speed: Speed | None
-    run_files: tuple[str, ...]
     against_bm25: WinsAndLosses | None
+    trained_on: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,14 @@ def evaluate_index(
 ) -> EvaluateResult:
     """Rank the whole index for every judged query of a split, with every system.
 
-    :raises UsageError: if the data set has no such split or judgement set.
+    :raises UsageError: if the data set has no such split or judgement set, or none is named and none to be chosen.
     :raises DataError: if it has no judged query.
+    :raises StorageError: if no run can be written where it is to be; nothing was measured then.
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
+    if request.run_out is not None:
+        check_writable(request.run_out)
     with open_retriever(location, model=request.model, search=request.search) as retriever:
         queries, judgements = _judged(dataset, split, request)
         evaluation = evaluate(
@@ -141,8 +148,8 @@ def evaluate_index(
         if request.speed:
             texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
             speed = measure_speed(retriever, [query.text for query in queries], texts)
-        files = _write_runs(request.run_out, evaluation) if request.run_out else ()
-    return EvaluateResult(split, evaluation, speed, files, against_bm25)
+        seen = _seen_in_training(retriever, request.model, [query.text for query in queries])
+    return EvaluateResult(split, evaluation, speed, against_bm25, seen)
 
 
 def _split(dataset: Dataset, asked: str) -> str:
@@ -151,7 +158,25 @@ def _split(dataset: Dataset, asked: str) -> str:
         raise DataError(f"{dataset.name} has no judged queries; evaluation needs queries and qrels")
     if asked and asked not in splits:
         raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
-    return asked or ("test" if "test" in splits else splits[-1])
+    chosen = asked or next((split for split in _TO_MEASURE_ON if split in splits), "")
+    if not chosen:
+        raise UsageError(
+            f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with --split: there are "
+            f"{', '.join(splits)} (a model's figures on the queries that it was trained on tell nothing of others)"
+        )
+    return chosen
+
+
+def _seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:
+    """Return the share of the model's sample of training queries that are among these."""
+    from hybrid_search.towers.model_card import read_model_card
+
+    if not retriever.searches_vectors:
+        return 0.0
+    folder = model or retriever.engine.model_folder()
+    sample = read_model_card(folder).training_queries if folder is not None else ()
+    asked = {text_hash(query) for query in queries}
+    return sum(known in asked for known in sample) / len(sample) if sample else 0.0
 
 
 def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[list[Query], list[Judgement]]:
@@ -174,11 +199,18 @@ def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
     return UntrainedEncoder.load(folder) if folder is not None else None
 
 
-def _write_runs(path: Path, evaluation: Evaluation) -> tuple[str, ...]:
-    files = []
+def write_runs(path: Path, evaluation: Evaluation) -> Mapping[str, int]:
+    """Write the runs that an evaluation kept as TREC files.
+
+    The hybrid's (BM25's for an index without vectors) goes into ``path``, those of the other systems beside it, with
+    the system's name before the file's ending.
+
+    :return: file -> how many ids were written with ``%20`` for a blank and the like; see :func:`write_run`.
+    :raises StorageError: if a file can't be written.
+    """
+    files = {}
     main = "hybrid" if "hybrid" in evaluation.runs else "bm25"
     for system, run in evaluation.runs.items():
         file = path if system == main else path.with_name(f"{path.stem}.{system}{path.suffix}")
-        write_run(file, run, tag=system)
-        files.append(str(file))
-    return tuple(files)
+        files[str(file)] = write_run(file, run, tag=system)
+    return files

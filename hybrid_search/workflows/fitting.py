@@ -11,6 +11,7 @@ import numpy as np
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.evaluation.tune import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.protocols import Progress
 from hybrid_search.retriever import Retriever
@@ -71,25 +72,34 @@ def fit_defaults(
     relevant = frozenset().union(*(positives.get(query, frozenset()) for query in seen))
     encoder = OnnxEncoder.load(folder / "model")
     with _indexed(engine, relevant, encoder, folder / "fit", progress) as retriever:
-        judgements = _judgements(seen, positives)
-        bm25 = fit_bm25(
-            lambda pair: retriever.rankings([q.text for q in seen.values()], DEPTH, mode="bm25", bm25=pair),
-            list(seen.values()),
-            judgements,
-        )
-        fusion = _fit_fusion(retriever, held_out, _judgements((q.id for q in held_out), positives), bm25.bm25)
+        queries, judgements = list(seen.values()), _judgements(seen, positives)
+        own = own_documents(queries, {query: dict.fromkeys(positives.get(query, ()), 1) for query in seen}, engine.get)
+
+        def searched(k1_and_b: Bm25) -> list[Ranking]:
+            texts = [query.text for query in queries]
+            found = retriever.rankings(texts, DEPTH + bool(own), mode="bm25", bm25=k1_and_b)
+            return without_own(queries, found, own, DEPTH)
+
+        bm25 = fit_bm25(searched, queries, judgements)
+        judged = _judgements((q.id for q in held_out), positives)
+        fusion = _fit_fusion(retriever, held_out, judged, bm25.bm25, own)
     return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
 
 
 def _fit_fusion(
-    retriever: Retriever, queries: Sequence[Query], judgements: Sequence[Judgement], bm25: Bm25
+    retriever: Retriever,
+    queries: Sequence[Query],
+    judgements: Sequence[Judgement],
+    bm25: Bm25,
+    own: frozenset[str],
 ) -> FusionFit:
     texts, window = [query.text for query in queries], retriever.fusion.window
+    deep = window + bool(own)
     legs: list[dict[str, Ranking]] = [
-        dict(zip((query.id for query in queries), rankings, strict=True))
+        dict(zip((query.id for query in queries), without_own(queries, rankings, own, window), strict=True))
         for rankings in (
-            retriever.rankings(texts, window, mode="bm25", bm25=bm25),
-            retriever.rankings(texts, window, mode="knn"),
+            retriever.rankings(texts, deep, mode="bm25", bm25=bm25),
+            retriever.rankings(texts, deep, mode="knn"),
         )
     ]
     return fit_fusion(legs[0], legs[1], judgements)

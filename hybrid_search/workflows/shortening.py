@@ -35,8 +35,9 @@ def shorten(model: Path, out: Path, dimension: int) -> Mapping[str, Any]:
     cut = shortened(towers, dimension)
     history = {**training, "shortened_from": {"fingerprint": card.fingerprint, "dimension": card.tower.dimension}}
     made = save_checkpoint(
-        out, cut, tokenizer, untrained=model / "untrained.safetensors", training=history, defaults=card.defaults
-    )
+        out, cut, tokenizer, untrained=model / "untrained.safetensors", training=history, defaults=card.defaults,
+        training_queries=card.training_queries,
+    )  # fmt: skip
     return {
         "model": str(out),
         "fingerprint": made.fingerprint,

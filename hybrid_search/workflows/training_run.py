@@ -14,7 +14,7 @@ import numpy as np
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Progress, Tracker
 from hybrid_search.towers.checkpoint import save_checkpoint
-from hybrid_search.towers.model_card import ServingDefaults
+from hybrid_search.towers.model_card import ServingDefaults, sample_of
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.train_config import NegativeSource, TowerConfig, TrainConfig
 from hybrid_search.training.alignment import Alignment
@@ -155,6 +155,7 @@ class TrainingRun:
         save_checkpoint(
             folder, towers, self.vocabulary.tokenizer,
             untrained=self.vocabulary.word_vectors, training=training, defaults=ServingDefaults(),
+            training_queries=sample_of(example.query.text for example in self.split.pairs.examples),
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def result() -> EvaluateResult:
     values = {"bm25": dict.fromkeys(MEASURES, BM25), "hybrid": dict.fromkeys(MEASURES, HYBRID)}
     evaluation = Evaluation(values, {}, COUNTS, EvaluationSettings(depth=100))
     speed = Speed({"hybrid": Latency(p50=1.0, p95=2.0, p99=3.0, queries_per_second=9.0)}, None, None)
-    return EvaluateResult("test", evaluation, speed, (), None)
+    return EvaluateResult("test", evaluation, speed, None)
 
 
 def test_each_system_has_an_entry_with_its_means_and_its_difference_to_bm25(result: EvaluateResult) -> None:
