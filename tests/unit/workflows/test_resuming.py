@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_search.errors import HybridSearchError, IndexLocked, ResumeMismatch, TrainingError, UsageError
+from hybrid_search.errors import HybridSearchError, IndexLocked, ResumeMismatch, UsageError
 from hybrid_search.protocols import silent
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
@@ -159,7 +159,7 @@ def test_the_corrected_command_is_taken_after_one_that_failed_early(tmp_path: Pa
 def test_an_empty_file_leaves_nothing_and_the_filled_one_is_learnt(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "documents.jsonl").write_text("")
-    with pytest.raises(TrainingError):
+    with pytest.raises(HybridSearchError):
         trained(tmp_path / "data")
     assert not (tmp_path / "model.work").exists()
     write(tmp_path / "data")
