@@ -15,8 +15,8 @@ from hybrid_search.config import Bm25
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
-from hybrid_search.modes import modes_of
 from hybrid_search.evaluation.own_documents import own_documents, without_own
+from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
 from hybrid_search.setting import Setting
