@@ -101,7 +101,7 @@ Filter = Term | Terms | Range | Exists | And | Or | Not
 
 _WANTED: Mapping[FieldType, str] = {
     "keyword": 'text in quotes, as in "en"',
-    "long": "a whole number",
+    "long": "a number",
     "double": "a number",
     "boolean": "true or false",
 }
@@ -160,11 +160,9 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
         fits = isinstance(value, bool)
     elif kind == "keyword":
         fits = isinstance(value, str)
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        fits = False
-    elif isinstance(value, float):
-        fits = kind == "double" and math.isfinite(value)
     else:
-        fits = -(2**63) <= value < 2**63
+        # Any number has its place among a field's numbers, whole or not: number_filters answers by arithmetic.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = is_number and not (isinstance(value, float) and math.isnan(value))
     if not fits:
         raise FilterError(f"field {field!r} is {kind}, so it compares with {_WANTED[kind]}, not with {value!r}")

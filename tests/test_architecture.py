@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.config", 1),
     ("hybrid_search.train_config", 1),
     ("hybrid_search.filters", 1),
+    ("hybrid_search.number_filters", 1),
     ("hybrid_search.filter_parser", 1),
     ("hybrid_search.protocols", 1),
     ("hybrid_search.server_options", 1),

@@ -127,8 +127,8 @@ def _new_fields(
         kind = _kind_of_several(name, value) if as_held and wanted not in (None, "keyword") else _kind(name, value)
         if wanted is None:
             new[name] = kind
-        elif kind != wanted and not (kind == "long" and wanted == "double"):
-            raise _Refused(name, f"{name} is {shown(value)}, which is {kind}; the index has it as {wanted}")
+        elif kind != wanted and not (kind == "long" and wanted == "double") and not _is_whole(value, wanted):
+            raise _Refused(name, _mismatch(name, value, kind, wanted))
     return new
 
 
@@ -138,6 +138,21 @@ def _kind_of_several(name: str, value: Any) -> FieldType:
         return _kind(name, value)
     kinds = {_kind(name, one) for one in value}
     return "double" if kinds == {"long", "double"} else kinds.pop() if len(kinds) == 1 else "keyword"
+
+
+def _is_whole(value: object, wanted: FieldType) -> bool:
+    """Tell whether a number that is written with a point is one of the whole numbers that the field holds."""
+    return wanted == "long" and isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63
+
+
+def _mismatch(name: str, value: object, kind: FieldType, wanted: FieldType) -> str:
+    told = f"{name} is {shown(value)}, which is {kind}; the index has it as {wanted}"
+    if kind == "double" and wanted == "long":
+        told += (
+            f", as it was declared or as its first value was; for both declare it when the index is made: --field "
+            f"{name}:double (LoadOptions or IndexSettings: fields={{{name!r}: 'double'}})"
+        )
+    return told
 
 
 def _check_text(name: str, value: object) -> None:

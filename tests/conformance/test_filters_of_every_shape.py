@@ -23,6 +23,9 @@ METADATA: list[Mapping[str, Any]] = [
     {"tenant": "initech", "price": 0.0},
     {"year": -1, "open": True},
     {},
+    {"year": 2**63 - 1, "price": -0.0},
+    {"year": -(2**63), "price": 1e300},
+    {"year": 0, "price": 7},
 ]
 DOCUMENTS = [Document(f"d{number}", "salaries", metadata=metadata) for number, metadata in enumerate(METADATA)]
 VECTORS = np.array([[1, number / 10] for number in range(len(DOCUMENTS))], np.float32)
@@ -58,10 +61,17 @@ def fits(filter: Filter, document: Document) -> bool:
     raise AssertionError(filter)
 
 
+# Of another type than the field, between what it holds, or beyond it.
+OTHER_NUMBERS = st.sampled_from(
+    [
+        *(2001.0, 2001.5, -0.5, -1.0, 9.500001, 5e-324, 2.0**63, 1e19, -1e19, float("inf"), float("-inf")),
+        *(2**63, -(2**63) - 1, 2**64, 10**400, -(10**400)),
+    ]
+)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tenant": st.sampled_from(["acme", "globex", "initech", "nobody", ""]),
-    "year": st.sampled_from([-1, 2001, 2002, 2003, 2**62]),
-    "price": st.sampled_from([0.0, 9.5, 10.0, 10, 9.99]),
+    "year": st.sampled_from([-1, 0, 2001, 2002, 2003, 2**62, 2**63 - 1, -(2**63)]) | OTHER_NUMBERS,
+    "price": st.sampled_from([0.0, -0.0, 0, 9.5, 10.0, 10, 9.99, 7, 1e300]) | OTHER_NUMBERS,
     "open": st.booleans(),
 }
 BOUNDS = ("gte", "gt", "lte", "lt")

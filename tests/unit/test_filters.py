@@ -85,10 +85,9 @@ def test_a_filter_that_fits_the_fields_passes(text: str) -> None:
     ("filter", "message"),
     [
         (Term("lang", 2020), r"'lang' is keyword, so it compares with text in quotes, as in \"en\", not with 2020"),
-        (Term("year", "2020"), "'year' is long, so it compares with a whole number, not with '2020'"),
-        (Term("year", 1.5), "whole number, not with 1.5"),
-        (Term("year", True), "whole number, not with True"),
-        (Term("year", 2**63), "whole number"),
+        (Term("year", "2020"), "'year' is long, so it compares with a number, not with '2020'"),
+        (Term("year", True), "a number, not with True"),
+        (Range("year", gte=float("nan")), "a number, not with nan"),
         (Term("price", float("nan")), "'price' is double"),
         (Term("open", 1), "true or false, not with 1"),
         (Range("open", gt=True), "'open' is boolean and has no order"),

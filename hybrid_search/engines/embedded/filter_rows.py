@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import FieldType
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms, check_filter
+from hybrid_search.number_filters import in_its_type
 
 __all__ = ["FilterCache", "RowFilter"]
 
@@ -72,6 +73,7 @@ class FilterCache:
         if filter is None:
             return None
         check_filter(filter, fields)
+        filter = in_its_type(filter, fields)
         key = repr(filter)  # the records' own equality takes True for 1
         with self._guard:
             if generation != self._generation:

@@ -23,6 +23,7 @@ from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter, check_filter
 from hybrid_search.fusion import Fused
+from hybrid_search.number_filters import in_its_type
 from hybrid_search.protocols import DenseQueries
 from hybrid_search.server_options import SearchOptions
 from hybrid_search.types import Document, Hit, Leg, Ranking
@@ -67,7 +68,7 @@ class Reading:
         :raises FilterError: if the filter does not fit the index's fields.
         :raises UnsupportedCapability: if ``bm25`` is not what the index was made with.
         """
-        yield from self._checked(k, filter)
+        filter = yield from self._checked(k, filter)
         if bm25 is not None and bm25 != self.settings.bm25:
             raise UnsupportedCapability(
                 f"{self._address} was made with {self.settings.bm25}; OpenSearch can't search it with {bm25}: "
@@ -86,7 +87,7 @@ class Reading:
             be compared exactly.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         """
-        yield from self._checked(k, filter)
+        filter = yield from self._checked(k, filter)
         queries = self.dense_queries(vectors, len(vectors))
         given = [query for query in queries if query is not None]
         if exact:
@@ -123,7 +124,7 @@ class Reading:
         :raises ConfigError: if the pipeline to use is not there, or computes something else.
         :raises UnsupportedCapability: if the server can't fuse like this.
         """
-        yield from self._checked(k, filter)
+        filter = yield from self._checked(k, filter)
         fusion = fusion or self.settings.fusion
         page = Page.inside(fusion, offset, k)
         queries = list(zip(self.asked(texts, filter), self.dense_queries(vectors, len(texts)), strict=True))
@@ -172,13 +173,14 @@ class Reading:
         yield from pipelines.check(self._address, self._options.pipeline, fusion, self._server)
         self._ready.add(fusion)
 
-    def _checked(self, k: int, filter: Filter | None) -> Plan[None]:
+    def _checked(self, k: int, filter: Filter | None) -> Plan[Filter | None]:
+        """Check what is asked; returns the filter as the server is to be asked."""
         if k < 1:
             raise UsageError(f"k is {k}; it must be at least 1")
         if k > LARGEST_PAGE:
             raise UsageError(f"k is {k}; OpenSearch returns at most {LARGEST_PAGE} hits for a search")
         if filter is None:
-            return
+            return None
         try:
             check_filter(filter, self.settings.fields)
         except FilterError:
@@ -186,7 +188,9 @@ class Reading:
             mapping = yield from mapping_plan(self._address)
             self.settings = settings_of(mapping, str(self._address))
             _check_again(filter, self.settings, other_fields(mapping))
+        filter = in_its_type(filter, self.settings.fields)
         check_size(filter)
+        return filter
 
     def dense_queries(self, vectors: DenseQueries, count: int) -> list[DenseQuery | None]:
         """Return what the k-NN leg is asked for each query, None for a zero vector.

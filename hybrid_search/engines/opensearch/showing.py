@@ -16,6 +16,7 @@ from hybrid_search.engines.opensearch.commands import shell_line
 from hybrid_search.engines.opensearch.reading import Reading
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter, check_filter
+from hybrid_search.number_filters import in_its_type
 from hybrid_search.protocols import DenseQueries, Vectors
 from hybrid_search.steps import Encode, Steps
 
@@ -103,7 +104,7 @@ class Showing:
         self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
     ) -> Body:
         """Show a BM25 search."""
-        self._check(filter)
+        filter = self._checked(filter)
         [asked] = self._reading.asked(texts, filter)
         return self._for_people(requests.lexical(asked, k, filter))
 
@@ -112,7 +113,7 @@ class Showing:
 
         :raises UsageError: if the vector is zero, so that nothing would be sent.
         """
-        self._check(filter)
+        filter = self._checked(filter)
         [query] = self._reading.dense_queries(vectors, 1)
         if query is None:
             raise UsageError("the towers know no word of the query, so a k-NN search finds nothing and is not sent")
@@ -129,15 +130,18 @@ class Showing:
         **_: Any,
     ) -> Body:
         """Show a hybrid search."""
-        self._check(filter)
+        filter = self._checked(filter)
         [query] = self._reading.dense_queries(vectors, 1)
         self.fusion = None if query is None else fusion
         [asked] = self._reading.asked(texts, filter)
         return self._for_people(self._reading.asking(fusion, filter).body((asked, query), k))
 
-    def _check(self, filter: Filter | None) -> None:
-        if filter is not None:
-            check_filter(filter, self._reading.settings.fields)
+    def _checked(self, filter: Filter | None) -> Filter | None:
+        """Check a filter; returns it as the server is asked."""
+        if filter is None:
+            return None
+        check_filter(filter, self._reading.settings.fields)
+        return in_its_type(filter, self._reading.settings.fields)
 
     def _for_people(self, body: Body) -> Body:
         return for_people(body, *self._page)
