@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Maker
 
 from hybrid_search.config import IndexSettings
 from hybrid_search.filter_parser import parse_filter
 from hybrid_search.protocols import Engine
 from hybrid_search.types import Document
+
+
+Maker = Callable[[IndexSettings], Engine]
 
 
 def priced(id: str, price: Any) -> Document:
