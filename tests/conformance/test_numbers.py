@@ -12,7 +12,6 @@ from hybrid_search.filter_parser import parse_filter
 from hybrid_search.protocols import Engine
 from hybrid_search.types import Document
 
-
 Maker = Callable[[IndexSettings], Engine]
 
 
