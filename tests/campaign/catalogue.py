@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from campaign.attack import Attack
+from campaign.crowds.alias import AliasCrowd
+from campaign.crowds.cold import ColdCrowd
+from campaign.crowds.folder import FolderCrowd
+from campaign.crowds.loaders import LoaderCrowd
+from campaign.crowds.processes import ProcessCrowd
+from campaign.crowds.server import ServerCrowd
+from campaign.crowds.towers import TowerCrowd
 from campaign.faults.disk import DiskFaults
 from campaign.fuzz.apart import Apart
 from campaign.fuzz.datasets import Datasets
@@ -26,6 +33,13 @@ ATTACKS: tuple[Attack, ...] = (
     Apart("campaign.fuzz.files:Files"),
     Datasets(),
     Apart("campaign.fuzz.commands:Commands"),
+    FolderCrowd(),
+    ColdCrowd(),
+    ProcessCrowd(),
+    TowerCrowd(),
+    ServerCrowd(),
+    AliasCrowd(),
+    LoaderCrowd(),
 )
 
 
