@@ -17,19 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import methodcaller
 from typing import Literal, Self, get_args
 
-import numpy as np
-
 from hybrid_search.arguments import MAX_K, asked_texts, check_page, ids_of, parsed, texts_of
+from hybrid_search.asking import hits_of_hybrid, hits_of_leg, rankings_of_leg
 from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.showing import shown
-from hybrid_search.steps import Ask, Encode, Steps, carried_out
+from hybrid_search.steps import Steps, carried_out
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
@@ -167,12 +165,9 @@ class Retriever:
         asked, texts = asked_texts(queries)
         if mode == "hybrid":
             fusion, in_engine = fusion or self.fusion, self.encoder is None
-            found = yield from _hybrid(texts, k, condition, fusion, in_engine=in_engine, offset=offset)
+            found = yield from hits_of_hybrid(texts, k, condition, fusion, in_engine=in_engine, offset=offset)
         else:
-            found = []
-            for ranking in (yield from _leg(texts, k + offset, mode, condition, in_engine=self.encoder is None)):
-                page = _page(ranking, offset)
-                found.append((yield Ask(methodcaller("hits", page, first_rank=offset + 1, leg=mode))))
+            found = yield from hits_of_leg(texts, k, mode, condition, in_engine=self.encoder is None, offset=offset)
         hits: list[list[Hit]] = [[] for _ in queries]
         for place, of_query in zip(asked, found, strict=True):
             hits[place] = of_query
@@ -202,10 +197,10 @@ class Retriever:
         condition = parsed(filter)
         asked, texts = asked_texts(queries)
         if mode == "hybrid":
-            steps = _hybrid(texts, k, condition, self.fusion, in_engine=self.encoder is None, bare=True)
+            steps = hits_of_hybrid(texts, k, condition, self.fusion, in_engine=self.encoder is None, bare=True)
             found = [_ranking(hits) for hits in carried_out(steps, self.encode_queries, self.engine)]
         else:
-            leg = _leg(texts, k, mode, condition, bm25, in_engine=self.encoder is None)
+            leg = rankings_of_leg(texts, k, mode, condition, bm25, in_engine=self.encoder is None)
             found = carried_out(leg, self.encode_queries, self.engine)
         rankings = [Ranking((), ()) for _ in queries]
         for place, ranking in zip(asked, found, strict=True):
@@ -291,49 +286,6 @@ class Retriever:
         return self.encoder
 
 
-def _hybrid(
-    texts: list[str],
-    k: int,
-    condition: Filter | None,
-    fusion: Fusion,
-    *,
-    in_engine: bool,
-    offset: int = 0,
-    bare: bool = False,
-) -> Steps[list[list[Hit]]]:
-    hits: list[list[Hit]] = [[] for _ in texts]
-    if not texts:
-        return hits
-    if in_engine:  # which then also tells the queries that the tower knows nothing of
-        arguments = {"fusion": fusion, "filter": condition, "offset": offset, "bare": bare}
-        hits = yield Ask(methodcaller("search_hybrid", texts, texts, k, **arguments))
-        return hits
-    vectors: Vectors = yield Encode(texts)
-    known = vectors.any(axis=1)
-    # A query the towers know nothing of must not depend on the k-NN leg's weight: (0, 1) would tie all its hits.
-    for rows, joined in ((known, fusion), (~known, fusion.replace(weights=(1.0, 0.0)))):
-        places = np.flatnonzero(rows).tolist()
-        if places:
-            of_places = [texts[place] for place in places]
-            arguments = {"fusion": joined, "filter": condition, "offset": offset, "bare": bare}
-            found = yield Ask(methodcaller("search_hybrid", of_places, vectors[rows], k, **arguments))
-            for place, of_query in zip(places, found, strict=True):
-                hits[place] = of_query
-    return hits
-
-
-def _leg(
-    texts: list[str], k: int, mode: Mode, condition: Filter | None, bm25: Bm25 | None = None, *, in_engine: bool
-) -> Steps[list[Ranking]]:
-    rankings: list[Ranking] = []
-    if texts and mode == "bm25":
-        rankings = yield Ask(methodcaller("search_lexical", texts, k, condition, bm25=bm25))
-    elif texts:
-        vectors = texts if in_engine else (yield Encode(texts))
-        rankings = yield Ask(methodcaller("search_dense", vectors, k, condition))
-    return rankings
-
-
 def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
     if not settings.dimension:
         raise ModelMismatch(
@@ -348,10 +300,6 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
             + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
             + "open the index with the model it was built with, or load the documents into a new index with this one"
         )
-
-
-def _page(ranking: Ranking, offset: int) -> Ranking:
-    return Ranking(ranking.ids[offset:], ranking.scores[offset:]) if offset else ranking
 
 
 def _ranking(hits: list[Hit]) -> Ranking:

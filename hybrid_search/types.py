@@ -100,13 +100,22 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """One leg's answer to one query: document ids and their scores, best first, ties by id."""
+    """One leg's answer to one query: document ids and their scores, best first, ties by id.
+
+    :ivar versions: which state of each document was ranked, in numbers of the engine's own: one that is replaced before
+        its text is fetched has another. Empty where nobody knows.
+    """
 
     ids: tuple[str, ...]
     scores: tuple[float, ...]
+    versions: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def after(self, offset: int) -> Ranking:
+        """Return the ranking without its first hits."""
+        return Ranking(self.ids[offset:], self.scores[offset:], self.versions[offset:]) if offset else self
 
 
 @dataclass(frozen=True, slots=True)

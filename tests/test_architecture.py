@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.companions", 1),
     ("hybrid_search.keyed_hash", 1),
     ("hybrid_search.steps", 2),
+    ("hybrid_search.asking", 2),
     ("hybrid_search.observing", 2),
     ("hybrid_search.dashboards", 2),
     ("hybrid_search.towers", 2),

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +18,7 @@ from hybrid_search.engines.embedded.asked import check_k, check_offset, checked_
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
 from hybrid_search.engines.embedded.fusing import alone, fused_page
+from hybrid_search.engines.embedded.lag import POLL, Lag
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.model_files import copy_model, model_folder
@@ -39,7 +40,6 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _VERSION = "1"
-_PAUSES = (0.0, 0.001, 0.004, 0.016, 0.064)
 _REPAIR_EVERY = 0.5
 _WORTH_THREADS = 8
 
@@ -66,6 +66,7 @@ class EmbeddedEngine:
         self._process = os.getpid()
         self._generation = parts.store.state().generation
         self._next_repair = 0.0
+        self._lag = Lag(parts.store, parts.caches)
         self._refreshing = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._starting = threading.Lock()
@@ -174,9 +175,12 @@ class EmbeddedEngine:
         :raises FilterError: if the filter does not fit the index's fields.
         """
         check_k(k)
-        with self._searching() as generation:
+
+        def search(generation: int) -> list[Ranking]:
             found = self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
             return [to_ranking(one, self._store.row_ids) for one in found]
+
+        return self._answered(search)
 
     def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
         """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
@@ -187,9 +191,12 @@ class EmbeddedEngine:
         """
         check_k(k)
         queries = checked_queries(vectors, len(vectors), self._settings.dimension)
-        with self._searching() as generation:
+
+        def search(generation: int) -> list[Ranking]:
             found = self._caches.dense.search(queries, k, self._resolved(filter, generation))
             return [to_ranking(one, self._store.row_ids) for one in found]
+
+        return self._answered(search)
 
     def search_hybrid(
         self,
@@ -213,28 +220,25 @@ class EmbeddedEngine:
         fusion = fusion or self._settings.fusion
         check_offset(offset, fusion)
         queries = checked_queries(vectors, len(texts), self._settings.dimension)
-        pages: list[tuple[list[Hit], bool]] = []
-        for pause in _PAUSES:  # a commit may replace documents between the search and the reading of their texts
-            if pause:
-                time.sleep(pause)
-            with self._searching() as generation:
-                allowed = self._resolved(filter, generation)
-                lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-                dense = self._caches.dense.search(queries, fusion.window, allowed)
-            pages = [
+
+        def search(generation: int) -> list[list[Hit]]:
+            allowed = self._resolved(filter, generation)
+            lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+            dense = self._caches.dense.search(queries, fusion.window, allowed)
+            return [
                 fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
                 for legs in zip(lexical, dense, strict=True)
             ]
-            if all(is_whole for _, is_whole in pages):
-                break
-        return [hits for hits, _ in pages]
+
+        return self._answered(search)
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
+        """Fetch the documents of (a page of) a ranking; those deleted or replaced meanwhile are left out.
 
         :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
         """
-        documents = self.get(ranking.ids)
+        self._check_open()
+        documents = self._store.documents_at(ranking.versions) if ranking.versions else self.get(ranking.ids)
         found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
         return [
             Hit(id, rank, score, document.text, document.title, document.metadata, alone(leg, score, rank))
@@ -271,7 +275,7 @@ class EmbeddedEngine:
                 "vectors": state.vectors,
                 "average_length": round(self._caches.lexical.forward.average_length, 2),
                 "dense": self._caches.dense.describe(),
-                "bytes": {part.name: _size(part) for part in self._layout.parts() if not part.name.startswith(".")},
+                "bytes": self._layout.sizes(),
             }
 
     def verify(self) -> list[str]:
@@ -336,6 +340,19 @@ class EmbeddedEngine:
             self._check_open()
             yield self._generation
 
+    def _answered(self, search: Callable[[int], T]) -> T:
+        """Search what was committed up to one moment, again while another process's commit is half there."""
+        began = time.monotonic()
+        while True:
+            with self._searching() as generation:
+                found = search(generation)
+                # Our own commit lets no search in; if it failed half-way, only the next one goes on.
+                if self._writer is not None or not self._lag.hides(began):
+                    return found
+            while self._lag.hides(began):
+                time.sleep(POLL)
+                self._refresh()
+
     def _refresh(self) -> None:
         """Follow a writer in another process; take over from one that died between the store and the caches."""
         newest = self._store.state().generation
@@ -380,7 +397,3 @@ class EmbeddedEngine:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")
             return self._threads
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file())

@@ -18,15 +18,14 @@ Rows = NDArray[np.int64]
 
 def fused_page(
     bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, *, offset: int, size: int, store: Store, bare: bool = False
-) -> tuple[list[Hit], bool]:
-    """Fuse two windows and fetch the hits ``offset + 1`` to ``offset + size``.
+) -> list[Hit]:
+    """Fuse two windows and fetch the hits ``offset + 1`` to ``offset + size``; a row that is gone is left out.
 
     :param bare: ids and scores only.
-    :return: the hits, and whether they are whole: a document that was replaced or deleted meanwhile is left out.
     """
     rows, columns = _union(bm25.rows, knn.rows)
     if not len(rows):
-        return [], True
+        return []
     joined = join(bm25.scores, knn.scores, columns, fusion)
     top = joined.top(offset + size)
     column_of = dict(zip(rows[top].tolist(), top.tolist(), strict=True))
@@ -35,15 +34,13 @@ def fused_page(
     page_columns = [column_of[row] for row in page]
     if bare:
         named = zip(store.row_ids.ids(shown), joined.scores[page_columns].tolist(), strict=True)
-        hits = [Hit(id, rank, score) for rank, (id, score) in enumerate(named, start=offset + 1) if id is not None]
-        return hits, len(hits) == len(page)
+        return [Hit(id, rank, score) for rank, (id, score) in enumerate(named, start=offset + 1) if id is not None]
     found = zip(joined.scores[page_columns].tolist(), joined.legs(page_columns), store.documents_at(page), strict=True)
-    hits = [
+    return [
         Hit(document.id, rank, score, document.text, document.title, document.metadata, legs)
         for rank, (score, legs, document) in enumerate(found, start=offset + 1)
         if document is not None
     ]
-    return hits, len(hits) == len(page)
 
 
 def alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:

@@ -80,6 +80,10 @@ class Layout:
         """Return the files and folders of the index that are there; the names of unfinished ones begin with a dot."""
         return sorted(path for path in self.folder.iterdir() if self._is_ours(path.name))
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each part, those that are being written left out."""
+        return {part.name: _size(part) for part in self.parts() if not part.name.startswith(".")}
+
     def _is_ours(self, name: str) -> bool:
         ours = (self.database, self.seal, self.lexical, self.forward, self.dense, self.model, self.lock, self.owner)
         # Unfinished writes begin with a dot.
@@ -90,3 +94,7 @@ class Layout:
 
 def _names(paths: tuple[Path, ...]) -> list[str]:
     return [path.name for path in paths]
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file())

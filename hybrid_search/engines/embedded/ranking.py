@@ -62,10 +62,7 @@ def settled(rows: Rows, scores: NDArray[np.floating], ids: RowIds) -> Rows:
 
 
 def to_ranking(found: ScoredRows, ids: RowIds) -> Ranking:
-    """Look the ids up; rows that went meanwhile are left out."""
-    known = ids.ids(found.rows)
-    scores = found.scores.tolist()
-    if None in known:
-        there = [(id, score) for id, score in zip(known, scores, strict=True) if id is not None]
-        return Ranking(tuple([id for id, _ in there]), tuple([score for _, score in there]))
-    return Ranking(tuple([id for id in known if id is not None]), tuple(scores))
+    """Look the ids up; rows that went meanwhile are left out. A row is the version of its document."""
+    known = zip(ids.ids(found.rows), found.scores.tolist(), found.rows.tolist(), strict=True)
+    there = [(id, score, row) for id, score, row in known if id is not None]
+    return Ranking(*zip(*there, strict=True)) if there else Ranking((), ())

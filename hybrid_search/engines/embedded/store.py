@@ -166,6 +166,13 @@ class Store:
         """Return the rows up to ``up_to`` that went after ``generation``."""
         return column(connection, "SELECT row FROM tombstones WHERE generation > ? AND row <= ?", (generation, up_to))
 
+    def lost_since(self, generation: int) -> bool:
+        """Return whether any row went after ``generation``."""
+        with self.database.reading(one_statement=True) as connection:
+            query = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE generation > ?)"
+            (lost,) = connection.execute(query, (generation,)).fetchone()
+        return bool(lost)
+
     def _document(self, record: tuple[Any, ...]) -> Document:
         id, title, text, metadata, checksum, row = record[:6]
         if text_checksum(id, title, text, metadata) != checksum:

@@ -28,7 +28,7 @@ _SEARCHES = 400
 class ProcessCrowd:
     """A reader sees what any process has committed, by its next search; a second writer waits or is told."""
 
-    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 120_000, 2_400, False
+    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 60_000, 1_600, False
     planted: ClassVar[Mapping[str, str]] = {
         "no-writer-lock": "a second process may write beside the first",
         "blind-reader": "a reader looks for new commits at every tenth search only",
