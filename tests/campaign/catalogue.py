@@ -8,7 +8,6 @@ from campaign.crowds.cold import ColdCrowd
 from campaign.crowds.folder import FolderCrowd
 from campaign.crowds.loaders import LoaderCrowd
 from campaign.crowds.processes import ProcessCrowd
-from campaign.crowds.server import ServerCrowd
 from campaign.crowds.towers import TowerCrowd
 from campaign.faults.disk import DiskFaults
 from campaign.fuzz.apart import Apart
@@ -37,7 +36,6 @@ ATTACKS: tuple[Attack, ...] = (
     ColdCrowd(),
     ProcessCrowd(),
     TowerCrowd(),
-    ServerCrowd(),
     AliasCrowd(),
     LoaderCrowd(),
 )
