@@ -51,7 +51,7 @@ def write(job: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
                 found.append(f"a second writer is told no process: {error}")
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}")
-        time.sleep(rng.uniform(0.05, 0.3))
+        time.sleep(rng.uniform(0.2, 0.6))
     return {"counted": 0, "found": found, "turns": turns}
 
 

@@ -21,14 +21,14 @@ __all__ = ["ProcessCrowd"]
 _DOCUMENTS = 24
 _READERS = 2
 _WRITERS = 2
-_SEARCHES = 400
+_SEARCHES = 800
 """Of each reader in a trial."""
 
 
 class ProcessCrowd:
     """A reader sees what any process has committed, by its next search; a second writer waits or is told."""
 
-    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 60_000, 1_600, False
+    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 40_000, 1_600, False
     planted: ClassVar[Mapping[str, str]] = {
         "no-writer-lock": "a second process may write beside the first",
         "blind-reader": "a reader looks for new commits at every tenth search only",
