@@ -84,13 +84,16 @@ def is_by_columns(head: bytes, columns: Sequence[str], inner: Sequence[str]) -> 
 def column_offsets(path: Path) -> dict[str, int]:
     """Find where each column begins, in bytes of the unpacked file.
 
-    :raises DataError: if the file is no object of columns.
+    :return: nothing where more follows behind the object: then the file has an object a line.
+    :raises DataError: if the object is broken.
     """
     with open_file(path) as opened:
         scanner = Scanner(opened.stream)
         try:
             scanner.skip_bom()
-            return dict(_columns(scanner))
+            offsets = dict(_columns(scanner))
+            scanner.take(b"}")
+            return {} if scanner.peek() else offsets
         except BrokenJson as error:
             raise _broken(path, scanner, error) from error
         except Exception as error:

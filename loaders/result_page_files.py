@@ -17,7 +17,7 @@ from loaders.intake import Reject, count_records
 from loaders.json_containers import column_offsets, column_rows, is_by_columns
 from loaders.lines import LONGEST
 from loaders.objects import KINDS, objects_of
-from loaders.opening import is_stream, open_file
+from loaders.opening import Opened, is_stream, open_file
 from loaders.result_page import PASSAGE_FIELDS
 
 __all__ = ["read_rows", "split_files", "split_of"]
@@ -69,17 +69,23 @@ def read_rows(paths: Sequence[Path], reject: Reject) -> Iterator[tuple[Line, dic
     """
     for path in paths:
         with open_file(path, tables=True) as opened:
-            by_columns = is_by_columns(opened.head, _ALL_COLUMNS, PASSAGE_FIELDS)
-            if not by_columns:
+            offsets = _offsets(opened, path)
+            if not offsets:
                 yield from objects_of(opened, path, reject)
-        if by_columns:
-            yield from _rows_of_columns(path, reject)
+        if offsets:
+            yield from _rows_of_columns(path, offsets, reject)
 
 
-def _rows_of_columns(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
+def _offsets(opened: Opened, path: Path) -> dict[str, int]:
+    """Return where the columns of a file begin; nothing of a file that has rows."""
+    if not is_by_columns(opened.head, _ALL_COLUMNS, PASSAGE_FIELDS):
+        return {}
     if is_stream(path):
         raise DataError(f"{path}: an object by columns can't be read from a stream; write it to a file first")
-    offsets = column_offsets(path)
+    return column_offsets(path)
+
+
+def _rows_of_columns(path: Path, offsets: Mapping[str, int], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
     number, ended = 0, False
     try:
         wanted = {name: offsets[name] for name in _COLUMNS if name in offsets}

@@ -94,6 +94,12 @@ def test_columns_of_other_rows_are_an_error_and_not_a_mixture(write):
         read(write("train.json", json.dumps(columns)))
 
 
+def test_a_first_line_that_looks_like_columns_hides_no_row_behind_it(write, rejected):
+    lines = ['{"answers": {"x": 1}}', *(json.dumps(row) for row in ROWS)]
+    assert read(write("train.jsonl", "\n".join(lines)), reject=rejected.append) == EXPECTED
+    assert {bad.line for bad in rejected} == {1}
+
+
 def test_a_bad_cell_refuses_its_row_alone(write, rejected):
     columns = by_columns(ROWS).replace('"do cats sleep"', "tru")
     queries, _ = read(write("train.json", columns), reject=rejected.append)
