@@ -12,7 +12,7 @@ from campaign.fuzz.strategies import ANY, FIELDS, NUMBERS, TEXTS
 from hybrid_search import HybridSearchError
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
 
-__all__ = ["CLEAN", "CONDITIONS", "KINDS", "as_text", "fits", "may_be_refused"]
+__all__ = ["CLEAN", "CONDITIONS", "KINDS", "as_text", "fits", "leaves", "may_be_refused"]
 
 KINDS = {
     "lang": "keyword",
@@ -126,6 +126,16 @@ def _wrapped(leaf: Any, depth: int, kind: Any) -> Any:
     for _ in range(depth):
         leaf = kind(leaf)
     return leaf
+
+
+def leaves(filter: Any) -> int:
+    """Count the conditions of a filter."""
+    match filter:
+        case And(parts) | Or(parts) if isinstance(parts, tuple):
+            return sum(map(leaves, parts))
+        case Not(part):
+            return leaves(part)
+    return 1
 
 
 def may_be_refused(filter: Any, kinds: Mapping[str, str], depth: int = 0) -> bool:

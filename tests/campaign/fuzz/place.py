@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from campaign.fuzz.conditions import KINDS, fits, may_be_refused
+from campaign.fuzz.conditions import KINDS, fits, leaves, may_be_refused
 from campaign.fuzz.expectation import Answer, Broken, Refused, outcome_of, shown
 from campaign.fuzz.strategies import WORDS
 from hybrid_search import Document, Hit, Retriever
@@ -25,11 +25,13 @@ class Place:
 
     :ivar held: what was accepted, by id.
     :ivar kinds: the types of the fields declared so far.
+    :ivar most_leaves: conditions that a filter may have.
     """
 
     retriever: Retriever
     held: dict[str, Document] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=lambda: dict(KINDS))
+    most_leaves: float = math.inf
 
     def add(self, documents: Sequence[Document]) -> list[int]:
         """Add documents; returns the positions of those that were refused.
@@ -136,7 +138,7 @@ class Place:
         """
         told = outcome_of(lambda: self.retriever.rankings([EVERYTHING], 200, mode=mode, filter=condition))  # type: ignore[arg-type]
         if isinstance(told, Refused):
-            if not may_be_refused(condition, self.kinds):
+            if not may_be_refused(condition, self.kinds) and leaves(condition) <= self.most_leaves:
                 raise Broken(f"filter {shown(condition)} was refused: {told}")
             return None
         found = frozenset(told.value[0].ids)
