@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hybrid_search.config import FieldType
 from hybrid_search.errors import FilterError
+from hybrid_search.showing import shown
 
 __all__ = ["And", "Exists", "Filter", "Not", "Or", "Range", "Scalar", "Term", "Terms", "check_filter"]
 
@@ -93,7 +94,7 @@ def _kept(parts: Iterable[T], name: str) -> tuple[T, ...]:
     :raises FilterError: if it is one text, which would be taken for its letters, or nothing to go through.
     """
     if isinstance(parts, str | bytes) or not isinstance(parts, Iterable):
-        raise FilterError(f"{name} is {parts!r}; give a tuple of them")
+        raise FilterError(f"{name} is {shown(parts)}; give a tuple of them")
     return tuple(parts)
 
 
@@ -130,19 +131,20 @@ def _check(filter: Filter, fields: Mapping[str, FieldType], level: int) -> None:
         case Term(field, value):
             _check_value(field, value, _type_of(field, fields))
         case Terms(field, values):
+            kind = _type_of(field, fields)
             for value in values:
-                _check_value(field, value, _type_of(field, fields))
+                _check_value(field, value, kind)
         case Exists(field):
             _type_of(field, fields)
         case _:
-            raise FilterError(f"{filter!r} is no filter; give Term, Terms, Range, Exists, And, Or or Not")
+            raise FilterError(f"{shown(filter)} is no filter; give Term, Terms, Range, Exists, And, Or or Not")
 
 
 def _type_of(field: str, fields: Mapping[str, FieldType]) -> FieldType:
-    if field in fields:
+    if isinstance(field, str) and field in fields:
         return fields[field]
     known = ", ".join(f"{name} ({kind})" for name, kind in sorted(fields.items())) or "none"
-    raise FilterError(f"the index has no field {field!r}; its fields are: {known}")
+    raise FilterError(f"the index has no field {shown(field)}; its fields are: {known}")
 
 
 def _check_range(range_: Range, kind: FieldType) -> None:
@@ -159,10 +161,19 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
     if kind == "boolean":
         fits = isinstance(value, bool)
     elif kind == "keyword":
-        fits = isinstance(value, str)
+        fits = isinstance(value, str) and _has_bytes(value)
     else:
         # Any number has its place among a field's numbers, whole or not: number_filters answers by arithmetic.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = is_number and not (isinstance(value, float) and math.isnan(value))
     if not fits:
-        raise FilterError(f"field {field!r} is {kind}, so it compares with {_WANTED[kind]}, not with {value!r}")
+        raise FilterError(f"field {field!r} is {kind}, so it compares with {_WANTED[kind]}, not with {shown(value)}")
+
+
+def _has_bytes(value: str) -> bool:
+    """Tell a text from one with a lone surrogate, which no document can have."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

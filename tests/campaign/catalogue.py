@@ -12,6 +12,7 @@ from campaign.crowds.towers import TowerCrowd
 from campaign.faults.disk import DiskFaults
 from campaign.fuzz.apart import Apart
 from campaign.fuzz.datasets import Datasets
+from campaign.fuzz.engines import Engines
 from campaign.fuzz.folders import Folders
 from campaign.fuzz.parsers import Parsers
 from campaign.fuzz.surface import Surface
@@ -38,6 +39,7 @@ ATTACKS: tuple[Attack, ...] = (
     TowerCrowd(),
     AliasCrowd(),
     LoaderCrowd(),
+    Engines(),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters import Filter, Or, Range, Term, Terms
 from hybrid_search.protocols import Engine
 from hybrid_search.types import Document, Ranking
 
@@ -166,6 +167,30 @@ def test_a_filter_narrows_both_legs_before_the_top_k(filled: Engine, expression:
     assert set(filled.search_dense(VECTORS[:1], 5, filter)[0].ids) == expected
     hits = filled.search_hybrid(["flea sea"], VECTORS[:1], 5, filter=filter)[0]
     assert {hit.id for hit in hits} == expected
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        (Term("price", 0.0), {"minus", "plus"}),
+        (Term("price", -0.0), {"minus", "plus"}),
+        (Term("price", 0), {"minus", "plus"}),
+        (Terms("price", (-0.0, 1.0)), {"minus", "plus", "one"}),
+        (Or((Term("price", 0.0), Term("price", 1.0))), {"minus", "plus", "one"}),
+        (Range("price", gt=-0.0), {"one"}),
+        (Range("price", gte=0.0), {"minus", "plus", "one"}),
+        (Range("price", lt=0.0), {"less"}),
+        (Range("price", lte=-0.0), {"less", "minus", "plus"}),
+        (Range("year", gte=0, lt=1), {"plus"}),
+        (Term("year", 0), {"plus"}),
+    ],
+)
+def test_minus_zero_is_zero_in_every_comparison(engine: Engine, filter: Filter, expected: set[str]) -> None:
+    prices = {"less": (-1.0, -1), "minus": (-0.0, 2), "plus": (0.0, 0), "one": (1.0, 1)}
+    rows = [Document(name, "flea", metadata={"price": price, "year": year}) for name, (price, year) in prices.items()]
+    assert engine.add(rows, np.ones((4, 2), np.float32)) == []
+    engine.commit()
+    assert set(engine.search_lexical(["flea"], 5, filter)[0].ids) == expected
 
 
 def test_a_filter_does_not_change_scores(filled: Engine) -> None:

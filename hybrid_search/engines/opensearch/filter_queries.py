@@ -102,7 +102,7 @@ def _any_of(parts: Iterable[Filter]) -> Body:
 
 
 def _one_of(field: str, values: Iterable[Scalar]) -> Body:
-    listed = list(dict.fromkeys(values))
+    listed = list({repr(value): value for value in values}.values())  # -0.0 and 0.0 are two to a server
     starts = range(0, len(listed), _MOST_VALUES)
     return _should([{"terms": {metadata_path(field): listed[start : start + _MOST_VALUES]}} for start in starts])
 

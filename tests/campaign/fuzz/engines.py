@@ -44,7 +44,7 @@ class Engines:
     name = "fuzz-engines"
     unit = "inputs"
     wanted = 30_000
-    short = 450
+    short = 320
     needs_server = True
     planted: ClassVar = {
         "a filter differs": "the server is asked for less where a filter says less or equal",
