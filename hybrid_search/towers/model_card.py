@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _LARGEST_CARD = 1 << 20
+_LARGEST_FILE = 4 << 30
 _LARGEST_TOKENIZER = 1 << 29
 """Bytes; what is read into memory as a whole."""
 
@@ -139,8 +140,8 @@ def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
         if not path.is_file():
             raise CorruptModel(f"{path} is missing; {_RESTORE}")
         _check_inside(path)
-        if name == _TOKENIZER and path.stat().st_size > _LARGEST_TOKENIZER:
-            raise CorruptModel(f"{path} has more than {_LARGEST_TOKENIZER:,} bytes; {_RESTORE}")
+        if path.stat().st_size > (most := _LARGEST_TOKENIZER if name == _TOKENIZER else _LARGEST_FILE):
+            raise CorruptModel(f"{path} has more than {most:,} bytes; {_RESTORE}")
         if (found := sha256_of(path)) != (recorded := card.files.get(name, "")):
             raise CorruptModel(f"{path} has SHA-256 {found[:12]}…, {recorded[:12]}… was recorded; {_RESTORE}")
     if _WEIGHTS in names and (found := _fingerprint(folder)) != card.fingerprint:

@@ -16,6 +16,7 @@ from campaign.fuzz.engines import Engines
 from campaign.fuzz.folders import Folders
 from campaign.fuzz.parsers import Parsers
 from campaign.fuzz.surface import Surface
+from campaign.hostile.folders import HostileFolder, HostileModel
 from campaign.kills.embedded import KillsEmbedded
 from campaign.kills.server import KillsServer
 from campaign.losses.power import PowerLoss
@@ -33,6 +34,8 @@ ATTACKS: tuple[Attack, ...] = (
     Apart("campaign.fuzz.files:Files"),
     Datasets(),
     Apart("campaign.fuzz.commands:Commands"),
+    HostileFolder(),
+    HostileModel(),
     FolderCrowd(),
     ColdCrowd(),
     ProcessCrowd(),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hybrid_search.engines.embedded.manifest import Manifest, checksum_of
 from hybrid_search.engines.embedded.own_files import append_to, foreign, is_plain, own_folder
 from hybrid_search.engines.embedded.store import Store, read_state
+from hybrid_search.errors import CorruptIndex
 from hybrid_search.storage import disk_errors
 
 __all__ = ["ForwardIndex", "term_hash"]
@@ -31,6 +32,7 @@ _ROW = np.dtype([("end", "<u8"), ("length", "<u4")])
 _MOST = 0xFFFF
 _BATCH = 4096
 _MOST_HASHES = 500_000
+_NEVER = 1 << 62
 
 
 def term_hash(term: str) -> int:
@@ -71,11 +73,17 @@ class ForwardIndex:
         """Map the files as a manifest describes them.
 
         :raises StorageError: if they can't be read.
+        :raises ValueError: if rows end where no posting is, or the totals are none.
         """
         self.manifest = manifest
         with disk_errors(f"reading {self.folder}"):
             self._postings = self._mapped(_POSTINGS, np.dtype("<u8"))
             self._rows = self._mapped(_ROWS, _ROW)
+        ends, totals = self._rows["end"], (manifest.extra.get("documents"), manifest.extra.get("terms"))
+        if int(ends[-1]) > len(self._postings) or bool((ends[1:] < ends[:-1]).any()):
+            raise ValueError(f"{_ROWS} points outside {_POSTINGS}")
+        if not all(isinstance(total, int) and 0 <= total < _NEVER for total in totals):
+            raise ValueError(f"its totals are {totals}")
 
     def _mapped(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
         size = self.manifest.files.get(name, (0, 0))[0]
@@ -134,6 +142,11 @@ class ForwardIndex:
             words: list[int] = []
             records: list[tuple[int, int]] = []
             for row, text in texts:
+                if row >= next_row:
+                    raise CorruptIndex(
+                        f"{self.folder.parent}: a document stands at row {row}, behind the last one given out; "
+                        f"load the data again"
+                    )
                 # Rows without a document (gone before they came in) are records of no length.
                 records.extend([(end, 0)] * (row - expected - len(records)))
                 found = self._terms_of(text)

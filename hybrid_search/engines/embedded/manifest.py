@@ -17,6 +17,7 @@ __all__ = ["Manifest", "checksum_of", "listed"]
 _NAME = "manifest.json"
 _CHUNK = 1 << 20
 _LARGEST = 64 << 20
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,24 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Self | None:
         """Read a folder's manifest; None when it is missing or damaged, which both mean "build again"."""
+        if folder.is_symlink():
+            return None
         try:
             outer = json.loads(read_own(folder / _NAME, _LARGEST))
             if zlib.crc32(outer["body"].encode()) != outer["checksum"]:
                 return None
             body = json.loads(outer["body"])
             body["files"] = {name: (int(size), int(crc)) for name, (size, crc) in body["files"].items()}
-            if not all(_is_name(name) for name in body["files"]):
+            if not all(_is_name(name) and size >= 0 for name, (size, _) in body["files"].items()):
                 return None
-            return cls(**body)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            read = cls(**body)
+            return read if read.is_possible() else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+    def is_possible(self) -> bool:
+        """Return whether the numbers can be those of any cache."""
+        return all(isinstance(one, int) and 0 <= one < _NEVER for one in (self.generation, self.last_row))
 
     def write(self, folder: Path) -> None:
         """Write the manifest in one step.

@@ -64,7 +64,7 @@ def read_own(path: Path, most: int) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > most:
             raise OSError(f"{path} is no file of at most {most} bytes")
-        return file.read(most)
+        return file.read(found.st_size)  # not most: room for as many bytes as are asked for is taken first
 
 
 def own_folder(folder: Path) -> None:

@@ -27,6 +27,8 @@ Rows = NDArray[np.int64]
 _CHUNK = 500
 _PAGE = 512
 _VECTORS = 4096
+_MOST_ROWS = 1 << 31
+_NEVER = 1 << 62
 _DOCUMENT = "id, title, text, metadata, checksum, row"
 
 
@@ -218,6 +220,10 @@ def read_state(connection: Connection) -> State:
     names = tuple(State.__dataclass_fields__)
     values = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN ({_marks(names)})", names))
     try:
-        return State(**{name: int(value) for name, value in values.items()})
+        state = State(**{name: int(value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again") from error
+    # Memory is taken for every row that there ever was.
+    if not (0 <= state.generation < _NEVER and 0 < state.next_row <= _MOST_ROWS and 0 <= state.documents < _MOST_ROWS):
+        raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again")
+    return state

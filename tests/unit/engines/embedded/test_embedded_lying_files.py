@@ -1,0 +1,91 @@
+"""Numbers in an index that lie, with checksums that match them: nothing is believed, no memory is taken for them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import AXIS_SETTINGS, PETS, AxisEncoder
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import CorruptIndex
+from hybrid_search.retriever import Retriever
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Retriever(AxisEncoder(), EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS)) as retriever:
+        retriever.add(PETS)
+    return tmp_path / "index"
+
+
+def found(folder: Path) -> list[str]:
+    with Retriever(AxisEncoder(), EmbeddedEngine.open(folder)) as retriever:
+        return sorted(hit.id for hit in retriever.search("cat dog", 10, filter="lang = en"))
+
+
+def change(manifest: Path, lie: Callable[[dict[str, Any]], object]) -> None:
+    body = json.loads(json.loads(manifest.read_text())["body"])
+    lie(body)
+    text = json.dumps(body)
+    manifest.write_text(json.dumps({"body": text, "checksum": zlib.crc32(text.encode())}))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda body: body["files"].update({"rows.bin": [-8, 0]}),
+        lambda body: body.update(last_row=-5),
+        lambda body: body.update(generation=1 << 62),
+        lambda body: body.update(extra={"documents": "many", "terms": []}),
+        lambda body: body.update(extra={}),
+    ],
+)
+def test_a_manifest_that_lies_is_built_again(folder: Path, lie: Callable[[dict[str, Any]], object]) -> None:
+    change(folder / "forward" / "manifest.json", lie)
+    assert found(folder) == ["d1", "d2"]
+
+
+@pytest.mark.parametrize("end", [1 << 63, 1 << 40, 0])
+def test_rows_that_end_outside_the_postings_are_built_again(folder: Path, end: int) -> None:
+    path = folder / "forward" / "rows.bin"
+    rows = np.fromfile(path, np.dtype([("end", "<u8"), ("length", "<u4")]))
+    rows["end"][-2] = end
+    rows.tofile(path)
+    data = path.read_bytes()
+    change(path.parent / "manifest.json", lambda body: body["files"].update({path.name: [len(data), zlib.crc32(data)]}))
+    assert found(folder) == ["d1", "d2"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("next_row", -3), ("next_row", 1 << 60), ("generation", -1)])
+def test_counters_that_nothing_can_have_are_told(folder: Path, key: str, value: int) -> None:
+    (folder / "manifest.json").unlink()
+    with sqlite3.connect(folder / "documents.sqlite") as connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+    connection.close()
+    with pytest.raises(CorruptIndex, match="counters are damaged"):
+        found(folder)
+
+
+def test_a_document_behind_the_last_row_takes_no_memory_for_the_rows_between(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    with sqlite3.connect(folder / "documents.sqlite") as connection:
+        connection.execute("UPDATE documents SET row = row + (1 << 50) WHERE id = 'd2'")
+    connection.close()
+    (folder / "forward" / "manifest.json").unlink()
+    with pytest.raises(CorruptIndex, match="behind the last one given out"):
+        found(folder)
+
+
+def test_a_cache_whose_folder_is_a_link_is_not_read_through_it(folder: Path, tmp_path: Path) -> None:
+    (folder / "dense").rename(tmp_path / "elsewhere")
+    (folder / "dense").symlink_to(tmp_path / "elsewhere")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()}
+    assert found(folder) == ["d1", "d2"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == before
