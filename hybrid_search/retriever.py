@@ -28,7 +28,7 @@ from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.showing import shown
 from hybrid_search.steps import Steps, carried_out
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
 __all__ = ["MAX_K", "MODES", "AddReport", "Mode", "Retriever"]
@@ -226,7 +226,7 @@ class Retriever:
                 "towers; open it with that model to add documents"
             )
         seen, rejected = 0, list[Rejection]()
-        for batch in in_batches(documents, batch_size):
+        for batch in in_document_batches(documents, batch_size):
             if strangers := [one for one in batch if not isinstance(one, Document)]:
                 raise UsageError(f"documents holds {shown(strangers[0])}, which is no hybrid_search.Document")
             # What is no text is refused by the engine, with the reason; the rest goes on.

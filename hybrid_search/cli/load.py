@@ -94,6 +94,11 @@ def command(
         before = int(report.server.get("rejected_before", 0))
         # Those that the loader refused count too.
         facts(values | values.pop("server") | {"rejected": reject.count + before}, form)
+        if report.cut:
+            say(
+                f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
+                "is found by BM25 alone."
+            )
         if before:
             say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
 

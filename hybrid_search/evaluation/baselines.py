@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.config import Similarity
 from hybrid_search.protocols import Encoder, Task, Vectors
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Query, Ranking, by_score_then_id
 
 __all__ = ["exact_rankings", "random_ranking"]
@@ -42,7 +42,7 @@ def exact_rankings(
     best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     places = np.zeros((len(queries), 0), dtype=np.int64)
     ids: list[str] = []
-    for batch in in_batches(documents, _BATCH):
+    for batch in in_document_batches(documents, _BATCH):
         vectors = encoder.encode_documents([document.searchable_text for document in batch])
         scores = _SIMILARITIES[encoder.similarity](wanted, vectors)
         scores[:, ~vectors.any(axis=1)] = -np.inf

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +35,8 @@ class OnnxEncoder:
         self._folder, self._card = folder, card
         self._threads = threads or _available_cores()
         self._tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+        self._counting = Lock()
+        self._documents_cut = 0
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Self:
@@ -67,17 +70,25 @@ class OnnxEncoder:
         """How two vectors are compared."""
         return self._card.tower.similarity
 
+    @property
+    def documents_cut(self) -> int:
+        """How many of the documents encoded so far have more tokens than the tower reads."""
+        return self._documents_cut
+
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode queries with the query tower.
 
         :return: (n, dimension) in the order given, unit rows with cosine similarity; a text without a known token is a
             zero row.
         """
-        return self._encode(texts, self._query_session, self._card.tower.max_query_tokens)
+        return self._encode(texts, self._query_session, self._card.tower.max_query_tokens)[0]
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode documents with the document tower; otherwise as :meth:`encode_queries`."""
-        return self._encode(texts, self._document_session, self._card.tower.max_document_tokens)
+        vectors, cut = self._encode(texts, self._document_session, self._card.tower.max_document_tokens)
+        with self._counting:
+            self._documents_cut += cut
+        return vectors
 
     @cached_property
     def _query_session(self) -> Any:
@@ -87,10 +98,13 @@ class OnnxEncoder:
     def _document_session(self) -> Any:
         return _session(self._folder / "document.onnx")
 
-    def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> tuple[NDArray[np.float32], int]:
+        """Return the vectors, and how many texts have more tokens than are read."""
         if len(texts) == 1:  # a query: what serves many texts would take a fifth of its time
-            return _run(session, self._tokenizer.encode_one(texts[0], max_tokens)[None, :])
-        id_lists = self._tokenizer.encode(texts, max_tokens)
+            ids = self._tokenizer.encode_one(texts[0], max_tokens + 1)
+            return _run(session, ids[None, :max_tokens]), int(len(ids) > max_tokens)
+        longer = self._tokenizer.encode(texts, max_tokens + 1)
+        id_lists = [ids[:max_tokens] for ids in longer]
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
 
         def encode(rows: NDArray[np.intp]) -> None:
@@ -100,7 +114,7 @@ class OnnxEncoder:
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(encode, batches):
                 pass
-        return vectors
+        return vectors, sum(len(ids) > max_tokens for ids in longer)
 
 
 def _session(path: Path) -> Any:

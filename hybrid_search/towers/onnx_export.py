@@ -58,7 +58,8 @@ def export_tower(tower: Tower, path: Path) -> None:
 
     :raises StorageError: if the file can't be written.
     """
-    ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]])
+    # A vocabulary may have nothing but PAD and UNK: then the towers know no text.
+    ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]]).clamp(max=tower.embedding.num_embeddings - 1)
     was_training = tower.training
     tower.eval()
     try:

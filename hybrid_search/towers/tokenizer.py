@@ -21,7 +21,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from hybrid_search.errors import ConfigError, CorruptModel
 from hybrid_search.storage import disk_errors
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_sized_batches
+from hybrid_search.towers.beginnings import Alphabet, beginning
 from mappings.folding import IGNORED, REPLACED
 
 __all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
@@ -35,7 +36,9 @@ _IGNORED = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORED)
 # The pipeline's words where there is nothing but ASCII, found twice as fast.
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 100  # characters; a longer run is UNK, which also bounds WordPiece's quadratic search
-_ENCODED_AT_ONCE = 1024  # texts; tokenizers' own records of a text are some 50 times larger than its ids
+# tokenizers' own records of a text are some 50 times larger than its ids
+_ENCODED_AT_ONCE = 1024  # texts
+_CHARACTERS_AT_ONCE = 1 << 20
 _MOST_WORDS = 4_000_000  # distinct words counted at a time; beyond it those seen once are forgotten
 _WORDS_FOR_PIECES = 200_000
 _PIECE_SHARE, _MOST_PIECES, _MOST_CHARACTERS = 0.2, 6_000, 1_000
@@ -46,6 +49,8 @@ class TextTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        # One of a pretrained trunk has a pipeline of its own, of which less is known.
+        self._alphabet = _alphabet(tokenizer) if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.Split) else None
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "tokenizer.json") -> Self:
@@ -98,15 +103,22 @@ class TextTokenizer:
         :return: one int32 array per text, 0 to ``max_tokens`` long, without padding.
         """
         encoded: list[NDArray[np.int32]] = []
-        for batch in in_batches(map(_encodable, texts), _ENCODED_AT_ONCE):
+        parts = (self._part(text, max_tokens) for text in texts)
+        for batch in in_sized_batches(parts, _ENCODED_AT_ONCE, _CHARACTERS_AT_ONCE, len):
             encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             encoded += [np.array(encoding.ids[:max_tokens], dtype=np.int32) for encoding in encodings]
         return encoded
 
     def encode_one(self, text: str, max_tokens: int) -> NDArray[np.int64]:
         """Cut one text into token ids: int64, 1 to ``max_tokens`` long; a text without tokens is one PAD."""
-        encoding = self._tokenizer.encode_batch_fast([_encodable(text)], add_special_tokens=False)[0]
+        part = self._part(text, max_tokens)
+        encoding = self._tokenizer.encode_batch_fast([part], add_special_tokens=False)[0]
         return np.array(encoding.ids[:max_tokens] or [PAD], dtype=np.int64)
+
+    def _part(self, text: str, max_tokens: int) -> str:
+        """Return what of a text decides its first tokens, as what has a UTF-8 form."""
+        text = _encodable(beginning(text, max_tokens))
+        return text if self._alphabet is None else self._alphabet.deciding_part(text, max_tokens)
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int) -> TextTokenizer:
@@ -144,6 +156,10 @@ def _pipeline(vocabulary: dict[str, int]) -> Tokenizer:
     return tokenizer
 
 
+def _alphabet(pipeline: Tokenizer) -> Alphabet:
+    return Alphabet(pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str)
+
+
 def _encodable(text: str) -> str:
     """Replace lone surrogates (broken JSON escapes leave them), which have no UTF-8 form."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
@@ -152,10 +168,12 @@ def _encodable(text: str) -> str:
 def _count_words(texts: Iterable[str]) -> Counter[str]:
     pipeline = _pipeline({_PAD_NAME: PAD, _UNK_NAME: UNK})
     normalise, split = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
-    counts: Counter[str] = Counter()
+    alphabet, counts = _alphabet(pipeline), Counter[str]()
     for text in texts:
-        normalised = normalise(_encodable(text))
-        counts.update(_WORD.findall(normalised) if normalised.isascii() else (word for word, _ in split(normalised)))
+        for part in alphabet.slices(_encodable(text)):
+            normalised = normalise(part)
+            plain = normalised.isascii()
+            counts.update(_WORD.findall(normalised) if plain else (word for word, _ in split(normalised)))
         if len(counts) > _MOST_WORDS:
             counts = Counter({word: count for word, count in counts.items() if count > 1})
     return Counter({word: count for word, count in counts.items() if len(word) <= _LONGEST_WORD})

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hybrid_search.errors import MissingExtra, ModelNotFound
+from hybrid_search.towers.beginnings import beginning
 from hybrid_search.towers.onnx_runtime import open_session, quantise
 from hybrid_search.towers.padding import batches_by_length, pad_ids
 
@@ -65,7 +66,8 @@ class TransformerTeacher:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts, one at least, by at most 256 pieces of each: (n, d) rows of unit length."""
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
+        parts = [beginning(text, self._longest, spaces_only=True) for text in texts]
+        encoded = self._tokenizer(parts, truncation=True, max_length=self._longest)["input_ids"]
         batches = list(batches_by_length([len(ids) for ids in encoded], _PADDED_TOKENS))
         found = np.concatenate([self._run(*_padded([encoded[row] for row in rows])) for rows in batches])
         vectors = np.empty_like(found)

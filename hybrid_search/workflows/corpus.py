@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Dataset, Progress
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Example, Rejection
 from hybrid_search.workflows.work import WorkFolder
 
@@ -34,7 +34,7 @@ def open_corpus(
         try:
             with progress("comparing the corpus with the unfinished run's", engine.count()) as task:
                 digest = _Digest()
-                for batch in in_batches(dataset.documents(), BATCH):
+                for batch in in_document_batches(dataset.documents(), BATCH):
                     digest.update(batch)
                     task.advance(len(batch))
             work.check_same(_STAGE, digest.value)
@@ -63,7 +63,7 @@ def _index(
 ) -> None:
     digest = _Digest()
     with progress("reading the corpus", None) as task:
-        for batch in in_batches(dataset.documents(), BATCH):
+        for batch in in_document_batches(dataset.documents(), BATCH):
             digest.update(batch)
             for rejection in engine.add(batch, None):
                 reject(rejection)
@@ -90,7 +90,7 @@ class _Digest:
 
 def add_missing(engine: EmbeddedEngine, examples: Iterable[Example]) -> None:
     """Add the documents that only the examples bring (triples carry passages that the collection may lack)."""
-    for batch in in_batches(_documents(examples), BATCH):
+    for batch in in_document_batches(_documents(examples), BATCH):
         known = engine.get([document.id for document in batch])
         engine.add([document for document, there in zip(batch, known, strict=True) if there is None], None)
     engine.commit()

@@ -15,7 +15,7 @@ from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.evaluation.tune import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.protocols import Progress
 from hybrid_search.retriever import Retriever
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
@@ -116,7 +116,7 @@ def _indexed(
     retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
     count = min(engine.count(), MOST_DOCUMENTS)
     with progress("encoding for the fit", count) as task:
-        for batch in in_batches(_sampled(engine, relevant), BATCH):
+        for batch in in_document_batches(_sampled(engine, relevant), BATCH):
             retriever.engine.add(batch, encoder.encode_documents([d.searchable_text for d in batch]))
             task.advance(len(batch))
     retriever.engine.commit()

@@ -13,6 +13,7 @@ import msgspec
 from hybrid_search.errors import CorruptIndex, ModelError, UsageError
 from hybrid_search.storage import disk_errors
 from hybrid_search.workflows.locations import folder_of, is_on_server, open_engine
+from hybrid_search.workflows.read_by_towers import of_index
 
 __all__ = ["export_onnx", "inspect_index", "inspect_model", "is_model"]
 
@@ -44,7 +45,16 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
         "vocabulary_size": card.vocabulary_size,
         "tower": msgspec.to_builtins(card.tower),
         "defaults": msgspec.to_builtins(card.defaults),
+        **_told_by_training(path),
     }
+
+
+def _told_by_training(folder: Path) -> dict[str, Any]:
+    """Return what training saw of the documents: how many are longer than the towers read, and the like."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        told = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
+        return {"read_by_towers": told["read_by_towers"]} if "read_by_towers" in told else {}
+    return {}
 
 
 def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
@@ -63,6 +73,7 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
             **msgspec.to_builtins(engine.settings),
             **engine.stats(),
             **({"verified": _VERIFIED[is_on_server(location)]} if verify else {}),
+            **of_index(engine),
         }
 
 

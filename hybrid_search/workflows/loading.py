@@ -15,7 +15,7 @@ from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, Ind
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.server_options import ServerOptions
 from hybrid_search.setting import check_types
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.journal import Journal
 from hybrid_search.workflows.known import not_yet_there
@@ -77,6 +77,7 @@ class LoadOptions:
 class LoadReport:
     """What a load did. ``unchanged`` documents were already there, word for word, and were not encoded again.
 
+    :ivar cut: added documents that have more tokens than the towers read: what comes after is found by BM25 alone.
     :ivar server: rates and counts of a load into a server; empty for a folder. Of a load that was resumed, ``resumed``
         says how many documents were acknowledged before, and ``rejected_before`` how many of these the index refused;
         the report's other counts are of the whole load.
@@ -91,6 +92,7 @@ class LoadReport:
     fingerprint: str
     read: Mapping[str, int]
     server: Mapping[str, float] = field(default_factory=dict)
+    cut: int = 0
 
 
 def load(
@@ -260,6 +262,7 @@ def _load(
     progress: Progress,
 ) -> LoadReport:
     engine, encoder = _opened(location, new, options)
+    cut_before = _cut_by(encoder)
     try:
         if is_on_server(location):
             on_server = cast("OpenSearchEngine", engine)
@@ -277,9 +280,14 @@ def _load(
             fingerprint=engine.settings.fingerprint,
             read={},
             server=totals.server,
+            cut=_cut_by(encoder) - cut_before,
         )
     finally:
         engine.close()
+
+
+def _cut_by(encoder: Encoder | None) -> int:
+    return int(getattr(encoder, "documents_cut", 0))  # of our own towers; another encoder does not tell
 
 
 def _in_turn(
@@ -295,7 +303,7 @@ def _in_turn(
     added = unchanged = rejected = 0
     with progress("indexing", total) as task:
         since_commit = 0
-        for batch in in_batches(documents, BATCH):
+        for batch in in_document_batches(documents, BATCH):
             fresh = not_yet_there(engine, batch)
             refused = _add(engine, encoder, fresh)
             for rejection in refused:

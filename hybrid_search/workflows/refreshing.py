@@ -13,7 +13,7 @@ from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.retriever import Mode, Retriever
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.train_config import NegativeSource, TrainConfig
@@ -210,7 +210,7 @@ class Refreshing:
         folder.parent.mkdir(parents=True, exist_ok=True)
         retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
         with run.progress("indexing with the towers so far", run.engine.count()) as task:
-            for number, batch in enumerate(in_batches(run.engine.documents(), BATCH), 1):
+            for number, batch in enumerate(in_document_batches(run.engine.documents(), BATCH), 1):
                 retriever.engine.add(batch, encoder.encode_documents([document.searchable_text for document in batch]))
                 if not number % COMMIT_EVERY:
                     retriever.engine.commit()

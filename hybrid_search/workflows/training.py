@@ -281,7 +281,7 @@ def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
 def _summary(
     out: Path, card: ModelCard, run: TrainingRun, best: Round, rounds: Sequence[Round], *, seconds: float
 ) -> TrainSummary:
-    report, notes = best.report, list(best.fit.notes)
+    report, notes = best.report, [*best.fit.notes, *run.reading.notes()]
     if report.best_step == 0 and report.steps:
         notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
     return TrainSummary(

@@ -31,6 +31,7 @@ from hybrid_search.training.loop import TrainReport, train_towers
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.examples import Split
 from hybrid_search.workflows.fitting import FitReport, fit_defaults
+from hybrid_search.workflows.read_by_towers import ReadByTowers, read_by_towers
 from hybrid_search.workflows.vocabulary import Vocabulary
 from hybrid_search.workflows.work import WorkFolder
 
@@ -91,6 +92,12 @@ class TrainingRun:
         return tokens_of(self.vocabulary, self.towers)
 
     @cached_property
+    def reading(self) -> ReadByTowers:
+        """How much of the documents the towers read."""
+        longest = self.towers.max_document_tokens
+        return read_by_towers(self.split.documents(self.engine), self.vocabulary.tokenizer, longest)
+
+    @cached_property
     def validation(self) -> ValidationData | None:
         """The corpus that every round validates on."""
         config, split = self.config, self.split
@@ -141,6 +148,7 @@ class TrainingRun:
             "split": self.split.name,
             "settings": msgspec.to_builtins(config),
             "data": dict(data.report),
+            "read_by_towers": msgspec.to_builtins(self.reading),
             "report": msgspec.to_builtins(report),
             "numpy": np.__version__,
         }

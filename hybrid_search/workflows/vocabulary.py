@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from hybrid_search.protocols import Progress
 from hybrid_search.storage import atomic_write_bytes, disk_errors
-from hybrid_search.streams import in_batches
+from hybrid_search.streams import in_sized_batches
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.towers.word_vectors import WordVectors, count_tokens, train_word_vectors
 from hybrid_search.train_config import TowerConfig, TrainConfig
@@ -21,6 +21,7 @@ from hybrid_search.train_config import TowerConfig, TrainConfig
 __all__ = ["Vocabulary", "learn_vocabulary"]
 
 BATCH = 2_048
+CHARACTERS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _of_trunk(texts: Callable[[], Iterator[str]], trunk: str) -> Vocabulary:
 
 
 def _tokens(texts: Iterator[str], tokenizer: TextTokenizer) -> Iterator[Sequence[int] | NDArray[np.int32]]:
-    for batch in in_batches(texts, BATCH):
+    for batch in in_sized_batches(texts, BATCH, CHARACTERS, len):
         yield from tokenizer.encode(batch, 10_000)
 
 

@@ -1,0 +1,133 @@
+"""The part of a text that decides its first tokens, found without tokenizing the rest. Layer 2, no torch.
+
+A tower reads some 160 tokens, and a tokenizer's own records of a text take fifty times its size: a document of 10 MB
+would take a gigabyte to throw nearly all of it away. What is cut off here never changes a token that is kept; where
+that can't be told, nothing is cut.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from mappings.folding import IGNORED
+
+__all__ = ["Alphabet", "beginning"]
+
+_OFTEN = 8
+"""Characters for each token asked for, below which looking for a cut is not worth its time."""
+
+_LARGE = 1 << 14
+"""Characters beyond which a text that has no simple cut is looked at closely."""
+
+_SLICE = 1 << 16
+_EDGE, _LONG = 64, 200
+"""What stays of a long run: its edges, which may combine with what is beside it, and more letters than a word has."""
+
+# Letters of scripts that part words, and of those that do not, which no normalisation takes away (a test goes through
+# all of them); and what parts words for every tokenizer, wherever it stands.
+_LETTERS = (
+    "0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u0148\u014a-\u01c3\u0386\u0388-\u038a\u0391-\u03a1\u03a3-\u03ce"
+    "\u0400-\u0481\u05d0-\u05ea\u0621-\u063a\u0641-\u064a\u0905-\u0939\u0e01-\u0e30\u3041-\u3094\u30a1-\u30fa"
+    "\u4e00-\u9fa5\uac00-\ud7a3"
+)
+_PARTING = r'\s!"#$%&()*+,\-/;<=>?@\[\\\]{|}~\u3001\u3002\uff01\uff0c\uff1b\uff1f\u300c-\u300f'
+_CHUNK = re.compile(f"[{_LETTERS}][^{_PARTING}]*")
+_BETWEEN_SPACES = re.compile(r"\S+")
+_SPACE = re.compile(r"\s")
+
+_DOT_ABOVE = "\u0307"
+"""Goes with an i before it, and parts words anywhere else."""
+
+
+def beginning(text: str, tokens: int, *, spaces_only: bool = False) -> str:
+    """Cut a text behind so many words that have a token each, at least.
+
+    :param spaces_only: for tokenizers that may join a word with the punctuation beside it.
+    """
+    if len(text) <= _OFTEN * tokens:
+        return text
+    pattern = _BETWEEN_SPACES if spaces_only else _CHUNK
+    last = next(islice(pattern.finditer(text), tokens - 1, None), None)
+    return text if last is None else text[: last.end()]
+
+
+class Alphabet:
+    """What a pipeline of ours makes of characters: parts of words, what parts words, and what can't be told alone.
+
+    A pipeline may drop characters, brings the rest into NFKC and lower case, takes runs of some characters for words,
+    and a word of more than 100 for one unknown. Safe to share between threads.
+
+    :param normalise: of the pipeline.
+    :param split: of the pipeline, a normalised text into words.
+    """
+
+    def __init__(self, normalise: Callable[[str], str], split: Callable[[str], Iterable[object]]) -> None:
+        self._normalise, self._split = normalise, split
+        ignored = (chr(number) for first, last in IGNORED for number in range(first, last + 1))
+        self._dropped = dict.fromkeys(ord(one) for one in ignored if not normalise(one))
+        self._kinds: dict[str, str] = {_DOT_ABOVE: ""}  # an entry that two threads make is the same
+
+    def deciding_part(self, text: str, tokens: int) -> str:
+        """Return a text with the same first ``tokens`` tokens, mostly its beginning.
+
+        :param text: one that has a UTF-8 form.
+        """
+        text = beginning(text, tokens)
+        if len(text) <= _LARGE:
+            return text
+        text = self._composed(text)
+        words, gaps = self._sorted(text)
+        if words and gaps:
+            found = re.finditer(f"[{words}][^{gaps}]*", text)
+            if (last := next(islice(found, tokens - 1, None), None)) is not None:
+                return text[: last.end()]
+        return _shortened(text, words, gaps)
+
+    def slices(self, text: str) -> Iterator[str]:
+        """Yield a text in parts that have all of its words of at most 100 characters, none of them torn apart."""
+        start = 0
+        while len(text) - start > _SLICE and (space := _SPACE.search(text, start + _SLICE)):
+            yield text[start : space.start()]
+            start = space.start()
+        rest = text[start:] if start else text
+        if len(rest) > 2 * _SLICE:
+            rest = self._composed(rest)
+            rest = _shortened(rest, *self._sorted(rest))
+        yield rest
+
+    def _composed(self, text: str) -> str:
+        return unicodedata.normalize("NFKC", text.translate(self._dropped) if self._dropped else text)
+
+    def _sorted(self, text: str) -> tuple[str, str]:
+        """Return the characters of a text that are parts of words, and those that part words, for regular expressions.
+
+        :param text: composed, so that no character in it is joined with the one before it.
+        """
+        kinds: dict[str, list[str]] = {"word": [], "gap": [], "": []}
+        for character in sorted(set(text)):
+            kinds[self._kind(character)].append(re.escape(character))
+        return "".join(kinds["word"]), "".join(kinds["gap"])
+
+    def _kind(self, character: str) -> str:
+        if (known := self._kinds.get(character)) is None:
+            of_words = {bool(list(self._split(one))) for one in self._normalise(character)}
+            known = "" if len(of_words) != 1 else "word" if of_words == {True} else "gap"
+            self._kinds[character] = known
+        return known
+
+
+def _shortened(text: str, words: str, gaps: str) -> str:
+    """Shorten runs of thousands of letters, each one unknown word whatever its length, and runs of what parts words."""
+    # Runs of any length are looked at, because looking for long ones takes the square of the length of shorter ones.
+    runs = "|".join(f"[{part}]+" for part in (words, gaps) if part)
+
+    def shorter(run: re.Match[str]) -> str:
+        middle = run[0][_EDGE:-_EDGE]
+        if len(middle) <= 2 * _LONG:
+            return run[0]
+        return run[0][:_EDGE] + middle[:_LONG] + middle[-_LONG:] + run[0][-_EDGE:]
+
+    return re.sub(runs, shorter, text) if runs else text
