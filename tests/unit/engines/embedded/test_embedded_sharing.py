@@ -111,20 +111,21 @@ def test_searches_run_beside_commits_without_errors_or_halves(tmp_path: Path) ->
         assert engine.verify() == []
 
 
-def test_a_document_that_is_replaced_before_its_text_is_read_is_found_all_the_same(
+def test_a_document_that_another_writer_replaces_before_its_text_is_read_is_found_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EmbeddedEngine.create(tmp_path / "index", SETTINGS) as engine:
-        add(engine, "000")
-        read = engine._store.documents_at
+    with EmbeddedEngine.create(tmp_path / "index", SETTINGS) as writer:
+        add(writer, "000")
+        with EmbeddedEngine.open(tmp_path / "index") as reader:
+            read = reader._store.documents_at
 
-        def replaced_first(rows: list[int]) -> list[Document | None]:
-            monkeypatch.undo()
-            add(engine, "000")
-            return read(rows)
+            def replaced_first(rows: list[int]) -> list[Document | None]:
+                monkeypatch.undo()
+                add(writer, "000")
+                return read(rows)
 
-        monkeypatch.setattr(engine._store, "documents_at", replaced_first)
-        assert [hit.id for hit in engine.search_hybrid(["text"], ONE, 3)[0]] == ["000"]
+            monkeypatch.setattr(reader._store, "documents_at", replaced_first)
+            assert [hit.id for hit in reader.search_hybrid(["text"], ONE, 3)[0]] == ["000"]
 
 
 def test_what_was_not_committed_is_dropped_at_close(tmp_path: Path) -> None:
