@@ -10,6 +10,7 @@ from campaign.crowds.loaders import LoaderCrowd
 from campaign.crowds.processes import ProcessCrowd
 from campaign.crowds.towers import TowerCrowd
 from campaign.faults.disk import DiskFaults
+from campaign.fuzz.answers import Answers
 from campaign.fuzz.apart import Apart
 from campaign.fuzz.datasets import Datasets
 from campaign.fuzz.engines import Engines
@@ -43,6 +44,7 @@ ATTACKS: tuple[Attack, ...] = (
     AliasCrowd(),
     LoaderCrowd(),
     Engines(),
+    Answers(),
 )
 
 

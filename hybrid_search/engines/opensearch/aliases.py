@@ -14,7 +14,7 @@ from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.failures import shortened
+from hybrid_search.engines.opensearch.failures import shortened, taken_apart
 from hybrid_search.engines.opensearch.holders import path_of
 from hybrid_search.engines.opensearch.marks import Mark, change_mark, mark_of, marked, read_mark
 from hybrid_search.engines.opensearch.serving.deployment import record_in
@@ -100,6 +100,7 @@ class ServerIndex:
     mark: Mark | None
 
 
+@taken_apart("the index and its aliases")
 def resolve(client: Client, address: Address) -> Place:
     """Find the index that an address, which may be an alias's, stands for.
 
@@ -144,6 +145,7 @@ def check_shows_all(alias: str, name: str, definition: Mapping[str, Any]) -> Non
         )
 
 
+@taken_apart("an alias")
 def _standing(client: Client, alias: str) -> list[str] | None:
     """Return the indexes that an alias stands for; None where there is no such alias.
 
@@ -160,6 +162,7 @@ def _standing(client: Client, alias: str) -> list[str] | None:
     return sorted(found)
 
 
+@taken_apart("an alias")
 def live_index(client: Client, alias: str) -> str | None:
     """Return the index that an alias stands for; None where there is no such alias.
 
@@ -179,11 +182,13 @@ def live_index(client: Client, alias: str) -> str | None:
     return found[0]
 
 
+@taken_apart("its indexes")
 def names_on(client: Client) -> frozenset[str]:
     """Return the names of all indexes on a server, others' too."""
     return frozenset(row["index"] for row in client.call("GET", "/_cat/indices", h="index", format="json"))
 
 
+@taken_apart("its indexes")
 def list_indexes(client: Client) -> list[ServerIndex]:
     """List the indexes that were made by this library, by name."""
     everywhere: dict[str, Any] = {"expand_wildcards": "open,closed"}
@@ -201,6 +206,7 @@ def list_indexes(client: Client) -> list[ServerIndex]:
     return found
 
 
+@taken_apart("the index's settings")
 def inherited(client: Client, live: str, asked: ServerOptions, *, vectors: bool) -> ServerOptions:
     """Return the options for the index that is to follow on another: those asked for, else those that it has.
 
@@ -251,6 +257,7 @@ def note_live(client: Client, name: str) -> None:
         change_mark(client, name, lambda held: held.live_from(moment))
 
 
+@taken_apart("the index's health")
 def settled(client: Client, name: str) -> str:
     """Wait until no shard of an index is being copied, for some minutes at most; returns the index's health."""
     for _ in range(_WAITS):
@@ -289,6 +296,7 @@ def swap(client: Client, alias: str, old: str | None, new: str) -> None:
     live_index(client, alias)
 
 
+@taken_apart("the index")
 def delete_index(client: Client, name: str) -> bool:
     """Delete an index, and its towers unless another index shares them; returns whether there was one.
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.failures import failure, reason_of, shortened
+from hybrid_search.engines.opensearch.failures import failure, reason_of, shortened, taken_apart
 from hybrid_search.engines.opensearch.items import Item
 from hybrid_search.engines.opensearch.pacing import Pace, Traffic, cut
 from hybrid_search.engines.opensearch.records import field_name
@@ -140,6 +140,7 @@ class BulkSender:
                 tried.told = told
         return tried
 
+    @taken_apart("the documents sent")
     def _posted(self, action: str, batch: Sequence[Item], places: Mapping[str, int]) -> list[tuple[Item, Answer]]:
         if self._stopped.is_set():
             raise Interrupted(f"{self._index}: sending was stopped")
@@ -160,6 +161,7 @@ class BulkSender:
         half = len(batch) // 2
         return [answer for part in (batch[:half], batch[half:]) for answer in self._sent(action, part, places)]
 
+    @taken_apart("the documents sent")
     def _passing(self, answer: Answer) -> SearchIndexError | None:
         """Return the error of a document that may go in later; None for any other word on it.
 
@@ -203,6 +205,7 @@ def delete(client: Client, index: str, ids: Iterable[str]) -> int:
     return deleted
 
 
+@taken_apart("the documents deleted")
 def _tried_to_delete(client: Client, index: str, ids: Sequence[str]) -> tuple[int, list[str], SearchIndexError | None]:
     """Send one request; returns how many were deleted, those to send again, and why.
 
@@ -228,6 +231,7 @@ def _tried_to_delete(client: Client, index: str, ids: Sequence[str]) -> tuple[in
     return deleted, again, told
 
 
+@taken_apart("documents that are there")
 def _places(client: Client, index: str, ids: Iterable[str]) -> dict[str, int]:
     places: dict[str, int] = {}
     for batch in in_batches(ids, _MOST_IDS):
@@ -236,6 +240,7 @@ def _places(client: Client, index: str, ids: Iterable[str]) -> dict[str, int]:
     return places
 
 
+@taken_apart("a document that it refused")
 def _refused(answer: Answer) -> Refused:
     told = str(answer["error"].get("reason", ""))
     _, cause = reason_of(answer["error"])

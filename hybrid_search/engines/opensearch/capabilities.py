@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.errors import AccessDenied, UnsupportedCapability
 
 __all__ = ["OLDEST", "PLUGINS", "ROOT", "SETTINGS", "Ability", "ServerCapabilities", "without_native_libraries"]
@@ -64,6 +65,7 @@ class ServerCapabilities:
     plugins_known: bool = True
 
     @classmethod
+    @taken_apart("its version and plugins")
     def read(cls, client: Client) -> Self:
         """Ask the server.
 

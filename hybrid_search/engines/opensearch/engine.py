@@ -18,6 +18,7 @@ from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.commands import curl_arguments
 from hybrid_search.engines.opensearch.exchange import Plan, carried_out
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.engines.opensearch.fitness import faults_of_settings, other_fields
 from hybrid_search.engines.opensearch.ingesting import check_pipelines, dropped_if_unfit
 from hybrid_search.engines.opensearch.reading import Reading
@@ -334,12 +335,14 @@ class OpenSearchEngine:
         self._check_open()
         return fetch_towers(self._client, self._index, self.settings.fingerprint)
 
+    @taken_apart("the number of documents")
     def count(self) -> int:
         """Count the committed documents."""
         self._check_open()
         answer = responses.checked(self._client.call("GET", f"/{self._index}/_count"), self._index)
         return int(answer["count"])
 
+    @taken_apart("the index's statistics")
     def stats(self) -> Mapping[str, Any]:
         """Sizes and counts for people to read; sizes in bytes."""
         self._check_open()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from hybrid_search.engines.opensearch.failures import taken_apart
+
 __all__ = ["Plan", "Request", "carried_out", "carried_out_async"]
 
 T = TypeVar("T")
@@ -44,11 +46,14 @@ What goes wrong on the way is raised by whoever carries the plan out; a plan see
 
 
 def carried_out(plan: Plan[T], send: Callable[[Request], bytes]) -> T:
-    """Carry a plan out, one request after the other."""
+    """Carry a plan out, one request after the other.
+
+    :raises SearchIndexError: if an answer is not what the plan can read.
+    """
     try:
         request = next(plan)
         while True:
-            request = plan.send(send(request))
+            request = _told(plan, request, send(request))
     except StopIteration as done:
         result: T = done.value
         return result
@@ -59,7 +64,13 @@ async def carried_out_async(plan: Plan[T], send: Callable[[Request], Awaitable[b
     try:
         request = next(plan)
         while True:
-            request = plan.send(await send(request))
+            request = _told(plan, request, await send(request))
     except StopIteration as done:
         result: T = done.value
         return result
+
+
+def _told(plan: Plan[Any], request: Request, answer: bytes) -> Request:
+    """Hand a plan an answer; returns what it asks next."""
+    with taken_apart(f"{request.method} {request.path}"):
+        return plan.send(answer)

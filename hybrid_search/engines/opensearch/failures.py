@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SSLError, TransportError
 
@@ -19,8 +21,9 @@ from hybrid_search.errors import (
     SearchIndexError,
     Unreachable,
 )
+from hybrid_search.showing import shown
 
-__all__ = ["OVERLOADED", "TOKEN_ADVICE", "failure", "reason_of", "shortened", "translated"]
+__all__ = ["OVERLOADED", "TOKEN_ADVICE", "failure", "reason_of", "shortened", "taken_apart", "translated"]
 
 OVERLOADED = frozenset(
     {
@@ -196,3 +199,27 @@ def _openssl(told: str) -> str:
 
 def _number(status: object) -> int:
     return status if isinstance(status, int) else 0
+
+
+_NOT_AS_EXPECTED = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, msgspec.MsgspecError)
+"""What comes of an answer with a part less, or one of another type. A RuntimeError: a generator that was at its end."""
+
+
+@contextmanager
+def taken_apart(what: str) -> Iterator[None]:
+    """Say that an answer is not what it should be, where it is taken apart; a block, or a decorator.
+
+    Only around what reads an answer, never around what reads arguments.
+
+    :param what: what the answer is about, as in ``the index's settings``.
+    :raises SearchIndexError: instead of what comes of a part that is not there, or of another type.
+    """
+    try:
+        yield
+    except HybridSearchError:
+        raise
+    except _NOT_AS_EXPECTED as error:
+        raise SearchIndexError(
+            f"the server's answer about {what} is not what OpenSearch gives ({type(error).__name__}: "
+            f"{shown(str(error))}); is a proxy between, or another kind of server?"
+        ) from error

@@ -20,6 +20,7 @@ import msgspec
 
 from hybrid_search.engines.opensearch import meta
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.engines.opensearch.holders import BEAT, Found, Holders, Holding, Owner, this_machine
 from hybrid_search.errors import AccessDenied, HybridSearchError, IndexNotFound
 
@@ -208,6 +209,7 @@ class HeldSettings:
             if self._holders.write(found.holding.with_owner(self._token, counted), found):
                 return
 
+    @taken_apart("the index's settings")
     def _settings(self) -> dict[str, str]:
         answer = self._client.call("GET", f"/{self._index}/_settings", flat_settings="true")
         settings: dict[str, str] = answer[self._index]["settings"]

@@ -21,6 +21,7 @@ import msgspec
 
 import mappings
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.errors import CorruptIndex, IndexExists, SearchIndexError
 
 __all__ = ["BEAT", "INDEX", "SILENCE", "Found", "Holders", "Holding", "Owner", "path_of", "this_machine"]
@@ -95,6 +96,7 @@ class Holders:
         self._index = index
         self._path = path_of(uuid)
 
+    @taken_apart("what loads hold of the index")
     def read(self) -> Found | None:
         """Return the document; None where there is none.
 

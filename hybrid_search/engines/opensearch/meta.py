@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.engines.opensearch.lock import Lock
 from hybrid_search.engines.opensearch.retrying import pauses
 from hybrid_search.errors import SearchIndexError
@@ -22,6 +23,7 @@ _SERVER_PATIENCE = "10s"
 """How long a change may wait on the server for its turn: less than a silent holder of the lock is waited for."""
 
 
+@taken_apart("the index's notes")
 def read(client: Client, index: str) -> dict[str, Any]:
     """Return all notes of an index, by their keys.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import FieldType
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.coercion import as_indexed
-from hybrid_search.engines.opensearch.failures import failure
+from hybrid_search.engines.opensearch.failures import failure, taken_apart
 from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.engines.opensearch.requests import documents_page
 from hybrid_search.engines.opensearch.responses import checked, hits_of
@@ -31,6 +31,7 @@ __all__ = [
 _PAGE = 1_000
 
 
+@taken_apart("vectors")
 def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     """Read the vectors of documents, of those that have one."""
     found: dict[str, NDArray[np.float32]] = {}
@@ -43,6 +44,7 @@ def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, 
     return found
 
 
+@taken_apart("the index's statistics")
 def sequence_mark(client: Client, index: str) -> int:
     """Return a number that every later change of the index has a higher one than.
 
@@ -52,6 +54,7 @@ def sequence_mark(client: Client, index: str) -> int:
     return min(int(copy["seq_no"]["max_seq_no"]) for copies in shards.values() for copy in copies)
 
 
+@taken_apart("the index's statistics")
 def writes_to(client: Client, index: str) -> int:
     """Return a number that is another one after every change of the index."""
     shards = client.call("GET", f"/{index}/_stats", level="shards")["indices"][index]["shards"]
@@ -123,6 +126,7 @@ def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, 
         client.call("DELETE", "/_search/point_in_time", {"pit_id": [point]})
 
 
+@taken_apart("documents")
 def random_ids(client: Client, index: str, size: int, seed: int) -> list[str]:
     """Draw documents, each as likely as any other; of a smaller index all.
 

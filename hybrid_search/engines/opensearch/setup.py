@@ -13,6 +13,7 @@ from hybrid_search.config import FieldType, IndexSettings
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.exchange import Plan, Request, carried_out
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.engines.opensearch.fitness import declared_fields, faults_of_mapping
 from hybrid_search.engines.opensearch.records import stored_name
 from hybrid_search.engines.opensearch.requests import SPACES
@@ -100,6 +101,7 @@ def _range(replicas: str) -> str:
     return replicas if "-" in replicas else f"{replicas}-{replicas}"
 
 
+@taken_apart("the index's settings")
 def held_options(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that an index was made with, by name.
 
@@ -149,6 +151,7 @@ def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
     return {stored_name(name): {"type": kind} for name, kind in fields.items()}
 
 
+@taken_apart("the index's settings")
 def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
     """Read the settings that an index carries.
 

@@ -88,10 +88,7 @@ class Answers:
     wanted = 12_000
     short = 240
     needs_server = True
-    planted: ClassVar = {
-        "a bare KeyError": "the settings of an index are looked up in its mapping without a guard",
-        "a swallowed error": "an answer that is no JSON is taken for an empty one",
-    }
+    planted: ClassVar = {"answers are believed": "what is read of an answer is read without a guard"}
 
     @contextmanager
     def prepared(self, bench: Bench) -> Iterator[Attempt]:

@@ -143,6 +143,11 @@ _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a record is not written down": ("loaders.dead_letter:DeadLetter", "__call__", _without_json),
     "a bare KeyError": ("loaders.records:", "_id", lambda read: lambda record: str(record["id"])),
     "a traceback": ("loaders.folder:", "require_path", lambda require: lambda path, *given: {}[path]),
+    "answers are believed": (
+        "hybrid_search.engines.opensearch.exchange:",
+        "_told",
+        lambda told: lambda plan, request, answer: plan.send(answer),
+    ),
     "a filter differs": (_CLIENT, "send", _sending(rb'"lte"', rb'"lt"')),
     "a ranking differs": (_CLIENT, "send", _sending(rb'"query":"(\w+)', rb'"query":"\1 \1')),
     "an addition differs": ("hybrid_search.engines.opensearch.engine:OpenSearchEngine", "add", _refusing_titles),

@@ -15,6 +15,7 @@ from hybrid_search.engines.opensearch.doctor.cluster_checks import CLUSTER_CHECK
 from hybrid_search.engines.opensearch.doctor.findings import Finding
 from hybrid_search.engines.opensearch.doctor.index_checks import INDEX_CHECKS
 from hybrid_search.engines.opensearch.doctor.vitals import Vitals, gather
+from hybrid_search.engines.opensearch.failures import taken_apart
 from hybrid_search.errors import PartialAlias
 
 __all__ = ["Diagnosis", "ModelFacts", "diagnose", "examine"]
@@ -53,6 +54,7 @@ class Diagnosis:
         return sum(finding.severity == "warning" for finding in self.findings)
 
 
+@taken_apart("its state")
 def diagnose(location: str, model: ModelFacts | None = None) -> Diagnosis:
     """Look a server over, and an index on it or all of ours.
 
