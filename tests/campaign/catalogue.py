@@ -15,6 +15,7 @@ from campaign.fuzz.apart import Apart
 from campaign.fuzz.datasets import Datasets
 from campaign.fuzz.engines import Engines
 from campaign.fuzz.folders import Folders
+from campaign.fuzz.guided import INSTALLED, Guided
 from campaign.fuzz.parsers import Parsers
 from campaign.fuzz.surface import Surface
 from campaign.hostile.folders import HostileFolder, HostileModel
@@ -45,6 +46,7 @@ ATTACKS: tuple[Attack, ...] = (
     LoaderCrowd(),
     Engines(),
     Answers(),
+    *((Guided(),) if INSTALLED else ()),
 )
 
 

@@ -16,7 +16,7 @@ SCHEMES = ("opensearch", "opensearchs")
 """Plain HTTP and TLS."""
 
 _PORT = 9200
-_NAME = re.compile(r"[^\s\"*\\<>|,?#:/A-Z_+.-][^\s\"*\\<>|,?#:/A-Z]*")
+_NAME = re.compile(r"[^\s\"*\\<>|,?#:/A-Z_+.\-\ud800-\udfff][^\s\"*\\<>|,?#:/A-Z\ud800-\udfff]*")
 _LONGEST_NAME = 200
 
 
@@ -87,7 +87,7 @@ class Address:
         given = without_password(given)
         if not self.index:
             raise UsageError(f"{given}: name the index behind the host; hybrid-search indexes {given} lists them")
-        if not _NAME.fullmatch(self.index) or len(self.index.encode()) > _LONGEST_NAME:
+        if not _NAME.fullmatch(self.index) or len(self.index.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
             raise UsageError(
                 f"{given}: {self.index!r} can't be an index's name; it is in lower case, without spaces or any of "
                 f'"*\\<>|,?#:/, and starts with a letter or a digit'

@@ -65,3 +65,8 @@ def test_a_bad_name_is_refused_on_a_known_server_too() -> None:
         Address.parse_server("opensearch://host").at("Upper")
     with pytest.raises(UsageError, match="'Upper' can't be an index's name"):
         Address.parse_server("opensearch://host/Upper")
+
+
+def test_a_byte_that_is_no_unicode_is_in_no_indexs_name() -> None:
+    with pytest.raises(UsageError, match="can't be an index's name"):
+        Address.parse("opensearch://host:9200/a\udcb8")
