@@ -117,6 +117,7 @@ def train(
     started = perf_counter()
     request = request or TrainRequest()
     work = WorkFolder(out)
+    work.finish_removing()
     _check_request(dataset, out, request, work)
     try:
         engine, split = _begun(dataset, request, work, reject=reject, progress=progress, say=say)

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import ResumeMismatch, UsageError
+from hybrid_search.errors import IndexLocked, ResumeMismatch, UsageError
 from hybrid_search.storage import atomic_write_bytes, disk_errors, sha256_of
 from hybrid_search.train_config import TowerConfig, TrainConfig
 from hybrid_search.training.state import has_state
@@ -24,6 +24,7 @@ from hybrid_search.types import Rejection
 
 __all__ = ["WorkFolder"]
 
+_REMOVED = "removed"
 _MARK = "run.json"
 _REJECTED = "rejected.jsonl"
 
@@ -155,15 +156,26 @@ class WorkFolder:
         """
         if self.path.exists():
             self._check_ours()
-            EmbeddedEngine.drop(self.index)  # refused while another process writes to it
+            self.mark_done(_REMOVED)  # what is left of it after a kill must not be taken for a run to go on with
+            try:
+                EmbeddedEngine.drop(self.index)  # refused while another process writes to it
+            except IndexLocked:
+                (self.path / f"{_REMOVED}.done").unlink(missing_ok=True)
+                raise
             with disk_errors(f"removing {self.path}"):
                 # The mark last: without it nobody can tell the rest from files of their own.
-                for path in sorted(self.path.iterdir(), key=lambda path: path.name == _MARK):
+                last = (f"{_REMOVED}.done", _MARK)
+                for path in sorted(self.path.iterdir(), key=lambda path: [path.name == name for name in last[::-1]]):
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path)
                     else:
                         path.unlink()
                 self.path.rmdir()
+
+    def finish_removing(self) -> None:
+        """Delete the folder if somebody was killed while deleting it; otherwise as :meth:`remove`."""
+        if self.is_done(_REMOVED):
+            self.remove()
 
     def _check_ours(self) -> None:
         # What a process that was killed while it wrote the mark left is ours.

@@ -21,6 +21,7 @@ from campaign.fuzz.surface import Surface
 from campaign.hostile.folders import HostileFolder, HostileModel
 from campaign.kills.embedded import KillsEmbedded
 from campaign.kills.server import KillsServer
+from campaign.kills.training import KillsTraining
 from campaign.losses.power import PowerLoss
 
 __all__ = ["ATTACKS", "named"]
@@ -30,6 +31,7 @@ ATTACKS: tuple[Attack, ...] = (
     PowerLoss(),
     DiskFaults(),
     KillsServer(),
+    KillsTraining(),
     Parsers(),
     Folders(),
     Surface(),

@@ -12,7 +12,6 @@ from campaign.seam.models import small_model
 
 __all__ = ["DiskFaults"]
 
-_PARTS = 2
 _FAULTS, _MEMORY, _DAMAGES = 6, 1, 15
 
 
@@ -39,8 +38,7 @@ class DiskFaults:
         model = str(small_model())
 
         def attempt(trial: int) -> Outcome:
-            script, part = divmod(trial // 2, _PARTS)
-            common = {"seed": bench.draw(script), "part": part, "model": model, "folder": str(bench.folder)}
+            common = {"seed": bench.draw(trial // 2), "part": 0, "model": model, "folder": str(bench.folder)}
             if trial % 2:
                 told = forge().ask("campaign.faults.damage:damaged", times=_DAMAGES, fault=bench.planted, **common)
             else:

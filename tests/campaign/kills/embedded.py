@@ -12,7 +12,7 @@ from campaign.seam.models import small_model
 
 __all__ = ["KillsEmbedded"]
 
-_PARTS = 24
+_PARTS, _SCRIPTS = 24, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class KillsEmbedded:
     """An index in a folder whose writer is killed at each of its steps.
 
     A script of operations has a few hundred steps; a trial takes every twenty-fourth of them.
+    Trials go through twelve scripts in turn, until each of their steps has had its kill; then come twelve others.
     """
 
     name: str = "kills-embedded"
@@ -41,10 +42,13 @@ class KillsEmbedded:
         model = str(small_model())
 
         def attempt(trial: int) -> Outcome:
-            script, part = divmod(trial, _PARTS)
+            done, rest = divmod(trial, _SCRIPTS * _PARTS)
+            turn, script = divmod(rest, _SCRIPTS)
+            part = (turn + 5 * script) % _PARTS  # scripts begin alike, and trials in a row should not
             told = forge().ask(
                 "campaign.kills.points:killed",
-                seed=bench.draw(script), model=model, folder=str(bench.folder), first=part, stride=_PARTS,
+                seed=bench.draw(done * _SCRIPTS + script), model=model, folder=str(bench.folder), first=part,
+                stride=_PARTS,
                 real=2, random_moments=1, planted=bench.planted,
             )  # fmt: skip
             return Outcome(told["counted"], tuple(Finding(**finding) for finding in told["findings"]))

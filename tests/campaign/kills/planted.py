@@ -12,23 +12,26 @@ __all__ = ["planted"]
 
 
 def _early() -> mock._patch[Any]:
-    """A commit returns at once, and is made up for by the next call."""
+    """A commit returns at once, and is made up for when the index is closed or its documents are counted."""
     from hybrid_search.engines.embedded.engine import EmbeddedEngine
 
-    commit, add, close = EmbeddedEngine.commit, EmbeddedEngine.add, EmbeddedEngine.close
+    commit, owing = EmbeddedEngine.commit, set[int]()
+
+    def owed(self: Any) -> None:
+        owing.add(id(self))
 
     def late(method: Callable[..., Any]) -> Callable[..., Any]:
-        def called(self: Any, *arguments: Any) -> Any:
-            if self.__dict__.pop("_owed", False):
+        def called(self: Any) -> Any:
+            if id(self) in owing:
+                owing.remove(id(self))
                 commit(self)
-            return method(self, *arguments)
+            return method(self)
 
         return called
 
-    def owed(self: Any) -> None:
-        self._owed = True
-
-    return mock.patch.multiple(EmbeddedEngine, commit=owed, add=late(add), close=late(close))
+    return mock.patch.multiple(
+        EmbeddedEngine, commit=owed, close=late(EmbeddedEngine.close), count=late(EmbeddedEngine.count)
+    )
 
 
 def _scratch() -> mock._patch[Any]:

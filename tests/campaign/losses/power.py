@@ -12,7 +12,6 @@ from campaign.seam.models import small_model
 
 __all__ = ["PowerLoss"]
 
-_PARTS = 4
 _STATES = 15
 
 
@@ -38,10 +37,9 @@ class PowerLoss:
         model = str(small_model())
 
         def attempt(trial: int) -> Outcome:
-            script, part = divmod(trial, _PARTS)
             told = forge().ask(
                 "campaign.losses.trial:power_lost",
-                seed=bench.draw(script), part=part, states=_STATES, model=model, folder=str(bench.folder),
+                seed=bench.draw(trial), part=0, states=_STATES, model=model, folder=str(bench.folder),
                 fault=bench.planted,
             )  # fmt: skip
             return Outcome(told["counted"], tuple(Finding(**finding) for finding in told["findings"]))

@@ -6,6 +6,7 @@ It is a process of its own as a fork copies locks and thread pools: here none ha
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ _WARM = (
     "hybrid_search.retriever", "hybrid_search.workflows.loading", "hybrid_search.workflows.locations",
     "hybrid_search.engines.embedded", "hybrid_search.engines.opensearch", "hybrid_search.towers.onnx_encoder",
 )  # fmt: skip
+_IMPORT = "import"
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -66,6 +69,10 @@ class Forge:
         if kind == "error":
             raise RuntimeError(value)
         return value
+
+    def warm(self, names: Sequence[str]) -> None:
+        """Let the process import more modules, for the forks to come."""
+        self.ask(_IMPORT, names=list(names))
 
     def close(self) -> None:
         """End the process."""
@@ -116,6 +123,13 @@ def _serve() -> None:
         importlib.import_module(name)
     for line in sys.stdin:
         entry, arguments = json.loads(line)
+        if entry == _IMPORT:
+            for name in arguments["names"]:
+                with contextlib.suppress(Exception):  # a fork that needs it will say why
+                    importlib.import_module(name)
+            sys.stdout.write(json.dumps(["result", None]) + "\n")
+            sys.stdout.flush()
+            continue
         told, tell = os.pipe()
         pid = os.fork()
         if not pid:
