@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import UsageError
 from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter
 from hybrid_search.showing import shown
-from hybrid_search.types import ID_FAULTS_OF_OLD, id_fault
 
 __all__ = ["MAX_K", "asked_texts", "check_page", "ids_of", "parsed", "texts_of"]
 
@@ -66,22 +66,3 @@ def texts_of(texts: Sequence[str], name: str) -> list[str]:
         if not isinstance(text, str):
             raise UsageError(f"{name} holds {shown(text)}, which is no text")
     return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
-
-
-def ids_of(ids: Sequence[str]) -> list[str]:
-    """Check that these are ids that a document can have; another one is a mistake, not a document that is not there.
-
-    Blanks and control characters pass, which documents are no longer given: older indexes may hold them.
-
-    :raises UsageError: naming the one that is not.
-    """
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        what = "one text" if isinstance(ids, str) else shown(ids)
-        raise UsageError(f"ids is {what}; give a list of ids")
-    checked = list(ids)
-    for id in checked:
-        if not isinstance(id, str):
-            raise UsageError(f"ids holds {shown(id)}; an id is text")
-        if (fault := id_fault(id)) and (not id or fault not in ID_FAULTS_OF_OLD):
-            raise UsageError(f"ids holds {shown(id)}, which no document can have: {fault}")
-    return checked

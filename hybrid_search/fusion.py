@@ -14,6 +14,9 @@ Quirks that are OpenSearch's and are kept on purpose:
 - ``z_score`` gives a hit that scores exactly the leg's mean the leg's raw maximum: a lone BM25 hit of 12.4 gets 12.4;
 - the arithmetic mean counts a missing leg as 0, the geometric and harmonic means leave it out: there a document found
   last by one leg sinks below documents that this leg did not find at all.
+
+One is not kept: there a leg of weight 0 contributes its documents, with a score of 0 and in the order of their ids.
+Here it contributes nothing, so that BM25 alone is BM25; on a server such a leg is asked for nothing.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ class Fused:
     A leg's ``share`` is the elasticity of the final score to the leg's normalised score: raise that by one per cent
     and the final score rises by ``share`` per cent. All combinations scale with their inputs, so shares sum to 1
     (Euler's theorem). Written out: w·s / Σ w·s for the arithmetic mean and RRF, w / Σ w for the geometric and
-    (w/s) / Σ (w/s) for the harmonic mean, over the legs present. Where all terms are 0 (the only leg that found
-    the document has weight 0) the legs present share equally.
+    (w/s) / Σ (w/s) for the harmonic mean, over the legs present. Where all terms are 0 (a leg's scores are 0)
+    the legs present share equally.
     """
 
     id: str
@@ -218,6 +221,7 @@ def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[n
     :param knn: the k-NN leg's, likewise.
     :param columns: (len(knn),) the column of each k-NN hit in the union: below m for documents that BM25 found too,
         and m, m + 1 and so on for the others.
+    :param fusion: the caller leaves a leg of weight 0 empty.
     """
     size = max(len(bm25), int(columns.max(initial=-1)) + 1)
     normalised = np.zeros((2, size), dtype=np.float32)
@@ -240,6 +244,7 @@ def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None)
     :param top: return only this many of the best, which is much cheaper than all; None for all.
     :return: the union of both legs, score descending, then id ascending; scores are float32 values.
     """
+    bm25, knn = _counting(bm25, knn, fusion)
     ids, columns = _union(bm25, knn)
     if not ids:
         return []
@@ -257,7 +262,7 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
 
     :return: id -> leg -> contribution; documents that no leg found have no legs.
     """
-    rankings = (bm25, knn)
+    rankings = _counting(bm25, knn, fusion)
     scores = [
         normalise(np.array(leg.scores, dtype=np.float32), fusion.rank_constant).tolist() if leg.ids else []
         for leg, normalise in zip(rankings, NORMALISERS[fusion.method], strict=True)
@@ -271,6 +276,12 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
             normalised[leg] = scores[leg][rank - 1]
         explained[id] = _legs(found, normalised, fusion) if found else {}
     return explained
+
+
+def _counting(bm25: Ranking, knn: Ranking, fusion: Fusion) -> tuple[Ranking, Ranking]:
+    """Empty a leg of weight 0."""
+    nothing = Ranking((), ())
+    return (bm25 if fusion.weights[0] else nothing, knn if fusion.weights[1] else nothing)
 
 
 def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hybrid_search.config import FieldType
+from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Vectors
 from hybrid_search.showing import shown
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
-__all__ = ["Limits", "Sifted", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "ids_of", "refusal", "sift"]
 
 LONGEST_KEYWORD = 32_766
 """Bytes; Lucene's limit."""
@@ -88,7 +89,30 @@ def sift(
 def refusal(document: Document, field: str, reason: str) -> Rejection:
     """Make the record that the caller gets back, with the whole document in it."""
     record = {"id": document.id, "text": document.text, "title": document.title, "metadata": document.metadata}
-    return Rejection(source="index", line=0, field=field, reason=reason, record=json.dumps(record, default=repr))
+    try:
+        told = json.dumps(record, default=repr)
+    except (TypeError, ValueError, RecursionError):  # a name that is no text, a mapping that holds itself
+        told = json.dumps({name: value if isinstance(value, str) else repr(value) for name, value in record.items()})
+    return Rejection(source="index", line=0, field=field, reason=reason, record=told)
+
+
+def ids_of(ids: Sequence[str]) -> list[str]:
+    """Check that these are ids that a document can have; another one is a mistake, not a document that is not there.
+
+    Blanks and control characters pass, which documents are no longer given: older indexes may hold them.
+
+    :raises UsageError: naming the one that is not.
+    """
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        what = "one text" if isinstance(ids, str) else shown(ids)
+        raise UsageError(f"ids is {what}; give a list of ids")
+    checked = list(ids)
+    for id in checked:
+        if not isinstance(id, str):
+            raise UsageError(f"ids holds {shown(id)}; an id is text")
+        if (fault := id_fault(id)) and (not id or fault not in ID_FAULTS_OF_OLD):
+            raise UsageError(f"ids holds {shown(id)}, which no document can have: {fault}")
+    return checked
 
 
 def _check_room(new: Mapping[str, FieldType], declared: int, limits: Limits) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -17,12 +16,13 @@ from hybrid_search.config import Similarity
 from hybrid_search.errors import CorruptModel
 from hybrid_search.towers.model_card import SERVING_FILES, ModelCard, read_model_card, verify_files
 from hybrid_search.towers.onnx_runtime import open_session
-from hybrid_search.towers.padding import batches_by_length, pad_ids
+from hybrid_search.towers.padding import batches_of_one_width, pad_ids, width
 from hybrid_search.towers.tokenizer import TextTokenizer
 
 __all__ = ["OnnxEncoder"]
 
 _PADDED_TOKENS = 3_072  # per batch
+_ROWS_OF_RNN = 4
 
 
 class OnnxEncoder:
@@ -34,6 +34,8 @@ class OnnxEncoder:
     def __init__(self, folder: Path, card: ModelCard, threads: int) -> None:
         self._folder, self._card = folder, card
         self._threads = threads or _available_cores()
+        self._opening = Lock()
+        self._sessions: dict[str, Any] = {}
         self._tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
         self._counting = Lock()
         self._documents_cut = 0
@@ -79,7 +81,7 @@ class OnnxEncoder:
         """Encode queries with the query tower.
 
         :return: (n, dimension) in the order given, unit rows with cosine similarity; a text without a known token is a
-            zero row.
+            zero row. A text has the same vector, to the last bit, whatever it is encoded with.
         """
         return self._encode(texts, self._query_session, self._card.tower.max_query_tokens)[0]
 
@@ -90,27 +92,42 @@ class OnnxEncoder:
             self._documents_cut += cut
         return vectors
 
-    @cached_property
+    @property
     def _query_session(self) -> Any:
-        return _session(self._folder / "query.onnx")
+        return self._session_of("query.onnx")
 
-    @cached_property
+    @property
     def _document_session(self) -> Any:
-        return _session(self._folder / "document.onnx")
+        return self._session_of("document.onnx")
+
+    def _run(self, session: Any, id_lists: Sequence[NDArray[Any]], wide: int) -> NDArray[np.float32]:
+        ids = pad_ids(id_lists, wide)
+        # ONNX Runtime's RNN sums a last few rows in another order; the other networks don't mind.
+        if self._card.tower.encoder == "rnn" and (more := -len(ids) % _ROWS_OF_RNN):
+            ids = np.concatenate([ids, np.zeros((more, ids.shape[1]), np.int64)])
+        return _run(session, ids)[: len(id_lists)]
+
+    def _session_of(self, file: str) -> Any:
+        with self._opening:  # so that threads that come at once do not each load the network
+            if file not in self._sessions:
+                self._sessions[file] = _session(self._folder / file)
+            return self._sessions[file]
 
     def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> tuple[NDArray[np.float32], int]:
         """Return the vectors, and how many texts have more tokens than are read."""
         if len(texts) == 1:  # a query: what serves many texts would take a fifth of its time
             ids = self._tokenizer.encode_one(texts[0], max_tokens + 1)
-            return _run(session, ids[None, :max_tokens]), int(len(ids) > max_tokens)
+            read = ids[:max_tokens]
+            return self._run(session, [read], width(len(read))), int(len(ids) > max_tokens)
         longer = self._tokenizer.encode(texts, max_tokens + 1)
         id_lists = [ids[:max_tokens] for ids in longer]
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
 
-        def encode(rows: NDArray[np.intp]) -> None:
-            vectors[rows] = _run(session, pad_ids([id_lists[row] for row in rows]))
+        def encode(batch: tuple[int, NDArray[np.intp]]) -> None:
+            wide, rows = batch
+            vectors[rows] = self._run(session, [id_lists[row] for row in rows], wide)
 
-        batches = batches_by_length([len(ids) for ids in id_lists], _PADDED_TOKENS)
+        batches = batches_of_one_width([len(ids) for ids in id_lists], _PADDED_TOKENS)
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(encode, batches):
                 pass

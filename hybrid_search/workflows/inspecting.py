@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import CorruptIndex, ModelError, UsageError
+from hybrid_search.protocols import Engine
 from hybrid_search.storage import disk_errors
 from hybrid_search.workflows.locations import folder_of, is_on_server, open_engine
 from hybrid_search.workflows.read_by_towers import of_index
@@ -70,11 +71,19 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
         return {
             "index": location,
             "documents": engine.count(),
+            **_towers(location, engine),
             **msgspec.to_builtins(engine.settings),
             **engine.stats(),
             **({"verified": _VERIFIED[is_on_server(location)]} if verify else {}),
             **of_index(engine),
         }
+
+
+def _towers(location: str, engine: Engine) -> Mapping[str, str]:
+    """Say of an index of vectors in a folder whether its towers are there; a server's would have to be fetched."""
+    if is_on_server(location) or not engine.settings.dimension:
+        return {}
+    return {"towers": "stored" if engine.model_folder() else "missing: only mode bm25 works without a model given"}
 
 
 def _verify(location: str) -> None:
@@ -85,7 +94,7 @@ def _verify(location: str) -> None:
     from hybrid_search.engines.embedded.layout import Layout
 
     folder = folder_of(location)
-    findings = [*damage(folder), *_model_damage(Layout(folder).model)]
+    findings = [*damage(folder), *(_gone(location, Layout(folder).model) or _model_damage(Layout(folder).model))]
     if findings:
         raise CorruptIndex(f"{location}: " + "; ".join(findings))
 
@@ -104,6 +113,23 @@ def _verify_on_server(location: str) -> None:
         findings = _model_damage(folder)
     if findings:
         raise CorruptIndex(f"{location}: " + "; ".join(findings))
+
+
+def _gone(location: str, folder: Path) -> list[str]:
+    """Tell of the towers of an index of vectors that are not there any more."""
+    if folder.exists():
+        return []
+    try:
+        with contextlib.closing(open_engine(location)) as engine:
+            settings = engine.settings
+    except CorruptIndex:  # which has been told
+        return []
+    if not settings.dimension:
+        return []
+    return [
+        f"{folder} is missing: the towers of model {settings.fingerprint}, which made the index's vectors; put "
+        f"them back from a backup, or load the data again with --recreate and --model"
+    ]
 
 
 def _model_damage(folder: Path) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,10 +18,19 @@ from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.client import Client
 from hybrid_search.engines.opensearch.towers import companion_of
-from hybrid_search.errors import ConfigError, CorruptIndex, DataError, IndexExists, ModelError, ModelNotFound
+from hybrid_search.errors import (
+    ConfigError,
+    CorruptIndex,
+    DataError,
+    IndexExists,
+    ModelError,
+    ModelNotFound,
+    UsageError,
+)
 from hybrid_search.types import Rejection
 from hybrid_search.workflows.inspecting import inspect_index
 from hybrid_search.workflows.loading import LoadOptions, load
+from hybrid_search.workflows.locations import open_retriever
 from loaders.registry import open_dataset
 
 
@@ -152,3 +163,26 @@ def test_a_load_that_takes_no_document_leaves_no_index(tmp_path: Path, lines: st
     with pytest.raises(DataError, match=r"there are no documents in it|could be indexed.*; no index was made"):
         load(opened(data), tmp_path / "index", options=LoadOptions(fields={"year": "long"}))
     assert not (tmp_path / "index").exists()
+
+
+def test_towers_that_are_gone_are_told_by_everything_that_would_need_them(index: Path) -> None:
+    assert inspect_index(str(index))["towers"] == "stored"
+    (index / "model").rename(index.parent / "taken-away")
+    with pytest.raises(CorruptIndex, match=r"model is missing: the towers of model \w+.*--recreate and --model"):
+        inspect_index(str(index), verify=True)
+    assert inspect_index(str(index))["towers"].startswith("missing")
+    with open_retriever(index) as retriever:
+        for mode in ("hybrid", "knn"):
+            with pytest.raises(UsageError, match=r"not stored with it \(any more\); give the model"):
+                retriever.search("honey", mode=mode)
+        retriever.search("honey", mode="bm25")
+    asked = runner_of("query", "honey", "--from", str(index))
+    assert (asked.returncode, asked.stdout) == (5, "")
+    assert "not the towers that made them" in asked.stderr
+    (index.parent / "taken-away").rename(index / "model")
+    assert runner_of("query", "honey", "--from", str(index)).returncode == 0
+
+
+def runner_of(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hybrid_search", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -111,8 +111,15 @@ def test_a_hit_of_a_leg_with_weight_zero_scores_zero_in_every_combination() -> N
         assert combine(only_knn, np.array([1, 0], dtype=np.float32)).tolist() == [0.0]
 
 
-def test_weights_one_and_zero_keep_the_order_of_bm25_and_put_the_rest_behind() -> None:
-    assert [f.id for f in fuse(BM25, KNN, Fusion(weights=(1.0, 0.0)))] == ["a", "b", "c", "d"]
+@pytest.mark.parametrize("fusion", METHODS, ids=lambda f: f"{f.method}-{f.combination}")
+def test_a_leg_of_weight_zero_contributes_nothing_at_all(fusion) -> None:
+    bm25_alone, knn_alone = fusion.replace(weights=(1.0, 0.0)), fusion.replace(weights=(0.0, 1.0))
+    for alone, weighted in (((BM25, NOTHING), bm25_alone), ((NOTHING, KNN), knn_alone)):
+        assert fuse(BM25, KNN, weighted) == fuse(*alone, weighted)
+        assert explain(BM25, KNN, weighted, "abcd") == explain(*alone, weighted, "abcd")
+    assert [f.id for f in fuse(BM25, KNN, bm25_alone)] == ["a", "b", "c"]
+    assert {leg for f in fuse(BM25, KNN, bm25_alone) for leg in f.legs} == {"bm25"}
+    assert fuse(NOTHING, KNN, bm25_alone) == fuse(BM25, NOTHING, knn_alone) == []
 
 
 def test_ties_are_broken_by_document_id() -> None:
@@ -189,9 +196,13 @@ any_fusion = st.builds(
 
 @given(legs(), any_fusion)
 @settings(max_examples=80, deadline=None)
-def test_the_result_is_the_union_in_one_total_order_with_shares_that_sum_to_one(pair, fusion) -> None:
+def test_the_result_is_the_union_of_the_legs_with_weight_in_one_total_order_with_shares_that_sum_to_one(
+    pair, fusion
+) -> None:
     fused = fuse(*pair, fusion)
-    assert {f.id for f in fused} == set(pair[0].ids) | set(pair[1].ids)
+    assert {f.id for f in fused} == {
+        id for leg, weight in zip(pair, fusion.weights, strict=True) if weight for id in leg.ids
+    }
     assert [(f.score, f.id) for f in fused] == sorted(((f.score, f.id) for f in fused), key=lambda p: (-p[0], p[1]))
     assert all(np.isfinite(f.score) and f.score >= 0 for f in fused)
     for f in fused:

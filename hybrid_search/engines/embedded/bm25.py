@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hybrid_search.config import Bm25
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.forward import ForwardIndex
-from hybrid_search.engines.embedded.ranking import ScoredRows, best
+from hybrid_search.engines.embedded.ranking import ScoredRows, best, joined
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
 
@@ -32,6 +32,7 @@ _SPARE = 16
 _MOST_TIES = 20_000
 _PRECISION = 1e-5
 _NOISE = 2e-6
+"""tantivy sums in single precision, in an order of its own, so that equal scores come out a little apart."""
 
 
 def _decoded(byte: int) -> int:
@@ -63,7 +64,8 @@ class LexicalLeg:
 
     def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> ScoredRows:
         """Rank by BM25; a text without known terms finds nothing."""
-        terms = self._terms_of(text)
+        # A lone surrogate has no UTF-8 form; whatever stands for it separates words.
+        terms = self._terms_of(text if text.isascii() else text.encode("utf-8", "replace").decode())
         if not terms or (allowed is not None and not allowed.count):
             return ScoredRows()
         # tantivy's own order is right for its own k1 and b only; for others, the best are among more of its first.
@@ -74,7 +76,7 @@ class LexicalLeg:
             if not len(rows):
                 return ScoredRows()
             if bm25 == _TANTIVY and self.forward.is_gapless and len(rows) == len(found):
-                scores = _joined(found) / (_TANTIVY.k1 + 1)
+                scores = joined(found, _NOISE) / (_TANTIVY.k1 + 1)
             else:
                 scores = self._scores(rows, terms, bm25)
                 order = (-scores).argsort(kind="stable")
@@ -100,16 +102,6 @@ class LexicalLeg:
         # Documents that are gone can count in one number and not in the other.
         everything = max(self.forward.documents, having)
         return math.log(1 + (everything - having + 0.5) / (having + 0.5))
-
-
-def _joined(found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give scores that differ by rounding alone one value, (n,) descending -> (n,).
-
-    tantivy sums in single precision, in an order of its own, so that equal scores come out a little apart.
-    """
-    starts = np.arange(len(found))
-    starts[1:][found[1:] >= found[:-1] * (1 - _NOISE)] = 0
-    return found[np.maximum.accumulate(starts)]
 
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:

@@ -19,7 +19,7 @@ from hybrid_search.engines.embedded import faiss_index
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.manifest import Manifest, listed
 from hybrid_search.engines.embedded.own_files import foreign, own_folder
-from hybrid_search.engines.embedded.ranking import ScoredRows, best
+from hybrid_search.engines.embedded.ranking import ScoredRows, best, joined
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.storage import atomic_write_bytes
 
@@ -31,6 +31,8 @@ _DEAD_SHARE = 0.2
 _UNSAVED_SHARE = 0.1
 _UNSAVED_VECTORS = 5_000
 _MOST_TIES = 20_000
+_NOISE = 1e-6
+"""FAISS sums in single precision, by blocks of queries and vectors, so that equal vectors come out a little apart."""
 _SPARE = 4
 """Vectors fetched beyond k: equal ones, which only equal texts have, may stand at the cut. A graph pays for each."""
 
@@ -189,29 +191,35 @@ class DenseLeg:
         wanted = min(k + _SPARE, living)
         values, positions = faiss_index.search(held.index, queries, wanted, alive=alive, bitmap=bitmap, count=living)
         for number, at in enumerate(asked):
-            if wanted < living and k < wanted and values[number, -1] == values[number, k - 1]:
-                results[at] = self._among_ties(queries[number : number + 1], k, wanted, allowed)
-            else:
-                results[at] = self._ranking(values[number], positions[number], k)
+            rows, scores = self._scored(values[number], positions[number])
+            if wanted < living and k < len(scores) == wanted and scores[-1] == scores[k - 1]:
+                rows, scores = self._among_ties(queries[number : number + 1], k, wanted, allowed)
+            results[at] = best(rows, scores, k, self._store.row_ids)
         return results
 
-    def _among_ties(self, query: NDArray[np.float32], k: int, wanted: int, allowed: RowFilter | None) -> ScoredRows:
+    def _among_ties(
+        self, query: NDArray[np.float32], k: int, wanted: int, allowed: RowFilter | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Search again, wider and wider, until a run of equal scores at the cut has ended or is too long."""
         alive, bitmap, living = self._searchable(allowed)
         while True:
-            wanted = min(4 * wanted, living)
+            wanted = min(4 * wanted, living, max(_MOST_TIES, wanted))
             values, positions = faiss_index.search(
                 self._vectors.index, query, wanted, alive=alive, bitmap=bitmap, count=living
             )
-            if values[0, -1] != values[0, k - 1] or wanted == living or wanted > max(_MOST_TIES, 2 * k):
-                return self._ranking(values[0], positions[0], k)
+            rows, scores = self._scored(values[0], positions[0])
+            if len(scores) < wanted or scores[-1] != scores[k - 1] or wanted >= min(living, _MOST_TIES):
+                return rows, scores
 
-    def _ranking(self, values: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> ScoredRows:
+    def _scored(
+        self, values: NDArray[np.float32], positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the rows found and their scores, those of equal vectors equal, best first."""
         if len(positions) and positions[-1] < 0:  # missing ones are last
             found = positions >= 0
             values, positions = values[found], positions[found]
         scores = faiss_index.to_score(values, self._settings.similarity)
-        return best(self._vectors.rows[positions], scores, k, self._store.row_ids)
+        return self._vectors.rows[positions], joined(scores, _NOISE)
 
     def _searchable(self, allowed: RowFilter | None) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None, int]:
         held = self._vectors

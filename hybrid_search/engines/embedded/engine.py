@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.asked import check_k, check_offset, checked_queries
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
-from hybrid_search.engines.embedded.fusing import alone, fused_page
+from hybrid_search.engines.embedded.fusing import fused_page, page_of_one
 from hybrid_search.engines.embedded.lag import POLL, Lag
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
@@ -137,8 +138,11 @@ class EmbeddedEngine:
         return writer.add(documents, checked)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; returns how many were there."""
-        return self._open_writer().delete(ids)
+        """Delete documents; returns how many were there.
+
+        :raises UsageError: if one of these can't be an id.
+        """
+        return self._open_writer().delete(ids_of(ids))
 
     def commit(self) -> None:
         """Make the changes durable and searchable in both legs.
@@ -157,9 +161,10 @@ class EmbeddedEngine:
         """Fetch committed documents by id, None where there is none.
 
         :raises CorruptIndex: naming a document that is not what was written.
+        :raises UsageError: if one of these can't be an id.
         """
         self._check_open()
-        return self._store.documents(ids)
+        return self._store.documents(ids_of(ids))
 
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order of their first addition."""
@@ -223,8 +228,12 @@ class EmbeddedEngine:
 
         def search(generation: int) -> list[list[Hit]]:
             allowed = self._resolved(filter, generation)
-            lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-            dense = self._caches.dense.search(queries, fusion.window, allowed)
+            # A leg of weight 0 contributes nothing, no documents either.
+            lexical = dense = [ScoredRows()] * len(texts)
+            if fusion.weights[0]:
+                lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+            if fusion.weights[1]:
+                dense = self._caches.dense.search(queries, fusion.window, allowed)
             return [
                 fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
                 for legs in zip(lexical, dense, strict=True)
@@ -238,13 +247,7 @@ class EmbeddedEngine:
         :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
         """
         self._check_open()
-        documents = self._store.documents_at(ranking.versions) if ranking.versions else self.get(ranking.ids)
-        found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
-        return [
-            Hit(id, rank, score, document.text, document.title, document.metadata, alone(leg, score, rank))
-            for rank, (id, score, document) in found
-            if document is not None
-        ]
+        return page_of_one(ranking, first_rank=first_rank, leg=leg, store=self._store)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, in one step.
@@ -378,10 +381,8 @@ class EmbeddedEngine:
                 self._generation = newest
 
     def _resolved(self, filter: Filter | None, generation: int) -> RowFilter | None:
-        return self._filters.resolve(filter, generation, self._settings_committed().fields)
-
-    def _settings_committed(self) -> IndexSettings:
-        return self._writer.committed if self._writer else self._settings
+        committed = self._writer.committed if self._writer else self._settings
+        return self._filters.resolve(filter, generation, committed.fields)
 
     def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
         def search(text: str) -> ScoredRows:

@@ -9,9 +9,9 @@ from hybrid_search.config import Fusion
 from hybrid_search.engines.embedded.ranking import ScoredRows, settled
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.fusion import join
-from hybrid_search.types import Hit, Leg
+from hybrid_search.types import Hit, Leg, Ranking
 
-__all__ = ["alone", "fused_page"]
+__all__ = ["fused_page", "page_of_one"]
 
 Rows = NDArray[np.int64]
 
@@ -43,8 +43,21 @@ def fused_page(
     ]
 
 
-def alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
-    """Explain a hit of one leg alone; nothing where no leg is named."""
+def page_of_one(ranking: Ranking, *, first_rank: int, leg: str | None, store: Store) -> list[Hit]:
+    """Fetch the documents of (a page of) one leg's ranking; those deleted or replaced meanwhile are left out.
+
+    :param leg: gives each hit that leg's explanation; None for none.
+    """
+    documents = store.documents_at(ranking.versions) if ranking.versions else store.documents(ranking.ids)
+    found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
+    return [
+        Hit(id, rank, score, document.text, document.title, document.metadata, _alone(leg, score, rank))
+        for rank, (id, score, document) in found
+        if document is not None
+    ]
+
+
+def _alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
     return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
 
 

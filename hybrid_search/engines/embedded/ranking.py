@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.types import Ranking
 
-__all__ = ["ScoredRows", "best", "settled", "to_ranking"]
+__all__ = ["ScoredRows", "best", "joined", "settled", "to_ranking"]
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -38,6 +38,16 @@ def best(rows: Rows, scores: Scores, k: int, ids: RowIds) -> ScoredRows:
         end += 1
     rows, scores = rows[:end], scores[:end]
     return ScoredRows(settled(rows, scores, ids)[:k], scores[:k])
+
+
+def joined(scores: Scores, noise: float) -> Scores:
+    """Give scores that differ by rounding alone one value, (n,) descending -> (n,).
+
+    :param noise: how far apart two neighbours may be, as a share of the higher one.
+    """
+    starts = np.arange(len(scores))
+    starts[1:][scores[1:] >= scores[:-1] * (1 - noise)] = 0
+    return scores[np.maximum.accumulate(starts)]
 
 
 def settled(rows: Rows, scores: NDArray[np.floating], ids: RowIds) -> Rows:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from hybrid_search.config import Bm25, Fusion
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.async_client import AsyncClient
 from hybrid_search.engines.opensearch.connection import Connection
@@ -64,7 +65,7 @@ class AsyncOpenSearchEngine:
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id."""
-        return await self._carried_out(self._reading.documents(ids))
+        return await self._carried_out(self._reading.documents(ids_of(ids)))
 
     async def close(self) -> None:
         """Close the connections."""

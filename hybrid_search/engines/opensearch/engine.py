@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.config import Bm25, Fusion, IndexSettings
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.opensearch import pipelines, responses
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.aliases import Place, delete_index, make_index, resolve
@@ -211,7 +212,7 @@ class OpenSearchEngine:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; returns how many were there."""
         self._check_writable()
-        return self._writer.delete(ids)
+        return self._writer.delete(ids_of(ids))
 
     def commit(self) -> None:
         """Make the changes searchable in both legs; they are durable already.
@@ -223,7 +224,7 @@ class OpenSearchEngine:
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id, None where there is none."""
-        return self._carried_out(self._reading.documents(ids))
+        return self._carried_out(self._reading.documents(ids_of(ids)))
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of documents by id, of those that have one; (dimension,) each."""

@@ -63,6 +63,8 @@ _COMBINATIONS: Mapping[Combination, str] = {
 IN_ORDER: list[Body] = [{"_score": "desc"}, {"id": "asc"}]
 """The ranking order used everywhere; a hybrid query can't be given it."""
 
+_NOTHING: Body = {"match_none": {}}
+
 _LEAST_NEIGHBOURS = 100
 """A graph that is asked for few neighbours walks too little of itself to find the right ones."""
 
@@ -118,13 +120,15 @@ class Hybrid:
         """Both legs, fused by the server.
 
         A query without a vector leaves the k-NN leg empty, which the arithmetic then sees. No stored pipeline has the
-        weights for that, so those queries bring their own.
+        weights for that, so those queries bring their own. A leg of weight 0 is left empty too: the server would take
+        its documents, with a score of 0.
         """
         text, asked = query
         through = INLINE if asked is None and self.through != IN_QUERY else self.through
         inside = None if self.filter_in_hybrid else self.filter
-        knn = {"match_none": {}} if asked is None else _nearest(asked, self.fusion.window, inside)
-        hybrid: Body = {"queries": [_filtered(_match(text), inside), knn]}
+        knn = _NOTHING if asked is None or not self.fusion.weights[1] else _nearest(asked, self.fusion.window, inside)
+        bm25 = _filtered(_match(text), inside) if self.fusion.weights[0] else _NOTHING
+        hybrid: Body = {"queries": [bm25, knn]}
         if through == IN_QUERY:
             hybrid["fusion"] = fusion_in_query(self.fusion)
         else:
@@ -141,8 +145,8 @@ class Hybrid:
     def legs(self, query: HybridQuery) -> list[Body]:
         """The legs as the hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
         text, asked = query
-        queries = [_filtered(_match(text), self.filter)]
-        if asked is not None:
+        queries = [_filtered(_match(text), self.filter) if self.fusion.weights[0] else _NOTHING]
+        if asked is not None and self.fusion.weights[1]:
             queries.append(_nearest(asked, self.fusion.window, self.filter))
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
 

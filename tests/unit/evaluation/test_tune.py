@@ -26,14 +26,21 @@ def test_the_weight_moves_to_the_leg_that_knows() -> None:
     dense = fit_fusion(dict.fromkeys(NAMES, BAD), dict.fromkeys(NAMES, GOOD), JUDGEMENTS)
     assert lexical.fusion.weights[0] > 0.5 > dense.fusion.weights[0]
     assert dense.fuses
-    # BM25 alone has "a" behind its own four, among the k-NN hits of score 0: 1 - 1 / log2(6).
-    assert dense.gain == pytest.approx(1 - 0.386853, abs=1e-6)
+    # BM25 alone does not find "a": a leg of weight 0 lends it no documents.
+    assert dense.gain == pytest.approx(1.0)
 
 
 def test_do_not_fuse_is_the_answer_where_fusing_gains_nothing() -> None:
     fit = fit_fusion(dict.fromkeys(NAMES, GOOD), dict.fromkeys(NAMES, BAD), JUDGEMENTS)
     assert fit.fusion.weights == (1.0, 0.0)
     assert (fit.gain, fit.fuses) == (0.0, False)
+
+
+def test_bm25_alone_is_measured_as_bm25_is_where_it_finds_nothing() -> None:
+    nothing = Ranking((), ())
+    fit = fit_fusion(dict.fromkeys(NAMES, nothing), dict.fromkeys(NAMES, GOOD), JUDGEMENTS)
+    assert fit.curve[-1] == (1.0, 0.0)
+    assert fit.curve[0] == (0.0, 1.0)
 
 
 def test_legs_that_know_different_queries_are_weighted_alike() -> None:
@@ -56,7 +63,7 @@ def test_the_middle_of_a_plateau_is_chosen() -> None:
 def test_the_curve_goes_from_knn_alone_to_bm25_alone() -> None:
     fit = fit_fusion(dict.fromkeys(NAMES, GOOD), dict.fromkeys(NAMES, BAD), JUDGEMENTS)
     assert [weight for weight, _ in fit.curve] == [step / 20 for step in range(21)]
-    assert (fit.curve[0][1], fit.curve[-1][1]) == (pytest.approx(0.386853, abs=1e-6), 1.0)
+    assert (fit.curve[0][1], fit.curve[-1][1]) == (0.0, 1.0)
 
 
 def test_one_noisy_query_does_not_decide() -> None:

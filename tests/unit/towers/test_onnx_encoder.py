@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,14 @@ import pytest
 import torch
 from tiny_towers import TEXTS, small_config, small_towers
 
-from hybrid_search.towers.checkpoint import load_towers
+from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
+from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.onnx_export import TOLERANCE, check_export, export_tower
 from hybrid_search.towers.padding import pad_ids
+from hybrid_search.towers.tokenizer import TextTokenizer
+from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.word_vectors import WordVectors
 
 SHAPES = [
     *itertools.product(["rnn", "gru", "lstm"], [False, True], [1, 2]),
@@ -58,6 +63,33 @@ def test_a_text_has_one_vector_alone_and_in_a_batch_of_any_lengths(checkpoint: P
     batch = encoder.encode_documents(texts)
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     np.testing.assert_allclose(batch, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pooling"),
+    [("gru", "mean"), ("gru", "attention"), ("lstm", "last"), ("rnn", "max"), ("cnn", "mean"), ("mean", "idf")],
+)
+def test_a_text_has_one_vector_to_the_last_bit_whatever_it_is_encoded_with(
+    tmp_path: Path, tokenizer: TextTokenizer, encoder: str, pooling: str
+) -> None:
+    """The vector alone is the right one: of texts of 1 to 40 tokens, in batches of many sizes and orders."""
+    both_ways = encoder in ("gru", "lstm", "rnn")
+    sizes = {"hidden": 48, "dimension": 64, "embedding_dimension": 64, "head_hidden": 50, "max_document_tokens": 40}
+    config = small_config(encoder=encoder, bidirectional=both_ways, pooling=pooling, **sizes)
+    towers = TwoTower(config, tokenizer.vocabulary_size, counts=np.ones(tokenizer.vocabulary_size, int)).eval()
+    untrained = WordVectors(
+        np.zeros((tokenizer.vocabulary_size, 64), np.float32), np.ones(tokenizer.vocabulary_size, int)
+    )
+    save_checkpoint(tmp_path / "model", towers, tokenizer, untrained=untrained, training={}, defaults=ServingDefaults())
+    encode = OnnxEncoder.load(tmp_path / "model", threads=2).encode_documents
+    words = " ".join(TEXTS).split()
+    chance = random.Random(2)
+    texts = [" ".join(chance.choices(words, k=chance.randrange(1, 41))) for _ in range(120)]
+    alone = {text: encode([text])[0].tobytes() for text in texts}
+    for size in (120, 2, 3, 17, 64):
+        chance.shuffle(texts)
+        together = encode(texts[:size])
+        assert [vector.tobytes() for vector in together] == [alone[text] for text in texts[:size]]
 
 
 def test_a_query_and_a_document_of_one_text_come_from_different_towers(checkpoint: Path) -> None:

@@ -6,7 +6,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.towers.padding import batches_by_length, pad_ids
+from hybrid_search.towers.padding import batches_by_length, batches_of_one_width, pad_ids, width
+
+
+@given(st.integers(0, 5_000))
+def test_a_text_is_padded_to_a_multiple_of_four_and_not_by_much(length: int) -> None:
+    wide = width(length)
+    assert wide % 4 == 0
+    assert wide >= max(length, 1)
+    assert wide - length <= max(4, length / 8)
+
+
+def test_groups_of_one_width_hold_each_item_once_within_the_budget() -> None:
+    lengths = [1, 4, 5, 0, 8, 70, 71, 72, 3]
+    groups = [(wide, rows.tolist()) for wide, rows in batches_of_one_width(lengths, 12)]
+    assert groups == [(72, [5]), (72, [6]), (72, [7]), (8, [2]), (8, [4]), (4, [0, 1, 3]), (4, [8])]
 
 
 def test_shorter_lists_are_filled_with_zero_on_the_right() -> None:

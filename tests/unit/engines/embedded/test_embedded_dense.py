@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import IndexSettings, Similarity
+from hybrid_search.config import Fusion, IndexSettings, Similarity
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError
 from hybrid_search.filter_parser import parse_filter
@@ -127,3 +127,24 @@ def test_k_beyond_the_graphs_effort_still_returns_k(tmp_path: Path, vectors: np.
         engine.add(documents(), vectors)
         engine.commit()
         assert [len(ranking) for ranking in engine.search_dense(queries, COUNT + 5)] == [COUNT] * 30
+
+
+def test_vectors_that_differ_by_rounding_alone_tie_by_id(tmp_path: Path) -> None:
+    """As of one text that was encoded on two machines; the fusion would stretch the difference to its whole scale."""
+    chance = np.random.default_rng(1)
+    vector = chance.standard_normal(64).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    near = (vector + chance.uniform(-3e-8, 3e-8, (60, 64))).astype(np.float32)
+    far = np.tile(-vector, (3, 1))
+    ids = [f"{number:02}" for number in chance.permutation(60)]
+    with EmbeddedEngine.create(tmp_path / "index", IndexSettings(dimension=64)) as engine:
+        documents = [Document(id, "text") for id in [*ids, "far-1", "far-2", "far-3"]]
+        engine.add(documents, np.concatenate([near, far]))
+        engine.commit()
+        for k in (1, 7, 60):
+            (found,) = engine.search_dense(vector[None, :], k)
+            assert list(found.ids) == sorted(ids)[:k]
+            assert len(set(found.scores)) == 1
+        assert len(engine.search_dense(vector[None, :], 63)[0]) == 63
+        hits = engine.search_hybrid(["nothing"], vector[None, :], 2, fusion=Fusion(window=2))[0]
+        assert [(hit.id, hit.score) for hit in hits] == [("00", 0.5), ("01", 0.5)]
