@@ -8,6 +8,7 @@ from campaign.crowds.cold import ColdCrowd
 from campaign.crowds.folder import FolderCrowd
 from campaign.crowds.loaders import LoaderCrowd
 from campaign.crowds.processes import ProcessCrowd
+from campaign.crowds.server import ServerCrowd
 from campaign.crowds.towers import TowerCrowd
 from campaign.faults.disk import DiskFaults
 from campaign.fuzz.answers import Answers
@@ -44,6 +45,7 @@ ATTACKS: tuple[Attack, ...] = (
     ColdCrowd(),
     ProcessCrowd(),
     TowerCrowd(),
+    ServerCrowd(),
     AliasCrowd(),
     LoaderCrowd(),
     Engines(),

@@ -16,15 +16,16 @@ class LegsOfPage:
     """The explanations of all hits of a page.
 
     :param read: decodes each leg's ranking, BM25's and the k-NN leg's; called at the first look.
-    :param ids: of the hits.
+    :param versions: id -> the version of each hit. The legs are searches of their own: where one saw another version of
+        a document, nothing is told of that hit.
     """
 
-    def __init__(self, read: Sequence[Callable[[], Ranking]], fusion: Fusion, ids: Sequence[str]) -> None:
+    def __init__(self, read: Sequence[Callable[[], Ranking]], fusion: Fusion, versions: Mapping[str, int]) -> None:
         self._read = read
         self._fusion = fusion
-        self._ids = ids
+        self._versions = versions
         self._legs: tuple[Ranking, Ranking] | None = None
-        self._told: Mapping[str, Mapping[str, Leg]] | None = None
+        self._told: dict[str, dict[str, Leg]] | None = None
         self._guard = threading.Lock()
 
     @property
@@ -32,8 +33,15 @@ class LegsOfPage:
         """Id -> leg -> contribution."""
         with self._guard:
             if self._told is None:
-                self._told = explain(*self._decoded(), self._fusion, self._ids)
+                legs = self._decoded()
+                self._told = explain(*legs, self._fusion, self._versions)
+                for id in self._replaced(legs):
+                    self._told[id] = {}
             return self._told
+
+    def _replaced(self, legs: Sequence[Ranking]) -> set[str]:
+        seen = [pair for leg in legs for pair in zip(leg.ids, leg.versions, strict=False)]
+        return {id for id, version in seen if self._versions.get(id, version) != version}
 
     def rankings(self, top: int) -> dict[str, Ranking]:
         """Return what each leg found, ``bm25`` and ``knn``, and the ``top`` best of both fused, ``hybrid``."""

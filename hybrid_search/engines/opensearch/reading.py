@@ -32,6 +32,9 @@ __all__ = ["Reading"]
 
 _EMPTY = Ranking((), ())
 
+_TRIES = 5
+"""How often a search is made while documents are replaced between it and the reading of their texts."""
+
 
 class Reading:
     """The searches of one index, as plans.
@@ -131,17 +134,24 @@ class Reading:
         if any(dense is not None for _, dense in queries):
             yield from self.ready_to_fuse(fusion)
         asking = self.asking(fusion, filter)
-        pages = yield from self._searches.hybrid(queries, page, asking, explained=self._options.explain and not bare)
-        if bare:
-            return [
-                [Hit(one.id, rank, one.score) for rank, one in enumerate(one_page, offset + 1)] for one_page in pages
-            ]
-        documents = yield from self._searches.documents([one.id for page in pages for one in page])
+        explained = self._options.explain and not bare
+        for _ in range(_TRIES):
+            pages = yield from self._searches.hybrid(queries, page, asking, explained=explained)
+            if bare:
+                return [
+                    [Hit(one.id, rank, one.score) for rank, one in enumerate(of_query.fused, offset + 1)]
+                    for of_query in pages
+                ]
+            versions = [version for of_query in pages for version in of_query.versions]
+            ids = [one.id for of_query in pages for one in of_query.fused]
+            documents = yield from self._searches.documents(ids, versions)
+            if None not in documents:  # else one was replaced or deleted since it was ranked
+                break
         rest = iter(documents)
-        return [_with_documents(page, rest, offset + 1) for page in pages]
+        return [_with_documents(of_query.fused, rest, offset + 1) for of_query in pages]
 
     def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> Plan[list[Hit]]:
-        """Fetch the documents of (a page of) a ranking; those deleted meanwhile are left out.
+        """Fetch the documents of (a page of) a ranking; those deleted or replaced meanwhile are left out.
 
         :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
         """
@@ -149,7 +159,7 @@ class Reading:
         for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
             legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
             found.append(Fused(id, score, legs))
-        documents = yield from self._searches.documents(ranking.ids)
+        documents = yield from self._searches.documents(ranking.ids, ranking.versions)
         return _with_documents(found, documents, first_rank)
 
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:

@@ -70,11 +70,13 @@ _LEAST_NEIGHBOURS = 100
 
 # Reading stored fields means unpacking whole documents: for a window of 200 hits that takes four times as long as the
 # search itself, and an index of one shard reads them for a hybrid's whole window. Ids come from columns instead, and
-# the texts of the few hits that are shown are fetched afterwards.
+# the texts of the few hits that are shown are fetched afterwards;
+# the number of a document's last change tells whether it was replaced in between.
 _IDS_ONLY: Mapping[str, Any] = {
     "_source": False,
     "stored_fields": "_none_",
     "docvalue_fields": ["id"],
+    "seq_no_primary_term": True,
     "track_total_hits": False,
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,9 +11,10 @@ import msgspec
 from hybrid_search.engines.opensearch.failures import failure, reason_of
 from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.errors import SearchIndexError
-from hybrid_search.types import Document, Ranking, by_score_then_id
+from hybrid_search.types import Document, Ranking
 
 __all__ = [
+    "UNKNOWN",
     "Found",
     "Pairs",
     "Partial",
@@ -43,8 +43,11 @@ _ZERO_VECTOR = "zero vector is not supported"
 _SENTINEL = -1e9
 """A hybrid query that no pipeline took care of answers with scores far below this one."""
 
-Pairs = list[tuple[str, float]]
-"""(id, score) of hits."""
+Pairs = list[tuple[str, float, int]]
+"""(id, score, version) of hits."""
+
+UNKNOWN = -1
+"""A version that the server did not tell."""
 
 Partial = Callable[[str], None]
 """Is told what is missing of an answer; returns if the rest is wanted all the same."""
@@ -63,6 +66,7 @@ class _Hit(_Struct, frozen=True):
 
     score: float = msgspec.field(name="_score")
     fields: _Columns = _Columns()
+    version: int = msgspec.field(name="_seq_no", default=UNKNOWN)
 
 
 class _Hits(_Struct, frozen=True):
@@ -115,6 +119,7 @@ class _Stored(_Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     found: bool = False
     source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
+    version: int = msgspec.field(name="_seq_no", default=UNKNOWN)
     error: Any = None
 
 
@@ -169,15 +174,15 @@ def leg_later(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial
     return lambda: leg_of(_decoded(_read_found, answer, where))
 
 
-def documents(answer: bytes, where: str) -> Iterator[Document | None]:
-    """Read the answer of an ``_mget``; None where there is no document.
+def documents(answer: bytes, where: str) -> Iterator[tuple[Document | None, int]]:
+    """Read the answer of an ``_mget``, each document with its version; None where there is no document.
 
     :raises SearchIndexError: if one of them can't be read.
     """
     for one in _decoded(_read_stored, answer, where).docs:
         if one.error is not None:
             raise failure(500, {"error": one.error}, where)
-        yield from_source(one.source or {}, one.id) if one.found else None
+        yield (from_source(one.source or {}, one.id) if one.found else None), one.version
 
 
 def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -208,7 +213,7 @@ def pairs_of(found: Found, where: str) -> Pairs:
     hits = found.hits.hits
     if hits and min([hit.score for hit in hits]) < _SENTINEL:
         raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
-    return by_score_then_id(_each_once(hits))
+    return sorted(_each_once(hits), key=lambda pair: (-pair[1], pair[0]))
 
 
 def ranking_of(found: Found, k: int, where: str) -> Ranking:
@@ -221,7 +226,7 @@ def ranking_of(found: Found, k: int, where: str) -> Ranking:
 
 def ranking(pairs: Pairs) -> Ranking:
     """Return hits as a ranking, in the order that they have."""
-    return Ranking(tuple([id for id, _ in pairs]), tuple([score for _, score in pairs]))
+    return Ranking(*zip(*pairs, strict=True)) if pairs else Ranking((), ())
 
 
 def leg_of(found: Found) -> Ranking:
@@ -233,14 +238,14 @@ def _each_once(hits: Sequence[_Hit]) -> Pairs:
     """Return the hits that have an id, each id once and with its best score: what others indexed may have neither."""
     ids = [id for hit in hits for id in hit.fields.id[:1]]
     if len(set(ids)) == len(hits):
-        return [(id, hit.score) for id, hit in zip(ids, hits, strict=True)]
-    pairs: dict[str, float] = {}
+        return [(id, hit.score, hit.version) for id, hit in zip(ids, hits, strict=True)]
+    pairs: dict[str, tuple[str, float, int]] = {}
     for hit in hits:
         for id in hit.fields.id[:1]:
-            if hit.score > pairs.get(id, -math.inf):
-                pairs[id] = hit.score
+            if id not in pairs or hit.score > pairs[id][1]:
+                pairs[id] = (id, hit.score, hit.version)
     _log.warning("%d hits were left out: documents without an id, or with another's", len(hits) - len(pairs))
-    return list(pairs.items())
+    return list(pairs.values())
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw, where: str) -> T:

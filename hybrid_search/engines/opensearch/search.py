@@ -14,14 +14,14 @@ from hybrid_search.engines.opensearch import requests, responses
 from hybrid_search.engines.opensearch.exchange import Plan, Request
 from hybrid_search.engines.opensearch.later import LegsOfHit, LegsOfPage
 from hybrid_search.engines.opensearch.requests import DenseQuery, EncodedThere, HybridQuery, Words
-from hybrid_search.engines.opensearch.responses import Found, Pairs
+from hybrid_search.engines.opensearch.responses import UNKNOWN, Found, Pairs
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.fusion import Fused
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Ranking
 
-__all__ = ["LARGEST_PAGE", "Page", "Searches"]
+__all__ = ["LARGEST_PAGE", "FusedPage", "Page", "Searches"]
 
 LARGEST_PAGE = 10_000
 """Hits that a server returns at most for one search (``index.max_result_window``)."""
@@ -62,6 +62,14 @@ class Page:
     def end(self) -> int:
         """Rank of the last hit."""
         return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class FusedPage:
+    """A page of fused hits, and the version of each document that was ranked."""
+
+    fused: list[Fused]
+    versions: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class Searches:
         asking: requests.Hybrid,
         *,
         explained: bool = True,
-    ) -> Plan[list[list[Fused]]]:
+    ) -> Plan[list[FusedPage]]:
         """Fuse on the server and return a page of results for each query; see :meth:`Engine.search_hybrid`.
 
         What each leg contributed comes from the legs alone, asked for in the same request and put through the
@@ -144,7 +152,7 @@ class Searches:
 
     def _fused(
         self, query: HybridQuery, page: Page, size: int, asking: requests.Hybrid, answers: Sequence[msgspec.Raw]
-    ) -> Plan[list[Fused]]:
+    ) -> Plan[FusedPage]:
         """Read a query's page of results.
 
         :param size: how many hits the search was asked for.
@@ -155,17 +163,26 @@ class Searches:
         pairs = yield from self._past_the_tie(first, page.end, size, wider, _most(asking.fusion))
         shown = pairs[page.offset : page.end]
         legs = [responses.leg_later(answer, self.index, self.partial) for answer in answers[1:]]
-        told = LegsOfPage(legs, asking.fusion, [id for id, _ in shown])
-        return [Fused(id, score, LegsOfHit(told, id) if legs else {}) for id, score in shown]
+        told = LegsOfPage(legs, asking.fusion, {id: version for id, _, version in shown})
+        fused = [Fused(id, score, LegsOfHit(told, id) if legs else {}) for id, score, _ in shown]
+        return FusedPage(fused, [version for _, _, version in shown])
 
-    def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
-        """Fetch documents, None where there is none."""
-        found: list[Document | None] = []
+    def documents(self, ids: Sequence[str], versions: Sequence[int] = ()) -> Plan[list[Document | None]]:
+        """Fetch documents, None where there is none.
+
+        :param versions: that they must have; one that was replaced since is None too.
+        """
+        found: list[tuple[Document | None, int]] = []
         for batch in in_batches(ids, _DOCUMENTS_AT_ONCE):
             body = msgspec.json.encode({"ids": batch})
             answer = yield Request("POST", f"/{self.index}/_mget", body, _DOCUMENTS_NEEDED)
             found += responses.documents(answer, self.index)
-        return found
+        if not versions:
+            return [document for document, _ in found]
+        return [
+            document if UNKNOWN in (version, known) or version == known else None
+            for (document, version), known in zip(found, versions, strict=True)
+        ]
 
     def _past_the_tie(
         self, found: Found, wanted: int, size: int, body: Callable[[int], Body], most: int

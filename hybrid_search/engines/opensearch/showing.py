@@ -27,7 +27,7 @@ Body = dict[str, Any]
 SHOWN = ["title", "text", "metadata"]
 """The fields that people see of a hit."""
 
-_NOT_SHOWN = ("stored_fields", "docvalue_fields")
+_NOT_SHOWN = ("stored_fields", "docvalue_fields", "seq_no_primary_term")
 
 # A text has no line ends of its own in JSON, so nothing in a query looks like this.
 _NUMBERS = re.compile(r"\[\n\s+-?\d[-+.\deE]*(?:,\n\s+-?\d[-+.\deE]*)*\n\s+\]")

@@ -138,10 +138,11 @@ def test_the_legs_of_hits_are_those_of_the_reference_arithmetic_and_copied_as_a_
 
 
 def test_documents_are_read_with_gaps_and_a_failure_is_an_error() -> None:
-    there = {"_id": "a", "found": True, "_source": {"id": "a", "text": "t", "metadata": {"lang": ["en", "de"]}}}
+    source = {"id": "a", "text": "t", "metadata": {"lang": ["en", "de"]}}
+    there = {"_id": "a", "found": True, "_seq_no": 7, "_source": source}
     gap = {"_id": "b", "found": False}
     read = documents(json.dumps({"docs": [there, gap]}).encode(), "passages")
-    assert list(read) == [Document("a", "t", metadata={"lang": ("en", "de")}), None]
+    assert list(read) == [(Document("a", "t", metadata={"lang": ("en", "de")}), 7), (None, -1)]
     failed = {"_id": "c", "error": {"type": "x", "reason": "shard is lost"}}
     with pytest.raises(SearchIndexError, match="shard is lost"):
         list(documents(json.dumps({"docs": [failed]}).encode(), "passages"))
