@@ -149,7 +149,7 @@ def _read(path: Path | None) -> dict[str, dict[str, Any]]:
         data = path.read_bytes()
     try:
         return msgspec.json.decode(data, type=dict[str, dict[str, Any]])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -98,7 +98,7 @@ def read_model_card(folder: Path) -> ModelCard:
         data = path.read_bytes()
     try:
         values = msgspec.json.decode(data, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise CorruptModel(f"{path} is not readable ({error}); {_RESTORE}") from error
     if values.pop("checksum", None) != _checksum(values):
         raise CorruptModel(f"{path} does not match its own checksum; {_RESTORE}")

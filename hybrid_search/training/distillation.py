@@ -41,7 +41,7 @@ def read_teacher_scores(path: Path, reject: Callable[[Rejection], None]) -> Teac
                 continue
             try:
                 record = _parse(line)
-            except (msgspec.MsgspecError, ValueError) as error:
+            except (msgspec.MsgspecError, RecursionError, ValueError) as error:
                 reject(Rejection(str(path), number, "", str(error), line))
                 continue
             scores[record.query_id][record.document_id] = record.score

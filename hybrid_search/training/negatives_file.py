@@ -68,7 +68,7 @@ def read_header(path: Path) -> Header:
         line = file.readline()
     try:
         header = msgspec.json.decode(line, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}:1: no header of a negatives file ({error}); write one with `hybrid-search mine`"
         ) from error
@@ -91,7 +91,7 @@ def read_negatives(path: Path, reject: Reject) -> Iterator[MinedQuery]:
                 continue
             try:
                 query = decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
                 reject(Rejection(str(path), number, "", str(error), line.decode("utf-8", "replace").rstrip("\n")))
                 continue
             yield query

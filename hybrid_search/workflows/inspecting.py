@@ -52,7 +52,7 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
 
 def _told_by_training(folder: Path) -> dict[str, Any]:
     """Return what training saw of the documents: how many are longer than the towers read, and the like."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, RecursionError, msgspec.MsgspecError):
         told = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
         return {"read_by_towers": told["read_by_towers"]} if "read_by_towers" in told else {}
     return {}

@@ -111,7 +111,7 @@ class Journal:
             data = self.path.read_bytes()
         try:
             entry = msgspec.json.decode(data, type=Entry)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UsageError(f"the journal {self.path} can't be read ({error}); {remedy}") from error
         if entry.format_version != FORMAT_VERSION:
             raise UsageError(

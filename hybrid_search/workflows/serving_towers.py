@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.NOT_FOUND, "POST /query or /document, or GET /")
         try:
             texts = msgspec.json.decode(body, type=_Asked).texts
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, f'{error}; send {{"texts": ["..."]}}') from None
         if not 0 < len(texts) <= _MOST_TEXTS:
             raise _Refused(HTTPStatus.BAD_REQUEST, f"{len(texts)} texts; send 1 to {_MOST_TEXTS}")

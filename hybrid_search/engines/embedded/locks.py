@@ -105,7 +105,7 @@ class WriterLock:
 def _owner(layout: Layout) -> dict[str, object]:
     try:
         owner = json.loads(read_own(layout.owner, _MOST_OWNER))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 

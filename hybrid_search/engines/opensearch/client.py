@@ -117,7 +117,7 @@ class Client:
     def _decoded(self, answer: Any) -> Any:
         try:
             return msgspec.json.decode(answer) if isinstance(answer, msgspec.Raw) else answer
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise SearchIndexError(f"{self._server}: the answer is no JSON ({error}); is a proxy between?") from error
 
     def _perform(

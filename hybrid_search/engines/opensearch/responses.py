@@ -251,7 +251,7 @@ def _each_once(hits: Sequence[_Hit]) -> Pairs:
 def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw, where: str) -> T:
     try:
         return decoder.decode(answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise SearchIndexError(f"{where}: the server's answer can't be read ({error}); is a proxy between?") from error
 
 

@@ -162,7 +162,7 @@ def _check_tenant(session: _Session, tenant: str) -> None:
         _checked(status, answer, str(session.dashboards))
     try:
         told = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         told = None
     tenants = told.get("tenants") if isinstance(told, dict) and status == 200 else None
     if not isinstance(tenants, dict):
@@ -201,7 +201,7 @@ def _checked(status: int, answer: bytes, where: str) -> Mapping[str, Any]:
         )
     try:
         told = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         told = None
     reason = shortened(told.get("message") or told.get("error") or "") if isinstance(told, dict) else ""
     if status == 403:

@@ -57,7 +57,7 @@ def check_outside(endpoint: str, token: str, fingerprint: str) -> None:
         return
     try:
         served = msgspec.json.decode(told, type=_Served).fingerprint
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         _log.info("the towers at %s do not name their model", endpoint)
         return
     if served != fingerprint:

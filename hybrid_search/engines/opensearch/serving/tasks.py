@@ -81,6 +81,6 @@ def _reason(task: Mapping[str, Any]) -> str:
     told = str(task.get("error", "the server gives no reason"))
     try:
         by_node = msgspec.json.decode(told, type=dict[str, str])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return told
     return next(iter(by_node.values()), told)
