@@ -25,7 +25,7 @@ class KillsServer:
     name: str = "kills-server"
     unit: str = "kill points"
     wanted: int = 320
-    short: int = 8
+    short: int = 4
     needs_server: bool = True
     planted: Mapping[str, str] = field(
         default_factory=lambda: {"early-swap": "an alias moves to an index that is not loaded yet"}

@@ -154,6 +154,8 @@ class _Trial:
         said = os.open(self._folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        # As in a process that has just begun: nothing read, nothing written yet.
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(os.open(os.devnull, 0)), os.fdopen(1, "w"), os.fdopen(2, "w")
         sys.argv = ["hybrid-search", *words]
         status: Any = 0
         with planted(self._fault):
