@@ -37,7 +37,7 @@ class Undecoded(JSONSerializer):
 
     def loads(self, s: str) -> Any:
         """Mark a text as JSON that was not decoded yet."""
-        return msgspec.Raw(s)
+        return msgspec.Raw(s.encode("utf-8", "surrogatepass"))  # bytes that are no UTF-8 are found when it is read
 
 
 class Client:

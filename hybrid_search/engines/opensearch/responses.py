@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from hybrid_search.engines.opensearch.failures import failure, reason_of
+from hybrid_search.engines.opensearch.failures import failure, reason_of, taken_apart
 from hybrid_search.engines.opensearch.records import from_source
 from hybrid_search.errors import SearchIndexError
 from hybrid_search.types import Document, Ranking
@@ -185,6 +185,7 @@ def documents(answer: bytes, where: str) -> Iterator[tuple[Document | None, int]
         yield (from_source(one.source or {}, one.id) if one.found else None), one.version
 
 
+@taken_apart("a search")
 def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return a decoded answer if all of it is there.
 

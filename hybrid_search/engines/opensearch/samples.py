@@ -112,16 +112,20 @@ def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]
 
 def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Iterate over all hits of a query, as the index is at the start."""
-    point = client.call("POST", f"/{index}/_search/point_in_time", keep_alive="5m")["pit_id"]
+    opened = client.call("POST", f"/{index}/_search/point_in_time", keep_alive="5m")
+    with taken_apart("the index as it is now"):
+        point = opened["pit_id"]
     after: list[Any] | None = None
     try:
         while True:
             body = {**documents_page(point, _PAGE, after), "query": query, **wanted}
-            hits = hits_of(checked(client.call("POST", "/_search", body), index))
+            answer = client.call("POST", "/_search", body)
+            with taken_apart("documents"):
+                hits = hits_of(checked(answer, index))
+                after = hits[-1]["sort"] if len(hits) >= _PAGE else None
             yield from hits
-            if len(hits) < _PAGE:
+            if after is None:
                 return
-            after = hits[-1]["sort"]
     finally:
         client.call("DELETE", "/_search/point_in_time", {"pit_id": [point]})
 

@@ -28,7 +28,7 @@ import msgspec
 import mappings
 from hybrid_search.engines.opensearch import meta
 from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.failures import failure
+from hybrid_search.engines.opensearch.failures import failure, taken_apart
 from hybrid_search.errors import CorruptIndex, CorruptModel, IndexExists, IndexNotFound, UsageError
 from hybrid_search.storage import cache_folder, disk_errors, replace_folder, sha256_of
 from hybrid_search.towers.model_card import SERVING_FILES
@@ -166,6 +166,7 @@ def _fetch(client: Client, companion: str, files: Files, folder: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
+@taken_apart("the index's towers")
 def _read(client: Client, companion: str, id: str) -> Files:
     """Read and check a record; nothing where there is none."""
     try:
@@ -195,6 +196,7 @@ def _chunk_ids(digest: str, count: int) -> Iterator[str]:
     return (f"{digest}-{number}" for number in range(count))
 
 
+@taken_apart("the index's towers")
 def _download(client: Client, companion: str, file: _File, target: Path) -> None:
     """Write a file chunk by chunk."""
     digest = hashlib.sha256()

@@ -85,7 +85,7 @@ class Answers:
 
     name = "fuzz-answers"
     unit = "inputs"
-    wanted = 12_000
+    wanted = 8_000
     short = 240
     needs_server = True
     planted: ClassVar = {"answers are believed": "what is read of an answer is read without a guard"}

@@ -136,8 +136,8 @@ class Commands:
 
     name = "fuzz-commands"
     unit = "inputs"
-    wanted = 2_500
-    short = 44
+    wanted = 800
+    short = 24
     needs_server = False
     planted: ClassVar = {"a traceback": "the loaders' folder is looked up without a guard"}
 

@@ -135,7 +135,7 @@ class Datasets:
 
     name = "fuzz-datasets"
     unit = "inputs"
-    wanted = 20_000
+    wanted = 15_000
     short = 340
     needs_server = False
     planted: ClassVar = {

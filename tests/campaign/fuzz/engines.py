@@ -43,7 +43,7 @@ class Engines:
 
     name = "fuzz-engines"
     unit = "inputs"
-    wanted = 30_000
+    wanted = 20_000
     short = 320
     needs_server = True
     planted: ClassVar = {

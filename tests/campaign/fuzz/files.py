@@ -48,7 +48,7 @@ class Files:
 
     name = "fuzz-files"
     unit = "inputs"
-    wanted = 3_000
+    wanted = 1_200
     short = 16
     needs_server = False
     planted: ClassVar = {

@@ -33,7 +33,7 @@ class Folders:
 
     name = "fuzz-folder"
     unit = "inputs"
-    wanted = 25_000
+    wanted = 20_000
     short = 300
     needs_server = False
     planted: ClassVar = {

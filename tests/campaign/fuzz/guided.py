@@ -26,7 +26,7 @@ class Guided:
 
     name = "fuzz-guided"
     unit = "inputs"
-    wanted = 60_000
+    wanted = 30_000
     short = 1_000
     needs_server = False
     planted: ClassVar = {"a parser with a bare KeyError": "the filter parser looks a word up without a guard"}

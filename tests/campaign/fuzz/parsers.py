@@ -296,7 +296,7 @@ class Parsers:
 
     name = "fuzz-parsers"
     unit = "inputs"
-    wanted = 60_000
+    wanted = 50_000
     short = 750
     needs_server = False
     planted: ClassVar = {

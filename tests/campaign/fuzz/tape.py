@@ -62,7 +62,8 @@ class Tape:
                 return Said(request, 404, b'{"error":{"type":"not_taped","reason":"not on the tape"},"status":404}')
             self.played.add(left[0])
             if self.damaged is not None and self.damaged[0] == left[0]:
-                return self.damaged[1]
+                damaged, self.damaged = self.damaged[1], None  # the same request again gets the right answer
+                return damaged
             return self.said[left[0]]
 
     def _asked(self, method: str, path: str, body: bytes, headers: Any) -> Said:
