@@ -86,7 +86,7 @@ def _trial(bench: Bench, trial: int) -> Outcome:
                 if [hit.id for hit in other.search(f"own{own}", mode="bm25")] != [own]:
                     found.append(f"{own} was acknowledged, and another retriever did not find it")
 
-    loaders = _LOADERS if trial % 2 else ()
+    loaders = () if trial % 2 else _LOADERS
     _together([*(partial(load, one) for one in loaders), *(partial(add, one) for one in range(_ADDERS))], found)
     try:
         found += _wrong(location, loaders) if not found else []

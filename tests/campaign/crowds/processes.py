@@ -31,7 +31,7 @@ class ProcessCrowd:
     name, unit, wanted, short, needs_server = "crowd-processes", "searches", 40_000, 1_600, False
     planted: ClassVar[Mapping[str, str]] = {
         "no-writer-lock": "a second process may write beside the first",
-        "blind-reader": "a reader looks for new commits at every tenth search only",
+        "blind-reader": "a reader looks for new commits at every three hundredth search only",
     }
 
     @contextmanager
