@@ -45,7 +45,7 @@ _TOWERS = {"axes": AxisEncoder(), "rotated": _Rotated("rotated")}
 class AliasCrowd:
     """An answer comes from one index with its own towers, the newest soon after the alias moved; none fails."""
 
-    name, unit, wanted, short, needs_server = "crowd-alias", "searches", 20_000, 400, True
+    name, unit, wanted, short, needs_server = "crowd-alias", "searches", 10_000, 400, True
     planted: ClassVar[Mapping[str, str]] = {"closed-early": "the old index is closed while searches are at work in it"}
 
     @contextmanager

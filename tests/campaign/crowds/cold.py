@@ -30,7 +30,7 @@ _WORDS = ("cat", "dog", "tree", "car")
 class ColdCrowd:
     """Threads look for one document each, in a folder that was opened just now."""
 
-    name, unit, wanted, short, needs_server = "crowd-cold", "searches", 100_000, 2_500, False
+    name, unit, wanted, short, needs_server = "crowd-cold", "searches", 60_000, 2_500, False
     planted: ClassVar[Mapping[str, str]] = {"torn-growth": "a cache of ids is copied while another thread fills it in"}
 
     @contextmanager

@@ -30,7 +30,7 @@ _ADDED = 4
 class LoaderCrowd:
     """All find their documents there, their fields declared, and nothing of their settings left."""
 
-    name, unit, wanted, short, needs_server = "crowd-loaders", "writers", 200, 9, True
+    name, unit, wanted, short, needs_server = "crowd-loaders", "writers", 120, 9, True
     planted: ClassVar[Mapping[str, str]] = {"refreshing-lost": "a load gives back no setting that it held"}
 
     @contextmanager

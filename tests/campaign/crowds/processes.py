@@ -28,7 +28,7 @@ _SEARCHES = 800
 class ProcessCrowd:
     """A reader sees what any process has committed, by its next search; a second writer waits or is told."""
 
-    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 40_000, 1_600, False
+    name, unit, wanted, short, needs_server = "crowd-processes", "searches", 30_000, 1_600, False
     planted: ClassVar[Mapping[str, str]] = {
         "no-writer-lock": "a second process may write beside the first",
         "blind-reader": "a reader looks for new commits at every three hundredth search only",

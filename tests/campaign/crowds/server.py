@@ -33,7 +33,7 @@ _SEARCHES_PER_WRITE = 60
 class ServerCrowd:
     """What is acknowledged is found, refreshing is given back, and a closed retriever says so."""
 
-    name, unit, wanted, short, needs_server = "crowd-server", "searches", 30_000, 500, True
+    name, unit, wanted, short, needs_server = "crowd-server", "searches", 15_000, 500, True
     planted: ClassVar[Mapping[str, str]] = {"unrefreshed": "additions are acknowledged without a refresh"}
 
     @contextmanager

@@ -33,7 +33,7 @@ _ROUNDS = 8
 class TowerCrowd:
     """The same text has the same vector, and the same answer, whoever else encodes at the moment."""
 
-    name, unit, wanted, short, needs_server = "crowd-towers", "searches", 60_000, 2_000, False
+    name, unit, wanted, short, needs_server = "crowd-towers", "searches", 40_000, 2_000, False
     planted: ClassVar[Mapping[str, str]] = {"shared-ids": "threads hand texts to the tokenizer through one place"}
 
     @contextmanager

@@ -51,7 +51,7 @@ class _Hostile:
 class HostileFolder(_Hostile):
     """An index in a folder."""
 
-    name, unit, wanted, short, needs_server = "hostile-folder", "places", 1_500, 19, False
+    name, unit, wanted, short, needs_server = "hostile-folder", "places", 900, 19, False
     tricks, actions = FOLDER_TRICKS, ("search", "write", "verify", "repair", "all")
     planted: ClassVar[Mapping[str, str]] = {
         "links-followed": "links in an index are followed",
@@ -73,7 +73,7 @@ class HostileFolder(_Hostile):
 class HostileModel(_Hostile):
     """A checkpoint."""
 
-    name, unit, wanted, short, needs_server = "hostile-model", "places", 500, 12, False
+    name, unit, wanted, short, needs_server = "hostile-model", "places", 300, 12, False
     tricks, actions = MODEL_TRICKS, ("model",)
     planted: ClassVar[Mapping[str, str]] = {"sizes-believed": "a file of a model may have any size"}
 
