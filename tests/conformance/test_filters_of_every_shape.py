@@ -180,7 +180,7 @@ def test_what_is_no_tree_of_filters_is_refused(filled: Engine) -> None:
             filled.search_lexical(["salaries"], 5, wrong)  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="values is 'acme'; give a tuple"):
         Terms("tenant", "acme")  # type: ignore[arg-type]
-    with pytest.raises(FilterError, match="filters is Term"):
+    with pytest.raises(FilterError, match="filters is an object of type Term"):
         Or(Term("tenant", "acme"))  # type: ignore[arg-type]
     deep: Filter = Term("tenant", "acme")
     for _ in range(3_000):
