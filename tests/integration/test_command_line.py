@@ -314,9 +314,9 @@ def test_killed_training_goes_on_and_ends_with_the_same_model(home: Home) -> Non
     child = subprocess.Popen(
         command, cwd=home.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     )
-    log = home.path / "resumed.work" / "log.jsonl"
+    state = home.path / "resumed.work" / "state.safetensors"  # without it there is nothing to lose yet
     deadline = time.monotonic() + 60
-    while not log.exists() and child.poll() is None and time.monotonic() < deadline:
+    while not state.exists() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
