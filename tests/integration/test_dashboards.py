@@ -41,7 +41,19 @@ def index(home: Home, opensearch_server: Server) -> Iterator[str]:
     drop_all(opensearch_server, location)
     run = home.run
     made = [
-        run("load", "jsonl", "--path", home.data, "--model", home.model, "--to", location, "--store-progress"),
+        run(
+            "load",
+            "jsonl",
+            "--path",
+            home.data,
+            "--model",
+            home.model,
+            "--to",
+            location,
+            "--store-progress",
+            "--bm25-weight",
+            "0.5",  # few labels leave k-NN without a weight, and a leg without one is not asked
+        ),  # fmt: skip
         run("query", "-", "--from", location, "--log-queries", "-k", "3", stdin="knead the dough\nqueen bee\nzzz\n"),
         run("query", "tides", "--from", location, "--log-queries", "--filter", "year > 3000"),
         run("query", "secret tides", "--from", location, "--log-queries", "--hash-queries"),

@@ -69,12 +69,20 @@ class Served:
         return for_people(body, _HITS, offset) if texts else body
 
     def told(self, text: str) -> Body:
-        """The same, each leg with a name."""
+        """The same, each leg that is asked with a name; one without a weight is not."""
         body = self.hybrid(text)
-        lexical, dense = body["query"]["hybrid"]["queries"]
-        lexical["match"]["searchable"]["_name"] = "bm25"
-        dense["neural"]["vector"]["_name"] = "knn"
+        for leg in body["query"]["hybrid"]["queries"]:
+            for kind, field, name in (("match", "searchable", "bm25"), ("neural", "vector", "knn")):
+                if kind in leg:
+                    leg[kind][field]["_name"] = name
         return body
+
+    def legs(self, text: str) -> list[Body]:
+        """BM25 and k-NN, each to be asked alone, whatever its weight in the fusion."""
+        both = self.settings.fusion.replace(weights=(0.5, 0.5))
+        body = requests.Hybrid(both, through=INDEX_DEFAULT).body((text, EncodedThere(text)), _HITS)
+        legs: list[Body] = body["query"]["hybrid"]["queries"]
+        return legs
 
 
 def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
@@ -120,7 +128,7 @@ def _searches(served: Served, text: str, filter: Filter | None) -> Iterator[Snip
     yield Snippet("The next page; pagination_depth stays as it is", "POST", path, body)
     named = f"{path}?include_named_queries_score=true"
     yield Snippet("Why a hit is there: matched_queries has each leg's score", "POST", named, served.told(text))
-    lexical, dense = served.hybrid(text)["query"]["hybrid"]["queries"]
+    lexical, dense = served.legs(text)
     yield Snippet("By words alone", "POST", path, for_people({"query": lexical}, _HITS))
     yield Snippet("By meaning alone", "POST", path, for_people({"query": dense}, _HITS))
 

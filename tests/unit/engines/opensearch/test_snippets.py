@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.opensearch.serving.deployment import Deployment
 from hybrid_search.engines.opensearch.serving.example import Example
@@ -40,6 +42,18 @@ def test_what_is_asked_for_is_the_examples_and_every_path_has_the_alias() -> Non
     assert dense == {"neural": {"vector": {"query_text": "moon sea", "k": 50}}}
     assert filtered.body["query"]["hybrid"]["filter"] == {"term": {"metadata.year": {"value": 2001}}}
     assert {snippet.path.split("/")[1] for snippet in asked} == {"passages", "_render"}
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.7, 0.3)])
+def test_a_leg_without_a_weight_is_not_asked_but_by_itself(weights: tuple[float, float]) -> None:
+    settings = SETTINGS.replace(fusion=SETTINGS.fusion.replace(weights=weights))
+    asked = {snippet.title: snippet.body for snippet in snippets(Served("passages", settings, DEPLOYED), EXAMPLE)}
+    legs = asked["Why a hit is there: matched_queries has each leg's score"]["query"]["hybrid"]["queries"]
+    named = [leg["match"]["searchable"].get("_name") for leg in legs if "match" in leg]
+    named += [leg["neural"]["vector"].get("_name") for leg in legs if "neural" in leg]
+    assert named == [name for name, weight in zip(("bm25", "knn"), weights, strict=True) if weight]
+    assert "match" in asked["By words alone"]["query"]
+    assert "neural" in asked["By meaning alone"]["query"]
 
 
 def test_an_old_server_gets_the_filter_in_each_leg() -> None:
