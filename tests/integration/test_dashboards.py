@@ -39,21 +39,10 @@ def index(home: Home, opensearch_server: Server) -> Iterator[str]:
     """An index with everything that panels show: loads, queries, evaluations and a sample of the documents."""
     location = f"{opensearch_server.location}/{NAME}"
     drop_all(opensearch_server, location)
-    run = home.run
+    run, loading = home.run, ("--path", home.data, "--model", home.model, "--to", location)
     made = [
-        run(
-            "load",
-            "jsonl",
-            "--path",
-            home.data,
-            "--model",
-            home.model,
-            "--to",
-            location,
-            "--store-progress",
-            "--bm25-weight",
-            "0.5",  # few labels leave k-NN without a weight, and a leg without one is not asked
-        ),  # fmt: skip
+        # Few labels leave k-NN without a weight, and a leg without one is not asked.
+        run("load", "jsonl", *loading, "--store-progress", "--bm25-weight", "0.5"),
         run("query", "-", "--from", location, "--log-queries", "-k", "3", stdin="knead the dough\nqueen bee\nzzz\n"),
         run("query", "tides", "--from", location, "--log-queries", "--filter", "year > 3000"),
         run("query", "secret tides", "--from", location, "--log-queries", "--hash-queries"),
