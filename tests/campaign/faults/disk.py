@@ -28,7 +28,6 @@ class DiskFaults:
         default_factory=lambda: {
             "error-swallowed": "a commit that fails says nothing",
             "error-in-raw": "an error of the system is not turned into one of the product",
-            "force-error-swallowed": "what could not be forced to the disk passes for forced",
             "not-checked": "checksums are not compared",
         }
     )

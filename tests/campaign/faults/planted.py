@@ -29,29 +29,13 @@ def _raw() -> mock._patch[Any]:
     return mock.patch.object(storage, "disk_errors", side_effect=lambda what: contextlib.nullcontext())
 
 
-def _unforced() -> mock._patch[Any]:
-    from hybrid_search import storage
-
-    force = storage.os.fsync
-
-    def quiet(descriptor: int) -> None:
-        with contextlib.suppress(OSError):
-            force(descriptor)
-
-    return mock.patch.object(storage.os, "fsync", quiet)
-
-
 def _unchecked() -> mock._patch[Any]:
     from hybrid_search.engines.embedded.manifest import Manifest
 
     return mock.patch.object(Manifest, "problems", return_value=[])
 
 
-_CHILD: dict[str, Callable[[], mock._patch[Any]]] = {
-    "error-swallowed": _swallowed,
-    "error-in-raw": _raw,
-    "force-error-swallowed": _unforced,
-}
+_CHILD: dict[str, Callable[[], mock._patch[Any]]] = {"error-swallowed": _swallowed, "error-in-raw": _raw}
 _OPENER: dict[str, Callable[[], mock._patch[Any]]] = {"not-checked": _unchecked}
 
 
