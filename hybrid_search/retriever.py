@@ -281,8 +281,12 @@ class Retriever:
 
     def _towers(self) -> Encoder:
         if self.encoder is None:
-            why = "was opened without its towers" if self.engine.settings.dimension else "holds no vectors"
-            raise UsageError(f"the index {why}; search with mode 'bm25', or load the documents with a model")
+            if self.engine.settings.dimension:
+                raise UsageError(
+                    "the index was opened without its towers, or they are not stored with it (any more); give the "
+                    "model that made its vectors, or search with mode 'bm25'"
+                )
+            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
         return self.encoder
 
 

@@ -12,6 +12,8 @@ import pytest
 from asked_by_text import pages, prepared  # noqa: F401 - fixtures
 from served import index, towers  # noqa: F401 - fixtures
 
+from hybrid_search.towers.model_card import read_model_card, write_model_card
+
 ROOT = Path(__file__).parents[2]
 TOPICS = {
     "tides": ("the moon pulls the sea", "high water", "low water", "the harbour at ebb", "spring tides at full moon"),
@@ -102,12 +104,20 @@ class Home:
         return run(*arguments, cwd=self.path, stdin=stdin)
 
 
+def fuse_both_legs(model: Path) -> None:
+    """Give both legs a weight: from so few labels the fit finds BM25 alone, and then no test would see a fusion."""
+    card = read_model_card(model)
+    fusion = card.defaults.fusion.replace(weights=(0.7, 0.3))
+    write_model_card(model, card.replace(defaults=card.defaults.replace(fusion=fusion)))
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path = tmp_path_factory.mktemp("home")
     made = Home(path, write_data(path / "data"), path / "model", path / "index")
     trained = made.run("train", "jsonl", "--path", made.data, "--out", made.model, *TINY)
     assert trained.code == 0, trained.err
+    fuse_both_legs(made.model)
     loaded = made.run("load", "jsonl", "--path", made.data, "--model", made.model, "--to", made.index)
     assert loaded.code == 0, loaded.err
     return made

@@ -41,8 +41,7 @@ def index(home: Home, opensearch_server: Server) -> Iterator[str]:
     drop_all(opensearch_server, location)
     run, loading = home.run, ("--path", home.data, "--model", home.model, "--to", location)
     made = [
-        # Few labels leave k-NN without a weight, and a leg without one is not asked.
-        run("load", "jsonl", *loading, "--store-progress", "--bm25-weight", "0.5"),
+        run("load", "jsonl", *loading, "--store-progress"),
         run("query", "-", "--from", location, "--log-queries", "-k", "3", stdin="knead the dough\nqueen bee\nzzz\n"),
         run("query", "tides", "--from", location, "--log-queries", "--filter", "year > 3000"),
         run("query", "secret tides", "--from", location, "--log-queries", "--hash-queries"),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hybrid_search.config import Fusion
+from hybrid_search.engines.opensearch.responses import UNKNOWN
 from hybrid_search.fusion import explain, fuse
 from hybrid_search.types import Hit, Leg, Ranking
 
@@ -41,7 +42,7 @@ class LegsOfPage:
 
     def _replaced(self, legs: Sequence[Ranking]) -> set[str]:
         seen = [pair for leg in legs for pair in zip(leg.ids, leg.versions, strict=False)]
-        return {id for id, version in seen if self._versions.get(id, version) != version}
+        return {id for id, version in seen if self._versions.get(id, version) not in (version, UNKNOWN)}
 
     def rankings(self, top: int) -> dict[str, Ranking]:
         """Return what each leg found, ``bm25`` and ``knn``, and the ``top`` best of both fused, ``hybrid``."""

@@ -236,15 +236,20 @@ def leg_of(found: Found) -> Ranking:
 
 
 def _each_once(hits: Sequence[_Hit]) -> Pairs:
-    """Return the hits that have an id, each id once and with its best score: what others indexed may have neither."""
+    """Return the hits that have an id, each id once and with its best score: what others indexed may have neither.
+
+    Which of several documents with one id is the one that has it can't be seen here, so its version is unknown.
+    """
     ids = [id for hit in hits for id in hit.fields.id[:1]]
     if len(set(ids)) == len(hits):
         return [(id, hit.score, hit.version) for id, hit in zip(ids, hits, strict=True)]
     pairs: dict[str, tuple[str, float, int]] = {}
     for hit in hits:
         for id in hit.fields.id[:1]:
-            if id not in pairs or hit.score > pairs[id][1]:
+            if id not in pairs:
                 pairs[id] = (id, hit.score, hit.version)
+            else:
+                pairs[id] = (id, max(hit.score, pairs[id][1]), UNKNOWN)
     _log.warning("%d hits were left out: documents without an id, or with another's", len(hits) - len(pairs))
     return list(pairs.values())
 
