@@ -86,7 +86,7 @@ def test_the_loader_is_killed_and_resumes(
         loader = Loader(home, corpus.file, f"{proxy.location}/{INDEX}", tmp_path)
         proxy.follow(loader.killed_at(random.Random(11).randrange(2, 4), Fault.DROP_AFTER))
         assert loader.run() == -9
-        assert loader.run("--resume") == 3  # there are bad ones
+        assert loader.run("--resume", "--allow-rejected", "0") == 3  # there are bad ones
     assert settings_at(location) == before
     assert_holds(location, DOCUMENTS, encoder)
 
