@@ -300,6 +300,8 @@ def swap(client: Client, alias: str, old: str | None, new: str) -> None:
 def delete_index(client: Client, name: str) -> bool:
     """Delete an index, and its towers unless another index shares them; returns whether there was one.
 
+    The towers of somebody who may not list the indexes stay: whether others share them is not known then.
+
     :raises UsageError: if the name is an alias's.
     :raises SearchIndexError: if the index was made by something else, or towers are deployed for it in the cluster,
         which would stay there.
@@ -318,15 +320,22 @@ def delete_index(client: Client, name: str) -> bool:
             f"{name}: towers are deployed for it in the cluster; take them away first, with hybrid-search undeploy"
         )
     uuid = client.call("GET", f"/{name}/_settings/index.uuid", flat_settings="true")[name]["settings"]["index.uuid"]
-    fingerprint, others = ours.get("fingerprint", ""), [one for one in list_indexes(client) if one.name != name]
     # The towers first: who is killed in between can do it again, as long as there is an index to say whose they are.
-    if fingerprint and all(other.fingerprint != fingerprint for other in others):
+    if (fingerprint := ours.get("fingerprint", "")) and _is_alone_with(client, fingerprint, name):
         with contextlib.suppress(CorruptIndex):  # of no model, so it has no towers
             client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
     client.call("DELETE", f"/{name}")
     with contextlib.suppress(AccessDenied):  # who never loaded has nothing there
         client.call("DELETE", path_of(uuid), ignore=_NOT_FOUND)
     return True
+
+
+def _is_alone_with(client: Client, fingerprint: str, name: str) -> bool:
+    """Tell whether no other index has these towers; False to somebody who may not list the indexes."""
+    try:
+        return all(one.fingerprint != fingerprint for one in list_indexes(client) if one.name != name)
+    except AccessDenied:
+        return False
 
 
 def _described(
