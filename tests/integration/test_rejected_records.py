@@ -28,7 +28,7 @@ def loaded(home: Home, path: Path, name: str, *options: object) -> Ran:
 
 
 def test_a_few_blank_documents_are_a_warning_at_the_end(home: Home, with_two_blanks: Path) -> None:
-    done = loaded(home, with_two_blanks, "blanks")
+    done = loaded(home, with_two_blanks, "few-blanks")
     assert done.code == 0, done.err
     assert (done.json["documents"], done.json["rejected"]) == (300, 2)
     assert done.err.splitlines()[-1].startswith("Warning: 2 of 302 records were rejected and are in ")
