@@ -13,7 +13,7 @@ import threading
 import zipfile
 
 import pytest
-import zstandard
+import zstd
 
 from hybrid_search.errors import DataError, MissingExtra
 from hybrid_search.types import Document, Judgement
@@ -45,8 +45,8 @@ PACKED = {
     "bzip2": bz2.compress(TEXT.encode()),
     "xz": lzma.compress(TEXT.encode()),
     "two xz streams": lzma.compress(TEXT.encode()[:20]) + bytes(8) + lzma.compress(TEXT.encode()[20:]),
-    "zstd": zstandard.compress(TEXT.encode()),
-    "two zstd frames": zstandard.compress(TEXT.encode()[:20]) + zstandard.compress(TEXT.encode()[20:]),
+    "zstd": zstd.compress(TEXT.encode()),
+    "two zstd frames": zstd.compress(TEXT.encode()[:20]) + zstd.compress(TEXT.encode()[20:]),
     "zip": zipped(TEXT),
     "a zip that stores": zipped(TEXT, zipfile.ZIP_STORED),
     "a Mac's zip": zipped(TEXT, **{"__MACOSX/._documents.jsonl": b"\0\1"}),
@@ -77,7 +77,7 @@ def test_a_folders_files_may_be_packed(tmp_path, ending):
         ".gz": gzip.compress,
         ".bz2": bz2.compress,
         ".xz": lzma.compress,
-        ".zst": zstandard.compress,
+        ".zst": zstd.compress,
         ".zip": zipped,
     }
     (tmp_path / "qrels").mkdir()
@@ -120,7 +120,7 @@ def test_a_tar_archive_is_named_however_it_is_packed(tmp_path):
 @pytest.mark.parametrize("fault", ["cut off", "damaged"])
 def test_a_packed_file_that_is_damaged_is_an_error_and_not_a_short_file(tmp_path, kind, fault):
     text = "".join(f'{{"id": "{number}", "text": "{os.urandom(8).hex()}"}}\n' for number in range(5_000))
-    pack = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstandard.compress}
+    pack = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd.compress}
     whole = pack[kind](text.encode())
     half = len(whole) // 2
     path = tmp_path / "documents.jsonl"
@@ -161,7 +161,7 @@ BOMBS = {
     "gzip": lambda data: gzip.compress(data, 1),
     "bzip2": bz2.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
-    "zstd": zstandard.compress,
+    "zstd": zstd.compress,
 }
 READ_IN_LITTLE_MEMORY = """
 import resource, sys
