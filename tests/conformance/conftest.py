@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fleas import FLEAS, VECTORS
 from node.server import Server
 
 from hybrid_search.config import IndexSettings
@@ -67,3 +68,10 @@ def make_engine(request: pytest.FixtureRequest) -> Maker:
 @pytest.fixture
 def engine(make_engine: Maker) -> Engine:
     return make_engine(IndexSettings(dimension=2, fingerprint="towers"))
+
+
+@pytest.fixture
+def filled(engine: Engine) -> Engine:
+    assert engine.add(FLEAS, VECTORS) == []
+    engine.commit()
+    return engine

@@ -6,31 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from fleas import FLEAS, VECTORS, ids
 
-from hybrid_search.config import Bm25, Fusion, IndexSettings, Normalisation, Similarity
+from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filter_parser import parse_filter
-from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+from hybrid_search.filters import Filter, Or, Range, Term, Terms
 from hybrid_search.protocols import Engine
 from hybrid_search.types import Document, Ranking
-
-FLEAS = (
-    Document("flea", "the life cycle of a flea", metadata={"year": 2019, "lang": "en", "rank": 0.5, "open": True}),
-    Document("dog", "a dog has fleas", title="Pets", metadata={"year": 2021, "lang": ("en", "de"), "open": False}),
-    Document("sea", "waves of the sea", metadata={"year": 2023, "lang": "de", "rank": 2}),
-)
-VECTORS = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
-
-
-@pytest.fixture
-def filled(engine: Engine) -> Engine:
-    assert engine.add(FLEAS, VECTORS) == []
-    engine.commit()
-    return engine
-
-
-def ids(ranking: Ranking) -> list[str]:
-    return list(ranking.ids)
 
 
 def test_documents_come_back_as_they_were_added(filled: Engine) -> None:
@@ -389,139 +372,3 @@ def test_an_index_carries_the_model_that_made_its_vectors(
     folder = engine.model_folder()
     assert folder is not None
     assert [path.read_text() for path in folder.iterdir()] == ['{"new": 1}']
-
-
-@pytest.mark.parametrize("method", ["min_max", "rrf", "z_score"])
-def test_a_leg_of_weight_zero_contributes_no_documents(filled: Engine, method: Normalisation) -> None:
-    vector = np.array([[1, 0]], np.float32)
-    for text, expected in (("zzzz qqqq", []), ("sea", ["sea"])):
-        fusion = Fusion(method=method, weights=(1.0, 0.0))
-        hits = filled.search_hybrid([text], vector, 5, fusion=fusion)[0]
-        assert [hit.id for hit in hits] == expected
-        assert [set(hit.legs) for hit in hits] == [{"bm25"}] * len(expected)
-        bare = filled.search_hybrid([text], vector, 5, fusion=fusion, bare=True)[0]
-        assert [hit.id for hit in bare] == expected
-    hits = filled.search_hybrid(["sea"], vector, 5, fusion=Fusion(method=method, weights=(0.0, 1.0)))[0]
-    assert [hit.id for hit in hits] == ["flea", "dog", "sea"]
-    assert [set(hit.legs) for hit in hits] == [{"knn"}] * 3
-
-
-def test_documents_that_are_alike_tie_by_id_in_every_mode(make_engine: Callable[[IndexSettings], Engine]) -> None:
-    """Their vectors are alike to the last bit, and stand at the ends of the batch; 30 queries are asked at once."""
-    engine = make_engine(IndexSettings(dimension=64, fingerprint="towers"))
-    chance = np.random.default_rng(5)
-    vectors = chance.standard_normal((40, 64)).astype(np.float32)
-    vectors[0] = vectors[20] = vectors[39]
-    texts = ["one text" if number in (0, 20, 39) else f"one other{number}" for number in range(40)]
-    engine.add([Document(f"{number:02}", text) for number, text in enumerate(texts)], vectors)
-    engine.commit()
-    queries = np.repeat(vectors[:1], 30, axis=0) + chance.standard_normal((30, 64)).astype(np.float32) / 50
-    for ranking in engine.search_dense(queries, 3):
-        assert ranking.ids == ("00", "20", "39")
-        assert len(set(ranking.scores)) == 1
-    for hits in engine.search_hybrid(["one text"] * 30, queries, 3, fusion=Fusion(window=3)):
-        assert [hit.id for hit in hits] == ["00", "20", "39"]
-        assert [hit.score for hit in hits] == [1.0] * 3
-
-
-IMPOSSIBLE: tuple[object, ...] = ("a\ud800", "", "é" * 257, 5, None, b"a")
-OF_OLD = (" ", "\t", "two\nlines", "nul\0")
-"""Ids that are not taken any more; an older index may hold them."""
-
-
-@pytest.mark.parametrize("id", [*IMPOSSIBLE, *OF_OLD], ids=ascii)
-def test_what_can_not_be_an_id_is_refused_with_its_document_and_the_rest_goes_on(filled: Engine, id: str) -> None:
-    (rejection,) = filled.add([Document(id, "text"), Document("good", "text")], np.ones((2, 2), np.float32))
-    assert rejection.field == "id"
-    filled.commit()
-    assert filled.count() == 4
-
-
-@pytest.mark.parametrize("id", IMPOSSIBLE, ids=ascii)
-def test_asking_for_what_can_not_be_an_id_is_an_error_that_names_it(filled: Engine, id: str) -> None:
-    for ask in (filled.get, filled.delete):
-        with pytest.raises(UsageError, match="ids holds"):
-            ask(["flea", id])
-        with pytest.raises(UsageError, match="ids is one text; give a list"):
-            ask("flea")
-        with pytest.raises(UsageError, match="ids is 5"):
-            ask(5)  # type: ignore[arg-type]
-    filled.commit()
-    assert filled.count() == 3
-
-
-@pytest.mark.parametrize("id", OF_OLD, ids=ascii)
-def test_an_id_that_only_an_older_index_can_hold_may_be_asked_for(filled: Engine, id: str) -> None:
-    assert filled.get([id, "flea"]) == [None, FLEAS[0]]
-    assert filled.delete([id]) == 0
-
-
-def test_ids_with_blanks_and_of_any_script_are_taken(filled: Engine) -> None:
-    ids = ["two words", " before", "東京", "é" * 256, "\U0001f600", "a/b?c=d#e%20", '"quoted"', "~", "_id", "-"]
-    assert filled.add([Document(id, "text") for id in ids], np.ones((len(ids), 2), np.float32)) == []
-    filled.commit()
-    assert [document and document.id for document in filled.get(ids)] == ids
-    assert filled.delete(ids) == len(ids)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "field"),
-    [
-        ({"lang": "a\ud800"}, "lang"),
-        ({"lang": ("en", "a\ud800")}, "lang"),
-        ({"a\ud800": 1}, "metadata"),
-        ({"": 1}, "metadata"),
-        ({5: 1}, "metadata"),
-        ({(1, 2): 1}, "metadata"),
-        ("no mapping", "metadata"),
-    ],
-    ids=ascii,
-)
-def test_bad_metadata_is_refused_with_its_document(filled: Engine, metadata: dict[str, str], field: str) -> None:
-    documents = [Document("bad", "text", metadata=metadata), Document("good", "text")]
-    (rejection,) = filled.add(documents, np.ones((2, 2), np.float32))
-    assert rejection.field == field
-    assert '"bad"' in rejection.record
-    filled.commit()
-    assert filled.count() == 4
-
-
-@pytest.mark.parametrize("text", ["flea \ud800", "\ud800", "flea\0sea", "\0"], ids=ascii)
-def test_a_broken_character_in_a_query_separates_words(filled: Engine, text: str) -> None:
-    expected = sorted(word for word in ("flea", "sea") if word in text)
-    found = sorted(id for id in filled.search_lexical([text], 5)[0].ids if id != "dog")
-    assert found == expected
-
-
-@pytest.mark.parametrize(
-    "filter",
-    [
-        Term("lang", "a\ud800"),
-        Terms("lang", ("en", "\udc80")),
-        Range("lang", gte="\ud800"),
-        Term("\ud800", 1),
-        Exists("\ud800"),
-        Not(Term("lang", "\ud800")),
-        Or((Term("lang", "en"), Term("lang", "\ud800"))),
-        Term(5, 1),  # type: ignore[arg-type]
-        Term(["lang"], "en"),  # type: ignore[arg-type]
-        And(("lang",)),  # type: ignore[arg-type]
-    ],
-    ids=ascii,
-)
-def test_a_filter_with_a_bad_text_is_an_error_in_words(filled: Engine, filter: Filter) -> None:
-    for search in (
-        lambda: filled.search_lexical(["sea"], 5, filter),
-        lambda: filled.search_dense(VECTORS, 5, filter),
-        lambda: filled.search_hybrid(["sea"], VECTORS[:1], 5, filter=filter),
-    ):
-        with pytest.raises(FilterError) as caught:
-            search()
-        str(caught.value).encode()
-
-
-@pytest.mark.parametrize("value", ["nul\0", "two\nlines", " ", "", "東京", "'"], ids=ascii)
-def test_any_other_text_can_be_a_value_and_be_filtered_by(filled: Engine, value: str) -> None:
-    filled.add([Document("new", "waves", metadata={"lang": value})], np.ones((1, 2), np.float32))
-    filled.commit()
-    assert ids(filled.search_lexical(["waves"], 5, Term("lang", value))[0]) == ["new"]
