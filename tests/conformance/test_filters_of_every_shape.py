@@ -144,7 +144,7 @@ NOTHING: set[str] = set()
         (Or(Term("tenant", tenant) for tenant in ["acme"]), {"d0", "d2"}),  # type: ignore[arg-type]
         (And(Term("tenant", tenant) for tenant in ["acme"]), {"d0", "d2"}),  # type: ignore[arg-type]
     ],
-    ids=repr,
+    ids=lambda value: f"finds {' '.join(sorted(value))}" if isinstance(value, set) else repr(value),
 )
 def test_an_empty_condition_is_read_as_logic_reads_it(filled: Engine, filter: Filter, right: set[str]) -> None:
     # None of no conditions holds; all of no conditions do.

@@ -1,5 +1,5 @@
 """pytest: nodes of another kind than the one that all tests share, started beside them once a test that needs one is
-collected, so that they are up when its turn comes."""
+collected, so that they are up when its turn comes; in a worker of pytest-xdist, once such a test runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from node.home import bare_home
 from node.maven import Unavailable
 from node.ml_home import ML_SETTINGS, ml_home
-from node.plugin import without_server
+from node.plugin import in_worker, without_server
 from node.process import LocalNode, wait_until_healthy
 from node.secured import SecuredNode
 from node.server import Server, find_server
@@ -51,12 +51,10 @@ _KINDS: dict[str, Callable[[], Node]] = {
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start the nodes that the tests will ask for."""
-    if config.option.collectonly:
+    if config.option.collectonly or in_worker():
         return
     wanted = {name for item in items for name in getattr(item, "fixturenames", ())}
-    pool = ThreadPoolExecutor(1)  # homes are built one after the other
-    config.stash[_STARTED] = {kind: pool.submit(start) for kind, start in _KINDS.items() if kind in wanted}
-    pool.shutdown(wait=False)
+    _start(config, [kind for kind in _KINDS if kind in wanted])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -64,6 +62,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for started in config.stash.get(_STARTED, {}).values():
         if not started.cancel() and started.exception() is None:
             started.result().stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker of pytest-xdist have all tests of a file, and of a kind of node, which is started only there."""
+    for item in items:
+        kinds = sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
+        item.add_marker(pytest.mark.xdist_group(kinds[0] if kinds else item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +124,15 @@ def _healthy(node: Node) -> LocalNode:
     return node
 
 
+def _start(config: pytest.Config, kinds: list[str]) -> None:
+    started = config.stash.setdefault(_STARTED, {})
+    pool = ThreadPoolExecutor(1)  # homes are built one after the other
+    started.update({kind: pool.submit(_KINDS[kind]) for kind in kinds if kind not in started})
+    pool.shutdown(wait=False)
+
+
 def _started(config: pytest.Config, kind: str) -> Node:
+    _start(config, [kind])
     try:
         return config.stash[_STARTED][kind].result()
     except Unavailable as error:
