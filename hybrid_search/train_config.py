@@ -135,7 +135,6 @@ class TrainConfig(Setting, frozen=True):
     :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
         than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
     :ivar device: where towers are trained; the rest is always done on the CPU.
-    :ivar matryoshka: the loss is also taken on the first so many numbers of the vectors, each of these sizes.
     :ivar queue: the last so many vectors of earlier batches' documents are further negatives.
     :ivar teacher: whose vectors the loss ``align`` follows: a sentence-transformers model (name, folder, or the
         installed package that carries it) or a ``.safetensors`` file of vectors by text.
@@ -160,7 +159,6 @@ class TrainConfig(Setting, frozen=True):
     """
 
     loss: LossKind = "infonce"
-    matryoshka: tuple[int, ...] = ()
     epochs: int = 0
     max_steps: int = 0
     max_samples: int = 0
@@ -212,7 +210,6 @@ class TrainConfig(Setting, frozen=True):
         require(self.hard_negatives <= 64, "hard_negatives", self.hard_negatives, "at most 64")
         require(16 <= self.vocabulary <= 5_000_000, "vocabulary", self.vocabulary, "from 16 to 5000000")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
-        require(all(size >= 1 for size in self.matryoshka), "matryoshka", self.matryoshka, "sizes of at least 1")
         require(0 <= self.queue <= 1_000_000, "queue", self.queue, "from 0 to 1000000")
         ranks = self.loss == "infonce" or (self.loss == "triplet" and self.triplet_mining != "given")
         require(not self.queue or ranks, "queue", self.queue, f"0 with loss {self.loss!r}: {_QUEUE_NEEDS}")

@@ -11,7 +11,6 @@ __all__ = ["ARCHITECTURE"]
 
 # Half of the learning rate is left when the net joins; later it would hardly move in so few steps.
 _NET = {"max_steps": 250, "residual_share": 0.6}
-_SIZES = (64, 128)
 _LONG = {"max_steps": 1_200, "epochs": 40}
 
 
@@ -24,19 +23,9 @@ def _words(about: str, vocabulary: int) -> Arm:
     return Arm("vocabulary", about, training={"vocabulary": vocabulary})
 
 
-def _numbers(
-    question: str,
-    about: str,
-    dimension: int,
-    words: int,
-    *,
-    cut: int = 0,
-    sizes: tuple[int, ...] = (),
-    is_long: bool = False,
-) -> Arm:
+def _numbers(question: str, about: str, dimension: int, words: int, *, cut: int = 0, is_long: bool = False) -> Arm:
     towers = {"dimension": dimension, "embedding_dimension": words}
-    training: dict[str, Any] = {"matryoshka": sizes} if sizes else {}
-    return Arm(question, about, towers=towers, training=training | (_LONG if is_long else {}), cut=cut)
+    return Arm(question, about, towers=towers, training=_LONG if is_long else {}, cut=cut)
 
 
 ARMS: Mapping[str, Arm] = {
@@ -57,17 +46,11 @@ ARMS: Mapping[str, Arm] = {
     "words_20000": _words("20,000", 20_000),
     "words_40000": _words("40,000", 40_000),
     "numbers_64": _numbers("dimension", "64", 64, 64),
-    # One training each for the next three and for the three after them; see Trainer.
+    # One training for the next three; see Trainer.
     "numbers_256": _numbers("dimension", "256", 256, 256),
     "cut_64": _numbers("first 64", "trained at 256, cut", 256, 256, cut=64),
     "cut_128": _numbers("first 128", "trained at 256, cut", 256, 256, cut=128),
-    "matryoshka": _numbers("dimension", "256, Matryoshka at 64 and 128", 256, 256, sizes=_SIZES),
-    "matryoshka_64": _numbers("first 64", "256, Matryoshka at 64 and 128, cut", 256, 256, cut=64, sizes=_SIZES),
-    "matryoshka_128": _numbers("first 128", "256, Matryoshka at 64 and 128, cut", 256, 256, cut=128, sizes=_SIZES),
     "numbers_64_of_256": _numbers("first 64", "trained at 64, over word vectors of 256", 64, 256),
-    "matryoshka_64_long": _numbers(
-        "first 64", "256, Matryoshka at 64 and 128, cut; 1,200 steps", 256, 256, cut=64, sizes=_SIZES, is_long=True
-    ),
     "numbers_64_of_256_long": _numbers(
         "first 64", "trained at 64, over word vectors of 256; 1,200 steps", 64, 256, is_long=True
     ),

@@ -40,7 +40,6 @@ HELP: Mapping[str, str] = {
     "trunk": "A sentence-transformers model, name or folder.",
     # training
     "loss": "What is minimised.",
-    "matryoshka": "Take the loss on the first numbers of the vectors too, so that `shorten` can cut them: 64,128.",
     "epochs": "Most passes over the training examples, 0 for as many as suit the loss (600 steps, or 6 passes).",
     "max_steps": "Most steps, 0 for no limit.",
     "max_samples": "Most training examples, 0 for all.",
@@ -123,7 +122,7 @@ def settings_options(
 
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
-        return "-".join(map(str, default)) or "none"
+        return "-".join(map(str, default))
     if isinstance(default, bool):
         return "yes" if default else "no"
     return str(default) if default != "" else "none"
@@ -131,7 +130,7 @@ def _shown(default: Any) -> str:
 
 def _click_type(kind: Any) -> Any:
     if get_origin(kind) is tuple:
-        return Sizes() if Ellipsis in get_args(kind) else RankWindow()
+        return RankWindow()
     return click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
 
 
@@ -146,19 +145,6 @@ class RankWindow(click.ParamType[tuple[int, int]]):
         if not (first.isdigit() and last.isdigit()):
             self.fail(f"{value!r} is not a window of ranks; write FIRST-LAST, for example 5-100", param, ctx)
         return int(first), int(last)
-
-
-class Sizes(click.ParamType[tuple[int, ...]]):
-    """``64,128``: whole numbers."""
-
-    name = "sizes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Parse the numbers."""
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdigit() for part in parts):
-            self.fail(f"{value!r} is no list of sizes; write whole numbers, for example 64,128", param, ctx)
-        return tuple(map(int, parts))
 
 
 def changed(settings: type[Setting], values: dict[str, Any], *, prefix: str = "") -> dict[str, Any]:

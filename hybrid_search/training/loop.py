@@ -73,7 +73,7 @@ def train_towers(
     :param work: folder for the run's state. A state found there is gone on from; the final one stays until
         :func:`~hybrid_search.training.state.clear_state`, so that nothing is lost before the checkpoint is written.
     :raises CollapsedTowers: if all documents get the same vector.
-    :raises ConfigError: if the device is not there, or a Matryoshka size is not below the vectors'.
+    :raises ConfigError: if the device is not there.
     :raises TrainingError: if the loss is no longer a number.
     :raises ResumeMismatch: if ``work`` holds the state of a run with other settings or data.
     :raises KeyboardInterrupt: on Ctrl-C, between two steps, with the state written.

@@ -13,7 +13,6 @@ from hybrid_search.towers.tokenizer import PAD
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.train_config import LossKind, TowerConfig, TrainConfig
 from hybrid_search.training.batches import Batch
-from hybrid_search.training.matryoshka import check_sizes, first_numbers
 from hybrid_search.training.queue import DocumentQueue
 
 __all__ = ["Objective"]
@@ -31,7 +30,6 @@ class Objective(nn.Module):
 
     def __init__(self, config: TrainConfig, towers: TowerConfig) -> None:
         super().__init__()
-        check_sizes(towers, config)
         self._config = config
         self._loss = LOSSES[config.loss]
         self._queue = DocumentQueue(config.queue, towers.dimension) if config.queue else None
@@ -49,19 +47,12 @@ class Objective(nn.Module):
         else:
             queries = towers.encode_queries(batch.queries)
         documents = _encode_by_length(towers.encode_documents, batch.documents)
-        loss = self._over_sizes(towers, queries, documents, batch)
-        return loss, documents if len(documents) else queries
-
-    def _over_sizes(self, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
-        """Take the mean of the losses on the whole vectors and on each size of their first numbers."""
-        met, seen = (documents, batch) if self._queue is None else self._queue.appended_to(documents, batch)
-        total = self._loss(self, towers, queries, met, seen)
-        for size in self.config.matryoshka:
-            asked, found = (first_numbers(vectors, size, towers.config.similarity) for vectors in (queries, met))
-            total = total + self._loss(self, towers, asked, found, seen)
-        if self._queue is not None:
+        if self._queue is None:
+            loss = self._loss(self, towers, queries, documents, batch)
+        else:
+            loss = self._loss(self, towers, queries, *self._queue.appended_to(documents, batch))
             self._queue.put(documents, batch)
-        return total / (1 + len(self.config.matryoshka))
+        return loss, documents if len(documents) else queries
 
     def scores(self, towers: TwoTower, queries: Tensor, documents: Tensor) -> Tensor:
         """Similarities over the temperature, (b, m)."""

@@ -19,7 +19,6 @@ from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
 from hybrid_search.train_config import TowerConfig, TrainConfig
-from hybrid_search.training.matryoshka import check_sizes
 from hybrid_search.training.negatives_file import read_header
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
@@ -226,7 +225,6 @@ def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
 
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
     """Find now what would otherwise be found after minutes of work."""
-    check_sizes(request.towers, request.config)
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
         raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
     if strangers := strangers_in(out):

@@ -97,8 +97,8 @@ class WorkFolder:
         if mark.exists():
             if mark.read_bytes() != data:
                 raise ResumeMismatch(
-                    f"{self.path} holds an unfinished run with other arguments; repeat those to go on with it, "
-                    "or throw it away with --restart"
+                    f"{self.path} holds an unfinished run with other arguments, or of another version; repeat those "
+                    "with that version to go on with it, or throw it away with --restart"
                 )
             return True
         self._check_ours()

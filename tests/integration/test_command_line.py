@@ -144,16 +144,13 @@ def test_train_refreshes_negatives_and_tells_each_round(home: Home) -> None:
     assert "round 1: validation nDCG@10 towers" in trained.err
 
 
-def test_a_model_is_trained_to_be_cut_and_an_index_takes_the_short_one(home: Home) -> None:
-    trained = train_tiny(home, "long", "--matryoshka", "4,8", "--queue", 64, "--no-bidirectional-queries")
+def test_a_model_trained_with_a_queue_and_queries_read_forwards_is_loaded_and_searched(home: Home) -> None:
+    trained = train_tiny(home, "queued", "--queue", 64, "--no-bidirectional-queries")
     assert trained.code == 0, trained.err
-    short, index = home.path / "short", home.path / "short-index"
-    told = home.run("shorten", home.path / "long", "--dimension", 8, "--out", short, "--format", "json").json
-    assert told["fingerprint"] != trained.json["fingerprint"]
-    assert not any("not trained to be cut" in note for note in told["notes"])
-    assert home.run("load", "jsonl", "--path", home.data, "--model", short, "--to", index).code == 0
+    index = home.path / "queued-index"
+    assert home.run("load", "jsonl", "--path", home.data, "--model", home.path / "queued", "--to", index).code == 0
     described = home.run("info", index, "--verify", "--format", "json").json
-    assert (described["dimension"], described["fingerprint"]) == (8, told["fingerprint"])
+    assert described["fingerprint"] == trained.json["fingerprint"]
     assert home.run("query", "honey", "--from", index, "--mode", "knn", "--format", "json").json["hits"]
 
 
@@ -260,9 +257,6 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["export", "nowhere"], 5, "nowhere"),
         (["train", "jsonl", "--path", "data", "--out", "data", "--max-steps", "5"], 2, "holds other files"),
         (["export", "model", "--out", "data"], 2, "holds other files"),
-        (["shorten", "model", "--dimension", "4", "--out", "data"], 2, "holds other files"),
-        (["shorten", "model", "--dimension", "4000", "--out", "m"], 2, "below the model's"),
-        (["train", "jsonl", "--path", "data", "--out", "m", "--matryoshka", "64,4000"], 2, "below the dimension"),
         (["mine", "jsonl", "--path", "data", "--from", "index", "--out", "data/queries.jsonl"], 2, "something else"),
         (["load", "jsonl", "--path", "data", "--to", "i", "--dead-letter", "data/documents.jsonl"], 2, "lies in the"),
         (["load", "jsonl", "--path", "data", "--to", "localhost:9200"], 2, "opensearch://host:9200/index"),
@@ -374,9 +368,7 @@ def test_the_reader_of_a_pipe_may_go_away(home: Home) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "verb", ["quickstart", "train", "mine", "load", "query", "evaluate", "info", "export", "shorten"]
-)
+@pytest.mark.parametrize("verb", ["quickstart", "train", "mine", "load", "query", "evaluate", "info", "export"])
 def test_every_verb_has_an_example_in_its_help(verb: str) -> None:
     done = run(verb, "--help", cwd=ROOT)
     assert done.code == 0

@@ -20,7 +20,6 @@ VERBS: dict[str, Sequence[object]] = {
     "query": ("query", "honey in the comb", "--from", "index"),
     "evaluate": ("evaluate", "jsonl", "--path", "data", "--from", "index", "--split", "test"),
     "info": ("info", "index", "--verify"),
-    "shorten": ("shorten", "model", "--dimension", 16, "--out", "watched-short"),
 }
 
 

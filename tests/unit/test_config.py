@@ -21,6 +21,11 @@ def test_an_unknown_name_is_an_error_that_names_it() -> None:
         TrainConfig.from_mapping({"learning_rat": 1}, source="options")
 
 
+def test_a_setting_that_is_gone_is_refused_by_its_name_in_a_file_of_an_older_version() -> None:
+    with pytest.raises(ConfigError, match=r"old\.json: .*unknown field `matryoshka`"):
+        TrainConfig.from_json('{"matryoshka": [64, 128]}', source="old.json")
+
+
 def test_a_wrong_type_names_the_setting_first() -> None:
     with pytest.raises(ConfigError, match=r"settings\.json: hidden: expected `int`, got `str`"):
         TowerConfig.from_json('{"hidden": "wide"}', source="settings.json")

@@ -33,7 +33,7 @@ def test_a_schedule_that_can_not_be_read_names_the_part(text: str, message: str)
 
 def _command_with(seen: dict[str, object]) -> click.Command:
     @click.command()
-    @settings_options(TrainConfig(), only=("seed", "rank_window", "learn_temperature", "matryoshka"))
+    @settings_options(TrainConfig(), only=("seed", "rank_window", "learn_temperature"))
     def command(**given: object) -> None:
         seen.update(changed(TrainConfig, given))
 
@@ -51,15 +51,6 @@ def test_a_rank_window_that_is_no_window_says_how_to_write_one() -> None:
     result = CliRunner().invoke(_command_with({}), ["--rank-window", "40"])
     assert result.exit_code == 2
     assert "FIRST-LAST" in result.output
-
-
-def test_sizes_are_whole_numbers_with_commas_between_them() -> None:
-    seen: dict[str, object] = {}
-    assert CliRunner().invoke(_command_with(seen), ["--matryoshka", "64, 128"]).exit_code == 0
-    assert seen == {"matryoshka": (64, 128)}
-    wrong = CliRunner().invoke(_command_with({}), ["--matryoshka", "64-128"])
-    assert wrong.exit_code == 2
-    assert "write whole numbers, for example 64,128" in wrong.output
 
 
 def test_the_default_stands_in_the_help() -> None:

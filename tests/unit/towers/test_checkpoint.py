@@ -25,6 +25,7 @@ from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.towers.untrained import UntrainedEncoder
 from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.workflows.inspecting import inspect_model
 
 FILES = [
     "document.onnx", "model.json", "query.onnx", "tokenizer.json", "training.json", "untrained.safetensors",
@@ -123,6 +124,18 @@ def test_saving_again_replaces_the_old_checkpoint_and_leaves_nothing_beside_it(
     assert prints[0] != prints[1]
     assert read_model_card(tmp_path / "m").fingerprint == prints[1]
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_checkpoint_of_an_older_version_opens_though_settings_of_its_training_are_gone(
+    tmp_path: Path, tokenizer: TextTokenizer, word_vectors: WordVectors
+) -> None:
+    towers = small_towers(small_config(), tokenizer.vocabulary_size)
+    training = {"settings": {"matryoshka": [64, 128]}, "shortened_from": {"fingerprint": "f", "dimension": 256}}
+    card = save_checkpoint(
+        tmp_path / "m", towers, tokenizer, untrained=word_vectors, training=training, defaults=ServingDefaults()
+    )
+    assert load_towers(tmp_path / "m")[2] == card
+    assert inspect_model(tmp_path / "m")["fingerprint"] == card.fingerprint
 
 
 def test_a_checkpoint_whose_onnx_differs_from_torch_is_not_published(

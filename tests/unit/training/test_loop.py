@@ -130,8 +130,8 @@ def test_a_run_resumed_after_ctrl_c_ends_with_the_weights_of_an_uninterrupted_on
     assert report.curve == uninterrupted[1].curve
 
 
-def test_so_does_one_with_a_queue_and_sizes_to_cut_to(tmp_path, uninterrupted):
-    config = synthetic.TRAINING.replace(queue=50, matryoshka=(4, 8))
+def test_so_does_one_with_a_queue(tmp_path, uninterrupted):
+    config = synthetic.TRAINING.replace(queue=50)
     whole, _ = train(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "resumed", config, tracker=InterruptAt(30))

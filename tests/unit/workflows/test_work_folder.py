@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ def test_other_arguments_are_refused_with_the_way_out(tmp_path: Path) -> None:
     claim(tmp_path / "model")
     with pytest.raises(ResumeMismatch, match="--restart"):
         claim(tmp_path / "model", seed=1)
+
+
+def test_a_run_that_an_older_version_began_with_a_setting_that_is_gone_is_refused_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    claim(tmp_path / "model")
+    mark = tmp_path / "model.work" / "run.json"
+    identity = json.loads(mark.read_bytes())
+    identity["training"]["matryoshka"] = [64, 128]
+    mark.write_text(json.dumps(identity))
+    with pytest.raises(ResumeMismatch, match=r"or of another version; .*--restart"):
+        claim(tmp_path / "model")
+    assert claim(tmp_path / "model", restart=True) is False
 
 
 def test_restart_throws_the_unfinished_run_away(tmp_path: Path) -> None:
