@@ -81,7 +81,7 @@ def command(
 
     allow, model = given.pop("allow_rejected"), given.pop("model")
     alias, recall = given.pop("alias"), given.pop("least_recall")
-    given["server"] = server_load_of(given, path, dataset_config, location, alias)
+    given["server"] = server_load_of(given, path, dataset_config)
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         if alias is not None:
             from hybrid_search.workflows.behind_alias import alias_address  # the client library only where it is needed

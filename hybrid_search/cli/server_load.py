@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hybrid_search.errors import UsageError
-from hybrid_search.workflows.locations import is_on_server
-
 if TYPE_CHECKING:
     from hybrid_search.workflows.server_loading import ServerLoad
 
@@ -50,13 +47,6 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     ("--warm-up", {"is_flag": True, "help": "Server: load the graphs into memory at the end."}),
-    (
-        "--store-progress",
-        {
-            "is_flag": True,
-            "help": "Server: keep how far the load came, in the index NAME-statistics, for Dashboards.",
-        },
-    ),
 )
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -69,20 +59,12 @@ def server_load_options(function: F) -> F:
     return function
 
 
-def server_load_of(
-    given: dict[str, Any], path: Path | None, dataset_config: str, location: str, alias: str | None
-) -> ServerLoad:
+def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str) -> ServerLoad:
     """Take the options out of a command's values.
 
     :param path: with ``dataset_config`` says where the data set lies.
-    :param alias: with ``location`` says what the index is called.
-    :raises UsageError: if progress is to be stored for an index in a folder.
     """
     from hybrid_search.workflows.server_loading import ServerLoad
-
-    stored = given.pop("store_progress")
-    if stored and not is_on_server(location):
-        raise UsageError(f"{location}: --store-progress writes to a server; leave it out for an index in a folder")
 
     return ServerLoad(
         source=" ".join(filter(None, (str(path.resolve()) if path else "", dataset_config))),
@@ -91,7 +73,6 @@ def server_load_of(
         without_replicas=given.pop("without_replicas"),
         force_merge=given.pop("force_merge") or 0,
         warm_up=given.pop("warm_up"),
-        progress_beside=(alias or location.rstrip("/").rpartition("/")[2]) if stored else "",
     )
 
 

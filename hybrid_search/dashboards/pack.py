@@ -45,7 +45,7 @@ def _typed(shown: Shown, panels: Panels) -> Iterator[SavedObject]:
 
 
 def _rows(panels: Panels) -> Iterator[Row]:
-    lengths, vocabulary, norms, loads = panels.of_statistics()
+    lengths, vocabulary, norms = panels.of_statistics()
     outcomes, latency, overlap, agreement = panels.of_queries()
     evaluations, differences = panels.of_evaluations()
     _, nothing, only_dense, disagreeing = panels.searches()
@@ -60,7 +60,6 @@ def _rows(panels: Panels) -> Iterator[Row]:
     for first in range(0, len(fields), 3):
         yield 14, fields[first : first + 3]
     yield 13, (lengths, vocabulary, norms)
-    yield 13, (loads,)
 
 
 def _placed(rows: Iterable[Row]) -> Iterator[Panel]:

@@ -78,7 +78,7 @@ class Panels:
             f"- Queries are there once somebody asks with `hybrid-search query … --log-queries`, or "
             f'`SearchOptions(log_queries="text")` in Python.\n'
             f"- Lengths, vocabulary and vectors are those of a sample: `hybrid-search dashboards measure`.\n"
-            f"- Loads: `hybrid-search load … --store-progress`. Evaluations: `hybrid-search evaluate … --store`.\n"
+            f"- Evaluations: `hybrid-search evaluate … --store`.\n"
         )
         state = {
             "type": "markdown",
@@ -139,14 +139,13 @@ class Panels:
             else:
                 yield self._vega(id, title, "numbers", self._shown.name, field=path, axis=name)
 
-    def of_statistics(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
-        """Show lengths, vocabulary and vectors of a sample, and the progress of loads."""
+    def of_statistics(self) -> tuple[SavedObject, SavedObject, SavedObject]:
+        """Show lengths, vocabulary and vectors of a sample of the documents."""
         index = self.statistics.title
         return (
             self._vega("lengths", "length of documents", "lengths", index),
             self._vega("vocabulary", "share of words out of vocabulary", "vocabulary", index),
             self._vega("norms", "norms of vectors", "norms", index),
-            self._vega("loads", "progress of the last loads", "loads", index),
         )
 
     def of_queries(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
@@ -221,8 +220,6 @@ class Panels:
         specification["data"]["name"] = "found"
         something = _unpack_buckets(specification) or "data('found').length"
         empty = f"Nothing here yet: {_FILLED_BY.get(index.removeprefix(f'{self._shown.name}-'), 'load documents')}"
-        if part == "loads":
-            empty = "Nothing here yet: hybrid-search load ... --store-progress"
         told = {"expr": f"{something} ? '' : '{empty}'"}
         specification["title"] = {"text": told, "anchor": "start", "fontWeight": "normal"}
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)

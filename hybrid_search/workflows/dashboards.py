@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_search.companions import COMPANIONS
 from hybrid_search.config import FieldType, Fusion
-from hybrid_search.dashboards.checking import check_pack
-from hybrid_search.dashboards.objects import ndjson
+from hybrid_search.dashboards.objects import SavedObject, ndjson
 from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown
 from hybrid_search.dashboards.relevance import PLUGIN, console_lines, relevance_requests
@@ -49,7 +49,7 @@ class Exported:
 
     file: Path
     index: str
-    objects: dict[str, int]
+    objects: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def open_server_index(location: str) -> OpenSearchEngine:
     return OpenSearchEngine.open(location)
 
 
-def pack_of(location: str) -> bytes:
-    """Return the pack of an index as the lines of a file, checked. The index need not have a query log yet.
+def pack_of(location: str) -> list[SavedObject]:
+    """Make the pack of an index. The index need not have a query log yet.
 
     :param location: of an index or alias; the objects are about it by this name.
     :raises SearchIndexError: if there is no index, or the server can't be asked.
@@ -88,9 +88,7 @@ def pack_of(location: str) -> bytes:
     with open_server_index(location) as engine:
         fields = {metadata_path(name): kind for name, kind in engine.settings.fields.items()}
         shown = Shown(engine.place.asked.index, fields, _typed(engine), _of_unique_values(engine, fields))
-    lines = ndjson(build_pack(shown))
-    check_pack(lines)
-    return lines
+    return build_pack(shown)
 
 
 def _of_unique_values(engine: OpenSearchEngine, fields: Mapping[str, FieldType]) -> frozenset[str]:
@@ -123,12 +121,9 @@ def export_pack(location: str, file: Path) -> Exported:
     """
     if file.suffix != ".ndjson":
         raise UsageError(f"{file}: Dashboards imports files whose name ends in .ndjson; name it {file.stem}.ndjson")
-    lines = pack_of(location)
-    atomic_write_bytes(file, lines)
-    counts: dict[str, int] = {}
-    for one in check_pack(lines):
-        counts[one["type"]] = counts.get(one["type"], 0) + 1
-    return Exported(file, location, counts)
+    pack = pack_of(location)
+    atomic_write_bytes(file, ndjson(pack))
+    return Exported(file, location, Counter(one.type for one in pack))
 
 
 def import_pack(location: str, url: str, *, tenant: str = "") -> Imported:
@@ -141,7 +136,7 @@ def import_pack(location: str, url: str, *, tenant: str = "") -> Imported:
     from hybrid_search.engines.opensearch.saved_objects import DashboardsAddress, import_objects
 
     DashboardsAddress.parse(url)  # a wrong URL is told before a server is asked
-    imported = import_objects(url, pack_of(location), tenant=tenant)
+    imported = import_objects(url, ndjson(pack_of(location)), tenant=tenant)
     try:
         _make_ready(location)
     except SearchIndexError as error:

@@ -20,7 +20,6 @@ from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection
 from hybrid_search.workflows.journal import Digest, Entry, Journal
 from hybrid_search.workflows.known import not_yet_there
-from hybrid_search.workflows.load_progress import load_progress
 from hybrid_search.workflows.overlapped import overlapped
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ class ServerLoad:
         its documents with it, and the load begins anew.
     :ivar force_merge: merge each shard down to so many segments at the end; 0 for not.
     :ivar warm_up: load the graphs into the server's memory at the end.
-    :ivar progress_beside: an alias or index; how far the load came is kept in the index of that name and
-        ``-statistics``. Empty for not.
     :ivar as_held: the documents come from an index on a server: take all that one may hold, several numbers in a field
         and documents without a text too.
     """
@@ -65,7 +62,6 @@ class ServerLoad:
     without_replicas: bool = False
     force_merge: int = 0
     warm_up: bool = False
-    progress_beside: str = ""
     as_held: bool = False
 
     def __post_init__(self) -> None:
@@ -173,14 +169,12 @@ class ServerLoading:
             self.journal.write(entry)
             self._tell(task, perf_counter() - started)
             task.advance(len(batch.documents))
-            kept.reached(entry.documents)
             if is_commit_due(entry.documents, committed):
                 self.engine.commit()
                 committed = entry.documents
 
         try:
-            beside = self.options.progress_beside
-            with self.progress("indexing", total) as task, load_progress(self.engine, beside, committed) as kept:
+            with self.progress("indexing", total) as task:
                 overlapped(
                     batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
                     senders=self.options.connections, stop=self.engine.writer.stop,

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, Home
 from node.server import Server
+from pack_check import check_pack, vega_sources
 from stand_in_dashboards import stand_in_dashboards
 
 import hybrid_search
 from hybrid_search.companions import COMPANIONS, companion_index
-from hybrid_search.dashboards.checking import check_pack, vega_sources
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.address import Address
 from hybrid_search.engines.opensearch.companion_index import CompanionIndex
@@ -36,12 +36,12 @@ VEGA = ROOT / ".cache" / "panels" / "node_modules"
 
 @pytest.fixture(scope="module")
 def index(home: Home, opensearch_server: Server) -> Iterator[str]:
-    """An index with everything that panels show: loads, queries, evaluations and a sample of the documents."""
+    """An index with everything that panels show: queries, evaluations and a sample of the documents."""
     location = f"{opensearch_server.location}/{NAME}"
     drop_all(opensearch_server, location)
     run, loading = home.run, ("--path", home.data, "--model", home.model, "--to", location)
     made = [
-        run("load", "jsonl", *loading, "--store-progress"),
+        run("load", "jsonl", *loading),
         run("query", "-", "--from", location, "--log-queries", "-k", "3", stdin="knead the dough\nqueen bee\nzzz\n"),
         run("query", "tides", "--from", location, "--log-queries", "--filter", "year > 3000"),
         run("query", "secret tides", "--from", location, "--log-queries", "--hash-queries"),
@@ -146,7 +146,7 @@ def test_a_log_that_can_t_be_written_is_said_once_and_queries_go_on(
         ask(opensearch_server, "PUT", block, {"index.blocks.write": None})
     assert answered.code == 0, answered.err
     assert len(answered.out.splitlines()) == 10
-    assert answered.err.count(f"{NAME}-queries is not written, searching and loading go on without it") == 1
+    assert answered.err.count(f"{NAME}-queries is not written, searching goes on without it") == 1
 
 
 def test_a_log_is_for_a_server(home: Home) -> None:
@@ -161,12 +161,6 @@ def test_an_evaluation_is_kept_for_each_system(index: str, opensearch_server: Se
     assert sorted(entry["system"] for entry in kept) == ["bm25", "hybrid", "knn"]
     assert {(entry["dataset"], entry["split"], entry["documents"]) for entry in kept} == {("jsonl", "test", 150)}
     assert all(0 <= entry["ndcg_at_10"] <= 1 and entry["p50_ms"] > 0 for entry in kept)
-
-
-def test_the_progress_of_a_load_ends_with_all_documents(index: str, opensearch_server: Server) -> None:
-    told = entries(opensearch_server, "statistics", {"term": {"kind": "load"}})
-    assert (told[0]["documents"], told[-1]["documents"]) == (0, 150)
-    assert len({entry["load"] for entry in told}) == 1
 
 
 def test_a_sample_is_measured_and_measured_again_in_its_place(
@@ -186,7 +180,7 @@ def pack(home: Home, index: str) -> Path:
     file = home.path / "pack.ndjson"
     exported = home.run("dashboards", "export", "--from", index, "-o", file, "--format", "json")
     assert exported.code == 0, exported.err
-    assert exported.json["visualization"] == 16
+    assert exported.json["visualization"] == 15
     return file
 
 
@@ -274,6 +268,7 @@ def vega_or_skip() -> Path:
 
 
 def draw(pack: Path, server: Server, folder: Path, *options: str) -> dict[str, Any]:
+    check_pack(pack.read_bytes())
     environment = {**os.environ, "NODE_PATH": str(vega_or_skip())}
     command = ["node", ROOT / "docs" / "panels" / "draw.mjs", pack, server.url, folder, *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -293,7 +288,7 @@ def test_panels_without_data_say_so(home: Home, index: str, opensearch_server: S
         assert made.code == 0, made.err
         draw(tmp_path / "empty.ndjson", opensearch_server, tmp_path)
         for part in (
-            "outcomes", "latency", "overlap", "agreement", "evaluations", "differences", "lengths", "norms", "loads",
+            "outcomes", "latency", "overlap", "agreement", "evaluations", "differences", "lengths", "norms",
         ):  # fmt: skip
             drawn = (tmp_path / f"{part}.svg").read_text()
             assert "Nothing here yet: hybrid-search " in drawn, part
@@ -331,7 +326,7 @@ def test_titles_are_light_in_the_dark_theme(pack: Path, opensearch_server: Serve
 
 def test_every_vega_panel_is_drawn_with_its_data(pack: Path, opensearch_server: Server, tmp_path: Path) -> None:
     drawn = draw(pack, opensearch_server, tmp_path, "typed=DOUGH")
-    assert len(drawn) == 13
+    assert len(drawn) == 12
     assert {id: one["warnings"] for id, one in drawn.items()} == {id: [] for id in drawn}
     assert all(one["marks"] for one in drawn.values()), drawn
     assert "knead the dough" in (tmp_path / "rankings.svg").read_text()

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, Home
 from node.server import Server
+from pack_check import check_pack, vega_sources
 from stand_in_dashboards import stand_in_dashboards
 
 import hybrid_search
 from hybrid_search.companions import COMPANIONS
-from hybrid_search.dashboards.checking import check_pack, vega_sources
 from hybrid_search.engines.opensearch import OpenSearchEngine
 
 pytestmark = pytest.mark.opensearch

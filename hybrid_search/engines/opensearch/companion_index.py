@@ -155,4 +155,4 @@ class BackgroundWriter:
     def _complain(self, why: str) -> None:
         if not self._complained:
             self._complained = True
-            _log.warning("%s is not written, searching and loading go on without it: %s", self._index.name, why)
+            _log.warning("%s is not written, searching goes on without it: %s", self._index.name, why)

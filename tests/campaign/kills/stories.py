@@ -91,9 +91,9 @@ STORIES = (
         (_FIRST_LOAD,), _load("second.jsonl", *_INTO), (_load("second.jsonl", *_INTO, "--resume"),), _FIRST, _BOTH,
     ),
     Story(
-        "a load without replicas, with progress",
-        (_FIRST_LOAD,), _load("second.jsonl", *_INTO, "--without-replicas", "--store-progress"),
-        (_load("second.jsonl", *_INTO, "--without-replicas", "--store-progress"),), _FIRST, _BOTH,
+        "a load without replicas",
+        (_FIRST_LOAD,), _load("second.jsonl", *_INTO, "--without-replicas"),
+        (_load("second.jsonl", *_INTO, "--without-replicas"),), _FIRST, _BOTH,
     ),
     Story("a load behind an alias", (_FIRST_BEHIND,), _BOTH_BEHIND, (_BOTH_BEHIND,), _FIRST, _BOTH),
     Story("the first load behind an alias", (), _FIRST_BEHIND, (_FIRST_BEHIND,), None, _FIRST),

@@ -153,7 +153,7 @@ def test_what_can_t_be_written_is_said_once_and_raised_never(answers, why, caplo
             time.sleep(0.1)
         log.close()
     [said] = [record.getMessage() for record in caplog.records if record.name == companion_index.__name__]
-    assert said.startswith("passages-queries is not written, searching and loading go on without it")
+    assert said.startswith("passages-queries is not written, searching goes on without it")
     assert why in said
 
 

@@ -1,4 +1,4 @@
-"""Checking a pack before anybody imports it: what Dashboards would drop or fail on without a word. Layer 2, pure."""
+"""Checks a pack of saved objects: what Dashboards would drop, or fail on, without saying so."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
-from hybrid_search.errors import ConfigError
 
 __all__ = ["check_pack", "parsed", "vega_sources"]
 
@@ -25,21 +23,24 @@ Object = Mapping[str, Any]
 
 
 def check_pack(lines: bytes) -> list[dict[str, Any]]:
-    """Check a file of saved objects; returns them with their strings of JSON parsed.
+    """Check a file of saved objects, one a line.
 
-    :raises ConfigError: naming the object: if two share an id, one is not of the shape that Dashboards reads, or refers
-        to what is not in the file.
+    :return: the objects, with their strings of JSON parsed.
+    :raises AssertionError: naming the object: two share an id, one is not of the shape that Dashboards reads, or one
+        refers to an object that is not in the file.
     """
     objects = [msgspec.json.decode(line) for line in lines.splitlines()]
     names = [(one["type"], one["id"]) for one in objects]
     if doubled := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"saved objects: {doubled} stands there twice; ids must be unique")
+        raise AssertionError(f"saved objects: {doubled} stands there twice; ids must be unique")
     checked = []
     for one in objects:
         name = f"saved object {one['type']}:{one['id']}"
         for reference in one["references"]:
             if (reference["type"], reference["id"]) not in names:
-                raise ConfigError(f"{name}: refers to {reference['type']}:{reference['id']}, which is not in the file")
+                raise AssertionError(
+                    f"{name}: refers to {reference['type']}:{reference['id']}, which is not in the file"
+                )
         whole = parsed(one)
         _CHECKS[one["type"]](whole, name)
         checked.append(whole)
@@ -49,7 +50,7 @@ def check_pack(lines: bytes) -> list[dict[str, Any]]:
 def parsed(one: Object) -> dict[str, Any]:
     """Return an object with its strings of JSON parsed, a Vega specification too.
 
-    :raises ConfigError: if one of them is no JSON.
+    :raises AssertionError: if one of them is no JSON.
     """
     whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(one))
     for path in _STRINGS_OF_JSON[one["type"]]:
@@ -62,7 +63,7 @@ def parsed(one: Object) -> dict[str, Any]:
             if last == "visState" and part[last].get("type") == "vega":
                 part[last]["params"]["spec"] = msgspec.json.decode(part[last]["params"]["spec"])
         except (KeyError, TypeError, msgspec.MsgspecError) as error:
-            raise ConfigError(f"saved object {one['type']}:{one['id']}: {'.'.join(path)}: {error}") from error
+            raise AssertionError(f"saved object {one['type']}:{one['id']}: {'.'.join(path)}: {error}") from error
     return whole
 
 
@@ -137,7 +138,7 @@ def _check_source(one: Object, name: str, *, indexed: bool) -> None:
 
 def _require(holds: bool, name: str, what: str) -> None:
     if not holds:
-        raise ConfigError(f"{name}: not of the shape that Dashboards reads: {what}")
+        raise AssertionError(f"{name}: not of the shape that Dashboards reads: {what}")
 
 
 _CHECKS: Mapping[str, Callable[[Object, str], None]] = {
