@@ -18,7 +18,7 @@ from hybrid_search.showing import shown
 __all__ = ["cli", "main"]
 
 VERBS = (
-    "quickstart", "train", "mine", "load", "query", "evaluate", "info", "export",
+    "quickstart", "train", "mine", "load", "query", "evaluate", "info",
     "dashboards", "reindex", "indexes", "rollback", "drop", "repair", "deploy", "undeploy", "serve-towers", "doctor",
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""

@@ -1,26 +1,22 @@
-"""Say what an index or a model is, and hand out a model's files."""
+"""Say what an index or a model is."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hybrid_search.errors import CorruptIndex, ModelError, UsageError
+from hybrid_search.errors import CorruptIndex, ModelError
 from hybrid_search.protocols import Engine
-from hybrid_search.storage import disk_errors
 from hybrid_search.workflows.locations import folder_of, is_on_server, open_engine
 from hybrid_search.workflows.read_by_towers import of_index
 
-__all__ = ["export_onnx", "inspect_index", "inspect_model", "is_model"]
+__all__ = ["inspect_index", "inspect_model", "is_model"]
 
 _VERIFIED = ("everything is as it was written", "its towers are as they were stored")
-
-ONNX_FILES = ("model.json", "tokenizer.json", "weights.safetensors", "query.onnx", "document.onnx")
 
 
 def is_model(path: Path) -> bool:
@@ -143,23 +139,3 @@ def _model_damage(folder: Path) -> list[str]:
     except ModelError as error:
         return [f"{error}; or load the data again with --recreate and --model"]
     return []
-
-
-def export_onnx(model: Path, target: Path) -> list[str]:
-    """Copy the ONNX towers and the tokenizer of a checkpoint (or of an index's model folder) into a folder.
-
-    :raises CorruptModel: if a file is not what was written.
-    :raises UsageError: if the folder holds other files.
-    """
-    from hybrid_search.towers.model_card import read_model_card, verify_files
-
-    card = read_model_card(model)
-    verify_files(model, card, ONNX_FILES[1:])
-    strangers = sorted(path.name for path in target.iterdir() if path.name not in ONNX_FILES) if target.is_dir() else []
-    if strangers:
-        raise UsageError(f"{target} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
-    with disk_errors(f"export to {target}"):
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ONNX_FILES:
-            shutil.copyfile(model / name, target / name)
-    return list(ONNX_FILES)

@@ -181,15 +181,6 @@ def test_info_describes_an_index_and_a_model_by_the_same_fingerprint(home: Home)
     assert index["fingerprint"] == model["fingerprint"]
 
 
-def test_export_writes_files_that_onnx_runtime_opens(home: Home) -> None:
-    from hybrid_search.towers.onnx_runtime import open_session
-
-    out = home.path / "towers"
-    assert home.run("export", home.model, "--format", "onnx", "--out", out).code == 0
-    session = open_session(out / "query.onnx")
-    assert {i.name for i in session.get_inputs()} == {"input_ids", "attention_mask"}
-
-
 def test_loading_again_encodes_nothing_and_loses_nothing(home: Home) -> None:
     again = home.run("load", "jsonl", "--path", home.data, "--to", home.index, "--format", "json").json
     assert (again["added"], again["unchanged"], again["documents"]) == (0, 150, 150)
@@ -254,9 +245,7 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["train", "jsonl", "--path", "data", "--out", "m", "--negatives", "dense"], 2, "mine --mode knn"),
         (["train", "jsonl", "--path", "data", "--out", "m", "--seed", "-5"], 2, "seed"),
         (["info", "nowhere"], 4, "nowhere"),
-        (["export", "nowhere"], 5, "nowhere"),
         (["train", "jsonl", "--path", "data", "--out", "data", "--max-steps", "5"], 2, "holds other files"),
-        (["export", "model", "--out", "data"], 2, "holds other files"),
         (["mine", "jsonl", "--path", "data", "--from", "index", "--out", "data/queries.jsonl"], 2, "something else"),
         (["load", "jsonl", "--path", "data", "--to", "i", "--dead-letter", "data/documents.jsonl"], 2, "lies in the"),
         (["load", "jsonl", "--path", "data", "--to", "localhost:9200"], 2, "opensearch://host:9200/index"),
@@ -368,7 +357,7 @@ def test_the_reader_of_a_pipe_may_go_away(home: Home) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["quickstart", "train", "mine", "load", "query", "evaluate", "info", "export"])
+@pytest.mark.parametrize("verb", ["quickstart", "train", "mine", "load", "query", "evaluate", "info"])
 def test_every_verb_has_an_example_in_its_help(verb: str) -> None:
     done = run(verb, "--help", cwd=ROOT)
     assert done.code == 0

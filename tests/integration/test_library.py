@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, Home
 
 import hybrid_search
 from hybrid_search.errors import IndexLocked, IndexNotFound
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
 
 @pytest.fixture
@@ -31,11 +33,24 @@ def test_the_readme_s_lines_run_as_they_stand(index: Path) -> None:
 
 
 def test_the_training_page_s_lines_run_as_they_stand(home: Home, tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.S)
+    block, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.S)
     shutil.copytree(home.data, tmp_path / "my-data")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model" / "query.onnx").exists()
+
+
+def test_a_model_s_onnx_file_and_tokenizer_encode_without_this_package_as_the_training_page_says(
+    home: Home, tmp_path: Path
+) -> None:
+    _, block = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.S)
+    assert "hybrid_search" not in block
+    code = f"{block}\nnp.save({str(tmp_path / 'vectors.npy')!r}, vectors)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=home.path, check=False)
+    assert done.returncode == 0, done.stderr
+    (text,) = re.findall(r'tokenizer\.encode\("(.*?)"', block)
+    expected = OnnxEncoder.load(home.model).encode_queries([text])
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
 
 
 def test_a_document_is_found_in_both_legs_as_soon_as_it_was_added(index: Path) -> None:
