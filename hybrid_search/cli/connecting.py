@@ -23,7 +23,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--client-key",), {"type": _FILE, "help": "The key of it."}),
     (("--insecure",), {"is_flag": True, "help": "Take any certificate; anybody may answer then."}),
     (("--aws-region",), {"metavar": "REGION", "help": "Sign requests (SigV4); needs the extra aws."}),
-    (("--aws-service",), {"type": click.Choice(["es", "aoss"]), "help": "Domain or Serverless."}),
+    (("--aws-service",), {"type": click.Choice(["es", "aoss"]), "help": "A domain; Serverless is refused by name."}),
     (("--aws-profile",), {"metavar": "NAME", "help": "Whose credentials sign."}),
     (("--connect-timeout",), {"type": float, "metavar": "SECONDS", "help": "[default: 10]"}),
     (("--read-timeout",), {"type": float, "metavar": "SECONDS", "help": "[default: 60]"}),

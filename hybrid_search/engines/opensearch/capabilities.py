@@ -53,15 +53,13 @@ class ServerCapabilities:
 
     :ivar plugins: component name -> version; of those that every node has.
     :ivar fusion_switched_on: whether the cluster lets a fusion stand inside a query.
-    :ivar serverless: Amazon's OpenSearch Serverless, which tells neither version nor plugins.
-    :ivar plugins_known: False where the user may not ask, or there is nobody to ask; all that is needed is then
-        believed to be there, and the server says if it is not.
+    :ivar plugins_known: False where the user may not ask; all plugins are then taken for installed, and the server
+        refuses what it can't do.
     """
 
     version: Version
     plugins: Mapping[str, str]
     fusion_switched_on: bool = False
-    serverless: bool = False
     plugins_known: bool = True
 
     @classmethod
@@ -69,10 +67,14 @@ class ServerCapabilities:
     def read(cls, client: Client) -> Self:
         """Ask the server.
 
-        :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
+        :raises UnsupportedCapability: if it is no OpenSearch, one that is too old, or Amazon's OpenSearch Serverless,
+            where documents have no ids of one's own and refreshing can't be asked for.
         """
         if client.connection.aws_service == "aoss" and client.connection.aws_region:
-            return cls.of_serverless()
+            raise UnsupportedCapability(
+                "OpenSearch Serverless (aws_service 'aoss') takes no document ids and no refresh, so a load could be "
+                "neither repeated nor committed; use an OpenSearch Service domain (aws_service 'es')"
+            )
         root = client.call("GET", ROOT[0])
         try:
             plugins = client.call("GET", PLUGINS[0], **PLUGINS[1])
@@ -97,11 +99,6 @@ class ServerCapabilities:
             )
         return cls(version, shared_plugins(plugins or {}), plugins_known=plugins is not None)
 
-    @classmethod
-    def of_serverless(cls) -> Self:
-        """Return what is known of every Serverless collection."""
-        return cls(OLDEST, {}, serverless=True, plugins_known=False)
-
     def with_settings(self, answer: Mapping[str, Any]) -> Self:
         """Return the same with what the answer to :data:`SETTINGS` says."""
         value: Any = None
@@ -120,7 +117,7 @@ class ServerCapabilities:
     @property
     def shown_version(self) -> str:
         """The version as people write it."""
-        return "serverless" if self.serverless else ".".join(map(str, self.version))
+        return ".".join(map(str, self.version))
 
     @property
     def filter_in_hybrid(self) -> bool:
@@ -153,11 +150,6 @@ class ServerCapabilities:
         return self.has_switch and self.fusion_switched_on
 
     @property
-    def makes_nmslib(self) -> bool:
-        """Whether new indexes may use the engine nmslib."""
-        return self.version < (3, 0, 0)
-
-    @property
     def encodes(self) -> bool:
         """Whether towers can be deployed in the cluster (ml-commons)."""
         return ML in self.plugins
@@ -187,7 +179,7 @@ class ServerCapabilities:
         :raises UnsupportedCapability: if a node has none, as far as can be told.
         """
         needed = _needs_native(vector)
-        if not needed or self.serverless:
+        if not needed:
             return
         try:
             nodes = client.call("GET", NODES[0], **NODES[1]).get("nodes", {})
@@ -200,18 +192,6 @@ class ServerCapabilities:
                 f"{needed} needs the native libraries of the k-NN plugin, which the node {bare[0]} does not have (it "
                 f"is put together from Maven's artifacts, as that of make opensearch is): it would end at the first "
                 f"vector, and at each start from then on. Leave the option out, or use the official distribution"
-            )
-
-    def check_writing(self) -> None:
-        """Check that documents can be loaded.
-
-        :raises UnsupportedCapability: on Serverless, where documents have no ids of one's own and refreshing can't be
-            asked for.
-        """
-        if self.serverless:
-            raise UnsupportedCapability(
-                "OpenSearch Serverless takes no document ids and no refresh, so a load could be neither repeated nor "
-                "committed; load into an OpenSearch Service domain"
             )
 
     def check_fusion(self, fusion: Fusion) -> None:
@@ -245,15 +225,6 @@ class ServerCapabilities:
                 "",
                 "the search pipeline travels in each request",
             ),
-            _ability("paging of hybrid (2.19)", not self.serverless, "", "only the first page is exact"),
-            _ability(
-                "explanation of hybrid (2.19)",
-                not self.serverless,
-                "there, but not used: each leg is asked alone, as it costs a hundred times less",
-                "each leg is asked alone",
-            ),
-            _ability("new nmslib indexes (to 2.x)", self.makes_nmslib, "never used", "lucene, or faiss on request"),
-            _ability("own ids and refresh", not self.serverless, "", "refused: Serverless can't be loaded"),
         ]
 
 

@@ -74,7 +74,6 @@ class OpenSearchEngine:
         base64 = self._server.base64_vectors
         self._writer = Writer(client, self._index, place.uuid, settings.fields, base64_vectors=base64)
         if writable:
-            self._server.check_writing()
             self._writer.repair()
             check_pipelines(client, place)
         self._closed = False

@@ -25,7 +25,7 @@ _SHOWN = 5
 def unanswered(vitals: Vitals) -> Iterator[Finding]:
     """The server does not tell all, most often since the user may not ask."""
     untold = list(vitals.unanswered)
-    if not (vitals.server.plugins_known or vitals.server.serverless):
+    if not vitals.server.plugins_known:
         untold.append(("its plugins", "not allowed"))
     if untold:
         told = ", ".join(f"{what} ({why})" for what, why in untold[:_SHOWN])
@@ -260,18 +260,6 @@ def _why(vitals: Vitals, name: str) -> str:
     return f"; {' '.join(str(told).split())[:240]}" if told else ""
 
 
-def serverless(vitals: Vitals) -> Iterator[Finding]:
-    """Serverless tells nothing about itself."""
-    if vitals.server.serverless:
-        yield Finding(
-            "serverless",
-            "error",
-            "server",
-            "OpenSearch Serverless takes no document ids and no refresh: nothing can be loaded, and little be checked",
-            ("use an OpenSearch Service domain: --aws-service es",),
-        )
-
-
 def _plugins_of(vitals: Vitals) -> dict[str, dict[str, str]]:
     return {
         node["name"]: {plugin["name"]: plugin["version"] for plugin in node.get("plugins", ())}
@@ -289,5 +277,5 @@ def _some(names: list[str]) -> str:
 
 
 CLUSTER_CHECKS: tuple[Check, ...] = (
-    serverless, unanswered, plugins, versions, health, allocation, disks, blocks, breakers, knn_memory,
+    unanswered, plugins, versions, health, allocation, disks, blocks, breakers, knn_memory,
 )  # fmt: skip

@@ -130,8 +130,6 @@ def gather(client: Client, address: Address) -> Vitals:
     """
     server = ServerCapabilities.read(client)
     commands = Commands(address, client.connection)
-    if server.serverless:
-        return Vitals(commands=commands, server=server)
     asker = _Asker(client)
     health = asker.ask("/_cluster/health", level="indices")
     shards = asker.ask("/_cat/shards", format="json", h="index,shard,prirep,state,unassigned.reason")

@@ -8,6 +8,7 @@ import pytest
 
 from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch.capabilities import ServerCapabilities, without_native_libraries
+from hybrid_search.engines.opensearch.connection import Connection
 from hybrid_search.errors import UnsupportedCapability
 
 BOTH = {"opensearch-knn": "", "opensearch-neural-search": ""}
@@ -31,7 +32,6 @@ def test_abilities_come_with_versions(version: tuple[int, int, int], has: set[st
     server = ServerCapabilities(version, BOTH)
     names = ("filter_in_hybrid", "z_score", "rrf_weights", "base64_vectors", "fusion_in_query")
     assert {name for name in names if getattr(server, name)} == has
-    assert server.makes_nmslib == (version[0] == 2)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_plugins_that_one_may_not_ask_for_are_believed_to_be_there() -> None:
     assert not ServerCapabilities.of(root("3.6.0"), {}).has_plugin("opensearch-knn")
 
 
-def test_serverless_is_not_written_to() -> None:
-    server = ServerCapabilities.of_serverless()
+def test_serverless_is_refused_before_it_is_asked_anything() -> None:
+    class Unasked:
+        connection = Connection(aws_region="eu-west-1", aws_service="aoss")
+
     with pytest.raises(UnsupportedCapability, match="takes no document ids and no refresh"):
-        server.check_writing()
-    ServerCapabilities((3, 6, 0), BOTH).check_writing()
-    assert server.shown_version == "serverless"
+        ServerCapabilities.read(Unasked())
 
 
 def test_every_ability_that_is_missing_has_a_substitute() -> None:
@@ -92,13 +92,11 @@ def test_every_ability_that_is_missing_has_a_substitute() -> None:
         ServerCapabilities((2, 19, 0), {}),
         ServerCapabilities((3, 6, 0), BOTH),
         ServerCapabilities((3, 10, 0), {**BOTH, "opensearch-ml": "3.10.0.0"}, fusion_switched_on=True),
-        ServerCapabilities.of_serverless(),
     )
     listed = [server.abilities() for server in servers]
     assert len({tuple(one.name for one in abilities) for abilities in listed}) == 1
     assert all(one.substitute for abilities in listed for one in abilities if not one.has)
-    everything = {one.name for one in listed[2] if one.has}
-    assert {one.name for one in listed[2]} - everything == {"new nmslib indexes (to 2.x)"}
+    assert all(one.has for one in listed[2])
 
 
 @pytest.mark.parametrize(

@@ -253,10 +253,6 @@ def test_what_was_not_told_is_noted_and_claims_no_fault() -> None:
     assert "/_search/pipeline (not allowed), its plugins (not allowed)" in finding.fault
 
 
-def test_serverless_can_not_be_loaded() -> None:
-    assert found(cluster(server=ServerCapabilities.of_serverless(), nodes={})) == [("serverless", "error")]
-
-
 def test_errors_come_first_and_are_counted() -> None:
     held = {"index.knn": "true", "index.blocks.write": "true", "index.refresh_interval": "-1"}
     findings = examine(cluster(indexes=[index(settings=held, documents=100, vectors=99)]))
