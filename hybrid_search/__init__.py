@@ -1,4 +1,7 @@
-"""A hybrid retriever for OpenSearch: BM25 plus RNN two-tower vectors that you train on your own data."""
+"""A hybrid retriever for OpenSearch: BM25 plus RNN two-tower vectors that you train on your own data.
+
+The names in ``__all__`` are the public interface; modules behind them may move.
+"""
 
 from __future__ import annotations
 
@@ -10,51 +13,98 @@ from hybrid_search.telemetry import switch_off
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
     from hybrid_search.async_retriever import AsyncRetriever
+    from hybrid_search.config import Bm25, Fusion
     from hybrid_search.engines.opensearch.connection import Connection
-    from hybrid_search.errors import HybridSearchError
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.errors import (
+        AccessDenied,
+        CollapsedTowers,
+        ConfigError,
+        CorruptIndex,
+        CorruptModel,
+        DataError,
+        DatasetNotFound,
+        FilterError,
+        HybridSearchError,
+        IndexExists,
+        IndexLocked,
+        IndexNotFound,
+        MissingExtra,
+        ModelError,
+        ModelMismatch,
+        ModelNotFound,
+        Overloaded,
+        PartialAlias,
+        RecordsRejected,
+        ResumeMismatch,
+        SearchIndexError,
+        StorageError,
+        TrainingError,
+        UnfitIndex,
+        Unreachable,
+        UnsupportedCapability,
+        UsageError,
+    )
+    from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+    from hybrid_search.protocols import Dataset
+    from hybrid_search.retriever import AddReport, Mode, Retriever
     from hybrid_search.server_options import SearchOptions, ServerOptions
-    from hybrid_search.types import Document, Example, Hit, Judgement, Query
+    from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
+    from hybrid_search.training.vector_store import write_vectors
+    from hybrid_search.types import Document, Example, Hit, Judgement, Leg, Query, Ranking, Rejection
+    from hybrid_search.workflows.loading import LoadOptions, LoadReport, ServerLoad
+    from hybrid_search.workflows.training import TrainRequest, TrainSummary
+    from loaders import Allowance, open_dataset, rejecting
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AsyncRetriever",
-    "Connection",
-    "Document",
-    "Example",
-    "Hit",
-    "HybridSearchError",
-    "Judgement",
-    "Query",
-    "Retriever",
-    "SearchOptions",
-    "ServerOptions",
-    "__version__",
-    "load",
-    "open",
-    "train",
-]
+    "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
+    "Connection", "CorruptIndex", "CorruptModel", "DataError", "Dataset", "DatasetNotFound", "Document", "Example",
+    "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists", "IndexLocked",
+    "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
+    "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
+    "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
+    "ServerOptions", "StorageError", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest", "TrainSummary",
+    "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError", "WordVectorConfig",
+    "__version__", "load", "open", "open_dataset", "rejecting", "train", "write_vectors",
+]  # fmt: skip
 
 switch_off()
 
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
-_HOMES = {
-    "api": ("load", "open", "train"),
-    "errors": ("HybridSearchError",),
-    "async_retriever": ("AsyncRetriever",),
-    "engines.opensearch.connection": ("Connection",),
-    "retriever": ("Retriever",),
-    "server_options": ("SearchOptions", "ServerOptions"),
-    "types": ("Document", "Example", "Hit", "Judgement", "Query"),
-}
+_NAMES = {
+    "hybrid_search.api": ("load", "open", "train"),
+    "hybrid_search.async_retriever": ("AsyncRetriever",),
+    "hybrid_search.config": ("Bm25", "Fusion"),
+    "hybrid_search.engines.opensearch.connection": ("Connection",),
+    "hybrid_search.errors": (
+        "AccessDenied", "CollapsedTowers", "ConfigError", "CorruptIndex", "CorruptModel", "DataError",
+        "DatasetNotFound", "FilterError", "HybridSearchError", "IndexExists", "IndexLocked", "IndexNotFound",
+        "MissingExtra", "ModelError", "ModelMismatch", "ModelNotFound", "Overloaded", "PartialAlias",
+        "RecordsRejected", "ResumeMismatch", "SearchIndexError", "StorageError", "TrainingError", "UnfitIndex",
+        "Unreachable", "UnsupportedCapability", "UsageError",
+    ),
+    "hybrid_search.filters": ("And", "Exists", "Filter", "Not", "Or", "Range", "Term", "Terms"),
+    "hybrid_search.protocols": ("Dataset",),
+    "hybrid_search.retriever": ("AddReport", "Mode", "Retriever"),
+    "hybrid_search.server_options": ("SearchOptions", "ServerOptions"),
+    "hybrid_search.train_config": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
+    "hybrid_search.training.vector_store": ("write_vectors",),
+    "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),
+    "hybrid_search.workflows.loading": ("LoadOptions", "LoadReport", "ServerLoad"),
+    "hybrid_search.workflows.training": ("TrainRequest", "TrainSummary"),
+    "loaders": ("Allowance", "open_dataset", "rejecting"),
+}  # fmt: skip
 
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"hybrid_search.{module}"), name)
-    raise AttributeError(f"module 'hybrid_search' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is an error
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'hybrid_search' has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -71,7 +71,7 @@ def load(
     from hybrid_search.workflows import loading
 
     if not isinstance(options, loading.LoadOptions | None):
-        raise UsageError(f"options is {shown(options)}; give hybrid_search.workflows.loading.LoadOptions")
+        raise UsageError(f"options is {shown(options)}; give hybrid_search.LoadOptions")
     with _connected(connection):
         return loading.load(dataset, location, model=_folder(model), options=options)
 

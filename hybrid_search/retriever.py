@@ -160,7 +160,7 @@ class Retriever:
         check_page(k, offset)
         self._check_mode(mode)
         if not isinstance(fusion, Fusion | None):
-            raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.config.Fusion")
+            raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.Fusion")
         condition = parsed(filter)
         asked, texts = asked_texts(queries)
         if mode == "hybrid":
@@ -191,7 +191,7 @@ class Retriever:
         check_page(k, 0)
         self._check_mode(mode)
         if not isinstance(bm25, Bm25 | None):
-            raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.config.Bm25")
+            raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.Bm25")
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
         condition = parsed(filter)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import hybrid_search
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hybrid_search", "loaders", "mappings")
 
@@ -162,7 +164,9 @@ def test_engines_do_not_import_one_another_and_training_sees_no_engine() -> None
             assert not any(name.startswith("hybrid_search.engines.opensearch") for name in IMPORTS[module]), module
 
 
-def test_only_the_command_line_imports_loaders() -> None:
+def test_only_the_command_line_imports_loaders_and_the_package_root_names_three_of_their_functions() -> None:
+    lazily = {name for name, module in hybrid_search._HOMES.items() if module.split(".")[0] == "loaders"}
+    assert lazily == {"Allowance", "open_dataset", "rejecting"}
     users = {
         m for m in FILES if m.startswith("hybrid_search") and any(n.split(".")[0] == "loaders" for n in IMPORTS[m])
     }

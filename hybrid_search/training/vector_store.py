@@ -108,7 +108,7 @@ def _read_keys(path: Path) -> tuple[NDArray[np.uint8], int]:
     if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or len(shape) != 2 or len(keys) != shape[0]:
         raise DataError(
             f"{path} has keys {keys.shape} and vectors {shape}; wanted (n, {KEY_BYTES}) and (n, d): "
-            "hybrid_search.training.vector_store.write_vectors writes such a file"
+            "hybrid_search.write_vectors writes such a file"
         )
     return keys, int(shape[1])
 

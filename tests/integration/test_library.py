@@ -53,6 +53,27 @@ def test_a_model_s_onnx_file_and_tokenizer_encode_without_this_package_as_the_tr
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-5)
 
 
+def test_the_example_backend_adds_finds_and_removes_its_notes(index: Path) -> None:
+    done = run_example(index, "how often is the signing key rotated")
+    assert done.returncode == 0, done.stderr
+    mine, theirs = done.stdout.splitlines()
+    assert mine.startswith("note-1 ")
+    assert mine.endswith("Rotate the signing key every ninety days.")
+    assert theirs.startswith("note-2 ")
+    with hybrid_search.open(index) as retriever:
+        assert retriever.get(["note-1", "note-2"]) == [None, None]
+
+
+def test_the_example_backend_answers_an_error_with_a_status_and_its_message(tmp_path: Path) -> None:
+    missing = run_example(tmp_path / "nowhere", "signing key")
+    assert (missing.returncode, missing.stderr[:4]) == (1, "404 ")
+
+
+def run_example(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "examples" / "backend.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
 def test_a_document_is_found_in_both_legs_as_soon_as_it_was_added(index: Path) -> None:
     with hybrid_search.open(index, writable=True) as retriever:
         report = retriever.add([hybrid_search.Document(id="new", text="A glacier of honey flows downhill at noon.")])

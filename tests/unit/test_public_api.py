@@ -1,7 +1,47 @@
+"""The public interface: what it is, that it loads lazily, and that README, docs and examples use nothing else."""
+
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import hybrid_search
+from hybrid_search import errors
+
+ROOT = Path(__file__).parents[2]
+PUBLIC = """
+    open load train open_dataset rejecting write_vectors __version__
+    Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions
+    Document Hit Leg Ranking Rejection Query Judgement Example Dataset Allowance
+    Fusion Bm25 Filter Term Terms Range Exists And Or Not
+    LoadOptions LoadReport ServerLoad TrainRequest TrainSummary TowerConfig TrainConfig WordVectorConfig
+    HybridSearchError UsageError ConfigError FilterError PartialAlias DataError DatasetNotFound RecordsRejected
+    SearchIndexError IndexNotFound IndexExists IndexLocked AccessDenied Unreachable Overloaded UnfitIndex CorruptIndex
+    ModelError ModelNotFound CorruptModel ModelMismatch TrainingError CollapsedTowers ResumeMismatch
+    StorageError MissingExtra UnsupportedCapability
+"""
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
+]
+EXAMPLES = [pytest.param(path.read_text(), id=path.name) for path in sorted((ROOT / "examples").glob("*.py"))]
+
+# An entry-point group and the name of a logger, which are texts and no attributes.
+NO_ATTRIBUTES = {"loaders", "engines"}
+
+
+def test_the_public_interface_is_this_list() -> None:
+    assert sorted(hybrid_search.__all__) == sorted(PUBLIC.split())
+
+
+def test_every_error_is_public() -> None:
+    assert set(errors.__all__) <= set(hybrid_search.__all__)
 
 
 def test_the_public_names_are_sorted_and_all_resolve() -> None:
@@ -10,10 +50,44 @@ def test_the_public_names_are_sorted_and_all_resolve() -> None:
         assert getattr(hybrid_search, name) is not None
 
 
+def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
+    tree = ast.parse((ROOT / "hybrid_search" / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    seen = {name.name: node.module for node in block.body for name in node.names}
+    assert seen == hybrid_search._HOMES
+
+
+def test_the_package_loads_none_of_its_parts_before_they_are_used() -> None:
+    code = "import sys, hybrid_search; print(*sorted(m for m in sys.modules if m.startswith(('hybrid_', 'loaders'))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "hybrid_search hybrid_search.telemetry"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     code = "import hybrid_search; hybrid_search.nosuch"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "module 'hybrid_search' has no attribute 'nosuch'" in done.stderr
+
+
+@pytest.mark.parametrize("code", [*BLOCKS, *EXAMPLES])
+def test_code_that_is_shown_uses_public_names_only(code: str) -> None:
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            modules = {alias.name for alias in node.names if alias.name.split(".")[0] in ("hybrid_search", "loaders")}
+            assert modules <= {"hybrid_search"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("hybrid_search", "loaders"):
+            assert node.module == "hybrid_search"
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "hybrid_search":
+            used.add(node.attr)
+    assert used <= set(hybrid_search.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_public_names_only(page: Path) -> None:
+    named = set(re.findall(r"\bhybrid_search\.(\w+)", page.read_text()))
+    assert named <= {*hybrid_search.__all__, *NO_ATTRIBUTES}
 
 
 def test_the_version_is_the_distribution_s() -> None:
