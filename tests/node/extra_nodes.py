@@ -65,8 +65,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let one worker of pytest-xdist have all tests of a file, and of a kind of node, which is started only there."""
+    if not config.pluginmanager.hasplugin("xdist"):  # its mark would be an unknown one
+        return
     for item in items:
         kinds = sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
         item.add_marker(pytest.mark.xdist_group(kinds[0] if kinds else item.path.stem))
