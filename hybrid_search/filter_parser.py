@@ -8,8 +8,8 @@ r"""A small language for filters: ``year >= 2020 and lang in (en, "pt-BR") and n
     test       = ("=" | "!=" | "<" | "<=" | ">" | ">=") value | ["not"] "in" "(" value {"," value} ")"
     value      = "text" | 'text' | number | true | false | word
 
-A field or a value with other characters than letters, digits and ``_ . -`` stands in quotes, with ``\`` before a
-quote inside.
+A field or value with characters other than letters, digits and ``_ . + -`` must be quoted; ``\`` escapes a quote
+inside the quotes.
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ class _Parser:
     def token(self) -> _Token:
         return self._tokens[self._next]
 
-    def fail(self, wanted: str) -> NoReturn:
-        raise FilterError(f"filter {self._text!r}, position {self.token.position}: expected {wanted}, got {self.token}")
+    def fail(self, expected: str) -> NoReturn:
+        raise FilterError(
+            f"filter {self._text!r}, position {self.token.position}: expected {expected}, got {self.token}"
+        )
 
     def expression(self, depth: int) -> Filter:
         parts = [self._and_part(depth)]
@@ -181,7 +183,7 @@ class _Parser:
 
 
 def _number(text: str) -> int | float:
-    """Read a number; one without a point is whole if it fits in 64 bits, as a whole-number field holds it."""
+    """Read a number: an int if it has no decimal point and fits in 64 bits, otherwise a float."""
     if text.lstrip("+-").isdecimal() and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
         return int(text)
     return float(text)

@@ -45,7 +45,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field lies between bounds; None is open. Keywords compare by code point, so ISO dates work."""
+    """The field lies between the bounds; a bound of None is open. Keywords compare by code point, so ISO dates work."""
 
     field: str
     gte: Scalar | None = None
@@ -63,7 +63,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All hold; of none, every document fits."""
+    """All filters hold; without any, every document passes."""
 
     filters: tuple[Filter, ...]
 
@@ -73,7 +73,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one holds; of none, no document fits."""
+    """At least one filter holds; without any, no document passes."""
 
     filters: tuple[Filter, ...]
 
@@ -89,12 +89,12 @@ class Not:
 
 
 def _kept(parts: Iterable[T], name: str) -> tuple[T, ...]:
-    """Keep what was given: something that can be gone through once would be empty when it is asked for again.
+    """Copy the parts into a tuple, as a generator would be empty at the second use.
 
-    :raises FilterError: if it is one text, which would be taken for its letters, or nothing to go through.
+    :raises FilterError: if ``parts`` is a single text, whose letters would be taken for the parts, or not iterable.
     """
     if isinstance(parts, str | bytes) or not isinstance(parts, Iterable):
-        raise FilterError(f"{name} is {shown(parts)}; give a tuple of them")
+        raise FilterError(f"{name} is {shown(parts)}; give a tuple of {name}")
     return tuple(parts)
 
 
@@ -112,7 +112,8 @@ def check_filter(filter: Filter, fields: Mapping[str, FieldType]) -> None:
     """Check that a filter names declared fields only and compares each with values of its type.
 
     :param fields: the index's metadata fields and their types.
-    :raises FilterError: naming the field, and the declared fields or the wanted type; or if it is no tree of filters.
+    :raises FilterError: if a field is not declared (the message lists those that are), a value has another type than
+        its field, or ``filter`` is not built of the classes of this module.
     """
     _check(filter, fields, 0)
 
@@ -163,7 +164,7 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
     elif kind == "keyword":
         fits = isinstance(value, str) and _has_bytes(value)
     else:
-        # Any number has its place among a field's numbers, whole or not: number_filters answers by arithmetic.
+        # Any number but NaN can be compared with a field's numbers: number_filters rewrites the comparison.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = is_number and not (isinstance(value, float) and math.isnan(value))
     if not fits:
@@ -171,7 +172,7 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
 
 
 def _has_bytes(value: str) -> bool:
-    """Tell a text from one with a lone surrogate, which no document can have."""
+    """Return whether a text can be encoded as UTF-8: no document holds a lone surrogate."""
     try:
         value.encode()
     except UnicodeEncodeError:

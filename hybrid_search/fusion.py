@@ -16,7 +16,8 @@ Quirks that are OpenSearch's and are kept on purpose:
   last by one leg sinks below documents that this leg did not find at all.
 
 One is not kept: there a leg of weight 0 contributes its documents, with a score of 0 and in the order of their ids.
-Here it contributes nothing, so that BM25 alone is BM25; on a server such a leg is asked for nothing.
+Here it contributes nothing, so that a hybrid with weight (1, 0) ranks as BM25 does; on a server such a leg is not
+searched.
 """
 
 from __future__ import annotations
@@ -163,8 +164,8 @@ class Joined:
     """The union of two legs and its arithmetic, a column for each document: BM25's first, then those of k-NN alone.
 
     :ivar raw: each leg's scores, best first.
-    :ivar in_knn: (n,) where a document stands in the k-NN leg, from 0; -1 where that leg lacks it.
-    :ivar normalised: (2, n) normalised scores, 0 where the leg lacks the document.
+    :ivar in_knn: (n,) a document's position in the k-NN leg, from 0; -1 if that leg did not find it.
+    :ivar normalised: (2, n) normalised scores, 0 where the leg did not find the document.
     :ivar scores: (n,) final scores.
     """
 
@@ -175,7 +176,7 @@ class Joined:
     fusion: Fusion
 
     def top(self, count: int) -> NDArray[np.intp]:
-        """Return the columns of the ``count`` best, best first; all that tie at the cut are there."""
+        """Return the columns of the ``count`` best, best first, and of all that tie with the last of them."""
         order = (-self.scores).argsort(kind="stable")
         end = count
         while 0 < end < len(order) and self.scores[order[end]] == self.scores[order[count - 1]]:
@@ -187,12 +188,12 @@ class Joined:
         bm25, knn = self.raw
         explained = []
         in_knn = self.in_knn[columns].tolist()
-        for column, place, normalised in zip(columns, in_knn, self.normalised[:, columns].T.tolist(), strict=True):
+        for column, position, normalised in zip(columns, in_knn, self.normalised[:, columns].T.tolist(), strict=True):
             found = []
             if column < len(bm25):
                 found.append((0, bm25.item(column), column + 1))
-            if place >= 0:
-                found.append((1, knn.item(place), place + 1))
+            if position >= 0:
+                found.append((1, knn.item(position), position + 1))
             explained.append(_legs(found, normalised, self.fusion))
         return explained
 
@@ -216,8 +217,8 @@ def _legs(found: Sequence[tuple[int, float, int]], normalised: Sequence[float], 
 def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[np.intp], fusion: Fusion) -> Joined:
     """Join two legs' scores.
 
-    :param bm25: (m,) the BM25 leg's scores, best first; may be empty. Cutting a leg to ``fusion.window`` is the
-        caller's work: what is given is what the scores are normalised over.
+    :param bm25: (m,) the BM25 leg's scores, best first; may be empty. All of them count in the normalisation, so the
+        caller cuts a leg to ``fusion.window`` first.
     :param knn: the k-NN leg's, likewise.
     :param columns: (len(knn),) the column of each k-NN hit in the union: below m for documents that BM25 found too,
         and m, m + 1 and so on for the others.
@@ -251,14 +252,14 @@ def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None)
     joined = join(np.array(bm25.scores, np.float64), np.array(knn.scores, np.float64), columns, fusion)
     best = joined.top(len(ids) if top is None else top)
     # Already sorted by score, so this only settles the ties: close to linear.
-    places = zip(joined.scores[best].tolist(), best.tolist(), strict=True)
-    ordered = sorted((-score, ids[column], column) for score, column in places)[:top]
+    scored = zip(joined.scores[best].tolist(), best.tolist(), strict=True)
+    ordered = sorted((-score, ids[column], column) for score, column in scored)[:top]
     legs = joined.legs([column for _, _, column in ordered])
     return [Fused(id, -score, of_document) for (score, id, _), of_document in zip(ordered, legs, strict=True)]
 
 
 def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> dict[str, dict[str, Leg]]:
-    """Return for some documents what each leg contributed, as :func:`fuse` says it, without fusing.
+    """Return what each leg contributed to some documents, with the numbers of :func:`fuse`, without fusing.
 
     :return: id -> leg -> contribution; documents that no leg found have no legs.
     """
@@ -267,10 +268,14 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
         normalise(np.array(leg.scores, dtype=np.float32), fusion.rank_constant).tolist() if leg.ids else []
         for leg, normalise in zip(rankings, NORMALISERS[fusion.method], strict=True)
     ]
-    places = [dict(zip(leg.ids, range(len(leg)), strict=True)) for leg in rankings]
+    positions = [dict(zip(leg.ids, range(len(leg)), strict=True)) for leg in rankings]
     explained = {}
     for id in ids:
-        found = [(leg, rankings[leg].scores[at], at + 1) for leg in (0, 1) if (at := places[leg].get(id)) is not None]
+        found = [
+            (leg, rankings[leg].scores[position], position + 1)
+            for leg in (0, 1)
+            if (position := positions[leg].get(id)) is not None
+        ]
         normalised = [0.0, 0.0]
         for leg, _, rank in found:
             normalised[leg] = scores[leg][rank - 1]
@@ -290,4 +295,4 @@ def _union(bm25: Ranking, knn: Ranking) -> tuple[list[str], NDArray[np.intp]]:
     columns = np.array([column_of.get(id, -1) for id in knn.ids], dtype=np.intp)
     new = np.flatnonzero(columns < 0)
     columns[new] = np.arange(len(bm25), len(bm25) + len(new))
-    return [*bm25.ids, *(knn.ids[place] for place in new.tolist())], columns
+    return [*bm25.ids, *(knn.ids[position] for position in new.tolist())], columns

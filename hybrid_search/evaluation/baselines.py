@@ -24,7 +24,7 @@ def random_ranking(ids: Sequence[str], query_id: str, depth: int, seed: int) -> 
     """Draw ``depth`` documents in random order; the draw depends on the seed and the query's id alone."""
     generator = np.random.default_rng([seed, zlib.crc32(query_id.encode())])
     drawn = generator.choice(len(ids), size=min(depth, len(ids)), replace=False)
-    return Ranking(tuple(ids[place] for place in drawn.tolist()), tuple(map(float, range(len(drawn), 0, -1))))
+    return Ranking(tuple(ids[number] for number in drawn.tolist()), tuple(map(float, range(len(drawn), 0, -1))))
 
 
 def exact_rankings(
@@ -32,38 +32,38 @@ def exact_rankings(
 ) -> list[Ranking]:
     """Rank a whole corpus for each query with an encoder, exactly, in one pass over the documents.
 
-    Memory holds ``depth`` candidates a query and one batch of vectors. A text that encodes to a zero row finds
-    nothing and is not found, as in an index.
+    Memory holds ``depth`` candidates for each query and one batch of vectors. As in an index, a query with a zero
+    vector finds nothing, and a document with one is never found.
 
     :param task: advanced by one per document.
     :return: per query the best documents; scores are cosines, dot products or negative squared distances.
     """
-    wanted = encoder.encode_queries([query.text for query in queries])
+    query_vectors = encoder.encode_queries([query.text for query in queries])
     best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
-    places = np.zeros((len(queries), 0), dtype=np.int64)
+    numbers = np.zeros((len(queries), 0), dtype=np.int64)  # of documents, in the order of ``ids``
     ids: list[str] = []
     for batch in in_document_batches(documents, _BATCH):
         vectors = encoder.encode_documents([document.searchable_text for document in batch])
-        scores = _SIMILARITIES[encoder.similarity](wanted, vectors)
+        scores = _SIMILARITIES[encoder.similarity](query_vectors, vectors)
         scores[:, ~vectors.any(axis=1)] = -np.inf
         new = np.broadcast_to(np.arange(len(ids), len(ids) + len(batch)), scores.shape)
-        best, places = _keep(np.hstack([best, scores]), np.hstack([places, new]), depth)
+        best, numbers = _keep(np.hstack([best, scores]), np.hstack([numbers, new]), depth)
         ids += [document.id for document in batch]
         task.advance(len(batch))
-    known = [bool(row.any()) for row in wanted]
-    return [_ranking(ids, places[row], best[row]) if known[row] else Ranking((), ()) for row in range(len(queries))]
+    known = [bool(row.any()) for row in query_vectors]
+    return [_ranking(ids, numbers[row], best[row]) if known[row] else Ranking((), ()) for row in range(len(queries))]
 
 
-def _keep(scores: Floats, places: NDArray[np.int64], depth: int) -> tuple[Floats, NDArray[np.int64]]:
+def _keep(scores: Floats, numbers: NDArray[np.int64], depth: int) -> tuple[Floats, NDArray[np.int64]]:
     if scores.shape[1] <= depth:
-        return scores, places
+        return scores, numbers
     best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(places, best, axis=1)
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(numbers, best, axis=1)
 
 
-def _ranking(ids: Sequence[str], places: NDArray[np.int64], scores: Floats) -> Ranking:
+def _ranking(ids: Sequence[str], numbers: NDArray[np.int64], scores: Floats) -> Ranking:
     found = np.isfinite(scores)
-    pairs = zip((ids[place] for place in places[found].tolist()), scores[found].tolist(), strict=True)
+    pairs = zip((ids[number] for number in numbers[found].tolist()), scores[found].tolist(), strict=True)
     ordered = by_score_then_id(pairs)
     return Ranking(tuple(id for id, _ in ordered), tuple(score for _, score in ordered))
 

@@ -1,4 +1,4 @@
-"""How fast a retriever answers and encodes, measured on the spot. Layer 4."""
+"""Measures how fast a retriever answers queries and encodes texts. Layer 4."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _BATCH = 256
 class Latency:
     """One mode's speed.
 
-    :ivar p50: median of one query's time in ms, alone, encoding and texts included; p95 and p99 likewise.
-    :ivar queries_per_second: in batches.
+    :ivar p50: median time of single queries in ms, encoding and fetching of texts included; ``p95`` and ``p99``
+        likewise.
+    :ivar queries_per_second: of the same queries in batches of 256.
     """
 
     p50: float
@@ -34,7 +35,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured. The encoding rates are texts per second, None for a retriever without towers."""
+    """Latency by mode, and encoding rates in texts per second (None for a retriever without towers)."""
 
     latency: dict[Mode, Latency]
     queries_encoded_per_second: float | None
@@ -44,7 +45,7 @@ class Speed:
 def measure_speed(
     retriever: Retriever, queries: Sequence[str], documents: Sequence[str], *, k: int = 10, repeats: int = 200
 ) -> Speed:
-    """Measure every mode that the retriever has, and the towers.
+    """Measure every mode that the retriever supports, and both towers.
 
     :param queries: query texts, reused in turn until ``repeats`` are reached.
     :param documents: texts to encode, as long as real ones; a few hundred are enough.

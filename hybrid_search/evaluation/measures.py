@@ -5,8 +5,8 @@ Conventions, where tools differ:
 - The order of a ranking is what counts, not its scores: pytrec_eval would sort equal scores by its own rule, so it is
   given the positions as scores.
 - A judged query without hits scores 0 in every measure.
-- A query without a relevant judgement can't be told apart by any system; it is left out and counted. (ir-measures
-  itself would average it in as 0; trec_eval leaves out queries that have no hits, which flatters.)
+- A query without a relevant judgement scores 0 for every system, so it is left out and counted. (ir-measures itself
+  would average it in as 0; trec_eval leaves out queries without hits, which favours systems that find nothing.)
 - ``nDCG`` uses the grades as gains. All other measures are binary: relevant is a grade of at least ``min_grade``,
   1 by default; TREC's deep learning tracks use 2.
 - F1@10, which ir-measures lacks, is each query's harmonic mean of P@10 and R@10, averaged like the others.
@@ -28,7 +28,7 @@ MEASURES = ("nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10"
 """The names of all measures, in the order of a report."""
 
 PRIMARY = "nDCG@10"
-"""The one measure that is tested for significance and that parameters are chosen by."""
+"""The measure that is tested for significance and by which parameters are chosen."""
 
 _GRADED = ("nDCG@10",)
 _F1_PARTS = ("P@10", "R@10")
@@ -77,10 +77,10 @@ def measure(
     unknown = sorted(set(names) - set(MEASURES))
     if unknown:
         raise UsageError(f"no measure is called {unknown[0]!r}; there are {', '.join(MEASURES)}")
-    wanted = dict.fromkeys(part for name in names for part in (_F1_PARTS if name == "F1@10" else (name,)))
-    values = {name: dict.fromkeys(qrels.grades, 0.0) for name in wanted}
+    measured = dict.fromkeys(part for name in names for part in (_F1_PARTS if name == "F1@10" else (name,)))
+    values = {name: dict.fromkeys(qrels.grades, 0.0) for name in measured}
     library = _ir_measures()
-    parsed = {_parse(library, name, qrels.min_grade): name for name in wanted}
+    parsed = {_parse(library, name, qrels.min_grade): name for name in measured}
     run = {query: _positions(rankings[query]) for query in qrels.grades if rankings.get(query)}
     if run:
         for value in library.iter_calc(list(parsed), qrels.grades, run):
@@ -92,9 +92,9 @@ def measure(
 
 
 def measures_of_depth(depth: int) -> tuple[str, ...]:
-    """Return the measures that rankings of that many documents can have: no recall of ranks that nobody looked at.
+    """Return the names of the measures whose cutoff lies within rankings of ``depth`` documents.
 
-    Those at 10 are always among them; a shallower ranking has lost what it leaves out.
+    Measures at 10 are always included: in a shallower ranking, documents below its end count as not found.
     """
     cutoffs = {name: int(name.partition("@")[2] or 0) for name in MEASURES}
     return tuple(name for name, cutoff in cutoffs.items() if cutoff <= max(depth, 10))

@@ -1,9 +1,9 @@
-"""Queries that are documents themselves, which a ranking for them leaves out, as BEIR does. Layer 4.
+"""Finds queries that are documents themselves, and leaves them out of their own rankings, as BEIR does. Layer 4.
 
-Where a data set's queries are documents of its corpus (ArguAna: find the argument against this one), each query would
-find itself first, whatever the system. BEIR leaves out the document with the query's own id. Equal ids alone do not
-make a query a document, though: in many data sets both are numbered from 1. So the rule is applied to a data set whose
-documents with a query's id are told by nobody to answer it, and mostly have its words.
+In some data sets the queries are documents of the corpus (ArguAna: find the argument against this one), and every
+system would rank the query itself first. BEIR leaves out the document with the query's id. An equal id alone is no
+proof, though: many data sets number both queries and documents from 1. So the rule is applied only if no judgement
+says that a query is answered by the document of its own id, and most of these documents have the query's words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["own_documents", "without_own"]
 
 _BATCH = 256
 _ALIKE = 0.5
-"""Share of a query's words that its own document has, and of such queries among those that share a document's id."""
+"""Least share of a query's words that its own document must have, and of such queries among those that share an id."""
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -27,7 +27,7 @@ def own_documents(
     grades: Mapping[str, Mapping[str, int]],
     get: Callable[[Sequence[str]], Sequence[Document | None]],
 ) -> frozenset[str]:
-    """Return the ids of the queries that are documents; empty where ids are alike by chance.
+    """Return the ids of the queries that are documents; empty if equal ids are mere coincidence.
 
     :param grades: query id -> document id -> grade.
     :param get: fetches documents by id, None where there is none.
@@ -50,7 +50,7 @@ def without_own(
 ) -> list[Ranking]:
     """Leave each query that is a document out of its own ranking, and cut all rankings to a depth.
 
-    :param rankings: one a query, one document deeper than ``depth`` where there is an own one to leave out.
+    :param rankings: one per query, one document deeper than ``depth`` if ``own`` is not empty.
     """
     if not own:
         return list(rankings)

@@ -34,14 +34,14 @@ _BATCH = 256
 
 
 class EvaluationSettings(Setting, frozen=True):
-    """What is evaluated and how.
+    """Which systems are evaluated, and how.
 
-    :ivar systems: None for all that can be run; BM25 is run in any case.
+    :ivar systems: None for all that the index can run; BM25 is always run.
     :ivar depth: how many documents are ranked per query.
     :ivar bm25: k1 and b of the ``bm25`` system instead of the index's; ``hybrid`` keeps the index's.
     :ivar min_grade: the lowest grade that counts as relevant in binary measures.
     :ivar seed: of the random system.
-    :ivar keep_identical: keep a query that is a document itself in its own ranking; BEIR leaves it out.
+    :ivar keep_identical: leave a document in the ranking of the query that it is itself; BEIR leaves it out.
     :ivar keep_runs: keep the rankings themselves; 10,000 queries to depth 1,000 are about 1 GB a system.
     """
 
@@ -61,17 +61,17 @@ class EvaluationSettings(Setting, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCounts:
-    """What the figures rest on.
+    """How many queries, documents and judgements the figures are computed from.
 
-    :ivar queries: evaluated: given, and judged with at least one relevant document.
-    :ivar unjudged: queries given that have no judgement; left out.
-    :ivar without_relevant: queries given whose judgements hold no relevant document; left out.
+    :ivar queries: that were evaluated: they have a text and at least one relevant document.
+    :ivar unjudged: queries without a judgement; left out.
+    :ivar without_relevant: queries without a relevant document among their judgements; left out.
     :ivar documents: in the index.
     :ivar judgements: of the evaluated queries.
     :ivar relevant: of these, the relevant ones.
     :ivar relevant_missing: of these, those whose document is not in the index: no system can find them.
-    :ivar without_text: queries that are judged but not given; left out.
-    :ivar identical: queries that are documents themselves, and are left out of their own rankings.
+    :ivar without_text: query ids that occur in judgements only; left out.
+    :ivar identical: queries that are documents themselves and were left out of their own rankings.
     """
 
     queries: int
@@ -87,7 +87,7 @@ class EvaluationCounts:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came out.
+    """The results.
 
     :ivar values: system -> measure -> query id -> value.
     :ivar runs: system -> query id -> ranking; empty unless runs were kept.
@@ -121,7 +121,7 @@ class _Collector:
 
     @property
     def depth(self) -> int:
-        """How many documents to rank: one more where a query's own is to be left out."""
+        """How many documents to rank: one more if a query's own document is to be left out."""
         return min(self._depth + bool(self._own), MAX_K)
 
     def take(self, system: System, queries: Sequence[Query], rankings: Sequence[Ranking]) -> None:
@@ -148,8 +148,8 @@ def evaluate(
     :param untrained: the encoder of the system ``untrained``.
     :raises DataError: if no query has a relevant judgement.
     :raises ModelNotFound: if no systems are named, and the index holds vectors without the towers that made them.
-    :raises UsageError: if a system was asked for that can't be run: ``knn`` and ``hybrid`` need a retriever with
-        towers, ``untrained`` its encoder.
+    :raises UsageError: if a named system can't be run: ``knn`` and ``hybrid`` need a retriever with towers,
+        ``untrained`` needs its encoder.
     """
     settings = settings or EvaluationSettings()
     systems = _systems(settings, retriever, untrained)
@@ -193,9 +193,9 @@ def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Enco
         if not runnable[system]:
             raise UsageError(f"system {system!r} can't be evaluated without its towers; give them or leave it out")
     if not settings.systems:
-        modes_of(retriever)  # where the towers are gone, BM25 alone is not what was asked for
-    asked = {*(settings.systems or SYSTEMS), "bm25"}
-    return [system for system in SYSTEMS if system in asked and runnable[system]]
+        modes_of(retriever)  # raises if the towers are gone: BM25 alone must be asked for by name
+    chosen = {*(settings.systems or SYSTEMS), "bm25"}
+    return [system for system in SYSTEMS if system in chosen and runnable[system]]
 
 
 def _run_served(

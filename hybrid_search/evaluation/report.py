@@ -19,7 +19,7 @@ _LATENCIES = ("p50", "p95", "p99")
 
 
 def compare_with_bm25(evaluation: Evaluation, *, seed: int = 0) -> dict[str, Comparison]:
-    """Compare every system with BM25 in nDCG@10; one measure only, so that no second correction is needed.
+    """Compare every system with BM25 in nDCG@10. Testing one measure alone needs no correction for several.
 
     :param seed: of the resampling.
     """
@@ -29,11 +29,11 @@ def compare_with_bm25(evaluation: Evaluation, *, seed: int = 0) -> dict[str, Com
 def as_json(
     evaluation: Evaluation, comparisons: Mapping[str, Comparison], *, speed: Speed | None = None
 ) -> dict[str, Any]:
-    """Return the whole evaluation as plain values.
+    """Return the whole evaluation as JSON values.
 
     ``systems``: system -> measure -> mean. ``significance``: the measure tested, the baseline, and per system its
     comparison. ``latency_ms``: mode -> percentile -> ms, empty without ``speed``. ``rates``: per second. ``counts``:
-    what the figures rest on.
+    see :class:`~hybrid_search.evaluation.protocol.EvaluationCounts`.
 
     :param comparisons: of :func:`compare_with_bm25`.
     """

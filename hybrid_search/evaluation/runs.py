@@ -19,12 +19,12 @@ _PARTS = re.compile(r"[\s%]")
 def write_run(path: Path, rankings: Mapping[str, Ranking], *, tag: str) -> int:
     """Write ``query Q0 document rank score tag`` lines, queries in the order given, ranks from 1.
 
-    Scores are written in full. trec_eval sorts equal scores by its own rule, not by the rank column. White space parts
-    the columns, so white space in an id, and the per cent sign itself, are written as in a URL, ``%20`` and so on;
-    ``urllib.parse.unquote`` gives the id back.
+    Scores are written in full precision. trec_eval sorts equal scores by its own rule, not by the rank column. As white
+    space separates the columns, white space and per cent signs in ids are percent-encoded (``%20``);
+    ``urllib.parse.unquote`` decodes them.
 
-    :param tag: names the system; one word.
-    :return: how many different ids were written in this way.
+    :param tag: name of the system; one word.
+    :return: how many different ids were percent-encoded.
     :raises UsageError: if the tag is empty or holds white space.
     :raises StorageError: if the file can't be written; an old one is then unchanged.
     """

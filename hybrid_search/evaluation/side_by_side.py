@@ -21,11 +21,11 @@ _DEEP = 100
 
 @dataclass(frozen=True, slots=True)
 class QueryDifference:
-    """A query that two indexes answer differently.
+    """A query for which two indexes return different rankings.
 
-    :ivar shared: how many of the first 10 both have.
-    :ivar first_rank: where the rankings part, from 1.
-    :ivar value: nDCG@10 of the one, ``other`` of the other, ``change`` the difference.
+    :ivar shared: how many documents are in the first 10 of both.
+    :ivar first_rank: first rank at which the rankings differ, from 1.
+    :ivar value: nDCG@10 on the first index; ``other`` on the second; ``change`` is ``other`` less ``value``.
     """
 
     query_id: str
@@ -40,12 +40,12 @@ class QueryDifference:
 class SystemDifference:
     """One system on two indexes.
 
-    :ivar means: measure -> (mean of the one, mean of the other).
-    :ivar comparison: the other against the one in nDCG@10.
-    :ivar queries: all that both answered.
-    :ivar identical: those with the same ranking down to the depth; ``identical_at_10`` in the first 10.
-    :ivar overlap_at_10: mean share of the first 10 that both have; ``overlap_at_100`` likewise.
-    :ivar differing: the queries with another ranking, the largest change of nDCG@10 first, then by query id.
+    :ivar means: measure -> (mean on the first index, mean on the second).
+    :ivar comparison: the second index against the first, in nDCG@10.
+    :ivar queries: number of queries evaluated on both.
+    :ivar identical: queries with the same ranking to the full depth; ``identical_at_10``: with the same first 10.
+    :ivar overlap_at_10: mean share of the first 10 that both have in common; ``overlap_at_100`` likewise.
+    :ivar differing: the queries whose rankings differ, the largest change of nDCG@10 first, then by query id.
     """
 
     means: Mapping[str, tuple[float, float]]
@@ -100,7 +100,7 @@ def _mean_overlap(pairs: list[tuple[Ranking, Ranking]], depth: int) -> float:
 
 
 def as_json(differences: Mapping[str, SystemDifference]) -> dict[str, Any]:
-    """Return the comparison as plain values: system -> its difference."""
+    """Return the comparison as JSON values: system -> its difference."""
     plain: dict[str, Any] = msgspec.to_builtins(differences)
     return plain
 

@@ -1,8 +1,8 @@
-"""How sure a difference is: bootstrap intervals and paired tests against a baseline, by scipy. Layer 4.
+"""Bootstrap intervals and paired significance tests against a baseline, by scipy. Layer 4.
 
 Queries are the sample. Intervals are 95 % percentile bootstrap intervals; the test is the two-sided paired
-permutation test on the mean difference (each query's two values may change places), corrected by Holm's method for
-the systems compared. Both use :data:`RESAMPLES` seeded resamples; the test is exact where all permutations are fewer.
+permutation test on the mean difference (each query's two values may be swapped), corrected by Holm's method for the
+systems compared. Both use :data:`RESAMPLES` seeded resamples; the test is exact where all permutations are fewer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["RESAMPLES", "Comparison", "Interval", "compare", "holm", "mean_inter
 
 RESAMPLES = 10_000
 
-# Values held at once by a resampling run; bounds the memory at large query sets.
+# Values in memory at once while resampling; bounds the memory for large query sets.
 _VALUES_AT_ONCE = 4_000_000
 
 Interval = tuple[float, float]
@@ -33,7 +33,7 @@ Values = NDArray[np.float64]
 class Comparison:
     """One system against the baseline, in one measure.
 
-    :ivar interval: of the mean; None when there is but one query.
+    :ivar interval: of the mean; None for a single query.
     :ivar difference: the system's mean less the baseline's.
     :ivar p_value: of the paired test; 1 for the baseline itself.
     :ivar p_holm: the same after Holm's correction for all systems compared.
@@ -134,9 +134,9 @@ def paired_p_value(values: Sequence[float] | Values, baseline: Sequence[float] |
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number by Holm's step-down method; in the order given."""
     corrected, floor = [0.0] * len(p_values), 0.0
-    for step, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        floor = max(floor, min(1.0, p_values[place] * (len(p_values) - step)))
-        corrected[place] = floor
+    for step, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - step)))
+        corrected[index] = floor
     return corrected
 
 

@@ -1,14 +1,14 @@
 """Choosing the fusion's weights, and BM25's k1 and b, on validation queries by nDCG@10. Layer 4.
 
-Both choices are slow to move away from what is known to be good, because validation queries are few:
+Validation queries are few, so both choices stay near settings that are known to be good:
 
 - **Weights** (:func:`fit_fusion`): of a grid over BM25's weight, the *plateau* is the run of neighbouring weights
   around the best one whose mean falls short of the best by at most one standard error of the paired difference. The
-  middle of the plateau is chosen, the one nearer to 0.5 of two. Few or noisy queries make the plateau wide, so they
-  pull the choice to the middle of what works. The best of many weights also looks good by chance, so the choice is
-  drawn back towards BM25 alone by as much of its gain as chance explains: the share 1 / z² of the way, z being the gain
-  in standard errors (the positive-part estimator of James and Stein 1961, as for one mean of known variance). A gain
-  of one standard error or less goes all the way: "do not fuse", weights (1, 0); so does a weight that gains nothing.
+  middle of the plateau is chosen, of two middles the one nearer to 0.5. Few or noisy queries make the plateau wide and
+  so move the choice to its middle. The best of many weights also looks good by chance, so the choice is shrunk towards
+  BM25 alone by the part of its gain that chance explains: by 1 / z² of the way, where z is the gain in standard errors
+  (the positive-part estimator of James and Stein 1961, for one mean of known variance). With a gain of one standard
+  error or less the result is BM25 alone, weights (1, 0); so it is for a weight that gains nothing.
 - **BM25** (:func:`fit_bm25`): the default stays unless the best pair of the grid gains at least 0.005 and the paired
   permutation test against the default gives p < 0.05.
 """
@@ -46,12 +46,12 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class FusionFit:
-    """The chosen fusion and what it was chosen from.
+    """The chosen fusion and the figures behind the choice.
 
     :ivar curve: (BM25's weight, mean nDCG@10), from k-NN alone (0) to BM25 alone (1).
-    :ivar gain: the chosen fusion's mean nDCG@10 less BM25 alone's; 0 when the answer is "do not fuse".
-    :ivar queries: how many it rests on.
-    :ivar is_sure: whether the middle of the plateau gains more over BM25 alone than chance would one time in twenty.
+    :ivar gain: mean nDCG@10 of the chosen fusion less that of BM25 alone; 0 if BM25 alone was chosen.
+    :ivar queries: number of validation queries.
+    :ivar is_sure: whether the middle of the plateau gains more than 1.96 standard errors over BM25 alone.
     """
 
     fusion: Fusion
@@ -62,13 +62,13 @@ class FusionFit:
 
     @property
     def fuses(self) -> bool:
-        """Fusing gains over BM25 alone."""
+        """Whether the chosen fusion gains over BM25 alone."""
         return self.gain > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Bm25Fit:
-    """The chosen k1 and b and what they were chosen from.
+    """The chosen k1 and b and the figures behind the choice.
 
     :ivar table: (k1 and b, mean nDCG@10), the default first.
     :ivar best: the grid's best pair, chosen or not.
@@ -94,9 +94,9 @@ def fit_fusion(
 ) -> FusionFit:
     """Choose the weights of BM25 and k-NN.
 
-    :param bm25: query id -> the BM25 leg; cut to the fusion's window here. Queries without judgements are ignored.
+    :param bm25: query id -> the BM25 leg; only the fusion's window is used. Queries without judgements are ignored.
     :param knn: query id -> the k-NN leg, of the same queries.
-    :param fusion: method, combination and window; its weights are what is chosen.
+    :param fusion: method, combination and window; its weights are ignored.
     :raises UsageError: if the legs are of different queries.
     :raises DataError: if no query has a relevant judgement.
     """
@@ -108,24 +108,24 @@ def fit_fusion(
     weights = [step / _STEPS for step in range(_STEPS + 1)]
     table = np.array([_fused_values(legs, _weighted(fusion, weight), qrels) for weight in weights])
     means = table.mean(axis=1)
-    place = chosen_place(table)
+    row = chosen_place(table)
     return FusionFit(
-        fusion=_weighted(fusion, weights[place]),
+        fusion=_weighted(fusion, weights[row]),
         curve=tuple(zip(weights, means.tolist(), strict=True)),
-        gain=float(means[place] - means[-1]),
+        gain=float(means[row] - means[-1]),
         queries=len(legs),
         is_sure=_standard_errors(table[plateau_centre(table)] - table[-1]) > _SURE,
     )
 
 
 def chosen_place(table: Values) -> int:
-    """Choose a row of (weights, queries) values, the last row being BM25 alone; see the module."""
+    """Return the row that is chosen from (weights, queries) values, whose last row is BM25 alone; see the module."""
     last = len(table) - 1
     centre = plateau_centre(table)
     errors = _standard_errors(table[centre] - table[last])
     kept = 1 - 1 / errors**2 if errors > 1 else 0.0
-    place = last - round(kept * (last - centre))
-    return place if table[place].mean() > table[last].mean() else last
+    row = last - round(kept * (last - centre))
+    return row if table[row].mean() > table[last].mean() else last
 
 
 def fit_bm25(
@@ -140,7 +140,7 @@ def fit_bm25(
     """Choose k1 and b.
 
     :param search: ranks all ``queries``, in their order, with the k1 and b given; called once per pair.
-    :param default: what stays unless another is clearly better; OpenSearch's 1.2 and 0.75 by default.
+    :param default: kept unless another pair is clearly better; None for OpenSearch's 1.2 and 0.75.
     :raises DataError: if no query has a relevant judgement.
     """
     default = default or Bm25()
@@ -195,7 +195,7 @@ def _values(rankings: Mapping[str, Ranking], qrels: Qrels) -> list[float]:
 
 
 def _standard_errors(gains: Values) -> float:
-    """Return the mean of one gain per query in its standard errors; infinite where all gains are the same gain."""
+    """Return the mean gain in standard errors, from one gain per query; infinite if all gains are equal and above 0."""
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
     if error > 0:
         return float(gains.mean() / error)
@@ -214,4 +214,4 @@ def plateau_centre(table: Values) -> int:
     while last < len(table) - 1 and level[last + 1]:
         last += 1
     low, high = (first + last) // 2, (first + last + 1) // 2
-    return min((low, high), key=lambda place: abs(place - (len(table) - 1) / 2))
+    return min((low, high), key=lambda row: abs(row - (len(table) - 1) / 2))

@@ -1,4 +1,4 @@
-"""The hybrid against BM25 query by query, with examples that a person can read. Layer 4."""
+"""Compares the hybrid with BM25 query by query, with readable examples of the largest differences. Layer 4."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Ranks = Mapping[Mode, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A relevant document, and where each system ranks it.
+    """A relevant document, and its rank in each system.
 
-    :ivar ranks: system -> rank from 1, None where the document is not found down to the depth.
+    :ivar ranks: system -> rank from 1, None if the document is not within the evaluated depth.
     """
 
     id: str
@@ -43,8 +43,8 @@ class Answer:
 class QueryExample:
     """One query on which the hybrid and BM25 differ.
 
-    :ivar bm25: nDCG@10 of BM25; ``hybrid`` the hybrid's, ``change`` the latter less the former.
-    :ivar answer: of the relevant documents the one whose move between the two rankings counts most in the change.
+    :ivar bm25: nDCG@10 of BM25; ``hybrid``: of the hybrid; ``change``: ``hybrid`` less ``bm25``.
+    :ivar answer: the relevant document whose change of rank contributes most to ``change``.
     """
 
     query_id: str
@@ -57,7 +57,7 @@ class QueryExample:
 
 @dataclass(frozen=True, slots=True)
 class WinsAndLosses:
-    """On how many queries the hybrid's nDCG@10 is above BM25's, equal and below; and the largest changes."""
+    """Numbers of queries on which the hybrid's nDCG@10 is above, equal to and below BM25's; and the largest changes."""
 
     wins: int
     ties: int
@@ -69,10 +69,10 @@ class WinsAndLosses:
 def wins_and_losses(
     retriever: Retriever, evaluation: Evaluation, queries: Mapping[str, Query], qrels: Qrels, *, examples: int = 3
 ) -> WinsAndLosses | None:
-    """Count, and search again for the queries with the largest changes to see where their answers stand.
+    """Count wins and losses, and search again for the queries that changed most to find the ranks of their answers.
 
     :param queries: by id, all that were evaluated.
-    :param examples: at most this many wins, and as many losses; of equal changes the smaller query id.
+    :param examples: most wins, and most losses, to show; of equal changes the smaller query id first.
     :return: None if the hybrid was not evaluated.
     """
     if _SYSTEM not in evaluation.values:
@@ -83,7 +83,7 @@ def wins_and_losses(
     losses = sorted((query for query in changes if changes[query] < 0), key=lambda query: changes[query])
     chosen = [*wins[:examples], *losses[:examples]]
     answers = _answers(retriever, [queries[query] for query in chosen], evaluation, qrels)
-    told = [
+    found = [
         QueryExample(query, queries[query].text, theirs[query], ours[query], changes[query], answer)
         for query, answer in zip(chosen, answers, strict=True)
     ]
@@ -92,8 +92,8 @@ def wins_and_losses(
         wins=len(wins),
         ties=len(changes) - len(wins) - len(losses),
         losses=len(losses),
-        largest_wins=tuple(told[:shown]),
-        largest_losses=tuple(told[shown:]),
+        largest_wins=tuple(found[:shown]),
+        largest_losses=tuple(found[shown:]),
     )
 
 
@@ -104,7 +104,7 @@ def _answers(retriever: Retriever, queries: Sequence[Query], evaluation: Evaluat
     for mode in MODES:
         bm25 = settings.bm25 if mode == _BASELINE else None
         found[mode] = without_own(queries, retriever.rankings(texts, deep, mode=mode, bm25=bm25), own, settings.depth)
-    legs = [{mode: rankings[place] for mode, rankings in found.items()} for place in range(len(queries))]
+    legs = [{mode: rankings[number] for mode, rankings in found.items()} for number in range(len(queries))]
     moved = [_most_moved(of_query, qrels.grades[query.id]) for query, of_query in zip(queries, legs, strict=True)]
     documents = retriever.get(moved)
     return [
@@ -114,7 +114,7 @@ def _answers(retriever: Retriever, queries: Sequence[Query], evaluation: Evaluat
 
 
 def _most_moved(legs: Mapping[Mode, Ranking], grades: Mapping[str, int]) -> str:
-    """Return the relevant document that gains, or loses, most of what nDCG@10 adds up."""
+    """Return the id of the relevant document whose term of nDCG@10 changed most in the direction of the whole."""
     gains = {
         id: grade * (_discount(legs[_SYSTEM], id) - _discount(legs[_BASELINE], id)) for id, grade in grades.items()
     }
@@ -142,7 +142,7 @@ def _short(text: str) -> str:
 
 
 def as_json(found: WinsAndLosses) -> dict[str, Any]:
-    """Return it as plain values: the measure, the three counts, and the examples under ``examples``."""
+    """Return JSON values: the measure, the three counts, and the examples under ``examples``."""
     return {
         "measure": PRIMARY,
         "wins": found.wins,
