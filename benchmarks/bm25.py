@@ -12,9 +12,9 @@ import bm25s
 
 from benchmarks.harness import need_data, read_documents, write_result
 from hybrid_search.analysis import analyzer
-from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import means, measure, qrels_of
+from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Ranking
 from loaders.registry import open_dataset
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from benchmarks.harness import write_result
 from benchmarks.quality.measuring import Run, dense_leg, lexical_legs
 from benchmarks.quality.sets import NAMES, Judged, test_set
-from hybrid_search.config import Fusion
 from hybrid_search.evaluation.measures import measure, qrels_of
-from hybrid_search.evaluation.tune import chosen_place, plateau_centre
 from hybrid_search.fusion import fuse
+from hybrid_search.settings.index import Fusion
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.training.fit.weights import chosen_place, plateau_centre
 from hybrid_search.types import Ranking
 
 STEPS = 20

@@ -21,18 +21,18 @@ import numpy as np
 
 from benchmarks.harness import read_documents, real_queries, write_result
 from benchmarks.search import untrained_towers
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.serving import pipelines
-from hybrid_search.engines.opensearch.serving.deployment import Deployment
+from hybrid_search.engines.opensearch.index.deployment import Deployment
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.in_cluster import text_pipelines as pipelines
+from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.packed import pack_tower
 from hybrid_search.types import Document
-from hybrid_search.workflows.deploying import deploy, undeploy
 
 QUERIES = 500
 WARM_UP = 100

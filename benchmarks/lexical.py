@@ -18,11 +18,11 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.harness import write_result
 from benchmarks.quality.sets import NAMES, Judged, test_set
-from hybrid_search.config import Bm25
 from hybrid_search.engines.embedded.bm25 import lucene_length
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
-from hybrid_search.evaluation.tune import fit_bm25
+from hybrid_search.settings.index import Bm25
+from hybrid_search.training.fit.weights import fit_bm25
 from hybrid_search.types import Query, Ranking
 
 STOP_WORDS = [

@@ -9,10 +9,10 @@ from pathlib import Path
 from rank_bm25 import BM25Okapi
 
 from benchmarks.harness import passages, real_queries, write_result
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.train_config import TrainConfig
-from hybrid_search.training.mining import Miner
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.training import TrainConfig
+from hybrid_search.training.negatives.miner import Miner
 from hybrid_search.types import Example, Query
 
 QUERIES = 6_000

@@ -16,9 +16,9 @@ from typing import Any, get_args
 from benchmarks.harness import write_result
 from benchmarks.quality.measuring import Run, dense_leg, fused, lexical_legs
 from benchmarks.quality.sets import NAMES, Judged, test_set
-from hybrid_search.config import Fusion, Normalisation
 from hybrid_search.evaluation.measures import PRIMARY, means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
+from hybrid_search.settings.index import Fusion, Normalisation
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
 METHODS: tuple[Normalisation, ...] = get_args(Normalisation)

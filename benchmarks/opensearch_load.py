@@ -25,17 +25,17 @@ from opensearchpy import OpenSearch, helpers
 
 from benchmarks.harness import passages, write_result
 from benchmarks.search import untrained_towers
-from hybrid_search.config import IndexSettings, Similarity
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.records import to_source
+from hybrid_search.engines.opensearch.index.document_json import to_source
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import UsageError
+from hybrid_search.loading.into_server import ServerLoad, ServerLoading
+from hybrid_search.loading.journal import Journal
+from hybrid_search.location import Address
 from hybrid_search.protocols import Vectors, silent
+from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
-from hybrid_search.workflows.journal import Journal
-from hybrid_search.workflows.server_loading import ServerLoad, ServerLoading
 
 REPETITIONS = 3
 TUNED = ((2, 500), (4, 500), (4, 1_000), (8, 250))

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import milliseconds, passages, real_queries, write_result
 from benchmarks.search import untrained_towers
-from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.exchange import Request
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.plan import Request
+from hybrid_search.location import Address
 from hybrid_search.retriever import Retriever
-from hybrid_search.server_options import SearchOptions
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.server import SearchOptions
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder

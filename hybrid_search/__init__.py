@@ -13,8 +13,7 @@ from hybrid_search.telemetry import switch_off
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
     from hybrid_search.async_retriever import AsyncRetriever
-    from hybrid_search.config import Bm25, Fusion
-    from hybrid_search.engines.opensearch.connection import Connection
+    from hybrid_search.engines.opensearch.transport.connection import Connection
     from hybrid_search.errors import (
         AccessDenied,
         CollapsedTowers,
@@ -45,14 +44,15 @@ if TYPE_CHECKING:
         UsageError,
     )
     from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+    from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import AddReport, Mode, Retriever
-    from hybrid_search.server_options import SearchOptions, ServerOptions
-    from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
-    from hybrid_search.training.vector_store import write_vectors
+    from hybrid_search.settings.index import Bm25, Fusion
+    from hybrid_search.settings.server import SearchOptions, ServerOptions
+    from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
+    from hybrid_search.training.teacher.vector_store import write_vectors
+    from hybrid_search.training.train import TrainRequest, TrainSummary
     from hybrid_search.types import Document, Example, Hit, Judgement, Leg, Query, Ranking, Rejection
-    from hybrid_search.workflows.loading import LoadOptions, LoadReport, ServerLoad
-    from hybrid_search.workflows.training import TrainRequest, TrainSummary
     from loaders import Allowance, open_dataset, rejecting
 
 __version__ = "0.1.0"
@@ -75,8 +75,8 @@ switch_off()
 _NAMES = {
     "hybrid_search.api": ("load", "open", "train"),
     "hybrid_search.async_retriever": ("AsyncRetriever",),
-    "hybrid_search.config": ("Bm25", "Fusion"),
-    "hybrid_search.engines.opensearch.connection": ("Connection",),
+    "hybrid_search.settings.index": ("Bm25", "Fusion"),
+    "hybrid_search.engines.opensearch.transport.connection": ("Connection",),
     "hybrid_search.errors": (
         "AccessDenied", "CollapsedTowers", "ConfigError", "CorruptIndex", "CorruptModel", "DataError",
         "DatasetNotFound", "FilterError", "HybridSearchError", "IndexExists", "IndexLocked", "IndexNotFound",
@@ -87,12 +87,12 @@ _NAMES = {
     "hybrid_search.filters": ("And", "Exists", "Filter", "Not", "Or", "Range", "Term", "Terms"),
     "hybrid_search.protocols": ("Dataset",),
     "hybrid_search.retriever": ("AddReport", "Mode", "Retriever"),
-    "hybrid_search.server_options": ("SearchOptions", "ServerOptions"),
-    "hybrid_search.train_config": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
-    "hybrid_search.training.vector_store": ("write_vectors",),
+    "hybrid_search.settings.server": ("SearchOptions", "ServerOptions"),
+    "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
+    "hybrid_search.training.teacher.vector_store": ("write_vectors",),
     "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),
-    "hybrid_search.workflows.loading": ("LoadOptions", "LoadReport", "ServerLoad"),
-    "hybrid_search.workflows.training": ("TrainRequest", "TrainSummary"),
+    "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
+    "hybrid_search.training.train": ("TrainRequest", "TrainSummary"),
     "loaders": ("Allowance", "open_dataset", "rejecting"),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The one definition of how text becomes BM25 terms, rendered for tantivy and for OpenSearch. Layer 1.
+"""The one definition of how text becomes BM25 terms, rendered for tantivy and for OpenSearch.
 
 All renderings split a text into runs of letters and digits (every other character, emoji included, separates), put
 them in lower case and, for English, cut them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
@@ -7,14 +7,21 @@ characters stays one term. There are no stop words: BM25's idf does their work.
 Those that *fold* first make one of several spellings of a word: composed or not, full width, ligatures, any case, a
 final sigma, invisible characters (``mappings/analysis/folding.json``, made by ``mappings/folding.py``). Those that
 don't are what indexes were made with before, and stay as they were.
+
+A server counts the words of a query, repeats too, and refuses one of more than 1,024. Here a word that is repeated is
+one word that weighs more, which scores the same; and of different words the first :data:`MOST_WORDS` count, which is
+logged. So a query has the same answer in a folder and on a server, and none of them ends a batch of others.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import mappings
@@ -23,7 +30,7 @@ from hybrid_search.errors import ConfigError
 if TYPE_CHECKING:
     import tantivy
 
-__all__ = ["ANALYZERS", "Analyzer", "analyzer"]
+__all__ = ["ANALYZERS", "MOST_WORDS", "Analyzer", "analyzer", "asked_terms", "counted_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +152,44 @@ def analyzer(name: str) -> Analyzer:
         return ANALYZERS[name]
     except KeyError:
         raise ConfigError(f"analyzer is {name!r}; it must be one of {', '.join(sorted(ANALYZERS))}") from None
+
+
+MOST_WORDS = 800
+"""Different words of a query that count; with a filter's conditions this is less than a server takes."""
+
+_SHOWN = 40
+
+_log = logging.getLogger(__name__)
+
+
+def counted_words(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Mapping[str, int] | None:
+    """Return the first different words of a long query and how often each stands in all of it.
+
+    :param most: how many different words.
+    :return: None for a query of so few words that it can be taken as it is.
+    """
+    # A word and what separates it from the next; but one character may stand for four Arabic words.
+    if len(text) < (2 * most if text.isascii() else most // 4) or len(words := analyzer.words(text)) <= most:
+        return None
+    counts = Counter(words)
+    if len(counts) > most:
+        _log.warning(
+            "a query has %d different words, of which the first %d count; it begins %r",
+            len(counts),
+            most,
+            text[:_SHOWN],
+        )
+    return dict(islice(counts.items(), most))
+
+
+def asked_terms(analyzer: Analyzer) -> Callable[[str], list[str]]:
+    """Return the function that turns a query into its terms, repeats kept, without the words that do not count."""
+    terms_of = analyzer.terms_of()
+
+    def of_query(text: str) -> list[str]:
+        counts = counted_words(text, analyzer)
+        if counts is None:
+            return terms_of(text)
+        return [term for word, times in counts.items() for term in terms_of(word) * times]
+
+    return of_query

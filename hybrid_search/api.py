@@ -1,4 +1,4 @@
-"""The library's front door: open an index, search it, fill it. Layer 6; heavy imports are inside the functions."""
+"""The library's front door: open an index, search it, fill it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybrid_search.errors import UsageError
-from hybrid_search.paths import usable_path
-from hybrid_search.showing import shown
+from hybrid_search.errors import UsageError, shown
+from hybrid_search.location import usable_path
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.connection import Connection
+    from hybrid_search.engines.opensearch.transport.connection import Connection
+    from hybrid_search.loading.load import LoadOptions, LoadReport
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import Retriever
-    from hybrid_search.server_options import SearchOptions
-    from hybrid_search.workflows.loading import LoadOptions, LoadReport
-    from hybrid_search.workflows.training import TrainRequest, TrainSummary
+    from hybrid_search.settings.server import SearchOptions
+    from hybrid_search.training.train import TrainRequest, TrainSummary
 
 __all__ = ["load", "open", "train"]
 
@@ -43,8 +42,8 @@ def open(
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.
     """
-    from hybrid_search.server_options import SearchOptions
-    from hybrid_search.workflows.locations import open_retriever
+    from hybrid_search.opening import open_retriever
+    from hybrid_search.settings.server import SearchOptions
 
     if not isinstance(search, SearchOptions | None):
         raise UsageError(f"search is {shown(search)}; give hybrid_search.SearchOptions")
@@ -53,8 +52,8 @@ def open(
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:
-    """Train towers on a data set and write a checkpoint; see :func:`hybrid_search.workflows.training.train`."""
-    from hybrid_search.workflows import training
+    """Train towers on a data set and write a checkpoint; see :func:`hybrid_search.training.train.train`."""
+    from hybrid_search.training import train as training
 
     return training.train(dataset, Path(out), request)
 
@@ -67,8 +66,8 @@ def load(
     options: LoadOptions | None = None,
     connection: Connection | None = None,
 ) -> LoadReport:
-    """Index a data set's documents; see :func:`hybrid_search.workflows.loading.load`, and :func:`open`."""
-    from hybrid_search.workflows import loading
+    """Index a data set's documents; see :func:`hybrid_search.loading.load.load`, and :func:`open`."""
+    from hybrid_search.loading import load as loading
 
     if not isinstance(options, loading.LoadOptions | None):
         raise UsageError(f"options is {shown(options)}; give hybrid_search.LoadOptions")
@@ -83,8 +82,8 @@ def _folder(model: str | Path | None) -> Path | None:
 def _connected(connection: Connection | None) -> AbstractContextManager[None]:
     if connection is None:
         return nullcontext()
-    from hybrid_search.engines.opensearch.connecting import connected
-    from hybrid_search.engines.opensearch.connection import Connection
+    from hybrid_search.engines.opensearch.transport.connection import Connection
+    from hybrid_search.engines.opensearch.transport.connection_settings import connected
 
     if not isinstance(connection, Connection):
         raise UsageError(f"connection is {shown(connection)}; give a hybrid_search.Connection")

@@ -1,4 +1,4 @@
-"""What searches and additions are given, checked once, whichever retriever was asked. Layer 3."""
+"""What searches and additions are given, checked once, whichever retriever was asked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.errors import UsageError
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.errors import UsageError, shown
 from hybrid_search.filters import Filter
-from hybrid_search.showing import shown
+from hybrid_search.filters.parser import parse_filter
 
 __all__ = ["MAX_K", "asked_texts", "check_page", "ids_of", "parsed", "texts_of"]
 

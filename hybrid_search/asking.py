@@ -1,4 +1,4 @@
-"""What the searches of a retriever ask of its encoder and its engine, step by step. Layer 2."""
+"""What the searches of a retriever ask of its encoder and its engine, step by step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from operator import methodcaller
 
 import numpy as np
 
-from hybrid_search.config import Bm25, Fusion
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import Vectors
+from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.steps import Ask, Encode, Steps
 from hybrid_search.types import Hit, Ranking
 

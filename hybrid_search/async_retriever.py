@@ -1,4 +1,4 @@
-"""The retriever for ``asyncio``. Layer 3."""
+"""The retriever for ``asyncio``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from hybrid_search.arguments import ids_of
-from hybrid_search.config import Fusion
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retriever import AddReport, Mode, Retriever
-from hybrid_search.showing import shown
+from hybrid_search.settings.index import Fusion
 from hybrid_search.steps import carried_out_async
 from hybrid_search.types import Document, Hit
 

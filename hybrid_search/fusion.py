@@ -1,4 +1,4 @@
-"""Fusion of the BM25 and k-NN legs: the reference arithmetic of both engines. Layer 1.
+"""Fusion of the BM25 and k-NN legs: the reference arithmetic of both engines.
 
 The numbers are those of OpenSearch's normalization and score-ranker processors, to the bit where single precision
 allows it: scores are float32, each leg is normalised over the hits that it returned (its window), then the legs'
@@ -29,7 +29,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Combination, Fusion, Normalisation
+from hybrid_search.settings.index import Combination, Fusion, Normalisation
 from hybrid_search.types import Leg, Ranking
 
 __all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "explain", "fuse", "join"]

@@ -1,4 +1,4 @@
-"""How an index can be searched where nobody says how: never by less than what it was made for. Layer 3."""
+"""How an index can be searched where nobody says how: never by less than what it was made for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Being told of every search that a retriever answered: for a query log. Layer 2."""
+"""Being told of every search that a retriever answered: for a query log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from hybrid_search.config import Fusion
+from hybrid_search.settings.index import Fusion
 from hybrid_search.steps import Steps
 from hybrid_search.types import Hit
 

@@ -1,4 +1,4 @@
-"""The seams: what an encoder, an engine, a data set and a tracker must offer. Layer 1.
+"""The seams: what an encoder, an engine, a data set and a tracker must offer.
 
 Nothing here is inherited from; a class that has the methods fits. Arrays are numpy, vectors are float32 rows.
 """
@@ -14,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.filters import Filter
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
 
 __all__ = [

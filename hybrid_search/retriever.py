@@ -1,4 +1,4 @@
-"""The retriever: one encoder and one engine made to fit, and the query layer over them. Layer 3.
+"""The retriever: one encoder and one engine made to fit, and the query layer over them.
 
 Texts without content have a defined answer in every mode:
 
@@ -21,12 +21,11 @@ from typing import Literal, Self, get_args
 
 from hybrid_search.arguments import MAX_K, asked_texts, check_page, ids_of, parsed, texts_of
 from hybrid_search.asking import hits_of_hybrid, hits_of_leg, rankings_of_leg
-from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.errors import ModelMismatch, UsageError
+from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.showing import shown
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.steps import Steps, carried_out
 from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
@@ -117,7 +116,7 @@ class Retriever:
         """Answer queries in one batch.
 
         :param k: hits per query, 1 to 10,000 together with ``offset``.
-        :param filter: only documents that fit; a string is parsed by :mod:`hybrid_search.filter_parser`.
+        :param filter: only documents that fit; a string is parsed by :mod:`hybrid_search.filters.parser`.
         :param offset: skip this many hits. A hybrid search pages inside the fusion's window: it has at most
             ``2 * window`` hits in all.
         :param fusion: for these queries instead of the retriever's.

@@ -1,4 +1,4 @@
-"""What a search asks of its encoder and its engine, step by step; carried out at once, or awaited. Layer 2.
+"""What a search asks of its encoder and its engine, step by step; carried out at once, or awaited.
 
 A search is written once, as a generator of steps, and both retrievers carry it out.
 """

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old content or the new, and naming what went wrong on the disk. Layer 1."""
+"""Writing files so that a crash leaves the old content or the new, and naming what went wrong on the disk."""
 
 from __future__ import annotations
 

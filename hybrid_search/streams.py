@@ -1,4 +1,4 @@
-"""Iterables in batches. Layer 0."""
+"""Iterables in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telemetry of the libraries that this one is made of: off, unless the user's environment asks for it. Layer 0.
+"""Telemetry of the libraries that this one is made of: off, unless the user's environment asks for it.
 
 Importing the package does this first, before any of these libraries can be imported by it; what is set stays in the
 environment, so the processes that this one starts have it too.

@@ -1,6 +1,6 @@
 """The records every part speaks: documents, queries, judgements, rankings, hits.
 
-Layer 0: imports the standard library only. All records are immutable.
+Imports the standard library only. All records are immutable.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybrid_search.config import IndexSettings, Similarity
 from hybrid_search.protocols import Vectors
+from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.types import Document
 
 AXES = {"cat": 0, "kitten": 0, "dog": 1, "puppy": 1, "car": 2, "automobile": 2, "tree": 3, "oak": 3}

@@ -19,38 +19,42 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.types", 0),
     ("hybrid_search.errors", 0),
     ("hybrid_search.streams", 0),
-    ("hybrid_search.masking", 0),
     ("hybrid_search.telemetry", 0),
-    ("hybrid_search.showing", 0),
-    ("hybrid_search.paths", 0),
-    ("hybrid_search.setting", 1),
-    ("hybrid_search.config", 1),
-    ("hybrid_search.train_config", 1),
+    ("hybrid_search.location", 0),
+    ("hybrid_search.settings", 1),
     ("hybrid_search.filters", 1),
-    ("hybrid_search.number_filters", 1),
-    ("hybrid_search.filter_parser", 1),
     ("hybrid_search.protocols", 1),
-    ("hybrid_search.server_options", 1),
     ("hybrid_search.analysis", 1),
-    ("hybrid_search.asked_words", 1),
     ("hybrid_search.fusion", 1),
     ("hybrid_search.storage", 1),
-    ("hybrid_search.extras", 1),
-    ("hybrid_search.companions", 1),
-    ("hybrid_search.keyed_hash", 1),
     ("hybrid_search.steps", 2),
     ("hybrid_search.asking", 2),
     ("hybrid_search.observing", 2),
-    ("hybrid_search.dashboards", 2),
     ("hybrid_search.towers", 2),
     ("hybrid_search.engines", 2),
-    ("hybrid_search.training", 3),
+    ("hybrid_search.training.teacher.vectors", 5),
+    ("hybrid_search.training.data", 3),
+    ("hybrid_search.training.negatives", 3),
+    ("hybrid_search.training.teacher", 3),
+    ("hybrid_search.training.loop", 3),
+    ("hybrid_search.training.recipes", 3),
+    ("hybrid_search.training.tracking", 3),
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.arguments", 3),
     ("hybrid_search.retriever", 3),
     ("hybrid_search.modes", 3),
-    ("hybrid_search.following", 3),
+    ("hybrid_search.alias_retriever", 3),
+    ("hybrid_search.opening", 4),
+    ("hybrid_search.evaluation.evaluate", 5),
+    ("hybrid_search.evaluation.result_index", 5),
     ("hybrid_search.evaluation", 4),
+    ("hybrid_search.in_cluster", 5),
+    ("hybrid_search.doctor", 5),
+    ("hybrid_search.dashboards", 5),
+    ("hybrid_search.training", 5),
+    ("hybrid_search.loading", 5),
+    ("hybrid_search.indexes", 5),
+    ("hybrid_search.models", 5),
     ("hybrid_search.workflows", 5),
     ("hybrid_search.api", 6),
     ("hybrid_search.cli", 7),
@@ -156,12 +160,22 @@ def test_a_heavy_library_is_imported_only_at_home(library: str) -> None:
     assert all(any(user == home or user.startswith(home + ".") for home in HOMES[library]) for user in users), users
 
 
-def test_engines_do_not_import_one_another_and_training_sees_no_engine() -> None:
+def test_engines_do_not_import_one_another_and_the_training_loop_sees_no_engine() -> None:
     for module in FILES:
-        if module.startswith("hybrid_search.training"):
+        if module.startswith("hybrid_search.training") and layer(module) == 3:
             assert not any(name.startswith("hybrid_search.engines") for name in IMPORTS[module]), module
         if module.startswith("hybrid_search.engines.embedded"):
             assert not any(name.startswith("hybrid_search.engines.opensearch") for name in IMPORTS[module]), module
+
+
+def test_a_room_of_the_opensearch_engine_sees_only_those_before_it() -> None:
+    home = "hybrid_search.engines.opensearch"
+    rooms = [f"{home}.{room}" for room in ("transport", "index", "search", "writing")]
+    for number, room in enumerate(rooms):
+        for module in (m for m in FILES if m.startswith(room + ".")):
+            allowed = tuple(f"{name}." for name in rooms[: number + 1])
+            inside = {name for name in own_imports(module) if name.startswith(home + ".") and name not in rooms}
+            assert all(name.startswith(allowed) for name in inside), (module, inside)
 
 
 def test_only_the_command_line_imports_loaders_and_the_package_root_names_three_of_their_functions() -> None:
@@ -215,7 +229,7 @@ def test_the_training_stack_is_not_needed_to_search() -> None:
         "        if name.split('.')[0] in self.refused:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "import hybrid_search.workflows.locations, hybrid_search.workflows.loading, hybrid_search.retriever\n"
+        "import hybrid_search.opening, hybrid_search.loading.load, hybrid_search.retriever\n"
         "import hybrid_search.engines.embedded, hybrid_search.towers.onnx_encoder, hybrid_search.towers.untrained\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
+from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 
 __all__ = ["BASE", "BASE_ARM", "CLAIMS", "WORD_VECTORS", "Arm", "Study"]
 

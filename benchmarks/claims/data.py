@@ -15,16 +15,16 @@ from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.quality.sets import write_training_set
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import silent
-from hybrid_search.train_config import NegativeSource
-from hybrid_search.training.data import Corpus, Tokens, TrainingData, build_training_data
-from hybrid_search.training.mining import Miner, Search
+from hybrid_search.settings.training import NegativeSource
+from hybrid_search.training.corpus import open_corpus
+from hybrid_search.training.data.arrays import Corpus, Tokens, TrainingData, build_training_data
+from hybrid_search.training.hard_negatives import collect_negatives
+from hybrid_search.training.negatives.miner import Miner, Search
+from hybrid_search.training.resume import WorkFolder
+from hybrid_search.training.run import tokens_of
+from hybrid_search.training.split import Split, gather
+from hybrid_search.training.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.types import Document, Example, Query
-from hybrid_search.workflows.corpus import open_corpus
-from hybrid_search.workflows.examples import Split, gather
-from hybrid_search.workflows.hard_negatives import collect_negatives
-from hybrid_search.workflows.training_run import tokens_of
-from hybrid_search.workflows.vocabulary import Vocabulary, learn_vocabulary
-from hybrid_search.workflows.work import WorkFolder
 from loaders.registry import open_dataset
 
 __all__ = ["Prepared", "Words"]

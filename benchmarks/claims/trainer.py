@@ -21,9 +21,9 @@ from benchmarks.quality.measuring import dense_leg
 from benchmarks.quality.sets import TestSet
 from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
-from hybrid_search.training.loop import train_towers
-from hybrid_search.training.mining import Search
-from hybrid_search.training.rows import Int32, pad
+from hybrid_search.training.data.rows import Int32, pad
+from hybrid_search.training.loop.loop import train_towers
+from hybrid_search.training.negatives.miner import Search
 from hybrid_search.training.tracking import JsonlTracker
 from hybrid_search.types import Document, Ranking
 

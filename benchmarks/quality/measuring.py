@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.sets import Judged, TestSet
-from hybrid_search.config import Bm25, Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
-from hybrid_search.evaluation.tune import Bm25Fit, fit_bm25, fit_fusion
 from hybrid_search.fusion import fuse
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.training.fit.weights import Bm25Fit, fit_bm25, fit_fusion
 from hybrid_search.types import Ranking
 
 __all__ = ["Lexical", "Run", "Vectors", "dense_leg", "fused", "lexical_legs", "measure_set", "ranked"]

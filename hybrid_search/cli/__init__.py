@@ -1,4 +1,4 @@
-"""The command line: one file a verb, each loaded when it is called. Layer 6."""
+"""The command line: one file a verb, each loaded when it is called."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import click
 from hybrid_search import __version__
 from hybrid_search.cli.connecting import CONNECTION_SETTINGS, connect, connection_options
 from hybrid_search.cli.streams import READER_WENT, ReaderWent, forgive, let_go, to_a_reader
-from hybrid_search.errors import HybridSearchError, StorageError
-from hybrid_search.showing import shown
+from hybrid_search.errors import HybridSearchError, StorageError, shown
 
 __all__ = ["cli", "main"]
 

@@ -54,7 +54,7 @@ def export_command(location: str, file: Path, form: str) -> None:
     Example:
       hybrid-search dashboards export --from opensearch://localhost:9200/passages -o pack.ndjson
     """  # noqa: D301
-    from hybrid_search.workflows.dashboards import export_pack
+    from hybrid_search.dashboards.exports import export_pack
 
     exported = export_pack(location, file)
     facts({"file": str(exported.file), "index": exported.index, **exported.objects}, form)
@@ -85,7 +85,7 @@ def import_command(location: str, url: str, tenant: str, form: str) -> None:
     Example:
       hybrid-search dashboards import --from opensearch://localhost:9200/passages --dashboards-url http://localhost:5601
     """  # noqa: D301
-    from hybrid_search.workflows.dashboards import import_pack
+    from hybrid_search.dashboards.exports import import_pack
 
     facts(msgspec.to_builtins(import_pack(location, url, tenant=tenant)), form)
 
@@ -102,7 +102,7 @@ def measure_command(location: str, sample: int, seed: int, form: str) -> None:
     Example:
       hybrid-search dashboards measure --from opensearch://localhost:9200/passages --sample 10000
     """  # noqa: D301
-    from hybrid_search.workflows.measuring_documents import measure_documents
+    from hybrid_search.dashboards.measure import measure_documents
 
     measured = measure_documents(location, sample=sample, seed=seed, progress=progress)
     facts(msgspec.to_builtins(measured), form)
@@ -131,8 +131,8 @@ def relevance_command(
     Example:
       hybrid-search dashboards relevance beir --path ./nfcorpus --from opensearch://localhost:9200/nfcorpus -o set.http
     """  # noqa: D301
+    from hybrid_search.dashboards.exports import export_relevance
     from hybrid_search.dashboards.relevance import MOST_QUERIES
-    from hybrid_search.workflows.dashboards import export_relevance
 
     with opened_dataset(dataset, path, dataset_config, dead_letter) as (opened, _):
         location, file = str(given["location"]), Path(given["file"])

@@ -51,7 +51,7 @@ def command(
       hybrid-search deploy --to opensearch://localhost:9200/passages --allow-settings
       hybrid-search deploy --to opensearch://localhost:9200/passages --connector https://towers.example.org:8080
     """  # noqa: D301
-    from hybrid_search.workflows.deploying import Connector, deploy
+    from hybrid_search.in_cluster.deploy import Connector, deploy
 
     if requests is not None and not requests.name:
         raise click.BadParameter("is empty; name the file to write", param_hint="--requests")

@@ -12,7 +12,7 @@ from hybrid_search.cli.options import format_option
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.doctor import Diagnosis
+    from hybrid_search.doctor.diagnosis import Diagnosis
 
 __all__ = ["command"]
 
@@ -41,7 +41,7 @@ def command(context: click.Context, location: str, model: Path | None, form: str
       hybrid-search doctor --from opensearch://localhost:9200
       hybrid-search doctor --from opensearch://localhost:9200/passages --model ./model
     """  # noqa: D301
-    from hybrid_search.workflows.diagnosing import diagnose
+    from hybrid_search.doctor.diagnosis import diagnose
 
     diagnosis = diagnose(location, model=model)
     if form == "json":

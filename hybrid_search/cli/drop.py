@@ -27,7 +27,7 @@ def command(location: str, yes: bool, also_live: bool) -> None:
     Example:
       hybrid-search drop opensearch://localhost:9200/passages-000001 --yes
     """  # noqa: D301
-    from hybrid_search.workflows.dropping import drop, to_be_dropped
+    from hybrid_search.indexes import drop, to_be_dropped
 
     what = to_be_dropped(location, also_live=also_live)
     if not yes:

@@ -23,10 +23,10 @@ from hybrid_search.cli.server_options import in_cluster_option
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from hybrid_search.evaluation.evaluate import EvaluateRequest, EvaluateResult
+    from hybrid_search.evaluation.result_index import EvaluationStore
     from hybrid_search.evaluation.wins_and_losses import WinsAndLosses
     from hybrid_search.protocols import Dataset
-    from hybrid_search.workflows.evaluating import EvaluateRequest, EvaluateResult
-    from hybrid_search.workflows.storing import EvaluationStore
 
 __all__ = ["command", "print_evaluation"]
 
@@ -101,9 +101,9 @@ def command(
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --split test
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --against opensearch://localhost:9200/nfcorpus
     """  # noqa: D301
+    from hybrid_search.evaluation.evaluate import evaluate_index, write_runs
     from hybrid_search.evaluation.report import as_json, compare_with_bm25
     from hybrid_search.evaluation.wins_and_losses import as_json as as_counts
-    from hybrid_search.workflows.evaluating import evaluate_index, write_runs
 
     allow, against, store = given.pop("allow_rejected"), given.pop("against"), given.pop("store")
     if store and against is not None:
@@ -136,14 +136,14 @@ def command(
 def _store(location: str, wanted: bool) -> AbstractContextManager[EvaluationStore | None]:
     if not wanted:
         return nullcontext()
-    from hybrid_search.workflows.storing import evaluation_store
+    from hybrid_search.evaluation.result_index import evaluation_store
 
     return evaluation_store(location)
 
 
 def _side_by_side(dataset: Dataset, location: str, against: str, request: EvaluateRequest, form: str) -> None:
+    from hybrid_search.evaluation.evaluate import evaluate_side_by_side
     from hybrid_search.evaluation.side_by_side import as_json, query_rows, system_rows
-    from hybrid_search.workflows.evaluating import evaluate_side_by_side
 
     if request.run_out is not None:
         raise UsageError("--run-out and --against: evaluate each index alone to write its runs")
@@ -162,8 +162,8 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
 
 
 def _request(given: dict[str, Any]) -> Any:
+    from hybrid_search.evaluation.evaluate import EvaluateRequest
     from hybrid_search.evaluation.protocol import EvaluationSettings
-    from hybrid_search.workflows.evaluating import EvaluateRequest
 
     systems = _systems(given.pop("systems"))
     settings = EvaluationSettings.from_mapping(

@@ -11,7 +11,7 @@ from hybrid_search.cli.options import format_option
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.aliases import ServerIndex
+    from hybrid_search.engines.opensearch.index.aliases import ServerIndex
 
 __all__ = ["command"]
 
@@ -28,7 +28,7 @@ def command(location: str, form: str) -> None:
     Example:
       hybrid-search indexes opensearch://localhost:9200
     """  # noqa: D301
-    from hybrid_search.workflows.server_indexes import indexes_on
+    from hybrid_search.indexes import indexes_on
 
     found = indexes_on(location)
     if form != "table":

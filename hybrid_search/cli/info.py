@@ -27,7 +27,7 @@ def command(location: str, verify: bool, form: str) -> None:
     Example:
       hybrid-search info ./index --verify
     """  # noqa: D301
-    from hybrid_search.workflows.inspecting import inspect_index, inspect_model, is_model
+    from hybrid_search.models import inspect_index, inspect_model, is_model
 
     path = Path(location)
     facts(inspect_model(path) if is_model(path) else inspect_index(location, verify=verify), form)

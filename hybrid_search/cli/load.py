@@ -21,8 +21,8 @@ from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
 from hybrid_search.cli.swapped import alias_options, load_and_swap
-from hybrid_search.config import FieldType, Fusion
 from hybrid_search.errors import UsageError
+from hybrid_search.settings.index import FieldType, Fusion
 
 __all__ = ["command"]
 
@@ -77,14 +77,14 @@ def command(
       hybrid-search load jsonl --path ./my-data --model ./model --to opensearch://localhost:9200/passages --force-merge
       hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200
     """  # noqa: D301
-    from hybrid_search.workflows.loading import load
+    from hybrid_search.loading.load import load
 
     allow, model = given.pop("allow_rejected"), given.pop("model")
     alias, recall = given.pop("alias"), given.pop("least_recall")
     given["server"] = server_load_of(given, path, dataset_config)
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         if alias is not None:
-            from hybrid_search.workflows.behind_alias import alias_address  # the client library only where it is needed
+            from hybrid_search.loading.blue_green import alias_address  # the client library only where it is needed
 
             address = alias_address(location, alias)
             load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject)
@@ -104,7 +104,7 @@ def command(
 
 
 def _options(given: dict[str, Any]) -> Any:
-    from hybrid_search.workflows.loading import LoadOptions
+    from hybrid_search.loading.load import LoadOptions
 
     fusion_given = any(
         given[n] is not None for n in ("method", "combination", "bm25_weight", "window", "rank_constant")

@@ -11,7 +11,7 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, from_option, model_option, opened_dataset
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.settings import changed, settings_options
-from hybrid_search.train_config import TrainConfig
+from hybrid_search.settings.training import TrainConfig
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ def command(
     Example:
       hybrid-search mine beir --path ./nfcorpus --from ./index --out negatives.jsonl
     """  # noqa: D301
-    from hybrid_search.workflows.mining import mine
+    from hybrid_search.training.mine import mine
 
     allow = given.pop("allow_rejected")
     config = TrainConfig.from_mapping(changed(TrainConfig, given), source="options")

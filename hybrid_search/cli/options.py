@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from hybrid_search.cli.output import FORMATS, say
-from hybrid_search.config import Bm25, Combination, Fusion, Normalisation
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

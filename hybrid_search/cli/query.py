@@ -18,8 +18,8 @@ from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
-    from hybrid_search.config import Fusion
     from hybrid_search.retriever import Mode, Retriever
+    from hybrid_search.settings.index import Fusion
 
 __all__ = ["command", "print_hits"]
 
@@ -65,7 +65,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
     from hybrid_search.modes import modes_of
-    from hybrid_search.workflows.locations import open_retriever
+    from hybrid_search.opening import open_retriever
 
     retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:

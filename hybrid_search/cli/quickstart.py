@@ -59,7 +59,7 @@ def command(out: Path, restart: bool) -> None:
 
 def _train(dataset: Dataset, model: Path, reject: Intake, *, restart: bool) -> None:
     from hybrid_search.towers.model_card import MODEL_FILE
-    from hybrid_search.workflows.training import TrainRequest, train
+    from hybrid_search.training.train import TrainRequest, train
 
     say(f"\n1. Train on {DATASET}, the documentation of this Python")
     if (model / MODEL_FILE).exists() and not restart:
@@ -70,7 +70,7 @@ def _train(dataset: Dataset, model: Path, reject: Intake, *, restart: bool) -> N
 
 
 def _load(dataset: Dataset, model: Path, index: Path, reject: Intake, *, recreate: bool) -> None:
-    from hybrid_search.workflows.loading import LoadOptions, load
+    from hybrid_search.loading.load import LoadOptions, load
 
     say("\n2. Load the passages into an index, with their vectors")
     options = LoadOptions(recreate=recreate)
@@ -79,14 +79,14 @@ def _load(dataset: Dataset, model: Path, index: Path, reject: Intake, *, recreat
 
 
 def _evaluate(dataset: Dataset, index: Path) -> None:
-    from hybrid_search.workflows.evaluating import evaluate_index
+    from hybrid_search.evaluation.evaluate import evaluate_index
 
     say("\n3. Evaluate on queries that training never saw")
     print_evaluation(evaluate_index(dataset, index, progress=progress))
 
 
 def _query(index: Path) -> None:
-    from hybrid_search.workflows.locations import open_retriever
+    from hybrid_search.opening import open_retriever
 
     say("\n4. Ask")
     with open_retriever(index) as retriever:

@@ -49,9 +49,9 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
       hybrid-search reindex --model ./new-model --alias passages --to opensearch://localhost:9200
       hybrid-search reindex --model ./new-model --from ./index --to ./new-index
     """  # noqa: D301
-    from hybrid_search.workflows.behind_alias import alias_address
-    from hybrid_search.workflows.loading import LoadOptions
-    from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
+    from hybrid_search.loading.blue_green import alias_address
+    from hybrid_search.loading.load import LoadOptions
+    from hybrid_search.loading.reindex import reindex, reindex_behind_alias
 
     allow, alias, least_recall = given.pop("allow_rejected"), given.pop("alias"), given.pop("least_recall")
     options = LoadOptions(layout=layout_of(given), **given)

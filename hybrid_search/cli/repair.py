@@ -23,6 +23,6 @@ def command(location: str, form: str) -> None:
     Example:
       hybrid-search repair ./index
     """  # noqa: D301
-    from hybrid_search.workflows.repairing import repair_index
+    from hybrid_search.indexes import repair_index
 
     facts(repair_index(location), form)

@@ -31,7 +31,7 @@ def command(location: str, alias: str | None, to_index: str | None, form: str) -
       hybrid-search rollback opensearch://localhost:9200/passages
       hybrid-search rollback opensearch://localhost:9200/passages --to-index passages-000003
     """  # noqa: D301
-    from hybrid_search.workflows.behind_alias import alias_address
-    from hybrid_search.workflows.server_indexes import roll_back
+    from hybrid_search.indexes import roll_back
+    from hybrid_search.loading.blue_green import alias_address
 
     facts(msgspec.to_builtins(roll_back(alias_address(location, alias), to_index)), form)

@@ -29,7 +29,7 @@ def command(model: Path, host: str, port: int) -> None:
     Example:
       hybrid-search serve-towers ./model --port 8080
     """  # noqa: D301
-    from hybrid_search.workflows.serving_towers import TowerServer
+    from hybrid_search.in_cluster.tower_server import TowerServer
 
     with TowerServer(model, (host, port), os.environ.get(TOKEN, "")) as server:
         click.echo(server.url)

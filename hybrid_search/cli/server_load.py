@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from hybrid_search.workflows.server_loading import ServerLoad
+    from hybrid_search.loading.into_server import ServerLoad
 
 __all__ = ["ends_cleanly", "server_load_of", "server_load_options"]
 
@@ -64,7 +64,7 @@ def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str
 
     :param path: with ``dataset_config`` says where the data set lies.
     """
-    from hybrid_search.workflows.server_loading import ServerLoad
+    from hybrid_search.loading.into_server import ServerLoad
 
     return ServerLoad(
         source=" ".join(filter(None, (str(path.resolve()) if path else "", dataset_config))),

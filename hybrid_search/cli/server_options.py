@@ -9,7 +9,7 @@ import click
 
 from hybrid_search.cli.output import say
 from hybrid_search.errors import UsageError
-from hybrid_search.server_options import COMPRESSIONS, INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
+from hybrid_search.settings.server import COMPRESSIONS, INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
 
 __all__ = [
     "in_cluster_option",

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from hybrid_search.errors import ConfigError
-from hybrid_search.setting import Setting
-from hybrid_search.train_config import NegativeSource
+from hybrid_search.settings.base import Setting
+from hybrid_search.settings.training import NegativeSource
 
 __all__ = ["HELP", "changed", "parse_mix", "settings_options"]
 

@@ -12,10 +12,10 @@ import msgspec
 from hybrid_search.cli.output import facts, progress, say
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.address import Address
+    from hybrid_search.loading.blue_green import Swap
+    from hybrid_search.loading.load import LoadOptions
+    from hybrid_search.location import Address
     from hybrid_search.protocols import Dataset
-    from hybrid_search.workflows.behind_alias import Swap
-    from hybrid_search.workflows.loading import LoadOptions
     from loaders.intake import Intake
 
 __all__ = ["alias_options", "load_and_swap", "print_swap"]
@@ -55,7 +55,7 @@ def load_and_swap(
     reject: Intake,
 ) -> None:
     """Load behind an alias and print what was done. Rejected records, unless there are many, don't keep it back."""
-    from hybrid_search.workflows.behind_alias import load_behind_alias
+    from hybrid_search.loading.blue_green import load_behind_alias
 
     swap = load_behind_alias(
         dataset,

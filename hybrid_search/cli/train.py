@@ -12,13 +12,13 @@ from hybrid_search.cli.options import dataset_argument, format_option, opened_da
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
 from hybrid_search.errors import ConfigError
+from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.storage import disk_errors
-from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
-    from hybrid_search.workflows.training import TrainSummary
+    from hybrid_search.training.train import TrainSummary
 
 __all__ = ["command", "print_training"]
 
@@ -103,7 +103,7 @@ def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: P
       hybrid-search train jsonl --path ./my-data --refresh 2 --out ./model
       hybrid-search train ms_marco --max-samples 50000 --encoder lstm --epochs 3 --out ./model
     """  # noqa: D301
-    from hybrid_search.workflows.training import TrainRequest, train
+    from hybrid_search.training.train import TrainRequest, train
 
     allow = given.pop("allow_rejected")
     settings = _settings(given)

@@ -22,7 +22,7 @@ def command(location: str, form: str) -> None:
     Example:
       hybrid-search undeploy opensearch://localhost:9200/passages
     """  # noqa: D301
-    from hybrid_search.workflows.deploying import undeploy
+    from hybrid_search.in_cluster.deploy import undeploy
 
     index, removed = undeploy(location)
     facts({"index": index, "removed": removed}, form)

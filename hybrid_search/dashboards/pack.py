@@ -1,4 +1,4 @@
-"""The pack: every object of one index's dashboard, and the dashboard. Layer 2, pure."""
+"""The pack: every object of one index's dashboard, and the dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panels of the dashboard, each made of a template and the names of the indexes. Layer 2, pure."""
+"""The panels of the dashboard, each made of a template and the names of the indexes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import mappings
-from hybrid_search.companions import Companion, companion_index
-from hybrid_search.config import FieldType
-from hybrid_search.dashboards.fields import HIDDEN_IN_DISCOVER, companion_fields, document_fields
-from hybrid_search.dashboards.objects import SavedObject, index_pattern, saved_search, vega, visualisation
-from hybrid_search.dashboards.typed import Typed
+from hybrid_search.dashboards.objects import (
+    HIDDEN_IN_DISCOVER,
+    SavedObject,
+    Typed,
+    companion_fields,
+    document_fields,
+    index_pattern,
+    saved_search,
+    vega,
+    visualisation,
+)
+from hybrid_search.engines.opensearch.index.side_index import Companion, companion_index
+from hybrid_search.settings.index import FieldType
 
 __all__ = ["MOST_FIELDS", "Panels", "Shown"]
 

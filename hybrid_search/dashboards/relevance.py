@@ -1,4 +1,4 @@
-"""Objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations. Layer 2, pure.
+"""Objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations.
 
 They are no saved objects but documents of the plugin's own, which gives them their ids; so they come as requests for
 Dev Tools. What the plugin refuses (read in its source: long names, quotes and angle brackets in a query, long queries)

@@ -1,4 +1,4 @@
-"""What every engine refuses in a document, and how the first value of a metadata field declares its type."""
+"""What every engine refuses in documents and vectors, and how a metadata field's first value declares its type."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hybrid_search.config import FieldType
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.protocols import Vectors
-from hybrid_search.showing import shown
+from hybrid_search.settings.index import FieldType
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
-__all__ = ["Limits", "Sifted", "ids_of", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "checked_vectors", "ids_of", "refusal", "sift"]
+
 
 LONGEST_KEYWORD = 32_766
 """Bytes; Lucene's limit."""
@@ -207,3 +208,38 @@ def _kind(name: str, value: MetadataValue) -> FieldType:
                     raise _Refused(name, f"a value of {name} has more than {LONGEST_KEYWORD} bytes")
             return "keyword"
     raise _Refused(name, f"{name} is {shown(value)}; it must be text, a number, true or false, or several texts")
+
+
+@overload
+def checked_vectors(vectors: NDArray[np.float32], count: int, dimension: int) -> NDArray[np.float32]: ...
+
+
+@overload
+def checked_vectors(vectors: None, count: int, dimension: int) -> None: ...
+
+
+@overload
+def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: int) -> NDArray[np.float32] | None: ...
+
+
+def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: int) -> NDArray[np.float32] | None:
+    """Return vectors as contiguous float32, (count, dimension); None stays None.
+
+    :raises ModelMismatch: if their length is not the index's dimension.
+    :raises UsageError: if they are not ``count`` rows of floats.
+    """
+    if vectors is None:
+        return None
+    array = np.asarray(vectors)
+    if array.ndim != 2 or len(array) != count:
+        raise UsageError(f"the vectors have shape {array.shape}; they must be {count} rows, one for each text")
+    if array.dtype.kind != "f":
+        raise UsageError(f"the vectors are {array.dtype}; they must be floats (float32)")
+    if array.shape[1] != dimension:
+        held = f"vectors of dimension {dimension}" if dimension else "no vectors"
+        raise ModelMismatch(
+            f"the vectors have dimension {array.shape[1]}, the index holds {held}; "
+            f"use the model that the index was built with"
+        )
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused where it matters
+        return np.ascontiguousarray(array, np.float32)

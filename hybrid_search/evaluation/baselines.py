@@ -1,4 +1,4 @@
-"""The two systems that no index serves: a random order, and exact search with another encoder. Layer 4."""
+"""The two systems that no index serves: a random order, and exact search with another encoder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Similarity
 from hybrid_search.protocols import Encoder, Task, Vectors
+from hybrid_search.settings.index import Similarity
 from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Query, Ranking, by_score_then_id
 

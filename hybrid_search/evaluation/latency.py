@@ -1,4 +1,4 @@
-"""Measures how fast a retriever answers queries and encodes texts. Layer 4."""
+"""Measures how fast a retriever answers queries and encodes texts."""
 
 from __future__ import annotations
 

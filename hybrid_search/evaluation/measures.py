@@ -1,4 +1,4 @@
-"""Retrieval measures by ir-measures (pytrec_eval), query by query. Layer 4.
+"""Retrieval measures by ir-measures (pytrec_eval), query by query.
 
 Conventions, where tools differ:
 

@@ -1,4 +1,4 @@
-"""Finds queries that are documents themselves, and leaves them out of their own rankings, as BEIR does. Layer 4.
+"""Finds queries that are documents themselves, and leaves them out of their own rankings, as BEIR does.
 
 In some data sets the queries are documents of the corpus (ArguAna: find the argument against this one), and every
 system would rank the query itself first. BEIR leaves out the document with the query's id. An equal id alone is no

@@ -1,4 +1,4 @@
-"""The evaluation protocol: several systems over one whole index, the same queries, the same measures. Layer 4.
+"""The evaluation protocol: several systems over one whole index, the same queries, the same measures.
 
 Every system ranks the full corpus, and BM25 is always among them (design, invariant 5). ``bm25``, ``knn`` and
 ``hybrid`` are what the index serves: ``hybrid`` with the index's fusion, which returns at most twice its window.
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from hybrid_search.config import Bm25
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
@@ -19,7 +18,8 @@ from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
-from hybrid_search.setting import Setting
+from hybrid_search.settings.base import Setting
+from hybrid_search.settings.index import Bm25
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Judgement, Query, Ranking
 

@@ -1,4 +1,4 @@
-"""Two evaluations of the same queries side by side: two engines, or two models. Layer 4."""
+"""Two evaluations of the same queries side by side: two engines, or two models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from hybrid_search.evaluation.protocol import Evaluation
 from hybrid_search.evaluation.significance import Comparison, compare
 from hybrid_search.types import Ranking
 
-__all__ = ["QueryDifference", "SystemDifference", "as_json", "compare_side_by_side", "query_rows", "system_rows"]
+__all__ = [
+    "QueryDifference",
+    "SystemDifference",
+    "as_json",
+    "compare_side_by_side",
+    "query_rows",
+    "system_rows",
+]
 
 SHOWN = 10
 _DEEP = 100

@@ -1,4 +1,4 @@
-"""Bootstrap intervals and paired significance tests against a baseline, by scipy. Layer 4.
+"""Bootstrap intervals and paired significance tests against a baseline, by scipy.
 
 Queries are the sample. Intervals are 95 % percentile bootstrap intervals; the test is the two-sided paired
 permutation test on the mean difference (each query's two values may be swapped), corrected by Holm's method for the

@@ -1,4 +1,4 @@
-"""Compares the hybrid with BM25 query by query, with readable examples of the largest differences. Layer 4."""
+"""Compares the hybrid with BM25 query by query, with readable examples of the largest differences."""
 
 from __future__ import annotations
 

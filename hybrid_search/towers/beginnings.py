@@ -1,4 +1,4 @@
-"""The part of a text that decides its first tokens, found without tokenizing the rest. Layer 2, no torch.
+"""The part of a text that decides its first tokens, found without tokenizing the rest.
 
 A tower reads some 160 tokens, and a tokenizer's own records of a text take fifty times its size: a document of 10 MB
 would take a gigabyte to throw nearly all of it away. What is cut off here never changes a token that is kept; where

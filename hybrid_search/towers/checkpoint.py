@@ -1,4 +1,4 @@
-"""A trained model as a folder: written whole or not at all, read back checked. Layer 2, torch.
+"""A trained model as a folder: written whole or not at all, read back checked.
 
 ::
 
@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hybrid_search.errors import CorruptModel
+from hybrid_search.settings.training import TowerConfig
 from hybrid_search.storage import atomic_write_bytes, disk_errors, replace_folder, sha256_of
 from hybrid_search.towers.model_card import (
     FORMAT_VERSION,
@@ -42,7 +43,6 @@ from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.untrained import save_untrained
 from hybrid_search.towers.word_vectors import WordVectors
-from hybrid_search.train_config import TowerConfig
 
 __all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults", "strangers_in"]
 

@@ -1,4 +1,4 @@
-"""Training losses: pure functions on score matrices. Layer 2.
+"""Training losses: pure functions on score matrices.
 
 A batch of b examples is scored against m candidate documents: column i < b is the positive of query i, and the columns
 from b on are hard negatives, k for each of the first l examples in their order, so m = b + l * k. Every loss takes a
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hybrid_search.config import Similarity
-from hybrid_search.train_config import TripletMining
+from hybrid_search.settings.index import Similarity
+from hybrid_search.settings.training import TripletMining
 
 __all__ = [
     "alignment",

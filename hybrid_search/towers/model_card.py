@@ -1,4 +1,4 @@
-"""``model.json``: what a checkpoint is, what its files' hashes are, and how to search with it. Layer 2, no torch."""
+"""``model.json``: what a checkpoint is, what its files' hashes are, and how to search with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 from safetensors import SafetensorError, safe_open
 
-from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import ConfigError, CorruptModel, ModelError, ModelNotFound
-from hybrid_search.setting import Setting
+from hybrid_search.settings.base import Setting
+from hybrid_search.settings.index import Bm25, Fusion
+from hybrid_search.settings.training import TowerConfig
 from hybrid_search.storage import atomic_write_bytes, disk_errors, sha256_of
-from hybrid_search.train_config import TowerConfig
 from hybrid_search.types import text_hash
 
 __all__ = [

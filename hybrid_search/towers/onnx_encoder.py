@@ -1,4 +1,4 @@
-"""Encoding with ONNX Runtime: what searches, indexes and serves. Layer 2, no torch."""
+"""Encoding with ONNX Runtime: what searches, indexes and serves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Similarity
 from hybrid_search.errors import CorruptModel
+from hybrid_search.settings.index import Similarity
 from hybrid_search.towers.model_card import SERVING_FILES, ModelCard, read_model_card, verify_files
 from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.padding import batches_of_one_width, pad_ids, width

@@ -1,4 +1,4 @@
-"""A tower as an ONNX file, and the proof that it computes what torch computes. Layer 2, torch."""
+"""A tower as an ONNX file, and the proof that it computes what torch computes."""
 
 from __future__ import annotations
 

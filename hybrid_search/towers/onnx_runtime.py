@@ -1,4 +1,4 @@
-"""ONNX Runtime: the one way in, so that its telemetry is off before it loads. Layer 2, no torch."""
+"""ONNX Runtime: the one way in, so that its telemetry is off before it loads."""
 
 from __future__ import annotations
 

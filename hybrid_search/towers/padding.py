@@ -1,4 +1,4 @@
-"""Token id lists of different lengths as rectangles, with little padding. Layer 2, no torch.
+"""Token id lists of different lengths as rectangles, with little padding.
 
 A text that stands in rectangles of one width only has one vector, to the last bit, whatever stands beside it: the
 width, a multiple of four, decides how its numbers are summed. Texts that are alike would otherwise differ by single

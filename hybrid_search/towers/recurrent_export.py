@@ -1,4 +1,4 @@
-"""One recurrent layer as one ONNX operator, which knows each text's length. Layer 2, torch.
+"""One recurrent layer as one ONNX operator, which knows each text's length.
 
 PyTorch's exporter makes two operators of the two directions and moves texts about between them, which takes longer than
 a short query's arithmetic; its export of packed sequences gives the right operator but warns on stderr from C++.

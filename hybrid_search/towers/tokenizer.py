@@ -1,6 +1,6 @@
 """Text to token ids: frequent words whole, rare words in pieces. One ``tokenizer.json`` for training and serving.
 
-Layer 2, no torch. The file is of the plain ``tokenizers`` kind (NFKC, lower case, runs of letters and digits,
+The file is of the plain ``tokenizers`` kind (NFKC, lower case, runs of letters and digits,
 WordPiece), so that whatever reads such a file, a cluster's ml-commons too, cuts a text exactly as training did. Words
 are those of BM25's analyzers that fold (:mod:`hybrid_search.analysis`), before these cut them to their stems.
 """

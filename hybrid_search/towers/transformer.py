@@ -1,4 +1,4 @@
-"""A sentence-transformers model as the trunk of the towers (extra ``transformers``). Layer 2, torch.
+"""A sentence-transformers model as the trunk of the towers (extra ``transformers``).
 
 Its word embeddings become the towers' word vectors and its layers the encoder; pooling and head are ours. The two marks
 it puts around a text are added inside the network, so that its tokenizer works like any other here.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hybrid_search.errors import ConfigError, MissingExtra, ModelNotFound
+from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.tokenizer import PAD, UNK, TextTokenizer
-from hybrid_search.train_config import TowerConfig
 
 __all__ = ["TransformerEncoder", "trunk_vocabulary"]
 

@@ -1,4 +1,4 @@
-"""The two towers: one network for queries, one for documents, into one vector space. Layer 2, torch."""
+"""The two towers: one network for queries, one for documents, into one vector space."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hybrid_search.towers.encoder import ENCODERS
-from hybrid_search.towers.heads import build_head, unit_or_zero
-from hybrid_search.towers.pooling import AttentionPooling, pool, weighted_mean
+from hybrid_search.settings.training import TowerConfig
+from hybrid_search.towers.networks import ENCODERS, AttentionPooling, build_head, pool, unit_or_zero, weighted_mean
 from hybrid_search.towers.tokenizer import PAD, UNK
 from hybrid_search.towers.word_vectors import sif_weights
-from hybrid_search.train_config import TowerConfig
 
 __all__ = ["Tower", "TwoTower", "seeded_towers"]
 

@@ -1,4 +1,4 @@
-"""The baseline that training starts from: the weighted mean of untrained word vectors. Layer 2, no torch."""
+"""The baseline that training starts from: the weighted mean of untrained word vectors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from hybrid_search.config import Similarity
 from hybrid_search.errors import CorruptModel
+from hybrid_search.settings.index import Similarity
 from hybrid_search.storage import atomic_write_bytes
 from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_files
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer

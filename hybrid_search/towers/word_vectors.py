@@ -1,4 +1,4 @@
-"""Word vectors: word2vec over the corpus's own tokens, and the weight of each token in a mean. Layer 2, no torch.
+"""Word vectors: word2vec over the corpus's own tokens, and the weight of each token in a mean.
 
 gensim is imported inside functions: encoding needs :class:`WordVectors` and not the trainer.
 """
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.errors import MissingExtra
+from hybrid_search.settings.training import WordVectorConfig
 from hybrid_search.storage import disk_errors
 from hybrid_search.towers.tokenizer import PAD
-from hybrid_search.train_config import WordVectorConfig
 
 __all__ = ["WordVectors", "count_tokens", "sif_weights", "train_word_vectors", "whitened"]
 

@@ -1,4 +1,4 @@
-"""Recipes: settings that go together, by name. Explicit settings override them. Layer 3, no torch.
+"""Recipes: settings that go together, by name. Explicit settings override them.
 
 What each value is worth is measured in ``docs/studies``.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybrid_search.errors import ConfigError
-from hybrid_search.setting import Setting
-from hybrid_search.train_config import TowerConfig, TrainConfig
+from hybrid_search.settings.base import Setting
+from hybrid_search.settings.training import TowerConfig, TrainConfig
 
 __all__ = ["DEFAULT", "RECIPES", "Recipe", "TrainSettings"]
 
@@ -31,8 +31,8 @@ class Recipe:
     """One preset.
 
     :ivar about: one line for ``train --help``.
-    :ivar towers: of :class:`~hybrid_search.train_config.TowerConfig`, what differs from its defaults.
-    :ivar training: of :class:`~hybrid_search.train_config.TrainConfig`, likewise.
+    :ivar towers: of :class:`~hybrid_search.settings.training.TowerConfig`, what differs from its defaults.
+    :ivar training: of :class:`~hybrid_search.settings.training.TrainConfig`, likewise.
     """
 
     about: str
@@ -47,9 +47,8 @@ class Recipe:
     def joined_with(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put settings as a file has them (``towers``, ``training``) over the recipe's.
 
-        :return: plain values for a :class:`~hybrid_search.train_config.TowerConfig` and a
-            :class:`~hybrid_search.train_config.TrainConfig`, not checked yet; the latter with ``word_vectors`` as a
-            dict.
+        :return: plain values, not checked yet, for a ``TowerConfig`` and a ``TrainConfig``; the latter with
+            ``word_vectors`` as a dict.
         :raises ConfigError: if there is another name than the two.
         """
         if unknown := sorted(given.keys() - {"towers", "training"}):

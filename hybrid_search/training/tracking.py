@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a file of JSON lines, or Weights & Biases (extra). Layer 3."""
+"""Where a run's numbers go: a file of JSON lines, or Weights & Biases (extra)."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from hybrid_search.config import Fusion
-    from hybrid_search.engines.opensearch.showing import ShownRequest
+    from hybrid_search.engines.opensearch.search.shown import ShownRequest
     from hybrid_search.retriever import Mode, Retriever
+    from hybrid_search.settings.index import Fusion
 
 __all__ = ["show_request"]
 

@@ -10,10 +10,10 @@ import pytest
 from fleas import FLEAS, VECTORS
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import IndexSettings
 
 Maker = Callable[[IndexSettings], Engine]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fleas import FLEAS, VECTORS, ids
 
-from hybrid_search.config import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
-from hybrid_search.filter_parser import parse_filter
 from hybrid_search.filters import Filter, Or, Range, Term, Terms
+from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Similarity
 from hybrid_search.types import Document, Ranking
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybrid_search.config import Fusion
 from hybrid_search.errors import FilterError
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Document
 
 METADATA: list[Mapping[str, Any]] = [

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hybrid_search.config import Fusion, IndexSettings, Normalisation
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import Fusion, IndexSettings, Normalisation
 from hybrid_search.types import Document
 
 

@@ -10,11 +10,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hybrid_search.asked_words import MOST_WORDS
-from hybrid_search.config import Fusion
+from hybrid_search.analysis import MOST_WORDS
 from hybrid_search.errors import FilterError
 from hybrid_search.filters import And, Or, Range, Term
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Document
 
 DRAW = random.Random(7)

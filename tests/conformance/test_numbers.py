@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hybrid_search.config import IndexSettings
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 Maker = Callable[[IndexSettings], Engine]

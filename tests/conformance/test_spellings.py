@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from node.server import Server
 
 from hybrid_search.analysis import ANALYZERS, analyzer
-from hybrid_search.config import IndexSettings
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.location import Address
 from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.tokenizer import train_tokenizer
 from hybrid_search.types import Document
 

@@ -11,14 +11,14 @@ import pytest
 from node.server import Server
 
 import mappings
-from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.opensearch import requests
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.setup import held_options, index_body
+from hybrid_search.engines.opensearch.index.template import held_options, index_body
+from hybrid_search.engines.opensearch.search import bodies as requests
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import ConfigError
-from hybrid_search.filter_parser import parse_filter
-from hybrid_search.server_options import IN_QUERY, INDEX_DEFAULT, ServerOptions
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.location import Address
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.server import IN_QUERY, INDEX_DEFAULT, ServerOptions
 
 Compare = Callable[[str, Any], None]
 

@@ -12,15 +12,15 @@ from made_models import make_model
 from node.server import Server
 
 import hybrid_search
-from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.serving.deployment import Deployment
+from hybrid_search.engines.opensearch.index.deployment import Deployment
+from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.retriever import Retriever
-from hybrid_search.server_options import SearchOptions
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.server import SearchOptions
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Query
-from hybrid_search.workflows.deploying import deploy, undeploy
 from loaders.python_docs import PythonDocs
 
 __all__ = [

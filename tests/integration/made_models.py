@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.tokenizer import train_tokenizer
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.word_vectors import WordVectors
-from hybrid_search.train_config import TowerConfig
 
 __all__ = ["make_model"]
 

@@ -12,13 +12,13 @@ from in_cluster import plain
 from made_models import make_model
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.in_cluster.deploy import undeploy
 from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
-from hybrid_search.workflows.deploying import undeploy
 
 __all__ = ["DOCUMENTS", "HYBRID", "Towers", "fill", "ids", "index", "state_of", "towers"]
 

@@ -16,7 +16,7 @@ from node.server import Server
 from hybrid_search.cli import cli
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.errors import UsageError
-from hybrid_search.server_options import ServerOptions
+from hybrid_search.settings.server import ServerOptions
 
 pytestmark = pytest.mark.opensearch
 

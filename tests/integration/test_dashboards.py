@@ -22,11 +22,10 @@ from pack_check import check_pack, vega_sources
 from stand_in_dashboards import stand_in_dashboards
 
 import hybrid_search
-from hybrid_search.companions import COMPANIONS, companion_index
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.companion_index import CompanionIndex
-from hybrid_search.server_options import SearchOptions
+from hybrid_search.engines.opensearch.index.side_index import COMPANIONS, CompanionIndex, companion_index
+from hybrid_search.location import Address
+from hybrid_search.settings.server import SearchOptions
 
 pytestmark = pytest.mark.opensearch
 

@@ -18,8 +18,8 @@ from pack_check import check_pack, vega_sources
 from stand_in_dashboards import stand_in_dashboards
 
 import hybrid_search
-from hybrid_search.companions import COMPANIONS
 from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.index.side_index import COMPANIONS
 
 pytestmark = pytest.mark.opensearch
 

@@ -16,23 +16,17 @@ from in_cluster import plain
 from node.server import Server
 from served import DOCUMENTS, HYBRID, Towers, fill, state_of
 
+from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.doctor import diagnose
-from hybrid_search.engines.opensearch.serving import models
-from hybrid_search.engines.opensearch.serving.deployment import find_deployment
-from hybrid_search.errors import (
-    ConfigError,
-    ModelError,
-    ModelMismatch,
-    SearchIndexError,
-    UnsupportedCapability,
-)
+from hybrid_search.engines.opensearch.index.deployment import find_deployment
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.errors import ConfigError, ModelError, ModelMismatch, SearchIndexError, UnsupportedCapability
+from hybrid_search.in_cluster import deploy as deploying
+from hybrid_search.in_cluster import ml_commons as models
+from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.indexes import roll_back
+from hybrid_search.location import Address
 from hybrid_search.towers.packed import PackedTower
-from hybrid_search.workflows import deploying
-from hybrid_search.workflows.deploying import deploy, undeploy
-from hybrid_search.workflows.server_indexes import roll_back
 
 pytestmark = pytest.mark.opensearch
 
@@ -198,7 +192,7 @@ def test_an_interruption_leaves_nothing_and_says_so_and_a_second_one_names_what_
         raise KeyboardInterrupt
 
     before = state_of(ml_server.url)
-    serving = "hybrid_search.engines.opensearch.serving.deploying"
+    serving = "hybrid_search.in_cluster.steps"
     with monkeypatch.context() as patched:
         patched.setattr(f"{serving}.load_model", interrupt)
         with pytest.raises(KeyboardInterrupt) as once:

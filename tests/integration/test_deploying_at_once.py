@@ -17,9 +17,9 @@ from in_cluster import plain
 from node.server import Server
 from served import HYBRID, state_of
 
-from hybrid_search.engines.opensearch import lock
-from hybrid_search.engines.opensearch.lock import INDEX
-from hybrid_search.workflows.deploying import deploy, undeploy
+from hybrid_search.engines.opensearch.index import lock
+from hybrid_search.engines.opensearch.index.lock import INDEX
+from hybrid_search.in_cluster.deploy import deploy, undeploy
 
 pytestmark = pytest.mark.opensearch
 

@@ -13,16 +13,12 @@ from node.server import Server
 from served import HYBRID, Towers, fill, ids, state_of
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark, change_mark
-from hybrid_search.errors import (
-    AccessDenied,
-    ConfigError,
-    HybridSearchError,
-)
-from hybrid_search.workflows.deploying import Connector, deploy, undeploy
-from hybrid_search.workflows.serving_towers import TowerServer
+from hybrid_search.engines.opensearch.index.meta import Mark, change_mark
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.errors import AccessDenied, ConfigError, HybridSearchError
+from hybrid_search.in_cluster.deploy import Connector, deploy, undeploy
+from hybrid_search.in_cluster.tower_server import TowerServer
+from hybrid_search.location import Address
 
 pytestmark = pytest.mark.opensearch
 
@@ -39,7 +35,7 @@ def test_towers_outside_the_cluster_are_asked_through_a_connector(
             with pytest.raises(AccessDenied, match=r"want another token.*HYBRID_SEARCH_TOWERS_TOKEN"):
                 deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
             with monkeypatch.context() as patched:  # an address that only the nodes reach
-                patched.setattr("hybrid_search.engines.opensearch.serving.deploying.check_outside", lambda *asked: None)
+                patched.setattr("hybrid_search.in_cluster.steps.check_outside", lambda *asked: None)
                 with pytest.raises(AccessDenied, match=r"want a token.*HYBRID_SEARCH_TOWERS_TOKEN.*Nothing of it is"):
                     deploy(index, connector=Connector(outside.url, "wrong"), allow_settings=True)
             assert state_of(ml_server.url) == before

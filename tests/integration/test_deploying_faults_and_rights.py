@@ -17,19 +17,16 @@ from node.process import LocalNode
 from node.secured import PASSWORD, SecuredNode
 from served import HYBRID, Towers, fill, state_of
 
+from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.connecting import connected
-from hybrid_search.engines.opensearch.connection import Connection
-from hybrid_search.engines.opensearch.doctor import diagnose
-from hybrid_search.engines.opensearch.serving import models
-from hybrid_search.engines.opensearch.serving.deployment import find_deployment, read_record
-from hybrid_search.errors import (
-    AccessDenied,
-    Unreachable,
-)
-from hybrid_search.workflows.deploying import deploy, undeploy
+from hybrid_search.engines.opensearch.index.deployment import find_deployment, read_record
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.connection import Connection
+from hybrid_search.engines.opensearch.transport.connection_settings import connected
+from hybrid_search.errors import AccessDenied, Unreachable
+from hybrid_search.in_cluster import ml_commons as models
+from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.location import Address
 
 pytestmark = pytest.mark.opensearch
 
@@ -47,7 +44,7 @@ def test_a_node_that_is_killed_in_the_middle_leaves_what_the_next_undeploy_clear
         load_model(client, id, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr("hybrid_search.engines.opensearch.serving.deploying.load_model", killing)
+        patched.setattr("hybrid_search.in_cluster.steps.load_model", killing)
         with pytest.raises(Unreachable, match=r"Could not be removed again: model .*hybrid-search undeploy"):
             deploy(location)
     mortal_node.start()

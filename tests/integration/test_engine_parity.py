@@ -33,23 +33,24 @@ import numpy as np
 import pytest
 from node.server import Server
 
-from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.engines.opensearch import OpenSearchEngine, requests
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.responses import Found, leg_of
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.search import bodies as requests
+from hybrid_search.engines.opensearch.search.answers import Found, leg_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.evaluation.side_by_side import compare_side_by_side
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters.parser import parse_filter
 from hybrid_search.fusion import fuse
+from hybrid_search.location import Address
 from hybrid_search.protocols import Dataset, Vectors
 from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.training import TrainConfig
 from hybrid_search.streams import in_batches
-from hybrid_search.train_config import TrainConfig
-from hybrid_search.training.negatives_file import read_negatives
+from hybrid_search.training.mine import mine
+from hybrid_search.training.negatives.file import read_negatives
 from hybrid_search.types import Document, Ranking, Rejection
-from hybrid_search.workflows.mining import mine
 from loaders.msmarco_passage import open_dataset as open_msmarco
 from loaders.python_docs import open_dataset as open_python_docs
 

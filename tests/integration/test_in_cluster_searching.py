@@ -18,18 +18,18 @@ from made_models import make_model
 import hybrid_search
 from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.cli import cli
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.serving.deployment import forget, remember
+from hybrid_search.engines.opensearch.index.deployment import forget, remember
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import ModelMismatch, ModelNotFound, UnsupportedCapability, UsageError
+from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
 from hybrid_search.evaluation.protocol import EvaluationSettings
+from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.location import Address
 from hybrid_search.retriever import Mode, Retriever
-from hybrid_search.server_options import INDEX_DEFAULT, SearchOptions
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions
 from hybrid_search.types import Document, Judgement, Query
-from hybrid_search.workflows.deploying import deploy, undeploy
-from hybrid_search.workflows.evaluating import EvaluateRequest, evaluate_index, evaluate_side_by_side
 from hybrid_search.workflows.showing import show_request
 from loaders.dataset import BaseDataset
 

@@ -12,22 +12,22 @@ from corpus import made_documents
 from made_models import make_model
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
+from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.engines.opensearch.index.tower_files import companion_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import CorruptIndex, FilterError, ModelNotFound, SearchIndexError
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.loading.load import LoadOptions, load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.models import inspect_index
 from hybrid_search.modes import modes_of
+from hybrid_search.opening import open_retriever
 from hybrid_search.retriever import MODES
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Judgement, Query
-from hybrid_search.workflows.diagnosing import diagnose
-from hybrid_search.workflows.inspecting import inspect_index
-from hybrid_search.workflows.loading import LoadOptions, load
-from hybrid_search.workflows.locations import open_retriever
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

@@ -15,9 +15,8 @@ from node.server import Server
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.engines.opensearch.index.tower_files import companion_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import (
     ConfigError,
     CorruptIndex,
@@ -27,10 +26,11 @@ from hybrid_search.errors import (
     ModelNotFound,
     UsageError,
 )
+from hybrid_search.loading.load import LoadOptions, load
+from hybrid_search.location import Address
+from hybrid_search.models import inspect_index
+from hybrid_search.opening import open_retriever
 from hybrid_search.types import Rejection
-from hybrid_search.workflows.inspecting import inspect_index
-from hybrid_search.workflows.loading import LoadOptions, load
-from hybrid_search.workflows.locations import open_retriever
 from loaders.registry import open_dataset
 
 

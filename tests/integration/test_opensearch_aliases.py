@@ -13,24 +13,23 @@ from made_models import make_model
 from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index, swap
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import mark_of
-from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes, live_index, swap
+from hybrid_search.engines.opensearch.index.meta import mark_of
+from hybrid_search.engines.opensearch.index.tower_files import companion_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.indexes import drop, indexes_on, roll_back, to_be_dropped
+from hybrid_search.loading import blue_green as behind_alias
+from hybrid_search.loading.blue_green import Swap, begin, load_behind_alias
+from hybrid_search.loading.checks import Expected, check_index
+from hybrid_search.loading.load import LoadOptions, settings_of_new
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.opening import open_retriever
 from hybrid_search.retriever import Retriever
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
-from hybrid_search.workflows import behind_alias
-from hybrid_search.workflows.behind_alias import Swap, begin, load_behind_alias
-from hybrid_search.workflows.checking import Expected, check_index
-from hybrid_search.workflows.dropping import drop, to_be_dropped
-from hybrid_search.workflows.loading import LoadOptions, settings_of_new
-from hybrid_search.workflows.locations import open_retriever
-from hybrid_search.workflows.server_indexes import indexes_on, roll_back
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

@@ -17,14 +17,14 @@ from node.maven import Unavailable
 from node.plugin import without_server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.setup import ServerOptions
+from hybrid_search.engines.opensearch.index.template import ServerOptions
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.loading.load import LoadOptions, load, settings_of_new
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
 from hybrid_search.protocols import Encoder
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
-from hybrid_search.workflows.loading import LoadOptions, load, settings_of_new
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.opensearch_cluster]
 

@@ -14,13 +14,14 @@ import pytest
 from conftest import Home
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
+from hybrid_search.doctor.diagnosis import diagnose
+from hybrid_search.doctor.vitals import Finding
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.doctor import Finding, diagnose
-from hybrid_search.engines.opensearch.held_settings import HeldSettings, while_loading
-from hybrid_search.engines.opensearch.towers import companion_of, record_of, store_towers
+from hybrid_search.engines.opensearch.index.tower_files import companion_of, record_of, store_towers
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.writing.load_settings import HeldSettings, while_loading
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

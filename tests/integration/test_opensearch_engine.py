@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 from node.server import Server
 
-from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import create_marked
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark
-from hybrid_search.engines.opensearch.towers import companion_of
+from hybrid_search.engines.opensearch.index.aliases import create_marked
+from hybrid_search.engines.opensearch.index.meta import Mark
+from hybrid_search.engines.opensearch.index.tower_files import companion_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import (
     CorruptModel,
     IndexExists,
@@ -26,7 +24,9 @@ from hybrid_search.errors import (
     UnsupportedCapability,
     UsageError,
 )
-from hybrid_search.server_options import ServerOptions
+from hybrid_search.location import Address
+from hybrid_search.settings.index import Bm25, IndexSettings
+from hybrid_search.settings.server import ServerOptions
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
@@ -67,7 +67,7 @@ def test_refreshing_stops_for_a_load_and_not_for_an_addition(location: str, clie
 
 
 def test_a_reader_sees_commits_and_fields_of_a_writer(location: str) -> None:
-    from hybrid_search.filter_parser import parse_filter
+    from hybrid_search.filters.parser import parse_filter
 
     with OpenSearchEngine.create(location, SETTINGS) as writer, OpenSearchEngine.open(location) as reader:
         writer.add([Document("a", "one", metadata={"year": 2020, "a.b*c %": "x"})], VECTORS[:1])

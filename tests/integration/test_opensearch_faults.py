@@ -20,15 +20,16 @@ from killing import Loader
 from node.faulty import Fault, FaultyServer, at_random, bulk_of, every
 from node.server import Server
 
-from hybrid_search.engines.opensearch import OpenSearchEngine, retrying
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.transport import retrying
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import RecordsRejected, SearchIndexError
+from hybrid_search.loading.load import LoadOptions, LoadReport, load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
 from hybrid_search.protocols import Encoder
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document
-from hybrid_search.workflows.loading import LoadOptions, LoadReport, load
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

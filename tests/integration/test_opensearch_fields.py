@@ -12,14 +12,14 @@ import pytest
 from conftest import run
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import DataError
+from hybrid_search.loading.load import load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
-from hybrid_search.workflows.loading import load
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

@@ -20,17 +20,18 @@ from conftest import ROOT
 from node.faulty import Fault, FaultyServer, every
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
-from hybrid_search.engines.opensearch import OpenSearchEngine, bulk
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.holders import Holders
-from hybrid_search.engines.opensearch.items import item_of
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.index.document_json import item_of
+from hybrid_search.engines.opensearch.index.holders import Holders
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.writing import bulk
 from hybrid_search.errors import DataError, IndexLocked, Overloaded, SearchIndexError, UsageError
+from hybrid_search.loading.journal import Journal
+from hybrid_search.loading.load import LoadOptions, ServerLoad, load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Rejection
-from hybrid_search.workflows.journal import Journal
-from hybrid_search.workflows.loading import LoadOptions, ServerLoad, load
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

@@ -12,14 +12,15 @@ from conftest import ROOT
 from node.faulty import Fault, FaultyServer, at_random
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
-from hybrid_search.engines.opensearch import OpenSearchEngine, meta
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import live_index, note_live, swap
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark, change_mark, mark_of
-from hybrid_search.engines.opensearch.serving.deployment import read_record
-from hybrid_search.engines.opensearch.setup import read_settings
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.index import meta
+from hybrid_search.engines.opensearch.index.aliases import live_index, note_live, swap
+from hybrid_search.engines.opensearch.index.deployment import read_record
+from hybrid_search.engines.opensearch.index.meta import Mark, change_mark, mark_of
+from hybrid_search.engines.opensearch.index.template import read_settings
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 
 pytestmark = pytest.mark.opensearch
 
@@ -48,8 +49,8 @@ def process(location: str, body: str) -> subprocess.Popen[str]:
     code = (
         "from contextlib import closing\n"
         "from hybrid_search.engines.opensearch import meta\n"
-        "from hybrid_search.engines.opensearch.address import Address\n"
-        "from hybrid_search.engines.opensearch.client import Client\n"
+        "from hybrid_search.location import Address\n"
+        "from hybrid_search.engines.opensearch.transport.client import Client\n"
         f"with closing(Client(Address.parse({location!r}))) as client:\n"
         "    for number in range(1, 11):\n"
     ) + "".join(f"        {line}\n" for line in body.splitlines())
@@ -73,7 +74,7 @@ def test_two_processes_that_count_in_the_same_notes_miss_none(location: str, cli
 def test_deploying_loading_and_moving_an_alias_at_once_keep_one_anothers_notes(location: str, client: Client) -> None:
     deploying = process(
         location,
-        "from hybrid_search.engines.opensearch.serving.deployment import Deployment, remember\n"
+        "from hybrid_search.engines.opensearch.index.deployment import Deployment, remember\n"
         f'remember(client, Deployment(index="{NAME}", family="{ALIAS}", fingerprint="f", query_model=str(number)))',
     )
     loading = process(

@@ -16,25 +16,24 @@ from corpus import assert_holds, made_documents
 from made_models import make_model
 from node.server import Server
 
+from hybrid_search.alias_retriever import FollowingRetriever
 from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes, live_index
-from hybrid_search.engines.opensearch.bulk import BulkSender, Refused
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.items import Item
+from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes, live_index
+from hybrid_search.engines.opensearch.index.document_json import Item
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.writing.bulk import BulkSender, Refused
 from hybrid_search.errors import HybridSearchError, SearchIndexError, UsageError
-from hybrid_search.following import FollowingRetriever
+from hybrid_search.indexes import drop, roll_back
+from hybrid_search.loading.blue_green import load_behind_alias
+from hybrid_search.loading.load import load
+from hybrid_search.loading.reindex import reindex, reindex_behind_alias
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.opening import open_retriever
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
-from hybrid_search.workflows.behind_alias import load_behind_alias
-from hybrid_search.workflows.dropping import drop
-from hybrid_search.workflows.loading import load
-from hybrid_search.workflows.locations import open_retriever
-from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
-from hybrid_search.workflows.server_indexes import roll_back
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 
@@ -332,7 +331,7 @@ def test_reindexing_into_a_folder_carries_what_a_folder_can_hold_and_names_the_r
 def test_one_deleted_while_another_is_added_is_not_brought_back(
     address: Address, models: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hybrid_search.workflows import reindexing
+    from hybrid_search.loading import reindex as reindexing
 
     loaded = reindexing.load
     with OpenSearchEngine.open(str(address), writable=True) as live:

@@ -18,13 +18,11 @@ import pytest
 from node.server import Server
 
 from hybrid_search.async_retriever import AsyncRetriever
-from hybrid_search.config import Fusion, IndexSettings
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.commands import curl_arguments
-from hybrid_search.engines.opensearch.connection import Connection
-from hybrid_search.engines.opensearch.showing import ShownRequest
+from hybrid_search.engines.opensearch.search.shown import ShownRequest
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.connection import Connection
+from hybrid_search.engines.opensearch.transport.curl import curl_arguments
 from hybrid_search.errors import (
     ConfigError,
     IndexNotFound,
@@ -33,9 +31,11 @@ from hybrid_search.errors import (
     UnsupportedCapability,
     UsageError,
 )
+from hybrid_search.location import Address
 from hybrid_search.protocols import Vectors
 from hybrid_search.retriever import Mode, Retriever
-from hybrid_search.server_options import SearchOptions, ServerOptions
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document
 from hybrid_search.workflows.showing import show_request
 

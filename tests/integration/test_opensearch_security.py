@@ -14,14 +14,14 @@ from conftest import Home, run
 from node.secured import PASSWORD, SecuredNode
 
 import hybrid_search
-from hybrid_search.config import IndexSettings
+from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.connecting import connected
-from hybrid_search.engines.opensearch.connection import Connection
-from hybrid_search.engines.opensearch.doctor import diagnose
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.connection import Connection
+from hybrid_search.engines.opensearch.transport.connection_settings import connected
 from hybrid_search.errors import AccessDenied, SearchIndexError, Unreachable
+from hybrid_search.location import Address
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

@@ -15,12 +15,15 @@ import pytest
 from made_models import make_model
 from node.server import Server
 
-from hybrid_search.config import Fusion
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.towers import companion_of, digest_of, record_of
+from hybrid_search.engines.opensearch.index.tower_files import companion_of, digest_of, record_of
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import CorruptIndex, CorruptModel
+from hybrid_search.loading.load import load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.opening import open_retriever
+from hybrid_search.settings.index import Fusion
 from hybrid_search.storage import sha256_of
 from hybrid_search.towers.checkpoint import set_defaults
 from hybrid_search.towers.model_card import (
@@ -31,9 +34,6 @@ from hybrid_search.towers.model_card import (
     write_model_card,
 )
 from hybrid_search.types import Document
-from hybrid_search.workflows.loading import load
-from hybrid_search.workflows.locations import open_retriever
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

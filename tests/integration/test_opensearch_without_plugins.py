@@ -6,9 +6,9 @@ import pytest
 from conftest import Home
 from node.process import LocalNode
 
-from hybrid_search.config import IndexSettings
+from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.doctor import diagnose
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

@@ -15,16 +15,17 @@ import pytest
 from conftest import ROOT
 from node.server import Server
 
-from hybrid_search.config import IndexSettings
-from hybrid_search.engines.opensearch import OpenSearchEngine, holders
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.holders import Holders
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.index import holders
+from hybrid_search.engines.opensearch.index.holders import Holders
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import CorruptIndex
+from hybrid_search.loading.load import LoadOptions, ServerLoad, load
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
 from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
-from hybrid_search.workflows.loading import LoadOptions, ServerLoad, load
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 
@@ -105,8 +106,8 @@ def test_two_loads_at_once_leave_the_settings_as_they_were(location: str, client
     code = (
         "import sys\n"
         "from hybrid_search.types import Document\n"
-        "from hybrid_search.workflows.loading import load\n"
-        "from hybrid_search.workflows.streamed import Corpus\n"
+        "from hybrid_search.loading.load import load\n"
+        "from hybrid_search.loading.sources import Corpus\n"
         "documents = [Document(f'{sys.argv[1]}-{number}', 'the sea') for number in range(2_500)]\n"
         f"load(Corpus(sys.argv[1], lambda: iter(documents)), {location!r})\n"
     )

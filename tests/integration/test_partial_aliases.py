@@ -13,27 +13,27 @@ from made_models import make_model
 from node.server import Server
 
 import hybrid_search
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import create_marked, delete_index, list_indexes, swap
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.marks import Mark
-from hybrid_search.engines.opensearch.setup import ServerOptions
+from hybrid_search.alias_retriever import FollowingRetriever
+from hybrid_search.dashboards.exports import pack_of
+from hybrid_search.dashboards.measure import measure_documents
+from hybrid_search.doctor.diagnosis import diagnose
+from hybrid_search.engines.opensearch.index.aliases import create_marked, delete_index, list_indexes, swap
+from hybrid_search.engines.opensearch.index.meta import Mark
+from hybrid_search.engines.opensearch.index.template import ServerOptions
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import PartialAlias
-from hybrid_search.following import FollowingRetriever
+from hybrid_search.evaluation.evaluate import evaluate_index
+from hybrid_search.in_cluster.deploy import undeploy
+from hybrid_search.indexes import roll_back
+from hybrid_search.loading.blue_green import load_behind_alias
+from hybrid_search.loading.load import LoadOptions, load, settings_of_new
+from hybrid_search.loading.reindex import reindex, reindex_behind_alias
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.location import Address
+from hybrid_search.models import inspect_index
+from hybrid_search.opening import open_engine
+from hybrid_search.training.mine import mine
 from hybrid_search.types import Document
-from hybrid_search.workflows.behind_alias import load_behind_alias
-from hybrid_search.workflows.dashboards import pack_of
-from hybrid_search.workflows.deploying import undeploy
-from hybrid_search.workflows.diagnosing import diagnose
-from hybrid_search.workflows.evaluating import evaluate_index
-from hybrid_search.workflows.inspecting import inspect_index
-from hybrid_search.workflows.loading import LoadOptions, load, settings_of_new
-from hybrid_search.workflows.locations import open_engine
-from hybrid_search.workflows.measuring_documents import measure_documents
-from hybrid_search.workflows.mining import mine
-from hybrid_search.workflows.reindexing import reindex, reindex_behind_alias
-from hybrid_search.workflows.server_indexes import roll_back
-from hybrid_search.workflows.streamed import Corpus
 
 pytestmark = pytest.mark.opensearch
 

@@ -10,11 +10,10 @@ from asked_by_text import NAME, Prepared
 from in_cluster import console_requests, plain
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.serving.example import example_of
-from hybrid_search.engines.opensearch.serving.snippets import Served, snippets
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.filters import Term
+from hybrid_search.in_cluster.console import Served, example_of, snippets
+from hybrid_search.location import Address
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

@@ -16,10 +16,10 @@ from made_models import make_model
 from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.serving.deployment import find_deployment
-from hybrid_search.workflows.deploying import Connector, deploy, undeploy
+from hybrid_search.engines.opensearch.index.deployment import find_deployment
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.in_cluster.deploy import Connector, deploy, undeploy
+from hybrid_search.location import Address
 
 pytestmark = pytest.mark.opensearch
 

@@ -14,10 +14,10 @@ from made_models import make_model
 from node.server import Server
 
 from hybrid_search.cli import cli
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import delete_index, list_indexes
-from hybrid_search.engines.opensearch.client import Client
+from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes
+from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import HybridSearchError
+from hybrid_search.location import Address
 
 pytestmark = pytest.mark.opensearch
 

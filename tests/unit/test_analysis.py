@@ -4,8 +4,8 @@ import pytest
 
 import mappings
 from hybrid_search.analysis import ANALYZERS, analyzer
-from hybrid_search.config import IndexSettings
 from hybrid_search.errors import ConfigError
+from hybrid_search.settings.index import IndexSettings
 from mappings.folding import folded
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_search.config import Fusion
 from hybrid_search.fusion import COMBINATIONS, NORMALISERS, explain, fuse
+from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Ranking
 
 # The test vectors of the fusion arithmetic, confirmed on a live OpenSearch 3.6.0.

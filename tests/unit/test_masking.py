@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid_search.masking import without_password
+from hybrid_search.location import without_password
 
 
 @pytest.mark.parametrize(

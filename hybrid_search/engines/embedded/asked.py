@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybrid_search.config import Fusion
-from hybrid_search.engines.vectors import checked_vectors
+from hybrid_search.engines.documents import checked_vectors
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Vectors
+from hybrid_search.settings.index import Fusion
 
 __all__ = ["check_k", "check_offset", "checked_queries"]
 

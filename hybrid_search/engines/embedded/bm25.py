@@ -13,12 +13,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Bm25
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.forward import ForwardIndex
 from hybrid_search.engines.embedded.ranking import ScoredRows, best, joined
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
+from hybrid_search.settings.index import Bm25
 
 __all__ = ["LexicalLeg", "lucene_length"]
 

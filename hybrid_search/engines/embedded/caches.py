@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from hybrid_search.analysis import analyzer
-from hybrid_search.asked_words import asked_terms
-from hybrid_search.config import IndexSettings
+from hybrid_search.analysis import analyzer, asked_terms
 from hybrid_search.engines.embedded.bm25 import LexicalLeg
 from hybrid_search.engines.embedded.dense import DenseLeg
 from hybrid_search.engines.embedded.forward import ForwardIndex
@@ -19,8 +18,10 @@ from hybrid_search.engines.embedded.manifest import Manifest
 from hybrid_search.engines.embedded.store import Store, column
 from hybrid_search.engines.embedded.tantivy_index import TantivyIndex
 from hybrid_search.errors import CorruptIndex, StorageError
+from hybrid_search.settings.index import IndexSettings
 
-__all__ = ["Caches"]
+__all__ = ["POLL", "Caches", "Lag"]
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -209,3 +210,38 @@ def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
     except Exception as error:  # whatever tantivy, FAISS or numpy raise over a file they can't read
         return f"it can't be read ({type(error).__name__}: {error})"
     return ""
+
+
+POLL = 0.005
+"""Seconds between two searches of one that waits."""
+
+_PATIENCE = 10.0
+
+
+class Lag:
+    """Between another process's commit and its caches the rows that it replaced are found nowhere.
+
+    The old ones are gone from the store, the new ones not yet in the caches. Safe in any thread without a lock: the one
+    number that is kept only grows, and a thread that overwrites a larger one with its own waits once more.
+    """
+
+    def __init__(self, store: Store, caches: Caches) -> None:
+        self._store = store
+        self._caches = caches
+        self._given_up = 0
+
+    def hides(self, since: float) -> bool:
+        """Return whether a search that ended just now may have missed a document, and is to be made again.
+
+        A writer that takes longer than some seconds is not waited for, and that is logged.
+
+        :param since: of ``time.monotonic``, when the search began.
+        """
+        reached, newest = self._caches.generation, self._store.state().generation
+        if newest <= max(reached, self._given_up) or not self._store.lost_since(reached):
+            return False
+        if time.monotonic() - since > _PATIENCE:
+            self._given_up = newest
+            _LOG.warning("%s: a commit takes long; what it replaces is missing until then", self._store.layout.folder)
+            return False
+        return True

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.caches import Caches
+from hybrid_search.engines.embedded.checks import check_seal, miscounts, store_problems
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import WriterLock
 from hybrid_search.engines.embedded.manifest import Manifest
-from hybrid_search.engines.embedded.seal import check_seal
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.verify import miscounts, store_problems
 from hybrid_search.errors import CorruptIndex
 
 __all__ = ["damage"]

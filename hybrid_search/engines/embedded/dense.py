@@ -14,13 +14,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import faiss_index
 from hybrid_search.engines.embedded.filter_rows import RowFilter
 from hybrid_search.engines.embedded.manifest import Manifest, listed
 from hybrid_search.engines.embedded.own_files import foreign, own_folder
 from hybrid_search.engines.embedded.ranking import ScoredRows, best, joined
 from hybrid_search.engines.embedded.store import Store, read_state
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.storage import atomic_write_bytes
 
 __all__ = ["DenseLeg"]

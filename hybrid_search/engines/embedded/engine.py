@@ -12,26 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.documents import ids_of
+from hybrid_search.engines.documents import checked_vectors, ids_of
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.asked import check_k, check_offset, checked_queries
-from hybrid_search.engines.embedded.caches import Caches
+from hybrid_search.engines.embedded.caches import POLL, Caches, Lag
+from hybrid_search.engines.embedded.checks import miscounts, seal, store_problems
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
 from hybrid_search.engines.embedded.fusing import fused_page, page_of_one
-from hybrid_search.engines.embedded.lag import POLL, Lag
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
-from hybrid_search.engines.embedded.model_files import copy_model, model_folder
+from hybrid_search.engines.embedded.own_files import copy_model, model_folder
 from hybrid_search.engines.embedded.ranking import ScoredRows, to_ranking
-from hybrid_search.engines.embedded.seal import seal
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.verify import miscounts, store_problems
 from hybrid_search.engines.embedded.writing import StoreWriter
-from hybrid_search.engines.vectors import checked_vectors
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import Capabilities, Vectors
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
 __all__ = ["EmbeddedEngine"]

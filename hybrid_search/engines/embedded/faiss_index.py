@@ -11,9 +11,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Similarity
 from hybrid_search.engines.embedded.own_files import made
 from hybrid_search.errors import ConfigError
+from hybrid_search.settings.index import Similarity
 
 __all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score", "write"]
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import FieldType
 from hybrid_search.engines.embedded.store import Store, read_state
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms, check_filter
-from hybrid_search.number_filters import in_its_type
+from hybrid_search.filters.numbers import in_its_type
+from hybrid_search.settings.index import FieldType
 
 __all__ = ["FilterCache", "RowFilter"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Fusion
 from hybrid_search.engines.embedded.ranking import ScoredRows, settled
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.fusion import join
+from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Hit, Leg, Ranking
 
 __all__ = ["fused_page", "page_of_one"]

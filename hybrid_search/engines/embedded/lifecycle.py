@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_search.analysis import analyzer
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.caches import Caches
+from hybrid_search.engines.embedded.checks import break_seal, check_seal, is_small, miscounts, store_problems
 from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.faiss_index import check_factory
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.locks import WriterLock
-from hybrid_search.engines.embedded.own_files import check_own, remove
-from hybrid_search.engines.embedded.seal import break_seal, check_seal, is_small
+from hybrid_search.engines.embedded.own_files import check_own, remove, remove_unfinished
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.unfinished import remove_unfinished
-from hybrid_search.engines.embedded.verify import miscounts, store_problems
 from hybrid_search.engines.embedded.writing import create_store, recount
 from hybrid_search.errors import (
     ConfigError,
@@ -31,6 +28,7 @@ from hybrid_search.errors import (
     StorageError,
     UsageError,
 )
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.storage import disk_errors, make_folder, recover_folder, replace_folder
 
 __all__ = [

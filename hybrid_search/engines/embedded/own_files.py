@@ -6,16 +6,35 @@ and a pipe would let it wait for ever; so whatever is no plain file is never ope
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from hybrid_search.engines.embedded.layout import Layout
-from hybrid_search.errors import CorruptIndex
+from hybrid_search.errors import CorruptIndex, CorruptModel, StorageError
+from hybrid_search.storage import aside_of, disk_errors, recover_folder, replace_folder
 
-__all__ = ["append_to", "check_own", "emptied", "foreign", "is_plain", "made", "own_folder", "read_own", "remove"]
+__all__ = [
+    "append_to",
+    "check_own",
+    "copy_model",
+    "emptied",
+    "foreign",
+    "is_plain",
+    "made",
+    "model_folder",
+    "own_folder",
+    "read_own",
+    "recover_model",
+    "remove",
+    "remove_unfinished",
+]
+
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
@@ -140,3 +159,63 @@ def _own_copy(file: BinaryIO, path: Path, size: int) -> BinaryIO:
             copy.write(file.read(min(1 << 20, size - start)))
     os.replace(part, path)
     return copy
+
+
+def copy_model(layout: Layout, files: Sequence[Path]) -> None:
+    """Copy files into the index's model folder, replacing what was there in one step.
+
+    :raises CorruptModel: if one is no plain file: what a link stands for is nothing to be handed on.
+    :raises StorageError: if they can't be copied; what was there stays.
+    """
+    for file in files:
+        if file.is_symlink() or (file.exists() and not is_plain(file)):
+            raise CorruptModel(f"{file} is no plain file of the model; copy the model with `cp -rL` and give the copy")
+    with disk_errors(f"copying the model into {layout.folder}"):
+        new = Path(tempfile.mkdtemp(prefix=f".{layout.model.name}.", dir=layout.folder))
+        try:
+            for file in files:
+                shutil.copyfile(file, new / file.name)
+            new.chmod(layout.folder.stat().st_mode & 0o777)  # mkdtemp's folders are for their owner only
+            replace_folder(new, layout.model)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def recover_model(layout: Layout) -> None:
+    """Put a model back that a crash left between the two renames. For the holder of the writer's lock.
+
+    :raises StorageError: if it can't be moved.
+    """
+    recover_folder(layout.model)
+
+
+def model_folder(layout: Layout) -> Path | None:
+    """Return the model folder, None when no model is stored.
+
+    :raises CorruptIndex: if it is a link, or holds anything but plain files.
+    """
+    if found := foreign(layout.model):
+        raise CorruptIndex(f"{found[0]}; load the data again with --recreate and --model, or restore it from a backup")
+    return layout.model if layout.model.is_dir() else None
+
+
+def remove_unfinished(layout: Layout) -> None:
+    """Remove what nobody will finish. For the holder of the writer's lock: nobody else writes such files.
+
+    What can't be removed (a folder of another user) stays: it does no harm.
+    """
+    with contextlib.suppress(StorageError):
+        recover_model(layout)
+    for path in _unfinished(layout):
+        with contextlib.suppress(OSError):
+            remove(path)
+
+
+def _unfinished(layout: Layout) -> Iterator[Path]:
+    for part in layout.parts():
+        if part.name.startswith(".") and part != aside_of(layout.model):
+            yield part
+    for folder in (layout.lexical, layout.forward, layout.dense):
+        if folder.is_dir() and not folder.is_symlink():
+            # tantivy's own file that begins with a dot, .managed.json, has no such end.
+            yield from sorted(folder.glob(".*.part"))

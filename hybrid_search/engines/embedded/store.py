@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Self
@@ -10,17 +12,30 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded.database import Database
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.own_files import check_own
-from hybrid_search.engines.embedded.records import decode_metadata, text_checksum, vector_checksum
 from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.errors import ConfigError, CorruptIndex, IndexNotFound, SearchIndexError
+from hybrid_search.filters import Scalar
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Document
+from hybrid_search.types import Document, MetadataValue
 
-__all__ = ["State", "Store", "column", "counts", "meta", "read_state"]
+__all__ = [
+    "State",
+    "Store",
+    "column",
+    "counts",
+    "decode_metadata",
+    "encode_metadata",
+    "field_values",
+    "meta",
+    "read_state",
+    "text_checksum",
+    "vector_checksum",
+]
+
 
 Rows = NDArray[np.int64]
 
@@ -227,3 +242,35 @@ def read_state(connection: Connection) -> State:
     if not (0 <= state.generation < _NEVER and 0 < state.next_row <= _MOST_ROWS and 0 <= state.documents < _MOST_ROWS):
         raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again")
     return state
+
+
+def field_values(metadata: Mapping[str, MetadataValue]) -> Iterator[tuple[str, Scalar]]:
+    """Return the (field, value) pairs that filters see: a repeated keyword once."""
+    for name, value in metadata.items():
+        if isinstance(value, tuple):
+            yield from ((name, word) for word in dict.fromkeys(value))
+        else:
+            yield name, value
+
+
+def encode_metadata(metadata: Mapping[str, MetadataValue]) -> str:
+    """Return the metadata as JSON, in the order given."""
+    return json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")) if metadata else ""
+
+
+def decode_metadata(text: str) -> dict[str, MetadataValue]:
+    """Return what :func:`encode_metadata` was given, several keywords as a tuple."""
+    if not text:
+        return {}
+    decoded: dict[str, Any] = json.loads(text)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in decoded.items()}
+
+
+def text_checksum(id: object, title: object, text: object, metadata: object) -> int:
+    """Return the CRC-32 of a document's stored columns; of damaged ones too, whatever type they have become."""
+    return zlib.crc32(f"{id}\x1f{title}\x1f{text}\x1f{metadata}".encode("utf-8", "surrogatepass"))
+
+
+def vector_checksum(vector: object) -> int:
+    """Return the CRC-32 of a stored vector; -1 for what is none any more."""
+    return zlib.crc32(vector) if isinstance(vector, bytes) else -1

@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.documents import sift
 from hybrid_search.engines.embedded.database import Database, sqlite_errors
 from hybrid_search.engines.embedded.layout import FORMAT_VERSION
-from hybrid_search.engines.embedded.records import (
+from hybrid_search.engines.embedded.store import (
+    State,
+    counts,
     decode_metadata,
     encode_metadata,
     field_values,
+    read_state,
     text_checksum,
     vector_checksum,
 )
-from hybrid_search.engines.embedded.store import State, counts, read_state
 from hybrid_search.errors import StorageError, UsageError
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from hybrid_search.config import Bm25, Fusion
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.async_client import AsyncClient
-from hybrid_search.engines.opensearch.connection import Connection
-from hybrid_search.engines.opensearch.exchange import Plan, carried_out_async
-from hybrid_search.engines.opensearch.reading import Reading
+from hybrid_search.engines.opensearch.search.reading import Reading
+from hybrid_search.engines.opensearch.transport.async_client import AsyncClient
+from hybrid_search.engines.opensearch.transport.connection import Connection
+from hybrid_search.engines.opensearch.transport.plan import Plan, carried_out_async
 from hybrid_search.filters import Filter
+from hybrid_search.location import Address
 from hybrid_search.protocols import DenseQueries
+from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.types import Document, Hit, Ranking
 
 __all__ = ["AsyncOpenSearchEngine"]

@@ -10,30 +10,36 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.documents import ids_of
-from hybrid_search.engines.opensearch import pipelines, responses
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.aliases import Place, delete_index, make_index, resolve
-from hybrid_search.engines.opensearch.capabilities import ServerCapabilities
-from hybrid_search.engines.opensearch.client import Client
-from hybrid_search.engines.opensearch.commands import curl_arguments
-from hybrid_search.engines.opensearch.exchange import Plan, carried_out
-from hybrid_search.engines.opensearch.failures import taken_apart
-from hybrid_search.engines.opensearch.fitness import faults_of_settings, other_fields
-from hybrid_search.engines.opensearch.ingesting import check_pipelines, dropped_if_unfit
-from hybrid_search.engines.opensearch.reading import Reading
-from hybrid_search.engines.opensearch.samples import HeldDocuments, all_documents, random_ids, stored_vectors
-from hybrid_search.engines.opensearch.serving.query_tower import query_tower
-from hybrid_search.engines.opensearch.setup import check_fit, check_options, check_same, index_body, read_settings
-from hybrid_search.engines.opensearch.showing import Showing, ShownRequest, shown_body
-from hybrid_search.engines.opensearch.towers import fetch_towers, store_towers
-from hybrid_search.engines.opensearch.writer import Writer
-from hybrid_search.engines.vectors import checked_vectors
+from hybrid_search.engines.documents import checked_vectors, ids_of
+from hybrid_search.engines.opensearch.index.aliases import Place, delete_index, make_index, resolve
+from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
+from hybrid_search.engines.opensearch.index.fitness import faults_of_settings, other_fields
+from hybrid_search.engines.opensearch.index.query_tower import query_tower
+from hybrid_search.engines.opensearch.index.template import (
+    check_fit,
+    check_options,
+    check_same,
+    index_body,
+    read_settings,
+)
+from hybrid_search.engines.opensearch.index.tower_files import fetch_towers, store_towers
+from hybrid_search.engines.opensearch.search import answers as responses
+from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
+from hybrid_search.engines.opensearch.search.reading import Reading
+from hybrid_search.engines.opensearch.search.scan import HeldDocuments, all_documents, random_ids, stored_vectors
+from hybrid_search.engines.opensearch.search.shown import Showing, ShownRequest, shown_body
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.curl import curl_arguments
+from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.engines.opensearch.transport.plan import Plan, carried_out
+from hybrid_search.engines.opensearch.writing.fields import check_pipelines, dropped_if_unfit
+from hybrid_search.engines.opensearch.writing.writer import Writer
 from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
+from hybrid_search.location import Address
 from hybrid_search.protocols import Capabilities, DenseQueries, Vectors
-from hybrid_search.server_options import SearchOptions, ServerOptions
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.steps import Steps
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 

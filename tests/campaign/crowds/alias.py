@@ -17,10 +17,10 @@ from campaign.crowds.crowd import Crowd, switching_fast
 from campaign.crowds.planted import planted
 from campaign.crowds.server import asked, location_of
 from hybrid_search import AsyncRetriever, Document, Hit, Retriever
+from hybrid_search.alias_retriever import FollowingRetriever
 from hybrid_search.errors import UsageError
-from hybrid_search.following import FollowingRetriever
+from hybrid_search.opening import create_index, drop_index, open_engine
 from hybrid_search.protocols import Vectors
-from hybrid_search.workflows.locations import create_index, drop_index, open_engine
 
 __all__ = ["AliasCrowd"]
 

@@ -15,9 +15,9 @@ from campaign.attack import Attempt, Bench, Finding, Outcome
 from campaign.crowds.planted import planted
 from campaign.crowds.server import left_behind, location_of
 from hybrid_search import Document
-from hybrid_search.workflows.loading import LoadOptions, ServerLoad
-from hybrid_search.workflows.locations import drop_index
-from hybrid_search.workflows.streamed import Corpus
+from hybrid_search.loading.load import LoadOptions, ServerLoad
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.opening import drop_index
 
 __all__ = ["LoaderCrowd"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search import Retriever
-from hybrid_search.workflows.locations import create_index, open_engine
+from hybrid_search.opening import create_index, open_engine
 
 __all__ = ["created", "opened"]
 

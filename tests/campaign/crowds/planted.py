@@ -150,7 +150,7 @@ def _unrefreshed() -> AbstractContextManager[Any]:
 
 
 def _closed_early() -> AbstractContextManager[Any]:
-    from hybrid_search.following import FollowingRetriever
+    from hybrid_search.alias_retriever import FollowingRetriever
 
     def leave(self: Any, held: Any) -> None:
         held.left = True
@@ -160,7 +160,7 @@ def _closed_early() -> AbstractContextManager[Any]:
 
 
 def _refreshing_lost() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.opensearch.held_settings import HeldSettings
+    from hybrid_search.engines.opensearch.writing.load_settings import HeldSettings
 
     return replaced(HeldSettings, "give_back", lambda _: lambda self, *rest, **named: None)
 

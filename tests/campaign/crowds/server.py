@@ -19,7 +19,7 @@ from campaign.crowds.opening import created, opened
 from campaign.crowds.planted import planted
 from hybrid_search import AsyncRetriever, Retriever
 from hybrid_search.errors import UsageError
-from hybrid_search.workflows.locations import drop_index
+from hybrid_search.opening import drop_index
 
 __all__ = ["ServerCrowd", "asked", "left_behind", "location_of"]
 

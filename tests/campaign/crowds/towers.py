@@ -16,7 +16,7 @@ from campaign.attack import Attempt, Bench, Finding, Outcome
 from campaign.crowds.crowd import switching_fast
 from campaign.crowds.planted import planted
 from hybrid_search import Document, Retriever
-from hybrid_search.workflows.streamed import Corpus
+from hybrid_search.loading.sources import Corpus
 
 __all__ = ["TowerCrowd"]
 

@@ -22,10 +22,10 @@ from campaign.fuzz.planted import planted
 from campaign.fuzz.tape import Said, Tape, playing
 from campaign.fuzz.trial import Trial
 from hybrid_search import Document, Hit, Retriever
-from hybrid_search.workflows.diagnosing import diagnose
-from hybrid_search.workflows.inspecting import inspect_index
-from hybrid_search.workflows.locations import create_index, drop_index, open_engine
-from hybrid_search.workflows.server_indexes import indexes_on
+from hybrid_search.doctor.diagnosis import diagnose
+from hybrid_search.indexes import indexes_on
+from hybrid_search.models import inspect_index
+from hybrid_search.opening import create_index, drop_index, open_engine
 
 __all__ = ["Answers"]
 

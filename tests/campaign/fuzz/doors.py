@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from campaign.fuzz.expectation import Answer, Broken, outcome_of
-from hybrid_search.config import Fusion, IndexSettings
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.connecting import resolved
-from hybrid_search.engines.opensearch.failures import taken_apart
-from hybrid_search.engines.opensearch.responses import hits_of
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.engines.opensearch.search.answers import hits_of
+from hybrid_search.engines.opensearch.transport.connection_settings import resolved
+from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.location import Address
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.training import TrainConfig
 from hybrid_search.towers.model_card import read_model_card
-from hybrid_search.train_config import TrainConfig
 from loaders.registry import open_dataset
 
 __all__ = ["DOORS", "SEEDS"]

@@ -20,7 +20,7 @@ from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import DOCUMENTS, IDS, QUERIES
 from campaign.fuzz.trial import Trial
 from hybrid_search import Hit, Retriever
-from hybrid_search.workflows.locations import create_index, drop_index
+from hybrid_search.opening import create_index, drop_index
 
 __all__ = ["DECLARED", "Engines"]
 

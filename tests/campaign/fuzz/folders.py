@@ -19,8 +19,8 @@ from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import DOCUMENTS, IDS, QUERIES
 from campaign.fuzz.trial import Trial
 from hybrid_search import Retriever
-from hybrid_search.config import IndexSettings
-from hybrid_search.workflows.locations import create_index, open_engine
+from hybrid_search.opening import create_index, open_engine
+from hybrid_search.settings.index import IndexSettings
 
 __all__ = ["SETTINGS", "Folders"]
 

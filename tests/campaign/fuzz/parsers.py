@@ -19,12 +19,12 @@ from campaign.fuzz.mutation import mutated
 from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import ANY, JSON, TEXTS
 from hybrid_search import Connection, SearchOptions, ServerOptions
-from hybrid_search.config import Bm25, Fusion, IndexSettings
-from hybrid_search.engines.opensearch.address import Address
-from hybrid_search.engines.opensearch.connecting import resolved
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.engines.opensearch.transport.connection_settings import resolved
 from hybrid_search.filters import And, Range
-from hybrid_search.train_config import TrainConfig
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.location import Address
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.training import TrainConfig
 
 __all__ = ["TARGETS", "Parsers"]
 

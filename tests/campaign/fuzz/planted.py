@@ -124,9 +124,9 @@ def _without_json(call: Callable[..., Any]) -> Callable[..., Any]:
     return writing
 
 
-_PARSER = "hybrid_search.filter_parser:_Parser"
+_PARSER = "hybrid_search.filters.parser:_Parser"
 _RETRIEVER = "hybrid_search.retriever:Retriever"
-_CLIENT = "hybrid_search.engines.opensearch.client:Client"
+_CLIENT = "hybrid_search.engines.opensearch.transport.client:Client"
 _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a parser with a bare KeyError": (_PARSER, "fail", _bare_key_error),
     "a hang": (_PARSER, "_expect", _hanging),
@@ -144,7 +144,7 @@ _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a bare KeyError": ("loaders.records:", "_id", lambda read: lambda record: str(record["id"])),
     "a traceback": ("loaders.folder:", "require_path", lambda require: lambda path, *given: {}[path]),
     "answers are believed": (
-        "hybrid_search.engines.opensearch.exchange:",
+        "hybrid_search.engines.opensearch.transport.plan:",
         "_told",
         lambda told: lambda plan, request, answer: plan.send(answer),
     ),

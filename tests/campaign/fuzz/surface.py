@@ -22,9 +22,9 @@ from campaign.fuzz.folders import SETTINGS
 from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import ANY, DOCUMENTS, QUERIES, TEXTS
 from hybrid_search import AsyncRetriever, Retriever
-from hybrid_search.config import Bm25, Fusion
-from hybrid_search.workflows.loading import LoadOptions
-from hybrid_search.workflows.locations import create_index, drop_index, index_exists, open_engine
+from hybrid_search.loading.load import LoadOptions
+from hybrid_search.opening import create_index, drop_index, index_exists, open_engine
+from hybrid_search.settings.index import Bm25, Fusion
 from loaders.registry import open_dataset
 
 __all__ = ["Surface"]

@@ -100,22 +100,22 @@ def _write(place: str) -> None:
 
 
 def _verify(place: str) -> None:
-    from hybrid_search.workflows.inspecting import inspect_index
+    from hybrid_search.models import inspect_index
 
     inspect_index(place, verify=True)
 
 
 def _repair(place: str) -> None:
-    from hybrid_search.workflows.repairing import repair_index
+    from hybrid_search.indexes import repair_index
 
     repair_index(place)
 
 
 def _model(place: str) -> None:
     """Use a checkpoint: load with it, and look at it."""
-    from hybrid_search.workflows.inspecting import inspect_model
-    from hybrid_search.workflows.loading import load
-    from hybrid_search.workflows.streamed import Corpus
+    from hybrid_search.loading.load import load
+    from hybrid_search.loading.sources import Corpus
+    from hybrid_search.models import inspect_model
 
     failed: HybridSearchError | None = None
     target = Path(place).with_name("made")

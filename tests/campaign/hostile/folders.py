@@ -16,7 +16,7 @@ from campaign.seam.folders import copied
 from campaign.seam.forge import forge
 from campaign.seam.models import WORDS, small_model
 from hybrid_search import Document
-from hybrid_search.workflows.streamed import Corpus
+from hybrid_search.loading.sources import Corpus
 
 __all__ = ["HostileFolder", "HostileModel"]
 

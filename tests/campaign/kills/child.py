@@ -9,9 +9,9 @@ from pathlib import Path
 
 import hybrid_search
 from campaign.kills.scripts import COMMON, Operation, document
+from hybrid_search.loading.load import LoadOptions
 from hybrid_search.retriever import Retriever
 from hybrid_search.types import Document, Example, Query
-from hybrid_search.workflows.loading import LoadOptions
 
 __all__ = ["Acknowledged", "Made", "carry_out", "one_done"]
 

@@ -12,7 +12,7 @@ __all__ = ["planted"]
 
 def _early_swap() -> mock._patch[Any]:
     """The alias moves before the new index is loaded."""
-    from hybrid_search.workflows import behind_alias
+    from hybrid_search.loading import blue_green as behind_alias
 
     begin = behind_alias.begin
 

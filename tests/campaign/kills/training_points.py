@@ -132,8 +132,8 @@ def _train(data: Path, out: Path, *, restart: bool, fault: str | None = None) ->
     import torch
 
     import hybrid_search
-    from hybrid_search.train_config import TowerConfig, TrainConfig, WordVectorConfig
-    from hybrid_search.workflows.training import TrainRequest
+    from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
+    from hybrid_search.training.train import TrainRequest
     from loaders.registry import open_dataset
 
     torch.set_num_threads(1)
@@ -153,7 +153,7 @@ def _planted(fault: str | None) -> Iterator[None]:
 
     :raises KeyError: if there is no such fault.
     """
-    from hybrid_search.workflows.work import WorkFolder
+    from hybrid_search.training.resume import WorkFolder
 
     faults = {"work-left": mock.patch.object(WorkFolder, "remove", return_value=None)}
     with contextlib.nullcontext() if fault is None else faults[fault]:

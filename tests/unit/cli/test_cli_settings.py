@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from hybrid_search.cli import cli
 from hybrid_search.cli.settings import changed, parse_mix, settings_options
 from hybrid_search.errors import ConfigError
-from hybrid_search.train_config import TrainConfig
+from hybrid_search.settings.training import TrainConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 
 

@@ -10,11 +10,10 @@ import pytest
 from pack_check import check_pack, vega_sources
 
 import mappings
-from hybrid_search.companions import COMPANIONS
-from hybrid_search.dashboards.objects import ndjson
+from hybrid_search.dashboards.objects import Typed, ndjson
 from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown
-from hybrid_search.dashboards.typed import Typed
+from hybrid_search.engines.opensearch.index.side_index import COMPANIONS
 
 FIELDS = {"metadata.kind": "keyword", "metadata.year": "long", "metadata.done": "boolean", "metadata.weight": "double"}
 SHOWN = Shown("passages", FIELDS)

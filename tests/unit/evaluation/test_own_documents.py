@@ -14,7 +14,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.retriever import Retriever
-from hybrid_search.training.mining import Miner
+from hybrid_search.training.negatives.miner import Miner
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 
 # Each argument is a document, and a query for its counter-argument, which has one word in common with it.

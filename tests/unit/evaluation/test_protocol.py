@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
-from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation import protocol
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Judgement, Query
 
 QUERIES = (Query("q1", "cat"), Query("q2", "sleeps"), Query("q3", "dog"), Query("q4", "oak"), Query("q5", "tree"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import UsageError
-from hybrid_search.evaluation.runs import write_run
+from hybrid_search.evaluation.report import write_run
 from hybrid_search.types import Ranking
 
 RUN = {"q1": Ranking(("b", "a"), (1.5, 0.1)), "q2": Ranking(("c",), (2.0,))}

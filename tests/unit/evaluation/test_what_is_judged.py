@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.errors import DataError
-from hybrid_search.workflows.evaluating import EvaluateRequest, evaluate_index, evaluate_side_by_side
-from hybrid_search.workflows.loading import load
+from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
+from hybrid_search.loading.load import load
 from loaders.registry import open_dataset
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import qrels_of
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.evaluation.wins_and_losses import Answer, WinsAndLosses, as_json, example_rows, wins_and_losses
 from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Judgement, Query
 
 # "automobile" is in no text, k-NN has d4 first; "kitten": BM25 has d2 alone, k-NN d1 behind it; "dog": both the same;

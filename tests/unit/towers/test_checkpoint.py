@@ -14,8 +14,9 @@ import pytest
 import torch
 from tiny_towers import TEXTS, small_config, small_towers
 
-from hybrid_search.config import Bm25, Fusion
 from hybrid_search.errors import CorruptModel, ModelError, ModelNotFound
+from hybrid_search.models import inspect_model
+from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.storage import sha256_of
 from hybrid_search.towers import checkpoint as checkpoint_module
 from hybrid_search.towers.checkpoint import fingerprint_of, load_towers, save_checkpoint, set_defaults
@@ -25,7 +26,6 @@ from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.towers.untrained import UntrainedEncoder
 from hybrid_search.towers.word_vectors import WordVectors
-from hybrid_search.workflows.inspecting import inspect_model
 
 FILES = [
     "document.onnx", "model.json", "query.onnx", "tokenizer.json", "training.json", "untrained.safetensors",

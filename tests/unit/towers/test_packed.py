@@ -19,8 +19,7 @@ from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.onnx_runtime import open_session
-from hybrid_search.towers.packed import PackedTower, TowerName, pack_tower
-from hybrid_search.towers.packed_check import check_packed, check_vectors, sample_texts
+from hybrid_search.towers.packed import PackedTower, TowerName, check_packed, check_vectors, pack_tower, sample_texts
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors
 

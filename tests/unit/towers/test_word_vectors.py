@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybrid_search.settings.training import WordVectorConfig
 from hybrid_search.towers.word_vectors import WordVectors, sif_weights, train_word_vectors, whitened
-from hybrid_search.train_config import WordVectorConfig
 
 KINGS, FRUIT, UNSEEN = [2, 3, 4, 5], [6, 7, 8, 9], 10
 

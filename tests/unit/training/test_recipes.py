@@ -1,9 +1,9 @@
 import pytest
 
 from hybrid_search.errors import ConfigError
-from hybrid_search.train_config import TowerConfig, TrainConfig
+from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES
-from hybrid_search.workflows.training import TrainRequest
+from hybrid_search.training.train import TrainRequest
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from hybrid_search.analysis import analyzer
-from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded.bm25 import lucene_length
+from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Document
 
 DATA = Path(__file__).parents[4].parent / "shared" / "data"

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import CorruptIndex, StorageError
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 DIMENSION = 4
@@ -47,7 +47,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from hybrid_search.config import IndexSettings
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.types import Document
 folder, first = Path(sys.argv[1]), int(sys.argv[2])

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import Fusion, IndexSettings, Similarity
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError
-from hybrid_search.filter_parser import parse_filter
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.settings.index import Fusion, IndexSettings, Similarity
 from hybrid_search.types import Document
 
 DIMENSION = 16

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import AXIS_SETTINGS, AxisEncoder
 
-from hybrid_search.engines.embedded import EmbeddedEngine, lag
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.engines.embedded import caches as lag
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.retriever import Mode, Retriever
 from hybrid_search.types import Document

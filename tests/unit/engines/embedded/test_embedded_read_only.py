@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.errors import StorageError
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
 QUERY = np.ones((1, 4), np.float32)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.errors import CorruptIndex, UnsupportedCapability
+from hybrid_search.indexes import repair_index
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
-from hybrid_search.workflows.repairing import repair_index
 
 SETTINGS = IndexSettings(dimension=2, fingerprint="towers")
 ONE = np.array([[1, 0]], np.float32)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search.config import Bm25, IndexSettings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import IndexExists, IndexLocked, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Document
 
 SETTINGS = IndexSettings(dimension=2, fingerprint="towers")
@@ -28,7 +28,7 @@ def add(engine: EmbeddedEngine, *ids: str) -> None:
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hybrid_search.engines.embedded import EmbeddedEngine\n"
-        "from hybrid_search.config import IndexSettings\n"
+        "from hybrid_search.settings.index import IndexSettings\n"
         "engine = EmbeddedEngine.create(Path(sys.argv[1]), IndexSettings()); print('open', flush=True); input()"
     )
     with subprocess.Popen(

@@ -1,0 +1,292 @@
+"""The checks of an index. Pure: each looks at one thing in what was fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from hybrid_search.doctor.vitals import Finding, IndexCheck, IndexVitals, Vitals
+from hybrid_search.engines.opensearch.index.deployment import readable_record
+from hybrid_search.engines.opensearch.index.fitness import (
+    faults_of_mapping,
+    faults_of_settings,
+    other_fields,
+    pipelines_of,
+)
+from hybrid_search.engines.opensearch.index.holders import path_of
+from hybrid_search.engines.opensearch.index.meta import read_mark
+from hybrid_search.engines.opensearch.index.template import FORMAT_VERSION
+from hybrid_search.engines.opensearch.writing.load_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
+
+__all__ = ["INDEX_CHECKS"]
+
+_PIPELINE = "index.search.default_pipeline"
+_REPLICAS = "index.number_of_replicas"
+_AUTO_REPLICAS = "index.auto_expand_replicas"
+_BLOCKS = ("read_only", "read_only_allow_delete", "write", "read", "metadata")
+_FEW = 0.05
+
+
+def origin(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The index was made by something else, or by another version."""
+    other = vitals.commands.location(f"{index.name}-2")
+    load = f"hybrid-search load DATASET --path PATH --model MODEL --to {other}"
+    if index.ours is None:
+        yield _of(index, "origin", "error", "it was not made by hybrid-search load, and is not touched", load)
+    elif index.ours.get("format_version") != FORMAT_VERSION:
+        held = index.ours.get("format_version")
+        yield _of(index, "origin", "error", f"it has format {held}, this version reads {FORMAT_VERSION}", load)
+
+
+def closed(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The index is closed."""
+    if index.status == "closed":
+        yield _of(
+            index,
+            "closed",
+            "error",
+            "it is closed: it can be neither searched nor written",
+            vitals.commands.curl("POST", f"/{index.name}/_open"),
+        )
+
+
+def blocked(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The index can't be written, or not even read."""
+    held = [f"index.blocks.{name}" for name in _BLOCKS if index.settings.get(f"index.blocks.{name}") == "true"]
+    if held:
+        because = " (a full disk does that)" if "index.blocks.read_only_allow_delete" in held else ""
+        yield _of(
+            index,
+            "blocked",
+            "error",
+            f"{' and '.join(held)} is set{because}: it can't be used as usual",
+            vitals.commands.curl("PUT", f"/{index.name}/_settings", dict.fromkeys(held)),
+        )
+
+
+def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The search pipeline that the index names is not there: every search without its own fails."""
+    name = index.settings.get(_PIPELINE, "_none")
+    if vitals.pipelines is not None and name != "_none" and name not in vitals.pipelines:
+        record = readable_record({"mappings": index.mapping})
+        is_of_deploy = record is not None and record.search_pipeline == name
+        without = vitals.commands.curl("PUT", f"/{index.name}/_settings", {_PIPELINE: None})
+        yield _of(
+            index,
+            "pipeline",
+            "error",
+            f"its default search pipeline {name!r} is not on the server: searches fail",
+            _deploy_again(vitals, index) if is_of_deploy else without,
+        )
+
+
+def _deploy_again(vitals: Vitals, index: IndexVitals) -> str:
+    record = readable_record({"mappings": index.mapping})
+    again = f"hybrid-search deploy --to {vitals.commands.location(index.name)}"
+    return f"{again} --connector {record.endpoint}" if record and record.endpoint else again
+
+
+def ingest_pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """An ingest pipeline that documents must go through is not there: all of them are refused."""
+    if vitals.ingest_pipelines is None or index.deployment:  # which says it already, and mends it
+        return
+    for setting, name in pipelines_of(index.settings).items():
+        if name not in vitals.ingest_pipelines:
+            told = f"its ingest pipeline {name!r} ({setting}) is not on the server: every document is refused"
+            mend = vitals.commands.curl("PUT", f"/{index.name}/_settings", {setting: None})
+            yield _of(index, "ingest_pipeline", "error", told, mend)
+
+
+def fitness(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """What an index template or somebody's hand made of it keeps its documents from being read."""
+    if index.ours is None:
+        return
+    for fault in faults_of_mapping(index.mapping):
+        yield _of(index, "fitness", "error", fault, "take that out of the index template, and load the data again")
+    for fault in faults_of_settings(index.settings):
+        mend = vitals.commands.curl("PUT", f"/{index.name}/_settings", {"index.max_result_window": None})
+        yield _of(index, "fitness", "error", fault, mend)
+
+
+def fields(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """Metadata fields that filters can't use."""
+    if index.ours is not None and (others := other_fields(index.mapping)):
+        told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
+        yield _of(
+            index, "fields", "note", f"metadata that was declared by somebody else, which filters can't use: {told}"
+        )
+
+
+def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """Something of the towers in the cluster is missing or silent: searches by text or documents as text fail."""
+    record = readable_record({"mappings": index.mapping})
+    endpoint, again = record.endpoint if record else "", _deploy_again(vitals, index)
+    if index.deployment:
+        told = "; ".join(index.deployment)
+        yield _of(
+            index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {told}", again
+        )
+    elif index.silence and endpoint:
+        serve = f"hybrid-search serve-towers MODEL{_listening(endpoint)}"
+        fault = f"its towers at {endpoint} do not encode, so searches by text fail: {index.silence}"
+        yield _of(index, "deployment", "error", fault, serve, again)
+    elif index.silence:
+        fault = f"its towers in the cluster do not encode, so searches by text fail: {index.silence}"
+        yield _of(index, "deployment", "error", fault, again)
+
+
+def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """A vector field on an engine that has gone, or in an index that does not do k-NN."""
+    for name, declared in index.mapping.get("properties", {}).items():
+        if declared.get("type") != "knn_vector":
+            continue
+        if (declared.get("method") or {}).get("engine") == "nmslib":
+            yield _of(
+                index,
+                "vector_engine",
+                "error" if vitals.server.version >= (3, 0, 0) else "warning",
+                f"the field {name} uses nmslib, which OpenSearch 3 makes no indexes with",
+                vitals.commands.reindex(index.name, index.aliases),
+            )
+        if index.settings.get("index.knn", "false") != "true":
+            yield _of(
+                index,
+                "vector_engine",
+                "error",
+                f"index.knn is not set, so the vectors in {name} can't be searched",
+                vitals.commands.reindex(index.name, index.aliases),
+            )
+
+
+def dimension(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """What the index says of its vectors is not what the field holds."""
+    ours = index.ours
+    if ours is None:
+        return
+    declared = index.mapping.get("properties", {}).get("vector", {}).get("dimension", 0)
+    said = ours.get("dimension", 0)
+    if declared != said:
+        meta = {**index.meta, "hybrid_search": {**ours, "dimension": declared}}
+        yield _of(
+            index,
+            "dimension",
+            "error",
+            f"its _meta says that vectors have {said} numbers, the field has {declared}",
+            vitals.commands.curl("PUT", f"/{index.name}/_mapping", {"_meta": meta}),
+        )
+
+
+def towers(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The server does not hold the towers that made the vectors, or holds others in their place."""
+    fingerprint = str((index.ours or {}).get("fingerprint", ""))
+    load = f"hybrid-search load DATASET --path PATH --model MODEL --to {vitals.commands.location(index.name)}"
+    if index.towers == "":
+        told = f"the towers {fingerprint[:12]} that made its vectors are not on the server: queries need --model"
+        yield _of(index, "towers", "warning", told, load)
+    elif index.towers is not None and index.towers != fingerprint:
+        told = f"its vectors are of {fingerprint[:12]}, the towers stored for it are {index.towers[:12]}"
+        yield _of(index, "towers", "error", told, load)
+
+
+def vectors(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """Documents that k-NN never finds."""
+    if index.documents is None or index.vectors is None or index.vectors >= index.documents:
+        return
+    missing = index.documents - index.vectors
+    told = f"{missing:,} of {index.documents:,} documents have no vector: only BM25 finds them"
+    if missing <= _FEW * index.documents:
+        yield Finding("vectors", "note", index.name, f"{told} (texts without a known word have none)")
+    else:
+        where = vitals.commands.location(index.name)
+        load = f"hybrid-search load DATASET --path PATH --model MODEL --to {where} --recreate"
+        yield _of(index, "vectors", "warning", told, load)
+
+
+def standing(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """An index that was made to go behind an alias, and never did."""
+    mark = read_mark(index.meta)
+    if mark is None or mark.alias in index.aliases or mark.state == "ready":
+        return
+    told = {"loading": "its load has not ended", "failed": "it did not pass the checks"}[mark.state]
+    drop = f"hybrid-search drop {vitals.commands.location(index.name)}"
+    fault = f"it was made for the alias {mark.alias} and does not stand behind it: {told}"
+    yield _of(index, "standing", "note", fault, f"give the same load again, or: {drop}")
+
+
+def held_settings(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """A load changed settings and has not given them back: it runs, or was killed."""
+    if not index.held:
+        return
+    who = f" ({', '.join(index.holders)})" if index.holders else ""
+    mend = [vitals.commands.curl("PUT", f"/{index.name}/_settings", settable(index.held))]
+    if index.holders or OLD_NOTE not in index.meta:
+        mend.append(vitals.commands.curl("DELETE", path_of(index.settings.get("index.uuid", ""))))
+    if OLD_NOTE in index.meta:
+        meta = {name: value for name, value in index.meta.items() if name != OLD_NOTE}
+        mend.append(vitals.commands.curl("PUT", f"/{index.name}/_mapping", {"_meta": meta}))
+    yield _of(
+        index,
+        "held_settings",
+        "warning",
+        f"a load{who} holds {', '.join(index.held)}: if none is running it was killed, and the next one gives them "
+        f"back",
+        *mend,
+    )
+
+
+def refresh(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """New documents never come to light."""
+    if index.settings.get(REFRESH) == "-1" and REFRESH not in index.held:
+        yield _of(
+            index,
+            "refresh",
+            "warning",
+            "refreshing is off (index.refresh_interval is -1): changes stay unseen",
+            vitals.commands.curl("PUT", f"/{index.name}/_settings", {REFRESH: None}),
+        )
+
+
+def replicas(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """One copy only, where there are nodes for more."""
+    if index.settings.get(_AUTO_REPLICAS, "false") != "false" or _REPLICAS in index.held:
+        return
+    if index.settings.get(_REPLICAS) == "0":
+        # One node alone can't hold a second copy; a cluster that grows later would get none.
+        many = vitals.data_nodes > 1
+        yield _of(
+            index,
+            "replicas",
+            "warning",
+            f"it has no replicas: {'a lost node takes documents with it' if many else 'a second node would get none'}",
+            vitals.commands.curl("PUT", f"/{index.name}/_settings", {_AUTO_REPLICAS: "0-1"}),
+        )
+
+
+def graphs(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The graphs of the vectors are not built."""
+    if index.settings.get(GRAPH_THRESHOLD) == "-1" and GRAPH_THRESHOLD not in index.held:
+        yield _of(
+            index,
+            "graphs",
+            "warning",
+            f"{GRAPH_THRESHOLD} is -1: no graph is built, each search reads all vectors",
+            vitals.commands.curl("PUT", f"/{index.name}/_settings", {GRAPH_THRESHOLD: None}),
+            vitals.commands.curl("POST", f"/{index.name}/_forcemerge?max_num_segments=1"),
+        )
+
+
+def _listening(endpoint: str) -> str:
+    """Return the options of ``serve-towers`` for an address; none where something else, such as a proxy, listens."""
+    parts = urlsplit(endpoint)
+    return f" --host {parts.hostname} --port {parts.port}" if parts.scheme == "http" and parts.port else ""
+
+
+def _of(index: IndexVitals, check: str, severity: Any, fault: str, *mend: str) -> Finding:
+    return Finding(check, severity, index.name, fault, mend)
+
+
+INDEX_CHECKS: tuple[IndexCheck, ...] = (
+    origin, closed, blocked, fitness, fields, pipeline, ingest_pipeline, deployment, vector_engine, dimension, towers,
+    vectors, standing, held_settings, refresh, replicas, graphs,
+)  # fmt: skip

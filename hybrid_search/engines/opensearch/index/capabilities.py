@@ -1,0 +1,284 @@
+"""What a server can do, read once from its version, plugins and settings, and what stands in for what it can't."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.errors import AccessDenied, UnsupportedCapability
+from hybrid_search.settings.index import Fusion
+
+__all__ = [
+    "OLDEST",
+    "PLUGINS",
+    "ROOT",
+    "SETTINGS",
+    "Ability",
+    "ServerCapabilities",
+    "without_native_libraries",
+]
+
+Version = tuple[int, int, int]
+
+OLDEST: Version = (2, 19, 0)
+"""Hybrid paging, RRF and explanations are there from this version on."""
+
+Asked = tuple[str, dict[str, Any]]
+
+ROOT: Asked = ("/", {})
+PLUGINS: Asked = ("/_nodes/plugins", {"filter_path": "nodes.*.name,nodes.*.plugins.name,nodes.*.plugins.version"})
+SETTINGS: Asked = ("/_cluster/settings", {"include_defaults": "true", "filter_path": "*.plugins.neural_search.hybrid"})
+NODES: Asked = ("/_nodes/os", {"filter_path": "nodes.*.name,nodes.*.build_type,nodes.*.os.name"})
+"""What is asked for: paths and parameters; the settings of a server that :meth:`ServerCapabilities.has_switch` only."""
+
+KNN = "opensearch-knn"
+NEURAL = "opensearch-neural-search"
+ML = "opensearch-ml"
+
+FUSION_SETTING = "plugins.neural_search.hybrid.fusion.enabled"
+_FUSION_IN_QUERY: Version = (3, 10, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing that a server has or has not.
+
+    :ivar substitute: what is done instead where it is missing; how it is had where it is there.
+    """
+
+    name: str
+    has: bool
+    substitute: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCapabilities:
+    """A server's version and plugins, and what follows from them.
+
+    :ivar plugins: component name -> version; of those that every node has.
+    :ivar fusion_switched_on: whether the cluster lets a fusion stand inside a query.
+    :ivar plugins_known: False where the user may not ask; all plugins are then taken for installed, and the server
+        refuses what it can't do.
+    """
+
+    version: Version
+    plugins: Mapping[str, str]
+    fusion_switched_on: bool = False
+    plugins_known: bool = True
+
+    @classmethod
+    @taken_apart("its version and plugins")
+    def read(cls, client: Client) -> Self:
+        """Ask the server.
+
+        :raises UnsupportedCapability: if it is no OpenSearch, one that is too old, or Amazon's OpenSearch Serverless,
+            where documents have no ids of one's own and refreshing can't be asked for.
+        """
+        if client.connection.aws_service == "aoss" and client.connection.aws_region:
+            raise UnsupportedCapability(
+                "OpenSearch Serverless (aws_service 'aoss') takes no document ids and no refresh, so a load could be "
+                "neither repeated nor committed; use an OpenSearch Service domain (aws_service 'es')"
+            )
+        root = client.call("GET", ROOT[0])
+        try:
+            plugins = client.call("GET", PLUGINS[0], **PLUGINS[1])
+        except AccessDenied:  # one who may only search
+            return cls.of(root, None)
+        told = cls.of(root, plugins)
+        return told.with_settings(client.call("GET", SETTINGS[0], **SETTINGS[1])) if told.has_switch else told
+
+    @classmethod
+    def of(cls, root: Mapping[str, Any], plugins: Mapping[str, Any] | None) -> Self:
+        """Read a server's answers to :data:`ROOT` and :data:`PLUGINS`, None where it denied that.
+
+        :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
+        """
+        told = root.get("version", {})
+        if told.get("distribution") != "opensearch":
+            raise UnsupportedCapability(f"the server is not OpenSearch but {told.get('distribution', 'unknown')}")
+        version = parsed_version(told["number"])
+        if version < OLDEST:
+            raise UnsupportedCapability(
+                f"the server is OpenSearch {told['number']}; hybrid search needs {'.'.join(map(str, OLDEST))} or newer"
+            )
+        return cls(version, shared_plugins(plugins or {}), plugins_known=plugins is not None)
+
+    def with_settings(self, answer: Mapping[str, Any]) -> Self:
+        """Return the same with what the answer to :data:`SETTINGS` says."""
+        value: Any = None
+        for level in ("defaults", "persistent", "transient"):
+            found: Any = answer.get(level, {})
+            for part in FUSION_SETTING.split("."):
+                found = found.get(part) if isinstance(found, Mapping) else None
+            value = value if found is None else found
+        return replace(self, fusion_switched_on=str(value).lower() == "true")
+
+    @property
+    def has_switch(self) -> bool:
+        """Whether there is a setting that lets a fusion stand inside a query."""
+        return self.version >= _FUSION_IN_QUERY
+
+    @property
+    def shown_version(self) -> str:
+        """The version as people write it."""
+        return ".".join(map(str, self.version))
+
+    @property
+    def filter_in_hybrid(self) -> bool:
+        """One filter for all legs, beside the hybrid's queries."""
+        return self.version >= (3, 0, 0)
+
+    @property
+    def rrf_weights(self) -> bool:
+        """Fusion by ranks with a weight for each leg."""
+        return self.version >= (3, 1, 0)
+
+    @property
+    def lower_bounds(self) -> bool:
+        """Fusion by least and largest scores with a bound in the place of the least."""
+        return self.version >= (3, 0, 0)
+
+    @property
+    def z_score(self) -> bool:
+        """Fusion by standard scores."""
+        return self.version >= (3, 0, 0)
+
+    @property
+    def base64_vectors(self) -> bool:
+        """A vector may be sent as base64 of its little-endian floats."""
+        return self.version >= (3, 8, 0)
+
+    @property
+    def fusion_in_query(self) -> bool:
+        """The fusion may stand inside the query, with no search pipeline; somebody has to have switched it on."""
+        return self.has_switch and self.fusion_switched_on
+
+    @property
+    def encodes(self) -> bool:
+        """Whether towers can be deployed in the cluster (ml-commons)."""
+        return ML in self.plugins
+
+    def has_plugin(self, name: str) -> bool:
+        """Return whether every node has a plugin, as far as is known."""
+        return name in self.plugins or not self.plugins_known
+
+    def check_vectors(self) -> None:
+        """Check that vectors can be indexed and searched together with texts.
+
+        :raises UnsupportedCapability: naming the plugin that is missing.
+        """
+        for plugin in (KNN, NEURAL):
+            if not self.has_plugin(plugin):
+                raise UnsupportedCapability(
+                    f"the server has no plugin {plugin} (on every node); install it with opensearch-plugin install, or "
+                    f"use the official distribution, which has it (hybrid-search doctor tells more)"
+                )
+
+    def check_knn_engine(self, client: Client, vector: Mapping[str, Any]) -> None:
+        """Check that the nodes have the native libraries that a vector field needs, before one of them looks for them.
+
+        A node without them ends at the first use, and again at each start with that data.
+
+        :param vector: the field's mapping.
+        :raises UnsupportedCapability: if a node has none, as far as can be told.
+        """
+        needed = _needs_native(vector)
+        if not needed:
+            return
+        try:
+            nodes = client.call("GET", NODES[0], **NODES[1]).get("nodes", {})
+            stats = client.call("GET", "/_plugins/_knn/stats/faiss_initialized").get("nodes", {})
+        except AccessDenied:
+            return
+        bare = without_native_libraries(nodes, stats)
+        if bare:
+            raise UnsupportedCapability(
+                f"{needed} needs the native libraries of the k-NN plugin, which the node {bare[0]} does not have (it "
+                f"is put together from Maven's artifacts, as that of make opensearch is): it would end at the first "
+                f"vector, and at each start from then on. Leave the option out, or use the official distribution"
+            )
+
+    def check_fusion(self, fusion: Fusion) -> None:
+        """Check that the server can fuse like this.
+
+        :raises UnsupportedCapability: if it can't.
+        """
+        self.check_vectors()
+        missing = {
+            "rrf": "" if self.rrf_weights else "weights for RRF (3.1 has)",
+            "z_score": "" if self.z_score else "z_score (3.0 has)",
+            "min_max_from_zero": "" if self.lower_bounds else "lower bounds for min_max (3.0 has)",
+        }.get(fusion.method)
+        if missing:
+            raise UnsupportedCapability(f"OpenSearch {self.shown_version} has no {missing}; use the fusion min_max")
+
+    def abilities(self) -> list[Ability]:
+        """List what there is and what stands in for what is not, for people."""
+        return [
+            _ability("k-NN plugin", self.has_plugin(KNN), self.plugins.get(KNN, ""), "no vectors: BM25 only"),
+            _ability("neural-search plugin", self.has_plugin(NEURAL), self.plugins.get(NEURAL, ""), "no hybrid search"),
+            _ability("ml-commons plugin", self.encodes, self.plugins.get(ML, ""), "texts are encoded by this program"),
+            _ability("filter inside hybrid (3.0)", self.filter_in_hybrid, "", "the filter stands in each leg"),
+            _ability("lower bounds for min_max (3.0)", self.lower_bounds, "", "refused: use the fusion min_max"),
+            _ability("z_score (3.0)", self.z_score, "", "refused: use the fusion min_max"),
+            _ability("weights for RRF (3.1)", self.rrf_weights, "", "refused: use the fusion min_max"),
+            _ability("base64 vectors (3.8)", self.base64_vectors, "", "vectors are sent as lists of numbers"),
+            _ability(
+                "fusion inside the query (3.10, switched on)",
+                self.fusion_in_query,
+                "",
+                "the search pipeline travels in each request",
+            ),
+        ]
+
+
+def without_native_libraries(nodes: Mapping[str, Any], stats: Mapping[str, Any]) -> list[str]:
+    """Name the nodes that have no native libraries for k-NN, as far as can be told.
+
+    The official distributions bring them: tar, rpm and deb for Linux, zip for Windows. A zip elsewhere is put together
+    from Maven's artifacts, which come without.
+
+    :param nodes: of the answer to :data:`NODES`.
+    :param stats: of the k-NN plugin's statistics ``faiss_initialized``; where that is so, somebody added the libraries.
+    """
+    return [
+        str(node.get("name", id))
+        for id, node in sorted(nodes.items())
+        if node.get("build_type") == "zip"
+        and "windows" not in str(node.get("os", {}).get("name", "")).lower()
+        and not stats.get(id, {}).get("faiss_initialized")
+    ]
+
+
+def _needs_native(vector: Mapping[str, Any]) -> str:
+    """Name what of a vector field is done by native libraries; empty where all of it is Java's."""
+    if vector.get("method", {}).get("engine") == "faiss":
+        return "the k-NN engine faiss"
+    if vector.get("compression_level") == "32x":
+        return "the compression 32x"
+    return ""
+
+
+def _ability(name: str, has: bool, how: str, substitute: str) -> Ability:
+    return Ability(name, has, how if has else substitute)
+
+
+def parsed_version(text: str) -> Version:
+    """Read ``3.6.0`` or ``3.6.0-SNAPSHOT``."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
+    if not found:
+        raise UnsupportedCapability(f"the server's version is {text!r}, which can't be read")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def shared_plugins(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the plugins that every node of an answer to :data:`PLUGINS` has."""
+    held = [
+        {plugin["name"]: plugin["version"] for plugin in node.get("plugins", ())}
+        for node in told.get("nodes", {}).values()
+    ] or [{}]
+    return {name: version for name, version in held[0].items() if all(name in node for node in held)}

@@ -1,0 +1,89 @@
+"""What an index template or somebody's hand can give an index that makes it unfit, found when it is opened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hybrid_search.engines.opensearch.index.document_json import field_name
+from hybrid_search.settings.index import FieldType
+
+__all__ = ["LEAST_PAGE", "declared_fields", "faults_of_mapping", "faults_of_settings", "other_fields", "pipelines_of"]
+
+LEAST_PAGE = 1_000
+"""Hits that are asked for at once when documents are read one after the other."""
+
+_TYPES = ("keyword", "long", "double", "boolean")
+_WINDOW = "index.max_result_window"
+_PIPELINES = ("index.default_pipeline", "index.final_pipeline")
+_SHOWN = ("id", "text", "title", "added")
+
+Json = Mapping[str, Any]
+
+
+def declared_fields(mapping: Json) -> dict[str, FieldType]:
+    """Return the metadata fields that filters can use.
+
+    :param mapping: the index's ``mappings`` object.
+    """
+    return {field_name(name): one["type"] for name, one in _properties(mapping).items() if _is_ours(one)}
+
+
+def other_fields(mapping: Json) -> dict[str, str]:
+    """Return the metadata fields that somebody else declared otherwise, each with its type; filters can't use them."""
+    return {
+        field_name(name): str(one.get("type", "object"))
+        for name, one in _properties(mapping).items()
+        if not _is_ours(one)
+    }
+
+
+def faults_of_mapping(mapping: Json) -> Iterator[str]:
+    """Say what in a mapping keeps documents from being read; nothing for one that is as it was made."""
+    source = mapping.get("_source", {})
+    if source.get("enabled") in (False, "false"):
+        yield "_source is off, so its documents can't be shown or read again"
+    elif hidden := sorted(name for name in _kept(mapping) if _is_left_out(name, source)):
+        yield f"_source is kept without {', '.join(hidden)}, so its documents can't be shown or read again whole"
+    if mapping.get("_routing", {}).get("required") in (True, "true"):
+        yield "_routing is required, and documents are sent and fetched by their ids alone"
+
+
+def faults_of_settings(settings: Mapping[str, str]) -> Iterator[str]:
+    """Say what in an index's settings (flat, by their full names) keeps documents from being read."""
+    window = int(settings.get(_WINDOW, 10 * LEAST_PAGE))
+    if window < LEAST_PAGE:
+        told = f"{_WINDOW} is {window}, and up to {LEAST_PAGE} hits are asked for at once"
+        yield f'{told}: raise it with PUT /INDEX/_settings {{"{_WINDOW}": {10 * LEAST_PAGE}}}'
+
+
+def pipelines_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the ingest pipelines that every document goes through: setting -> name."""
+    return {key: settings[key] for key in _PIPELINES if settings.get(key, "_none") not in ("", "_none")}
+
+
+def _properties(mapping: Json) -> Mapping[str, Json]:
+    found: Mapping[str, Json] = mapping.get("properties", {}).get("metadata", {}).get("properties", {})
+    return found
+
+
+def _is_ours(declared: Json) -> bool:
+    """Tell a field as we declare it, or another that compares in the same way."""
+    return declared.get("type") in _TYPES and declared.get("index", True) is not False and "normalizer" not in declared
+
+
+def _kept(mapping: Json) -> Iterator[str]:
+    yield from _SHOWN
+    yield "metadata"
+    yield from (f"metadata.{name}" for name in _properties(mapping))
+
+
+def _is_left_out(name: str, source: Json) -> bool:
+    includes, excludes = source.get("includes") or ["*"], source.get("excludes") or []
+    return not _fits(name, includes) or _fits(name, excludes)
+
+
+def _fits(name: str, patterns: Any) -> bool:
+    each = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatchcase(name, one) or name.startswith(f"{one}.") for one in each)

@@ -1,0 +1,232 @@
+"""Making an index from its template, and reading an index's settings back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+import mappings
+from hybrid_search.analysis import analyzer
+from hybrid_search.engines.opensearch.index.document_json import stored_name
+from hybrid_search.engines.opensearch.index.fitness import declared_fields, faults_of_mapping
+from hybrid_search.engines.opensearch.index.tower_files import NOTE
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.engines.opensearch.transport.plan import Plan, Request, carried_out
+from hybrid_search.errors import ConfigError, CorruptIndex, IndexExists, SearchIndexError, UnfitIndex, UsageError
+from hybrid_search.location import Address
+from hybrid_search.settings.index import FieldType, IndexSettings, Similarity
+from hybrid_search.settings.server import Compression, KnnEngine, ServerOptions
+
+__all__ = [
+    "FORMAT_VERSION",
+    "SPACES",
+    "ServerOptions",
+    "check_fit",
+    "check_options",
+    "check_same",
+    "declared_fields",
+    "held_options",
+    "index_body",
+    "mapping_plan",
+    "metadata_mapping",
+    "read_settings",
+    "settings_of",
+    "settings_plan",
+]
+
+FORMAT_VERSION = 1
+
+SPACES: Mapping[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct", "l2": "l2"}
+"""What a server calls a similarity."""
+
+_ON_DISK: Mapping[KnnEngine, Compression] = {"lucene": "4x", "faiss": "32x"}
+"""What vectors searched from disk are compressed to unless told otherwise."""
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    "shards": 1,
+    "replicas": "0-1",
+    "knn_engine": "lucene",
+    "m": 16,
+    "ef_construction": 100,
+    "on_disk": False,
+}
+
+
+def index_body(settings: IndexSettings, options: ServerOptions, towers: str = "") -> dict[str, Any]:
+    """Return the body that creates an index.
+
+    :param towers: the digest of the files of its towers, which it notes; empty for none.
+    :raises ConfigError: if a setting is not known here, or is about vectors and the index has none.
+    """
+    if settings.format_version != FORMAT_VERSION:
+        raise ConfigError(f"format_version is {settings.format_version}; this version makes {FORMAT_VERSION}")
+    chosen = {**_DEFAULTS, **options.asked()}
+    # The fields stand in the mapping itself, where more are declared later.
+    common = {
+        "shards": chosen["shards"],
+        "replicas": _range(chosen["replicas"]),
+        "k1": settings.bm25.k1,
+        "b": settings.bm25.b,
+        "analysis": analyzer(settings.analyzer).for_opensearch(),
+        "analyzer": settings.analyzer,
+        "meta": msgspec.to_builtins(settings.replace(fields={})),
+        "metadata": metadata_mapping(settings.fields),
+    }
+    if settings.dimension:
+        body = mappings.render("index/passages", **common, vector=_vector_field(settings, chosen))
+        body["mappings"]["_meta"] |= {NOTE: towers} if towers else {}
+        return body
+    if of_vectors := sorted(options.asked().keys() - {"shards", "replicas"}):
+        raise ConfigError(f"{', '.join(of_vectors)}: the index holds no vectors; give a model, or leave these out")
+    return mappings.render("index/texts", **common)
+
+
+def _vector_field(settings: IndexSettings, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    common = {name: chosen[name] for name in ("knn_engine", "m", "ef_construction")}
+    common |= {"dimension": settings.dimension, "space_type": SPACES[settings.similarity]}
+    compression = chosen.get("compression")
+    if not (compression or chosen["on_disk"]):
+        return mappings.render("vector/plain", **common)
+    return mappings.render(
+        "vector/compressed",
+        **common,
+        mode="on_disk" if chosen["on_disk"] else "in_memory",
+        compression=compression or _ON_DISK[chosen["knn_engine"]],
+    )
+
+
+def _range(replicas: str) -> str:
+    """Write a number of replicas as the server's range that holds it."""
+    return replicas if "-" in replicas else f"{replicas}-{replicas}"
+
+
+@taken_apart("the index's settings")
+def held_options(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that an index was made with, by name.
+
+    :param index: the index's part of the answer to ``GET /INDEX``. Replicas are left out while a load holds them back.
+    """
+    settings = index["settings"]["index"]
+    held: dict[str, Any] = {"shards": int(settings["number_of_shards"])}
+    if (replicas := settings.get("auto_expand_replicas", "false")) != "false":
+        held["replicas"] = replicas
+    vector = index["mappings"]["properties"].get("vector")
+    if vector is not None:
+        parameters = vector["method"]["parameters"]
+        held |= {
+            "knn_engine": vector["method"]["engine"],
+            "m": parameters["m"],
+            "ef_construction": parameters["ef_construction"],
+            "compression": vector.get("compression_level"),
+            "on_disk": vector.get("mode") == "on_disk",
+        }
+    return held
+
+
+def check_options(where: str, index: Mapping[str, Any], options: ServerOptions) -> None:
+    """Check that an index was made with the options asked for.
+
+    :param index: as for :func:`held_options`.
+    :raises IndexExists: naming the first one that differs.
+    """
+    held = held_options(index)
+    for name, value in options.asked().items():
+        wanted = _range(value) if name == "replicas" else value
+        if name == "replicas" and name not in held:
+            continue
+        if held.get(name) != wanted:
+            raise IndexExists(
+                f"{where}: the index has {name} {_shown(held.get(name))}, asked for {value}; "
+                f"load into another location, or rebuild this one with --recreate"
+            )
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
+    """Return the properties of metadata fields; their types have the same names on the server."""
+    return {stored_name(name): {"type": kind} for name, kind in fields.items()}
+
+
+@taken_apart("the index's settings")
+def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
+    """Read the settings that an index carries.
+
+    :param mapping: the index's ``mappings`` object.
+    :raises SearchIndexError: if the index was made by something else, or by a newer version.
+    :raises CorruptIndex: if the settings can't be read.
+    :raises UnfitIndex: if documents could not be read from such an index.
+    """
+    stored = mapping.get("_meta", {}).get("hybrid_search")
+    if stored is None:
+        raise SearchIndexError(f"{where}: this index was not made by hybrid-search load; give another name")
+    if stored.get("format_version") != FORMAT_VERSION:
+        raise SearchIndexError(
+            f"{where}: the index has format {stored.get('format_version')}, this version reads {FORMAT_VERSION}; "
+            f"load the data again, or use the version that made it"
+        )
+    check_fit(where, faults_of_mapping(mapping))
+    try:
+        return IndexSettings.from_mapping({**stored, "fields": declared_fields(mapping)}, source=where)
+    except ConfigError as error:
+        raise CorruptIndex(f"{error}; the index's _meta was changed, load the data again") from error
+
+
+def check_fit(where: str, faults: Iterable[str]) -> None:
+    """Refuse an index that is not fit to be used, when it is opened and not in the middle of the work.
+
+    :raises UnfitIndex: naming what is wrong with it.
+    """
+    if told := "; ".join(faults):
+        raise UnfitIndex(
+            f"{where}: {told} (an index template does that, or somebody's hand; hybrid-search doctor --from {where} "
+            f"tells more)"
+        )
+
+
+def read_settings(client: Client, address: Address) -> IndexSettings:
+    """Ask the server for the settings that an index carries; see :func:`settings_plan`."""
+    return carried_out(settings_plan(address), client.send)
+
+
+def settings_plan(address: Address) -> Plan[IndexSettings]:
+    """Plan to ask for the settings that an index carries.
+
+    :raises IndexNotFound: if there is no index.
+    :raises SearchIndexError: as :func:`settings_of`.
+    """
+    return settings_of((yield from mapping_plan(address)), str(address))
+
+
+def mapping_plan(address: Address) -> Plan[Mapping[str, Any]]:
+    """Plan to ask for an index's ``mappings`` object.
+
+    :raises IndexNotFound: if there is no index.
+    """
+    told = yield Request("GET", f"/{address.index}/_mapping")
+    answer = msgspec.json.decode(told)
+    if len(answer) != 1:
+        raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
+    mapping: Mapping[str, Any] = next(iter(answer.values()))["mappings"]
+    return mapping
+
+
+def check_same(address: Address, held: IndexSettings, asked: IndexSettings) -> None:
+    """Check that an index has the settings asked for; it may have more fields.
+
+    :raises IndexExists: naming the first setting that differs.
+    """
+    for name in type(held).__struct_fields__:
+        ours, theirs = getattr(held, name), getattr(asked, name)
+        if name == "fields":
+            ours = {field: kind for field, kind in ours.items() if field in theirs}
+        if ours != theirs:
+            raise IndexExists(
+                f"{address}: the index has {name} {ours!r}, asked for {theirs!r}; use another name, or delete it first"
+            )

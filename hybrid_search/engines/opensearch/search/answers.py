@@ -1,0 +1,274 @@
+"""Reading a server's answers. Pure: JSON in, our records or an error out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from hybrid_search.engines.opensearch.index.document_json import from_source
+from hybrid_search.engines.opensearch.transport.failures import failure, reason_of, taken_apart
+from hybrid_search.errors import SearchIndexError
+from hybrid_search.types import Document, Ranking
+
+__all__ = [
+    "UNKNOWN",
+    "Found",
+    "Pairs",
+    "Partial",
+    "checked",
+    "documents",
+    "found",
+    "hits_of",
+    "is_zero_vector",
+    "leg_later",
+    "leg_of",
+    "milliseconds",
+    "pairs_of",
+    "ranking",
+    "ranking_of",
+    "refuse_partial",
+    "searches",
+]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_ZERO_VECTOR = "zero vector is not supported"
+"""What a server says of one with cosine similarity."""
+
+_SENTINEL = -1e9
+"""A hybrid query that no pipeline took care of answers with scores far below this one."""
+
+Pairs = list[tuple[str, float, int]]
+"""(id, score, version) of hits."""
+
+UNKNOWN = -1
+"""A version that the server did not tell."""
+
+Partial = Callable[[str], None]
+"""Is told what is missing of an answer; returns if the rest is wanted all the same."""
+
+
+class _Struct(msgspec.Struct, frozen=True, gc=False):
+    """Base of what is read; parts of an answer that have no place here are skipped without being decoded."""
+
+
+class _Columns(_Struct, frozen=True):
+    id: list[str] = []
+
+
+class _Hit(_Struct, frozen=True):
+    """A hit; one that somebody else indexed may carry no id."""
+
+    score: float = msgspec.field(name="_score")
+    fields: _Columns = _Columns()
+    version: int = msgspec.field(name="_seq_no", default=UNKNOWN)
+
+
+class _Hits(_Struct, frozen=True):
+    hits: list[_Hit] = []
+
+
+class _Shards(_Struct, frozen=True):
+    total: int
+    successful: int
+    failed: int = 0
+    skipped: int | None = None
+    failures: list[dict[str, Any]] = []
+
+    @property
+    def missing(self) -> int:
+        """Shards without an answer. Of a search, one that no node holds is neither successful nor counted as failed."""
+        if self.skipped is None:  # not a search: what is counted are copies, and a copy may wait for its node
+            return self.failed
+        return max(self.failed, self.total - self.successful)
+
+
+class _Outcome(_Struct, frozen=True):
+    """How a search went.
+
+    :ivar took: milliseconds on the server.
+    """
+
+    shards: _Shards | None = msgspec.field(name="_shards", default=None)
+    timed_out: bool = False
+    took: int = 0
+    status: int = 200
+    error: Any = None
+
+
+class Found(_Outcome, frozen=True):
+    """The answer to a search whose hits carry their ids in a column."""
+
+    hits: _Hits = _Hits()
+
+
+class _Answers(_Struct, frozen=True):
+    responses: list[msgspec.Raw]
+
+
+class _Time(_Struct, frozen=True):
+    took: int
+
+
+class _Stored(_Struct, frozen=True):
+    id: str = msgspec.field(name="_id")
+    found: bool = False
+    source: dict[str, Any] | None = msgspec.field(name="_source", default=None)
+    version: int = msgspec.field(name="_seq_no", default=UNKNOWN)
+    error: Any = None
+
+
+class _AllStored(_Struct, frozen=True):
+    docs: list[_Stored] = []
+
+
+_read_answers = msgspec.json.Decoder(_Answers)
+_read_time = msgspec.json.Decoder(_Time)
+_read_found = msgspec.json.Decoder(Found)
+_read_outcome = msgspec.json.Decoder(_Outcome)
+_read_stored = msgspec.json.Decoder(_AllStored)
+
+
+def refuse_partial(told: str) -> None:
+    """Take no answer that hits are missing from.
+
+    :raises SearchIndexError: always.
+    """
+    raise SearchIndexError(f"{told}; so there is no answer (--allow-partial takes what is there)")
+
+
+def searches(answer: bytes, where: str) -> list[msgspec.Raw]:
+    """Take the answer of an ``_msearch`` apart, into one for each search."""
+    return _decoded(_read_answers, answer, where).responses
+
+
+def milliseconds(answer: bytes, where: str) -> int:
+    """Return how long the server says that it worked for an ``_msearch``."""
+    return _decoded(_read_time, answer, where).took
+
+
+def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Found:
+    """Read and check the answer of one search.
+
+    :param partial: is told of an answer that lacks a shard's hits.
+    :raises SearchIndexError: if the search failed.
+    """
+    read = _decoded(_read_found, answer, where)
+    _check(read, where, partial)
+    return read
+
+
+def is_zero_vector(answer: msgspec.Raw) -> bool:
+    """Tell whether a search failed because its vector is zero; with cosine similarity a server refuses that."""
+    return _ZERO_VECTOR.encode() in bytes(answer) and _ZERO_VECTOR in reason_of(_read_outcome.decode(answer).error)[1]
+
+
+def leg_later(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Callable[[], Ranking]:
+    """Check the answer of a leg now, as :func:`found`, and return what reads its hits."""
+    _check(_decoded(_read_outcome, answer, where), where, partial)
+    return lambda: leg_of(_decoded(_read_found, answer, where))
+
+
+def documents(answer: bytes, where: str) -> Iterator[tuple[Document | None, int]]:
+    """Read the answer of an ``_mget``, each document with its version; None where there is no document.
+
+    :raises SearchIndexError: if one of them can't be read.
+    """
+    for one in _decoded(_read_stored, answer, where).docs:
+        if one.error is not None:
+            raise failure(500, {"error": one.error}, where)
+        yield (from_source(one.source or {}, one.id) if one.found else None), one.version
+
+
+@taken_apart("a search")
+def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return a decoded answer if all of it is there.
+
+    :raises SearchIndexError: if the call failed, timed out, or failed on a shard.
+    """
+    _check(
+        msgspec.convert({name: answer[name] for name in _CHECKED if name in answer}, _Outcome), where, refuse_partial
+    )
+    return answer
+
+
+_CHECKED = ("_shards", "timed_out", "status", "error")
+
+
+def hits_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a decoded answer's hits; one cut to the parts we ask for has no place for none."""
+    hits: list[Mapping[str, Any]] = answer.get("hits", {}).get("hits", [])
+    return hits
+
+
+def pairs_of(found: Found, where: str) -> Pairs:
+    """Return a search's hits in the ranking order.
+
+    :raises SearchIndexError: if the scores are those of a hybrid query that was not fused.
+    """
+    hits = found.hits.hits
+    if hits and min([hit.score for hit in hits]) < _SENTINEL:
+        raise SearchIndexError(f"{where}: the server did not fuse the legs; is the plugin opensearch-neural-search on?")
+    return sorted(_each_once(hits), key=lambda pair: (-pair[1], pair[0]))
+
+
+def ranking_of(found: Found, k: int, where: str) -> Ranking:
+    """Return a search's best k hits.
+
+    :raises SearchIndexError: as :func:`pairs_of`.
+    """
+    return ranking(pairs_of(found, where)[:k])
+
+
+def ranking(pairs: Pairs) -> Ranking:
+    """Return hits as a ranking, in the order that they have."""
+    return Ranking(*zip(*pairs, strict=True)) if pairs else Ranking((), ())
+
+
+def leg_of(found: Found) -> Ranking:
+    """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places."""
+    return ranking(_each_once(found.hits.hits))
+
+
+def _each_once(hits: Sequence[_Hit]) -> Pairs:
+    """Return the hits that have an id, each id once and with its best score: what others indexed may have neither.
+
+    Which of several documents with one id is the one that has it can't be seen here, so its version is unknown.
+    """
+    ids = [id for hit in hits for id in hit.fields.id[:1]]
+    if len(set(ids)) == len(hits):
+        return [(id, hit.score, hit.version) for id, hit in zip(ids, hits, strict=True)]
+    pairs: dict[str, tuple[str, float, int]] = {}
+    for hit in hits:
+        for id in hit.fields.id[:1]:
+            if id not in pairs:
+                pairs[id] = (id, hit.score, hit.version)
+            else:
+                pairs[id] = (id, max(hit.score, pairs[id][1]), UNKNOWN)
+    _log.warning("%d hits were left out: documents without an id, or with another's", len(hits) - len(pairs))
+    return list(pairs.values())
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw, where: str) -> T:
+    try:
+        return decoder.decode(answer)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise SearchIndexError(f"{where}: the server's answer can't be read ({error}); is a proxy between?") from error
+
+
+def _check(found: _Outcome, where: str, partial: Partial) -> None:
+    if found.error is not None:
+        raise failure(found.status if found.status >= 400 else 500, {"error": found.error}, where)
+    if found.shards is None:
+        raise SearchIndexError(f"{where}: the server's answer does not say which shards gave it; is a proxy between?")
+    if missing := found.shards.missing:
+        kind, reason = reason_of(next(iter(found.shards.failures), {}).get("reason", {}))
+        why = f" ({kind}: {reason})" if kind else " (no node holds them: look at GET _cat/shards)"
+        partial(f"{where}: {missing} of {found.shards.total} shards failed{why}, so hits would be missing")
+    if found.timed_out:
+        partial(f"{where}: the search timed out on the server, so hits would be missing")

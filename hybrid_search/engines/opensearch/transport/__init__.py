@@ -1,0 +1,1 @@
+"""The way to a server: connection settings, requests and retries, failures as errors of ours."""

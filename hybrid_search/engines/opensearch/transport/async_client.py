@@ -1,0 +1,88 @@
+"""The door to a server for ``asyncio``: as :mod:`client`, and nobody waits for the network but the coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+from opensearchpy.exceptions import OpenSearchException
+
+from hybrid_search.engines.opensearch.transport.client import NDJSON, Undecoded
+from hybrid_search.engines.opensearch.transport.connection import Connection
+from hybrid_search.engines.opensearch.transport.failures import translated
+from hybrid_search.engines.opensearch.transport.plan import Request
+from hybrid_search.engines.opensearch.transport.retrying import is_repeatable, pauses
+from hybrid_search.errors import MissingExtra, SearchIndexError
+from hybrid_search.location import Address
+
+__all__ = ["AsyncClient"]
+
+_log = logging.getLogger(__name__)
+
+
+class AsyncClient:
+    """A connection pool to one cluster, for one event loop.
+
+    :raises MissingExtra: if the extra ``async`` is not installed.
+    """
+
+    def __init__(self, address: Address, connection: Connection) -> None:
+        if find_spec("aiohttp") is None:
+            raise MissingExtra("aiohttp", "async")
+        from opensearchpy import AsyncOpenSearch
+
+        self._server = address.server
+        self._connection = connection
+        arguments: dict[str, Any] = {
+            **connection.arguments(address),
+            **_signer(connection),
+            # One number is all that the library takes here: for the whole of a request.
+            "timeout": connection.connect_timeout + connection.read_timeout,
+            "pool_maxsize": connection.max_connections,
+            "serializer": Undecoded(),
+        }
+        self._client = AsyncOpenSearch(**arguments)
+
+    async def send(self, request: Request) -> bytes:
+        """Send one request of a plan; returns the body of the answer as it came.
+
+        A request that may be repeated is, as with :class:`~hybrid_search.engines.opensearch.transport.client.Client`.
+
+        :raises HybridSearchError: if there is no answer, or one that is not success.
+        """
+        waits = pauses(self._connection.retries if is_repeatable(request.method, request.path) else 0)
+        while True:
+            try:
+                answer = await self._client.transport.perform_request(
+                    request.method,
+                    request.path,
+                    params=dict(request.parameters),
+                    body=request.body or None,
+                    headers=dict(NDJSON) if request.in_lines else {},
+                )
+                return bytes(answer) if isinstance(answer, msgspec.Raw) else str(answer).encode()
+            except OpenSearchException as error:
+                # The original is not chained: its text may hold the request's headers.
+                told = translated(error, self._server)
+            pause = next(waits, None)
+            if pause is None or not (isinstance(told, SearchIndexError) and told.retryable):
+                raise told from None
+            _log.info("%s; again in %.1f s", told, pause)
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _signer(connection: Connection) -> dict[str, Any]:
+    if not connection.aws_region:
+        return {}
+    from opensearchpy import AWSV4SignerAsyncAuth
+
+    from hybrid_search.engines.opensearch.transport.client import credentials
+
+    return {"http_auth": AWSV4SignerAsyncAuth(credentials(connection), connection.aws_region, connection.aws_service)}

@@ -1,0 +1,225 @@
+"""Turning what a server or the network says into errors of ours. Pure; the same for both kinds of client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from opensearchpy.exceptions import ConnectionError as NoConnection
+from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SSLError, TransportError
+
+from hybrid_search.errors import (
+    AccessDenied,
+    HybridSearchError,
+    IndexExists,
+    IndexNotFound,
+    Overloaded,
+    SearchIndexError,
+    Unreachable,
+    shown,
+)
+
+__all__ = ["OVERLOADED", "TOKEN_ADVICE", "failure", "reason_of", "shortened", "taken_apart", "translated"]
+
+OVERLOADED = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Answers that may be another one a moment later, unless the server names a block."""
+
+TOKEN_ADVICE = (
+    "give deploy --connector the one that serve-towers was started with, in HYBRID_SEARCH_TOWERS_TOKEN (after "
+    "hybrid-search undeploy, where another one is deployed)"
+)
+"""What to do where towers outside the cluster do not take the token."""
+
+_LONGEST = 300
+
+# What a reason holds -> what mends it; the first that fits.
+_ADVICE = (
+    (
+        "maxClauseCount",
+        "the query has more words than the server takes: shorten it, or raise indices.query.bool.max_clause_count in "
+        "opensearch.yml",
+    ),
+    (
+        "Model not ready|Failed to find model",
+        "no node has the query tower in its memory: hybrid-search deploy loads it again",
+    ),
+    (
+        "Error communicating with remote model",
+        "the cluster's nodes get no answer from the towers behind the connector: start hybrid-search serve-towers "
+        "there, or query without --in-cluster",
+    ),
+)
+
+# What OpenSSL says -> what it means and what mends it; the first that fits.
+_TLS_ADVICE = (
+    ("expired", "the server's certificate has expired: renew it on the server"),
+    ("not yet valid", "the server's certificate is not valid yet: look at the clocks of both machines"),
+    ("mismatch", "the server's certificate is for another name: use the name that it has, or renew it"),
+    (
+        "self-signed|self signed|local issuer|unknown ca",
+        "the server's certificate is from an authority that is not known here: "
+        "name its certificate with --ca-certs or OPENSEARCH_CA_CERTS",
+    ),
+    (
+        "wrong.version.number|record.layer|packet length",
+        "the server does not speak TLS here: use opensearch:// for a server without TLS",
+    ),
+    ("certificate.required|handshake failure|bad certificate", "the server wants a client certificate: --client-cert"),
+)
+
+
+def translated(error: OpenSearchException, server: str) -> HybridSearchError:
+    """Turn an exception of the client library into an error of ours.
+
+    The caller raises it ``from None``: the original's text may hold the request's headers.
+
+    :param server: for the message, as in ``http://localhost:9200``.
+    """
+    match error:
+        case ConnectionTimeout():
+            return Unreachable(
+                f"{server} did not answer in time ({shortened(error.error)}); look at its load, or allow it more "
+                f"with --read-timeout or OPENSEARCH_READ_TIMEOUT"
+            )
+        case SSLError():
+            return _tls_failure(error, server)
+        case NoConnection():
+            return _network_failure(error, server)
+        case TransportError():
+            return failure(_number(error.status_code), error.info, server)
+    return SearchIndexError(f"{server}: {shortened(error)}")
+
+
+def failure(status: int, info: Any, where: str) -> HybridSearchError:
+    """Turn a server's error answer into an error of ours.
+
+    :param info: the decoded body, or its ``error`` object.
+    :param where: the server or the index, for the message.
+    """
+    body = info.get("error", info) if isinstance(info, Mapping) else info
+    # The answer to HEAD has no body.
+    kind, reason = reason_of(body) if body else ("", "the server gives no reason")
+    told = f"{where}: {kind or status}: {reason.rstrip(';')}"
+    if kind == "index_not_found_exception":
+        return IndexNotFound(f"{told}; check the index's name, or load data into it", status=status)
+    if kind == "resource_already_exists_exception":
+        return IndexExists(
+            f"{told}; if another process is making it now, wait for that; otherwise give another name, or drop it",
+            status=status,
+        )
+    if kind == "cluster_block_exception" and status != HTTPStatus.SERVICE_UNAVAILABLE:
+        # Comes as 429 too, and stays until somebody lifts the block.
+        return SearchIndexError(
+            f"{told}; the index is blocked: look at its settings index.blocks.*, and at the disk's free space "
+            f"(hybrid-search doctor names the command)",
+            status=status,
+        )
+    if advice := next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), ""):
+        return SearchIndexError(f"{told.rstrip('.')}; {advice}", status=status)
+    if "remote service" in reason and status == HTTPStatus.UNAUTHORIZED:
+        return AccessDenied(f"{told}; the towers behind the connector want a token: {TOKEN_ADVICE}", status=status)
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return AccessDenied(
+                f"{where}: the server does not take this user and password or token (401); give --user with "
+                f"OPENSEARCH_PASSWORD or --password-file, or OPENSEARCH_TOKEN",
+                status=status,
+            )
+        case HTTPStatus.FORBIDDEN:
+            return AccessDenied(f"{told}; give the user the rights for it", status=status)
+    if status in OVERLOADED:
+        return Overloaded(
+            f"{told}; the server is overloaded or starting: try again later, or ask hybrid-search doctor", status=status
+        )
+    return SearchIndexError(told, status=status)
+
+
+def reason_of(error: Any) -> tuple[str, str]:
+    """Return (type, reason) of a server's error object: the innermost cause, which says most."""
+    if not isinstance(error, Mapping):
+        return "", shortened(error)
+    inner = error.get("caused_by") or next(iter(error.get("root_cause") or ()), None)
+    if not inner:
+        failed = next(iter(error.get("failed_shards") or ()), None)
+        inner = failed.get("reason") if failed else None
+    if inner and inner is not error and inner.get("reason"):
+        return str(error.get("type", "")), reason_of(inner)[1]
+    return str(error.get("type", "")), shortened(error.get("reason", error))
+
+
+def shortened(what: object) -> str:
+    """Return what a server or a library said on one line of bearable length."""
+    shown = " ".join(str(what).split())
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+
+
+def _tls_failure(error: SSLError, server: str) -> HybridSearchError:
+    told = str(error.error)
+    advice = next(
+        (advice for pattern, advice in _TLS_ADVICE if re.search(pattern, told, re.IGNORECASE)),
+        "look at the server's certificate",
+    )
+    return SearchIndexError(f"{server}: the TLS connection failed: {advice} ({_openssl(told)})")
+
+
+def _network_failure(error: NoConnection, server: str) -> HybridSearchError:
+    told = str(error.error)
+    if re.search("name or service|resolve|nodename|getaddrinfo", told, re.IGNORECASE):
+        return Unreachable(f"{server}: there is no machine of this name; check the address")
+    if re.search("closed connection without|reset by peer|aborted|disconnected", told, re.IGNORECASE):
+        tls = "" if server.startswith("https") else "; use opensearchs:// if it wants TLS"
+        return Unreachable(f"{server} closed the connection without an answer{tls} (the end of a restart, or a proxy)")
+    tls = "" if server.startswith("https") else " (use opensearchs:// if it wants TLS)"
+    return Unreachable(
+        f"nothing answers at {server} ({_cause(told)}); check the address, and that the server runs{tls}"
+    )
+
+
+def _cause(told: str) -> str:
+    """Leave the library's object names out: ``HTTPConnection(host='x', port=1): Failed …: [Errno 111] …``."""
+    errno = re.search(r"\[Errno -?\d+\] ([^)'\"]+)", told)
+    return shortened(errno[1] if errno else re.sub(r"^.*?Connection(?:Pool)?\([^)]*\): ", "", told))
+
+
+def _openssl(told: str) -> str:
+    message = re.search(r"certificate verify failed: ([^(]+)", told) or re.search(r"\] ([^(]+)", told)
+    return shortened(message[1].strip() if message else told)
+
+
+def _number(status: object) -> int:
+    return status if isinstance(status, int) else 0
+
+
+_NOT_AS_EXPECTED = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, msgspec.MsgspecError)
+"""What comes of an answer with a part less, or one of another type. A RuntimeError: a generator that was at its end."""
+
+
+@contextmanager
+def taken_apart(what: str) -> Iterator[None]:
+    """Say that an answer is not what it should be, where it is taken apart; a block, or a decorator.
+
+    Only around what reads an answer, never around what reads arguments.
+
+    :param what: what the answer is about, as in ``the index's settings``.
+    :raises SearchIndexError: instead of what comes of a part that is not there, or of another type.
+    """
+    try:
+        yield
+    except HybridSearchError:
+        raise
+    except _NOT_AS_EXPECTED as error:
+        raise SearchIndexError(
+            f"the server's answer about {what} is not what OpenSearch gives ({type(error).__name__}: "
+            f"{shown(str(error))}); is a proxy between, or another kind of server?"
+        ) from error

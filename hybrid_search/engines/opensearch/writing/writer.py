@@ -1,0 +1,206 @@
+"""Writing to one index: settings held for the time of a load, fields declared before their first value."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from hybrid_search.engines.documents import refusal
+from hybrid_search.engines.opensearch.index.document_json import Item, item_of, vector_values
+from hybrid_search.engines.opensearch.search import answers as responses
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport.failures import failure
+from hybrid_search.engines.opensearch.writing import bulk
+from hybrid_search.engines.opensearch.writing import writer as finishing
+from hybrid_search.engines.opensearch.writing.fields import DeclaredFields
+from hybrid_search.engines.opensearch.writing.load_settings import GRAPH_THRESHOLD, REFRESH, HeldSettings, while_loading
+from hybrid_search.engines.opensearch.writing.pacing import Traffic
+from hybrid_search.errors import AccessDenied, SearchIndexError
+from hybrid_search.protocols import Vectors
+from hybrid_search.settings.index import FieldType
+from hybrid_search.types import Document, Rejection
+
+__all__ = ["Prepared", "Writer", "force_merge", "warm_up"]
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Documents that were checked and encoded.
+
+    :ivar rejections: those that need not be sent.
+    """
+
+    documents: Sequence[Document]
+    items: Sequence[Item]
+    rejections: Sequence[Rejection]
+
+
+class Writer:
+    """Adds to and deletes from one index; safe to use from many threads."""
+
+    def __init__(
+        self, client: Client, index: str, uuid: str, fields: Mapping[str, FieldType], *, base64_vectors: bool = False
+    ) -> None:
+        self._declared = DeclaredFields(client, index, fields)
+        self._held = HeldSettings(client, index, uuid)
+        self._client = client
+        self._index = index
+        self._base64 = base64_vectors
+        self._sender = bulk.BulkSender(client, index)
+        self._last_added = 0
+        self._preparing = threading.Lock()
+
+    @property
+    def fields(self) -> dict[str, FieldType]:
+        """The metadata fields that the index is known to have declared."""
+        return dict(self._declared.types)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has been sent so far."""
+        return self._sender.traffic
+
+    def repair(self) -> None:
+        """Give back the settings that a writer who was killed still held, and show what it had sent."""
+        if self._held.repair():
+            self.commit()
+
+    def hold(self, *, without_replicas: bool = False, without_graphs: bool = False) -> None:
+        """Change the index's settings for the time of a load, until they are given back; see :class:`HeldSettings`.
+
+        :raises AccessDenied: if the user may not note that, and asked for more than to save time.
+        """
+        try:
+            self._held.hold(while_loading(without_replicas=without_replicas, without_graphs=without_graphs))
+        except AccessDenied as error:
+            if without_replicas or without_graphs:
+                raise
+            _log.warning("%s: the server goes on refreshing, which makes the load slower: %s", self._index, error)
+
+    def give_back(self, *, but_replicas: bool = False) -> None:
+        """Set the index's settings to what they were before.
+
+        :raises SearchIndexError: if the server can't be asked.
+        """
+        self._held.give_back({REFRESH, GRAPH_THRESHOLD} if but_replicas else None)
+
+    @property
+    def defers_graphs(self) -> bool:
+        """Whether the index can leave building its graphs to a merge."""
+        mapping = self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"]
+        vector = mapping["properties"].get("vector", {})
+        return bool(vector.get("method", {}).get("engine") == "faiss")
+
+    def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
+        """Send documents; those refused come back, the others are durable.
+
+        :param vectors: (n, dimension), checked; a zero row for "no vector".
+        :raises SearchIndexError: if the server refuses for a reason that is not a document's.
+        """
+        return self.send(self.prepare(documents, vectors))
+
+    def prepare(self, documents: Sequence[Document], vectors: Vectors | None, *, as_held: bool = False) -> Prepared:
+        """Check and encode documents, in the order in which they are to be listed, and declare their fields.
+
+        :param as_held: take all that an index may hold that others wrote; see
+            :class:`~hybrid_search.engines.documents.Limits`.
+        """
+        with self._preparing:
+            sifted = self._declared.sift(documents, vectors, as_held=as_held)
+            first = max(self._last_added + 1, time.time_ns())
+            self._last_added = first + len(sifted.positions)
+        values = vector_values(vectors, sifted.positions, base64=self._base64)
+        chosen = [documents[position] for position in sifted.positions]
+        items = [
+            item_of(document, value, first + number)
+            for number, (document, value) in enumerate(zip(chosen, values, strict=True))
+        ]
+        return Prepared(chosen, items, sifted.rejections)
+
+    def send(self, prepared: Prepared) -> list[Rejection]:
+        """Send documents; returns all that were refused, by the server too."""
+        refused = self._sender.put(prepared.items)
+        late = [
+            refusal(document, refused[document.id].field, refused[document.id].reason)
+            for document in (prepared.documents if refused else ())
+            if document.id in refused
+        ]
+        return [*prepared.rejections, *late]
+
+    def stop(self) -> None:
+        """Let every thread that sends give up as soon as it can."""
+        self._sender.stop()
+        self._client.hurry()
+
+    def persistent(self) -> AbstractContextManager[None]:
+        """Try every request as often as documents are tried inside the block: a load outlives a server's restart."""
+        return self._client.persistent(bulk.RETRIES)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; returns how many were there."""
+        return bulk.delete(self._client, self._index, ids)
+
+    def commit(self) -> None:
+        """Make the changes searchable.
+
+        :raises SearchIndexError: if a shard can't.
+        """
+        responses.checked(self._client.call("POST", f"/{self._index}/_refresh"), self._index)
+
+    def force_merge(self, segments: int) -> None:
+        """Merge each shard's segments down to so many; see :func:`finishing.force_merge`."""
+        finishing.force_merge(self._client, self._index, segments)
+        self.commit()  # searches go on in the old segments until then
+
+    def warm_up(self) -> None:
+        """Load the graphs into the server's memory; see :func:`finishing.warm_up`."""
+        finishing.warm_up(self._client, self._index)
+
+    def close(self) -> None:
+        """Give the server the settings back that were held."""
+        self._held.give_back_or_tell()
+
+
+_FIRST_LOOK = 0.1
+_SECONDS_BETWEEN_LOOKS = 5.0
+_WARM_UP_PATIENCE = 3_600
+
+
+def force_merge(client: Client, index: str, segments: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Merge each shard's segments until there are at most so many; returns when it is done, which may take hours.
+
+    :raises SearchIndexError: if the server can't, or a shard did not.
+    """
+    answer = client.call(
+        "POST", f"/{index}/_forcemerge", max_num_segments=str(segments), wait_for_completion="false"
+    )  # fmt: skip
+    pause = _FIRST_LOOK
+    while not (task := client.call("GET", f"/_tasks/{answer['task']}"))["completed"]:
+        sleep(pause)
+        pause = min(2 * pause, _SECONDS_BETWEEN_LOOKS)
+    if "error" in task:
+        raise failure(500, task, index)
+    _check(task.get("response", {}), index, "merging")
+
+
+def warm_up(client: Client, index: str) -> None:
+    """Load the graphs into memory, so that the first searches need not.
+
+    :raises SearchIndexError: if the server can't, or a shard did not.
+    """
+    answer = client.call("GET", f"/_plugins/_knn/warmup/{index}", request_timeout=_WARM_UP_PATIENCE)
+    _check(answer, index, "warming up")
+
+
+def _check(answer: dict[str, Any], index: str, what: str) -> None:
+    failed = answer.get("_shards", {}).get("failed", 0)
+    if failed:
+        raise SearchIndexError(f"{index}: {what} failed on {failed} shards; look at the server's log")

@@ -1,0 +1,223 @@
+"""Evaluate an index on a data set's judged queries: every system side by side, with significance and speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybrid_search.errors import DataError, UsageError
+from hybrid_search.evaluation.latency import Speed, measure_speed
+from hybrid_search.evaluation.measures import qrels_of
+from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
+from hybrid_search.evaluation.report import write_run
+from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side_by_side
+from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_losses
+from hybrid_search.modes import modes_of
+from hybrid_search.opening import open_retriever
+from hybrid_search.protocols import Dataset, Encoder, Progress, silent
+from hybrid_search.settings.server import SearchOptions
+from hybrid_search.storage import check_writable
+from hybrid_search.types import Judgement, Query, text_hash
+
+if TYPE_CHECKING:
+    from hybrid_search.retriever import Retriever
+
+__all__ = [
+    "EvaluateRequest",
+    "EvaluateResult",
+    "SideBySide",
+    "evaluate_index",
+    "evaluate_side_by_side",
+    "write_runs",
+]
+
+_TO_MEASURE_ON = ("test", "dev", "validation")
+
+SPEED_DOCUMENTS = 512
+"""Documents encoded to measure the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """What to evaluate.
+
+    :ivar split: whose queries; empty for the first there is of ``test``, ``dev`` and ``validation``.
+    :ivar judgement_set: empty for the data set's default one.
+    :ivar run_out: where :func:`write_runs` is to write TREC runs afterwards; checked before anything is measured.
+    :ivar in_cluster: queries are encoded by the towers that are deployed in the cluster.
+    :ivar examples: how many of the hybrid's largest wins over BM25, and of its losses, to look at closely.
+    """
+
+    split: str = ""
+    judgement_set: str = ""
+    model: Path | None = None
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    run_out: Path | None = None
+    speed: bool = True
+    examples: int = 3
+    in_cluster: bool = False
+
+    @property
+    def search(self) -> SearchOptions:
+        """How an index on a server is searched."""
+        return SearchOptions(in_cluster=self.in_cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """What came out, for :mod:`hybrid_search.evaluation.report` to render.
+
+    :ivar against_bm25: None where there is no hybrid.
+    :ivar trained_on: share of a sample of the queries that the model was trained on that are among those evaluated;
+        above 0 the figures of the towers are no measure of what they can do.
+    """
+
+    split: str
+    evaluation: Evaluation
+    speed: Speed | None
+    against_bm25: WinsAndLosses | None
+    trained_on: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Two indexes on the same queries."""
+
+    split: str
+    one: Evaluation
+    other: Evaluation
+    differences: Mapping[str, SystemDifference]
+
+
+def evaluate_side_by_side(
+    dataset: Dataset,
+    location: str | Path,
+    against: str | Path,
+    request: EvaluateRequest | None = None,
+    *,
+    progress: Progress = silent,
+) -> SideBySide:
+    """Rank two indexes for the same judged queries with the systems that search them, and list what differs.
+
+    :param against: the other index, searched with the towers that it carries.
+    :param request: ``model`` and ``in_cluster`` are for the first index; ``speed`` and ``run_out`` do not count here.
+    :raises UsageError: as :func:`evaluate_index`.
+    :raises DataError: as :func:`evaluate_index`.
+    """
+    request = request or EvaluateRequest()
+    split = _split(dataset, request.split)
+    queries, judgements = _judged(dataset, split, request)
+    settings = request.settings.replace(keep_runs=True)
+    evaluations = []
+    for place, model, search in ((location, request.model, request.search), (against, None, None)):
+        with open_retriever(place, model=model, search=search) as retriever:
+            served = settings.systems or modes_of(retriever)
+            of_place = settings.replace(systems=served)
+            evaluations.append(evaluate(retriever, queries, judgements, settings=of_place, progress=progress))
+    one, other = evaluations
+    return SideBySide(split, one, other, compare_side_by_side(one, other, seed=settings.seed))
+
+
+def evaluate_index(
+    dataset: Dataset, location: str | Path, request: EvaluateRequest | None = None, *, progress: Progress = silent
+) -> EvaluateResult:
+    """Rank the whole index for every judged query of a split, with every system.
+
+    :raises UsageError: if the data set has no such split or judgement set, or none is named and none to be chosen.
+    :raises DataError: if it has no judged query.
+    :raises StorageError: if no run can be written where it is to be; nothing was measured then.
+    """
+    request = request or EvaluateRequest()
+    split = _split(dataset, request.split)
+    if request.run_out is not None:
+        check_writable(request.run_out)
+    with open_retriever(location, model=request.model, search=request.search) as retriever:
+        queries, judgements = _judged(dataset, split, request)
+        evaluation = evaluate(
+            retriever,
+            queries,
+            judgements,
+            settings=request.settings,
+            untrained=_untrained(retriever, request.model),
+            progress=progress,
+        )
+        against_bm25 = wins_and_losses(
+            retriever,
+            evaluation,
+            {query.id: query for query in queries},
+            qrels_of(judgements, min_grade=request.settings.min_grade),
+            examples=request.examples,
+        )
+        speed = None
+        if request.speed:
+            texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
+            speed = measure_speed(retriever, [query.text for query in queries], texts)
+        seen = _seen_in_training(retriever, request.model, [query.text for query in queries])
+    return EvaluateResult(split, evaluation, speed, against_bm25, seen)
+
+
+def _split(dataset: Dataset, asked: str) -> str:
+    splits = dataset.splits()
+    if not splits:
+        raise DataError(f"{dataset.name} has no judged queries; evaluation needs queries and qrels")
+    if asked and asked not in splits:
+        raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
+    chosen = asked or next((split for split in _TO_MEASURE_ON if split in splits), "")
+    if not chosen:
+        raise UsageError(
+            f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with --split: there are "
+            f"{', '.join(splits)} (a model's figures on the queries that it was trained on tell nothing of others)"
+        )
+    return chosen
+
+
+def _seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:
+    """Return the share of the model's sample of training queries that are among these."""
+    from hybrid_search.towers.model_card import read_model_card
+
+    if not retriever.searches_vectors:
+        return 0.0
+    folder = model or retriever.engine.model_folder()
+    sample = read_model_card(folder).training_queries if folder is not None else ()
+    asked = {text_hash(query) for query in queries}
+    return sum(known in asked for known in sample) / len(sample) if sample else 0.0
+
+
+def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[list[Query], list[Judgement]]:
+    queries = list(dataset.queries(split))
+    judgements = list(dataset.judgements(split, request.judgement_set))
+    if not judgements:
+        marked = dataset.report().get(f"{split}_rows_not_judged", 0)
+        why = f": {marked:,} of its rows are marked as not judged (is_selected -1)" if marked else ""
+        raise DataError(f"split {split!r} of {dataset.name} has no judgements{why}; evaluation needs a judged split")
+    return queries, judgements
+
+
+def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
+    """Open the towers' own starting point: the weighted mean of the word vectors, before any training."""
+    from hybrid_search.towers.untrained import UntrainedEncoder
+
+    if retriever.encoder is None:
+        return None
+    folder = model or retriever.engine.model_folder()
+    return UntrainedEncoder.load(folder) if folder is not None else None
+
+
+def write_runs(path: Path, evaluation: Evaluation) -> Mapping[str, int]:
+    """Write the runs that an evaluation kept as TREC files.
+
+    The hybrid's (BM25's for an index without vectors) goes into ``path``, those of the other systems beside it, with
+    the system's name before the file's ending.
+
+    :return: file -> how many ids were written with ``%20`` for a blank and the like; see :func:`write_run`.
+    :raises StorageError: if a file can't be written.
+    """
+    files = {}
+    main = "hybrid" if "hybrid" in evaluation.runs else "bm25"
+    for system, run in evaluation.runs.items():
+        file = path if system == main else path.with_name(f"{path.stem}.{system}{path.suffix}")
+        files[str(file)] = write_run(file, run, tag=system)
+    return files

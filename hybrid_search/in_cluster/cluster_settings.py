@@ -1,0 +1,130 @@
+"""What a cluster must have and be set to before towers can be deployed in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from hybrid_search.engines.opensearch.index.capabilities import ML, ServerCapabilities
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.errors import AccessDenied, ConfigError, UnsupportedCapability
+
+__all__ = ["CHANGED", "check_allowed", "check_plugin", "held_settings", "missing_settings", "set_settings"]
+
+_PREFIX = "plugins.ml_commons."
+_LOCAL = "allow_registering_model_via_local_file"
+_ONLY_ML = "only_run_on_ml_node"
+_TRUSTED = "trusted_connector_endpoints_regex"
+_PRIVATE = "connector.private_ip_enabled"
+CHANGED = frozenset(_PREFIX + name for name in (_LOCAL, _ONLY_ML, _TRUSTED, _PRIVATE))
+"""All cluster settings that a deployment may change, and an undeployment set back."""
+
+_PRIVATE_HOSTS = r"https?://(localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\[)"
+
+
+def check_plugin(server: ServerCapabilities, where: object) -> None:
+    """Check that the server can run models.
+
+    :param where: for the message.
+    :raises UnsupportedCapability: if ml-commons is missing.
+    """
+    if not server.has_plugin(ML):
+        raise UnsupportedCapability(
+            f"{where}: the server has no plugin {ML} (ml-commons) on every node, so it can't run towers; install it "
+            f"with opensearch-plugin install, use the official distribution, which has it, or let clients encode "
+            f"(query without --in-cluster)"
+        )
+
+
+def missing_settings(client: Client, endpoint: str = "") -> dict[str, Any]:
+    """Return the cluster settings that would have to be changed, with the values that they need.
+
+    :param endpoint: the URL of towers served from elsewhere; empty for towers in the cluster.
+    """
+    try:
+        answer = client.call("GET", "/_cluster/settings", include_defaults="true", filter_path="*.plugins.ml_commons")
+    except AccessDenied:  # whoever may not read them: the server will say what is wrong
+        return {}
+    held = _Held(answer)
+    wanted: dict[str, Any] = {}
+    if held.get(_ONLY_ML) == "true" and not endpoint and not _has_ml_node(client):
+        wanted[_PREFIX + _ONLY_ML] = False
+    if not endpoint:
+        if held.get(_LOCAL) != "true":
+            wanted[_PREFIX + _LOCAL] = True
+        return wanted
+    trusted = held.of(_TRUSTED) or []
+    if not any(re.match(pattern, endpoint) for pattern in _compiled(trusted)):
+        wanted[_PREFIX + _TRUSTED] = [*trusted, f"^{re.escape(endpoint.rstrip('/'))}/.*$"]
+    if re.match(_PRIVATE_HOSTS, endpoint) and held.get(_PRIVATE) != "true":
+        wanted[_PREFIX + _PRIVATE] = True
+    return wanted
+
+
+def check_allowed(wanted: Mapping[str, Any], *, allowed: bool) -> None:
+    """Say which cluster settings somebody has to change, unless they may be changed.
+
+    :raises ConfigError: naming them with the values that they need.
+    """
+    if wanted and not allowed:
+        # Lists hold dozens of patterns before the one that is added.
+        shown = {name: ["...", value[-1]] if _is_long(value) else value for name, value in wanted.items()}
+        held = ', where "..." stands for what the list holds' if any(map(_is_long, wanted.values())) else ""
+        raise ConfigError(
+            f"the cluster's settings do not let towers in; give --allow-settings (hybrid-search undeploy sets them "
+            f"back), or set them by PUT /_cluster/settings{held}; needed: {msgspec.json.encode(shown).decode()}"
+        )
+
+
+def held_settings(client: Client, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what settings are among the persistent ones, None for one that is not set there."""
+    held = client.call("GET", "/_cluster/settings", flat_settings="true")["persistent"]
+    return {name: held.get(name) for name in wanted}
+
+
+def set_settings(client: Client, values: Mapping[str, Any]) -> None:
+    """Set persistent cluster settings; None takes one away."""
+    if values:
+        client.call("PUT", "/_cluster/settings", {"persistent": dict(values)})
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1
+
+
+class _Held:
+    """The settings of ml-commons that count at the moment, of whichever level they are."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self._levels = [
+            answer.get(level, {}).get("plugins", {}).get("ml_commons", {})
+            for level in ("transient", "persistent", "defaults")
+        ]
+
+    def of(self, name: str) -> Any:
+        for level in self._levels:
+            found: Any = level
+            for part in name.split("."):
+                found = found.get(part) if isinstance(found, Mapping) else None
+            if found is not None:
+                return found
+        return None
+
+    def get(self, name: str) -> str:
+        return str(self.of(name)).lower()
+
+
+def _compiled(patterns: Iterable[str]) -> Iterable[re.Pattern[str]]:
+    for pattern in patterns:
+        try:
+            yield re.compile(pattern)
+        except re.error:  # Java's patterns are not all Python's
+            continue
+
+
+def _has_ml_node(client: Client) -> bool:
+    nodes = client.call("GET", "/_nodes", filter_path="nodes.*.roles").get("nodes", {})
+    return any("ml" in node.get("roles", ()) for node in nodes.values())

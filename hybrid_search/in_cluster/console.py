@@ -1,0 +1,248 @@
+"""Requests that a person can paste to search an index by text, and an example document to ask for.
+
+In the form that OpenSearch Dashboards' Dev Tools take: a method and a path, JSON below, ``#`` before remarks. Made from
+the real names, so that each of them runs as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+from urllib.parse import quote
+
+from hybrid_search.engines.opensearch.index.deployment import Deployment
+from hybrid_search.engines.opensearch.index.document_json import from_source
+from hybrid_search.engines.opensearch.search import bodies as requests
+from hybrid_search.engines.opensearch.search.answers import hits_of
+from hybrid_search.engines.opensearch.search.bodies import EncodedThere
+from hybrid_search.engines.opensearch.search.filter_queries import filter_query
+from hybrid_search.engines.opensearch.search.shown import SHOWN, console_form, for_people
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.filters import Exists, Filter, Term
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.server import INDEX_DEFAULT
+from hybrid_search.types import Document
+
+__all__ = ["Example", "Served", "Snippet", "example_of", "snippet_file", "snippets"]
+
+
+Body = dict[str, Any]
+
+_HITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A document, a text to ask for it by, and a filter that it passes; None where it has nothing to filter by."""
+
+    document: Document
+    text: str
+    filter: Filter | None = None
+
+
+_NOTHING = Example(Document("example", ""), "how to read a file line by line")
+_WRITTEN = Document("written-as-text", "A page that was indexed as plain text, to be found by its meaning.")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One request with a remark that says what it is for.
+
+    :ivar path: with what the server takes in the URL.
+    """
+
+    title: str
+    method: str
+    path: str
+    body: Body | None = None
+
+    @property
+    def console(self) -> str:
+        """The remark and the request, as Dev Tools take them."""
+        return f"# {self.title}\n{console_form(self.method, self.path, self.body)}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is asked.
+
+    :ivar name: the index or, better, its alias: requests to an alias stay good when another index takes its place.
+    :ivar filter_in_hybrid: the server takes one filter for all legs.
+    """
+
+    name: str
+    settings: IndexSettings
+    deployment: Deployment
+    filter_in_hybrid: bool = True
+
+    def hybrid(self, text: str, *, filter: Filter | None = None, offset: int = 0, texts: bool = True) -> Body:
+        """Both legs by text; the index's own search pipeline fuses them and names the query tower."""
+        asking = requests.Hybrid(self.settings.fusion, filter, self.filter_in_hybrid, INDEX_DEFAULT)
+        body = asking.body((text, EncodedThere(text)), _HITS)
+        return for_people(body, _HITS, offset) if texts else body
+
+    def told(self, text: str) -> Body:
+        """The same, each leg that is asked with a name; one without a weight is not."""
+        body = self.hybrid(text)
+        for leg in body["query"]["hybrid"]["queries"]:
+            for kind, field, name in (("match", "searchable", "bm25"), ("neural", "vector", "knn")):
+                if kind in leg:
+                    leg[kind][field]["_name"] = name
+        return body
+
+    def legs(self, text: str) -> list[Body]:
+        """BM25 and k-NN, each to be asked alone, whatever its weight in the fusion."""
+        both = self.settings.fusion.replace(weights=(0.5, 0.5))
+        body = requests.Hybrid(both, through=INDEX_DEFAULT).body((text, EncodedThere(text)), _HITS)
+        legs: list[Body] = body["query"]["hybrid"]["queries"]
+        return legs
+
+
+def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
+    """Return the requests, in the order in which somebody would try them.
+
+    :param example: what is asked for, and what is filtered by.
+    """
+    text, filter = example.text, example.filter
+    return [
+        *_searches(served, text, filter),
+        *_in_two_steps(served, text, example.document.id),
+        *_templates(served, text, filter),
+        *_writing(served),
+    ]
+
+
+def snippet_file(served: Served, asked: Sequence[Snippet]) -> str:
+    """Write requests into one text, for Dev Tools or a file, with what they need to know at the top."""
+    deployed = served.deployment
+    head = (
+        f"# Hybrid search by text in {served.name}: paste into OpenSearch Dashboards, Dev Tools.\n"
+        f"# {_advice(served)}\n"
+        f"# Towers: model {deployed.fingerprint[:16]}; a query is encoded by {deployed.query_model}, "
+        f"a document by {deployed.document_model}.\n"
+        f"# A text without a word that the towers know is refused (zero vector): ask for it by words alone.\n"
+    )
+    return "\n".join([head, *(snippet.console for snippet in asked)])
+
+
+def _advice(served: Served) -> str:
+    if served.name != served.deployment.index:
+        return f"Always ask for the alias {served.name}; the index that it stands for now is {served.deployment.index}."
+    return f"{served.name} is the index itself; behind an alias (load --alias) another one could take its place."
+
+
+def _searches(served: Served, text: str, filter: Filter | None) -> Iterator[Snippet]:
+    path = f"/{served.name}/_search"
+    yield Snippet("Search by words and by meaning", "POST", path, served.hybrid(text))
+    if filter is not None:
+        body = served.hybrid(text, filter=filter)
+        yield Snippet("The same, among the documents that fit a filter", "POST", path, body)
+    body = served.hybrid(text, offset=_HITS)
+    yield Snippet("The next page; pagination_depth stays as it is", "POST", path, body)
+    named = f"{path}?include_named_queries_score=true"
+    yield Snippet("Why a hit is there: matched_queries has each leg's score", "POST", named, served.told(text))
+    lexical, dense = served.legs(text)
+    yield Snippet("By words alone", "POST", path, for_people({"query": lexical}, _HITS))
+    yield Snippet("By meaning alone", "POST", path, for_people({"query": dense}, _HITS))
+
+
+def _in_two_steps(served: Served, text: str, id: str) -> Iterator[Snippet]:
+    # An index of one shard reads what is shown for the whole window, not for the page.
+    ids = served.hybrid(text, texts=False)
+    yield Snippet("Several times as fast on an index of one shard: ids only", "POST", f"/{served.name}/_search", ids)
+    texts = f"/{served.name}/_mget?_source={','.join(SHOWN)}"
+    yield Snippet("and the texts of those that are shown", "POST", texts, {"ids": [id]})
+
+
+def _templates(served: Served, text: str, filter: Filter | None) -> Iterator[Snippet]:
+    template = served.deployment.search_template
+    stored = {"id": template, "params": {"q": text}}
+    yield Snippet("The stored template, with one parameter: what it becomes", "POST", "/_render/template", stored)
+    path = f"/{served.name}/_search/template"
+    yield Snippet("Search by the template", "POST", path, stored)
+    chosen = {} if filter is None else {"filter": filter_query(filter)}
+    more = {"id": template, "params": {"q": text, "size": 2, "from": 1, **chosen}}
+    yield Snippet("It also takes size, from and filter (one query)", "POST", path, more)
+
+
+def _writing(served: Served) -> Iterator[Snippet]:
+    document = f"/{served.name}/_doc/{quote(_WRITTEN.id, safe='')}?refresh=true"
+    source = {"title": "Written by hand", "text": _WRITTEN.text}
+    yield Snippet("Index a document as text: the document tower encodes it on its way in", "PUT", document, source)
+    path = f"/{served.name}/_search"
+    yield Snippet("It is found at once", "POST", path, served.hybrid("written by hand as plain text"))
+    yield Snippet("Delete it", "DELETE", document)
+    yield Snippet("The index behind the name, and the names it goes by", "GET", f"/{served.name}/_alias")
+
+
+_DRAWN = 20
+_READ = 200  # words
+_TYPED = 4
+_TITLE = range(2, 8)  # words
+_WORD = re.compile(r"\w+")
+_SHORTEST = 4
+_SHARED = 2
+
+
+def example_of(client: Client, index: str, fields: Collection[str]) -> Example | None:
+    """Return one of an index's documents with its title, or the words that set it apart; None where there is none.
+
+    The same one for as long as the index stays as it is; rather one with metadata and a title of a few words.
+
+    :param fields: the names of the metadata that the index declares.
+    """
+    chance = {"function_score": {"random_score": {"seed": 0, "field": "_seq_no"}}}
+    body = {"size": _DRAWN, "query": chance, "_source": {"excludes": ["vector", "added"]}}
+    drawn = [
+        from_source(hit.get("_source") or {}, hit["_id"])
+        for hit in hits_of(client.call("POST", f"/{index}/_search", body))
+    ]
+    if not drawn:
+        return None
+    document = max(drawn, key=lambda one: (bool(one.metadata), _is_telling(one.title), len(one.text) > 100))
+    title = document.title.strip(" .?!")
+    text = title if _is_telling(title) else _telling_words(client, index, document)
+    return Example(document, text, _filter_of(client, index, document, fields))
+
+
+def _is_telling(title: str) -> bool:
+    return len(title.split()) in _TITLE
+
+
+def _telling_words(client: Client, index: str, document: Document) -> str:
+    """Pick the words of the highest tf-idf, in their order, that other documents have too."""
+    read = _WORD.findall(document.searchable_text)[:_READ]
+    times = Counter(word.lower() for word in read if word.isalpha() and len(word) >= _SHORTEST)
+    words = list(times)
+    found = _documents_with(client, index, [{"match": {"searchable": word}} for word in words])
+    total = max(found, default=0)
+    worth = {
+        word: times[word] * math.log(1 + total / count) for word, count in zip(words, found, strict=True) if count > 1
+    }
+    chosen = sorted(worth, key=lambda word: -worth[word])[:_TYPED]
+    return " ".join(word for word in words if word in chosen) or " ".join(read[: _TITLE.stop]) or document.id
+
+
+def _filter_of(client: Client, index: str, document: Document, fields: Collection[str]) -> Filter | None:
+    """Return a filter that several documents pass: one by a value that is the document's alone shows nothing."""
+    terms = [
+        Term(name, value)
+        for name, value in document.metadata.items()
+        if name in fields and not isinstance(value, tuple)
+    ]
+    passed = _documents_with(client, index, [filter_query(term) for term in terms])
+    most, term = max(zip(passed, terms, strict=True), key=itemgetter(0), default=(0, None))
+    return Exists(term.field) if term is not None and most < _SHARED else term
+
+
+def _documents_with(client: Client, index: str, queries: Sequence[Mapping[str, Any]]) -> list[int]:
+    if not queries:
+        return []
+    body = {"size": 0, "aggs": {"each": {"filters": {"filters": list(queries)}}}}
+    answer = client.call("POST", f"/{index}/_search", body)
+    return [bucket["doc_count"] for bucket in answer["aggregations"]["each"]["buckets"]]

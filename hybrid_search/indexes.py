@@ -1,0 +1,187 @@
+"""Indexes as a whole: list those of a server, go back to the one before, repair one in a folder, drop one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybrid_search.engines.opensearch.index.aliases import (
+    ServerIndex,
+    list_indexes,
+    live_index,
+    note_live,
+    resolve,
+    swap,
+)
+from hybrid_search.engines.opensearch.index.deployment import find_deployment
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.location import Address
+from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine
+
+__all__ = ["Rollback", "drop", "droppable", "indexes_on", "repair_index", "roll_back", "to_be_dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a rollback did: the alias stands for ``index`` now."""
+
+    alias: str
+    index: str
+    replaced: str
+    fingerprint: str
+    documents: int
+
+
+def indexes_on(location: str) -> list[ServerIndex]:
+    """List the indexes of ours on a server; of a location with an index or alias only those that belong to it.
+
+    :raises SearchIndexError: if the server can't be asked.
+    """
+    address = Address.parse_server(location)
+    with closing(Client(address)) as client:
+        found = list_indexes(client)
+    name = address.index
+    return [one for one in found if not name or name in (one.name, one.mark and one.mark.alias, *one.aliases)]
+
+
+def roll_back(address: Address, to: str | None = None) -> Rollback:
+    """Let an alias stand for the index that was live before the present one, or for a named one.
+
+    Each index remembers which were live before it took over, so another rollback goes back further.
+
+    :param to: an index that was finished; for going forward again.
+    :raises IndexNotFound: if there is no such alias, or no index ``to``.
+    :raises SearchIndexError: if there is no index to go back to, or it is not fit to be live, or towers are deployed in
+        the cluster for the present one and not for it.
+    """
+    alias = address.index
+    with closing(Client(address)) as client:
+        live = live_index(client, alias)
+        if live is None:
+            raise IndexNotFound(f"{address}: no such alias; look at hybrid-search indexes {address.at_server()}")
+        indexes = {one.name: one for one in list_indexes(client)}
+        target = _named(indexes, to, live) if to else _before(indexes, live, alias)
+        if find_deployment(client, live) and not find_deployment(client, target.name):
+            raise SearchIndexError(
+                f"{live} has its towers in the cluster and {target.name} has not, so searches by text would fail; "
+                f"deploy them first: hybrid-search deploy --to {address.at(target.name)}"
+            )
+        # Before it is left: one that was killed between swap and note would pass for never having been live.
+        if live in indexes:
+            note_live(client, live)
+        swap(client, alias, live, target.name)
+    return Rollback(alias, target.name, live, target.fingerprint, target.documents)
+
+
+def _named(indexes: Mapping[str, ServerIndex], to: str, live: str) -> ServerIndex:
+    if to not in indexes:
+        raise IndexNotFound(f"{to}: no such index of hybrid-search; there are {', '.join(indexes)}")
+    if to == live:
+        raise UsageError(f"{to} is live already")
+    if why := _unfit(indexes[to]):
+        raise SearchIndexError(f"{to} {why}, so it can't go live; choose another index, or load again")
+    return indexes[to]
+
+
+def _before(indexes: Mapping[str, ServerIndex], live: str, alias: str) -> ServerIndex:
+    mark = indexes[live].mark if live in indexes else None
+    history = mark.history if mark else ()
+    for name in history:
+        if name in indexes and not _unfit(indexes[name]):
+            return indexes[name]
+    gone = f"; {', '.join(history)} went before it, and none of them can be used any more" if history else ""
+    raise SearchIndexError(f"nothing to roll back to: {live} is the first index that was live as {alias}{gone}")
+
+
+def _unfit(one: ServerIndex) -> str:
+    """Why an index can't be live; empty when it can."""
+    if not one.is_open:
+        return "is closed"
+    if one.health == "red":
+        return "has shards that are lost"
+    if one.mark is not None and one.mark.state != "ready":
+        return "failed its checks" if one.mark.state == "failed" else "is unfinished"
+    return ""
+
+
+def droppable(address: Address, *, also_live: bool = False) -> ServerIndex:
+    """Return what an index is that may be deleted.
+
+    :param also_live: even if an alias stands for it.
+    :raises IndexNotFound: if there is none.
+    :raises UsageError: if the address is an alias's.
+    :raises SearchIndexError: if it is live, or not an index of ours.
+    """
+    with closing(Client(address)) as client:
+        if (name := resolve(client, address).address.index) != address.index:
+            raise UsageError(f"{address} is an alias of {name}; name the index that is meant")
+        found = {one.name: one for one in list_indexes(client)}.get(name)
+    if found is None:
+        raise SearchIndexError(f"{address}: this index was not made by hybrid-search, so it is left alone")
+    if found.aliases and not also_live:
+        raise SearchIndexError(
+            f"{name} is live as {', '.join(found.aliases)}; roll back first, or say --live to drop it and the alias"
+        )
+    return found
+
+
+def to_be_dropped(location: str, *, also_live: bool = False) -> str:
+    """Say what would be deleted, for a person to read.
+
+    :param also_live: even if an alias stands for it; the alias goes with it.
+    :raises IndexNotFound: if there is nothing.
+    :raises UsageError: if the location is an alias's.
+    :raises SearchIndexError: if it is live, or was made by something else.
+    """
+    if is_on_server(location):
+        from hybrid_search.indexes import droppable
+        from hybrid_search.location import Address
+
+        one = droppable(Address.parse(location), also_live=also_live)
+        live = f" and the alias {', '.join(one.aliases)}" if one.aliases else ""
+        return f"{location} with {one.documents:,} documents{live}"
+    if not index_exists(location):
+        raise IndexNotFound(f"{location}: there is no index; check the path")
+    try:
+        with closing(open_engine(location)) as engine:
+            return f"{location} with {engine.count():,} documents"
+    except CorruptIndex:
+        return f"{location}, which is damaged,"
+
+
+def drop(location: str) -> None:
+    """Delete an index; on a server its towers too, unless another index shares them.
+
+    Call :func:`to_be_dropped` first, which refuses what should not be.
+
+    :raises IndexLocked: if another process is writing to the folder.
+    :raises UsageError: if the location is an alias's.
+    :raises SearchIndexError: if the index was made by something else.
+    """
+    drop_index(location)
+
+
+def repair_index(location: str | Path) -> Mapping[str, Any]:
+    """Build everything that an index in a folder has beside its documents again, and check the result.
+
+    Nothing is encoded: the vectors are stored with the documents. No document is added, changed or removed.
+
+    :return: the location, what was wrong with the counts, and how many documents and vectors there are.
+    :raises UnsupportedCapability: for an index on a server, which has no such caches.
+    :raises IndexNotFound: if there is no index.
+    :raises IndexLocked: if another process is writing to it.
+    :raises CorruptIndex: naming the documents that are not what was written; nothing has been changed then.
+    """
+    from hybrid_search.engines.embedded import EmbeddedEngine, repair
+
+    folder = folder_of(location)
+    mended = repair(folder)
+    with EmbeddedEngine.open(folder, writable=True) as engine:
+        if left := engine.verify():
+            raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with --recreate")
+        told = engine.stats()
+    return {"index": str(location), "mended": mended, "documents": told["documents"], "vectors": told["vectors"]}

@@ -1,0 +1,296 @@
+"""Blue/green: load into a new index, check it, and then let the alias stand for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.index.aliases import (
+    ServerIndex,
+    create_marked,
+    delete_index,
+    inherited,
+    list_indexes,
+    live_index,
+    names_on,
+    note_live,
+    settled,
+    swap,
+)
+from hybrid_search.engines.opensearch.index.deployment import find_deployment
+from hybrid_search.engines.opensearch.index.meta import Mark, change_mark, mark_of, next_name
+from hybrid_search.engines.opensearch.index.template import ServerOptions
+from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.errors import SearchIndexError, UsageError
+from hybrid_search.in_cluster.deploy import deploy_like
+from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
+from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
+from hybrid_search.loading.sources import Corpus, Reservoir
+from hybrid_search.location import Address
+from hybrid_search.opening import digest_of_model, own_towers
+from hybrid_search.protocols import Dataset, Progress, silent
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.types import Rejection
+
+__all__ = [
+    "RefusedIds",
+    "Rejecting",
+    "Swap",
+    "alias_address",
+    "begin",
+    "bring_towers",
+    "check_towers_can_follow",
+    "load_behind_alias",
+    "take_over",
+]
+
+
+class Rejecting(Protocol):
+    """Takes rejections, and knows how many there were in all."""
+
+    @property
+    def count(self) -> int:
+        """Those of the data set's reader too."""
+
+    def __call__(self, rejection: Rejection) -> None:
+        """Take one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What a load behind an alias did.
+
+    :ivar replaced: the index that was live before; empty for a new alias.
+    :ivar deployed: the new index's towers were deployed in the cluster, as those of the one before are.
+    """
+
+    alias: str
+    index: str
+    replaced: str
+    checks: Sequence[Check]
+    load: LoadReport
+    deployed: bool = False
+
+
+def alias_address(location: str, alias: str | None) -> Address:
+    """Return the address of an alias, named in the location, beside it, or alike in both.
+
+    :raises UsageError: if no alias is named, or two are, or the location is no server's.
+    """
+    given = Address.parse_server(location)
+    if alias and given.index and alias != given.index:
+        raise UsageError(f"{location} names {given.index!r} and --alias {alias!r}; give the server, or the same name")
+    if not (alias or given.index):
+        raise UsageError(f"{location}: which alias? give --alias NAME, or {location.rstrip('/')}/NAME")
+    return given.at(alias or given.index)
+
+
+def load_behind_alias(
+    dataset: Dataset,
+    address: Address,
+    *,
+    model: Path | None = None,
+    options: LoadOptions | None = None,
+    reject: Rejecting | None = None,
+    least_recall: float = LEAST_RECALL,
+    most_rejected: float = MOST_REJECTED,
+    progress: Progress = silent,
+) -> Swap:
+    """Load a data set into a new index, check that, and let the alias stand for it, in one step.
+
+    A load that was killed goes on in the index that it began, when the data set's name, ``options.server.source`` and
+    the model are the same; with ``options.recreate`` that index is dropped and begun again.
+
+    :param address: the alias's.
+    :param model: None: the towers of the live index, where there is one and it has some.
+    :param least_recall: of the graph, 0..1, for the new index to go live.
+    :param most_rejected: share of the records that may be rejected, 0..1, for the new index to go live.
+    :param reject: called with each document that the index refuses, and knows what the data set's reader refused.
+    :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
+    :raises IndexExists: if the alias's name is an index's.
+    :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
+    """
+    options = options or LoadOptions()
+    reservoir = Reservoir(SAMPLE)
+    refused = RefusedIds(reject)
+    with contextlib.closing(Client(address)) as client:
+        given, model = model, model or _live_towers(client, address)
+        settings, source = settings_of_new(model, options), f"{dataset.name} {options.server.source}".strip()
+        name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout, model=model)
+        check_towers_can_follow(client, address.index, address.at(name), given)
+        report = load(
+            Corpus(dataset.name, reservoir.watching(dataset.documents), dataset.report),
+            str(address.at(name)),
+            model=model,
+            options=replace(options, recreate=False),
+            reject=refused,
+            progress=progress,
+        )
+        before = int(report.server.get("rejected_before", 0))
+        expected = Expected(
+            documents=report.added + report.unchanged,
+            rejected=refused.count + before,
+            sample=reservoir.sample,
+            refused=refused.ids,
+            refused_before=before,
+            least_recall=least_recall,
+            most_rejected=most_rejected,
+        )
+        return take_over(client, address, name, report, expected)
+
+
+def _live_towers(client: Client, address: Address) -> Path | None:
+    live, _ = _indexes(client, address.index)
+    if live is None:
+        return None
+    return own_towers(str(address.at(live)))
+
+
+def begin(
+    client: Client,
+    alias: str,
+    settings: IndexSettings,
+    source: str,
+    *,
+    anew: bool,
+    layout: ServerOptions | None = None,
+    model: Path | None = None,
+) -> str:
+    """Make the next index of an alias, or find the one that a killed load left; returns its name.
+
+    What a server is told of an index (shards, copies, the graph) is taken over from the live one.
+
+    :param layout: what of it is to be otherwise.
+    :param model: whose towers are to be stored.
+    :param anew: drop what a killed load left.
+    :raises IndexExists: if the alias's name is an index's.
+    :raises UsageError: if the alias stands for something else than an index of ours.
+    """
+    live, indexes = _indexes(client, alias)
+    for one in indexes:
+        if _goes_on(one, alias, settings.fingerprint, source):
+            if not anew:
+                return one.name
+            delete_index(client, one.name)
+    name = next_name(alias, names_on(client))
+    layout = layout or ServerOptions()
+    server = inherited(client, live, layout, vectors=bool(settings.dimension)) if live else layout
+    create_marked(client, name, settings, server, Mark(alias=alias, source=source), digest_of_model(model))
+    return name
+
+
+def _indexes(client: Client, alias: str) -> tuple[str | None, list[ServerIndex]]:
+    """Return the live index, and all there are."""
+    live, indexes = live_index(client, alias), list_indexes(client)
+    if live and live not in {one.name for one in indexes}:
+        raise UsageError(f"{alias} stands for {live}, which hybrid-search did not make; choose another alias")
+    return live, indexes
+
+
+def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> bool:
+    """Whether an index is the beginning of this very load, or was finished by it and not yet put behind the alias."""
+    mark = one.mark
+    if mark is None or one.aliases or mark.went_live or mark.state == "failed":
+        return False
+    return (mark.alias, mark.source, one.fingerprint) == (alias, source, fingerprint)
+
+
+def take_over(client: Client, address: Address, name: str, report: LoadReport, expected: Expected) -> Swap:
+    """Check an index and let the alias stand for it, its towers deployed before if those of the live index are.
+
+    :raises SearchIndexError: if a check fails, or somebody else moves the alias at the same time.
+    """
+    alias, health = address.index, settled(client, name)
+    with OpenSearchEngine.open(str(address.at(name))) as engine:
+        checks = [Check("shards", health != "red", health), *check_index(engine, expected)]
+    mark = mark_of(client, name)
+    live = live_index(client, alias)
+    if failed := [check for check in checks if not check.passed]:
+        change_mark(client, name, lambda held: held.with_state("failed"))
+        told = "; ".join(f"{check.name}: {check.told}" for check in failed)
+        raise SearchIndexError(
+            f"{name} is not fit to go live: {told}. {_still(alias, live)} "
+            f"Look at it with hybrid-search info {address.at(name)}, or drop it with hybrid-search drop "
+            f"{address.at(name)} --yes"
+        )
+    deployed = False
+    if live != name:  # otherwise another loader of the same data was faster
+        if live:  # whoever searches by text must not notice the swap
+            deployed = bring_towers(client, address.at(name), live)
+        before = mark_of(client, live).history if live else ()
+        mark = mark.after(live, before)
+        change_mark(client, name, lambda held: held.after(live, before))
+        swap(client, alias, live, name)
+    note_live(client, name)
+    return Swap(alias, name, next(iter(mark.history), ""), checks, report, deployed)
+
+
+def _still(alias: str, live: str | None) -> str:
+    return f"{alias} still stands for {live}." if live else f"There is no alias {alias}."
+
+
+class RefusedIds:
+    """Passes rejections on, and keeps the ids of the documents that the index refused."""
+
+    def __init__(self, reject: Rejecting | None) -> None:
+        self.ids: set[str] = set()
+        self._reject = reject
+        self._seen = 0
+
+    def __call__(self, rejection: Rejection) -> None:
+        """Take one rejection."""
+        self._seen += 1
+        with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
+            self.ids.add(msgspec.json.decode(rejection.record)["id"])
+        if self._reject is not None:
+            self._reject(rejection)
+
+    @property
+    def count(self) -> int:
+        """How many there were, of the data set's reader too where these are known."""
+        return self._seen if self._reject is None else self._reject.count
+
+
+def check_towers_can_follow(client: Client, alias: str, address: Address, model: Path | None) -> None:
+    """Refuse, before anything is encoded, an index whose towers can't be deployed when the alias is to move.
+
+    Towers behind a connector are served by somebody, who has to serve those of the next index too.
+
+    :param address: the next index's; it is there.
+    :param model: for the message; None where the server holds the towers.
+    :raises UsageError: if the live index's towers are behind a connector, and the next one's are not deployed yet.
+    """
+    live = live_index(client, alias)
+    if not live or live == address.index:
+        return
+    endpoint = _endpoint(client, live)
+    if endpoint and find_deployment(client, address.index) is None:
+        towers = f" --model {model}" if model else ""
+        raise UsageError(
+            f"{live} has its towers at {endpoint}, which serves one model; deploy those of {address.index} first: "
+            f"hybrid-search deploy --to {address} --connector URL{towers}; then run the same command again, without "
+            f"--recreate"
+        )
+
+
+def bring_towers(client: Client, address: Address, live: str) -> bool:
+    """Deploy an index's towers if those of the live one are deployed; returns whether they are.
+
+    :param address: the next index's.
+    :param live: the live index's name.
+    :raises HybridSearchError: as :func:`hybrid_search.in_cluster.deploy.deploy_like`.
+    """
+    if _endpoint(client, live) and find_deployment(client, address.index) is not None:
+        return True  # by hand, as nobody here knows where they are served
+    return deploy_like(str(address), live) is not None
+
+
+def _endpoint(client: Client, index: str) -> str:
+    deployed = find_deployment(client, index)
+    return deployed.endpoint if deployed else ""

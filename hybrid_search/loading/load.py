@@ -1,0 +1,393 @@
+"""Load a data set's documents into an index: encode, add, commit. Doing it again is harmless."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Self, cast
+
+from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
+from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
+from hybrid_search.loading.journal import Journal, not_yet_there
+from hybrid_search.opening import (
+    create_index,
+    drop_index,
+    folder_of,
+    index_exists,
+    is_on_server,
+    missing_towers,
+    open_encoder,
+    open_engine,
+    own_towers,
+)
+from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
+from hybrid_search.settings.base import check_types
+from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
+from hybrid_search.settings.server import ServerOptions
+from hybrid_search.streams import in_document_batches
+from hybrid_search.types import Document, Rejection
+
+if TYPE_CHECKING:
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+
+__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
+
+BATCH = 1_024
+"""Documents encoded and added at a time: enough to sort by length, little enough to lose on Ctrl-C."""
+
+COMMIT_EVERY = 16_384
+"""Documents between commits: what a kill costs at most is read and encoded again by the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a new index is told; None takes the model's fitted value, or the default where there is none.
+
+    :ivar recreate: build the index anew. One in a folder is replaced when the load has succeeded, and is as it was
+        when it has not; one on a server is deleted when the arguments have been checked and there are documents.
+    :ivar total: documents to come, where that is known; for the time left.
+    :ivar server: how an index on a server is loaded.
+    :ivar layout: how a server keeps the index.
+    :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
+    :ivar default_pipeline: make it the one that the index uses where a search names none.
+    """
+
+    bm25: Bm25 | None = None
+    fusion: Fusion | None = None
+    faiss: str | None = None
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    recreate: bool = False
+    threads: int = 0
+    total: int | None = None
+    server: ServerLoad = field(default_factory=ServerLoad)
+    layout: ServerOptions = field(default_factory=ServerOptions)
+    pipeline: str = ""
+    default_pipeline: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did. ``unchanged`` documents were already there, word for word, and were not encoded again.
+
+    :ivar cut: added documents that have more tokens than the towers read: what comes after is found by BM25 alone.
+    :ivar server: rates and counts of a load into a server; empty for a folder. Of a load that was resumed, ``resumed``
+        says how many documents were acknowledged before, and ``rejected_before`` how many of these the index refused;
+        the report's other counts are of the whole load.
+    """
+
+    location: str
+    documents: int
+    added: int
+    unchanged: int
+    rejected: int
+    seconds: float
+    fingerprint: str
+    read: Mapping[str, int]
+    server: Mapping[str, float] = field(default_factory=dict)
+    cut: int = 0
+
+
+def load(
+    dataset: Dataset,
+    location: str | Path,
+    *,
+    model: Path | None = None,
+    options: LoadOptions | None = None,
+    reject: Callable[[Rejection], None] = lambda rejection: None,
+    progress: Progress = silent,
+) -> LoadReport:
+    """Index every document of a data set, with vectors where a model is given or the index carries one.
+
+    Into a folder it commits as it goes, so a kill loses at most the documents since the last commit. On a server what
+    it has answered for is durable, and shown by the commit at the end. The next run takes up where this one stopped:
+    documents that are there already, unchanged, are skipped; with ``options.server.resume`` those that the server had
+    answered for are not even looked at.
+
+    :param model: a checkpoint folder. None: the towers of the existing index, also of one that is recreated; a new
+        index is then lexical only.
+    :param reject: called with each document that the index refuses.
+    :raises ConfigError: if a setting is not one; nothing has been changed then.
+    :raises ModelMismatch: if the index was built with another model.
+    :raises IndexExists: if the index exists with other settings than asked for.
+    :raises IndexLocked: if another process is writing to the index.
+    :raises ModelNotFound: if an index with vectors is to be recreated, and neither gives its towers nor is told any.
+    :raises DataError: if no document came into an index that was to be made or recreated (none is made then), or a
+        load to be resumed was of others.
+    :raises UsageError: if options contradict one another, or there is no resuming this.
+    """
+    options = options or LoadOptions()
+    started = perf_counter()
+    _check_options(location, options)
+    if options.recreate and model is None:
+        model = own_towers(location)
+    new = _New.prepared(model, options)
+    documents = dataset.documents()
+    if options.recreate or not index_exists(location):
+        documents = _with_a_first(documents, dataset, location)
+    with _place(location, recreate=options.recreate) as place:
+        journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())
+        with _not_left_empty(place, dataset.name, aside=place != location) as check:
+            report = _load(documents, place, new, options, journal=journal, reject=reject, progress=progress)
+            check(report)
+    return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """The model given, and what an index that is made with it is told."""
+
+    model: Path | None
+    encoder: Encoder | None
+    settings: IndexSettings
+
+    @classmethod
+    def prepared(cls, model: Path | None, options: LoadOptions) -> Self:
+        from hybrid_search.towers.model_card import ServingDefaults, read_model_card
+        from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+        encoder = OnnxEncoder.load(model, threads=options.threads) if model else None
+        defaults = read_model_card(model).defaults if model else ServingDefaults()
+        settings = IndexSettings(
+            fingerprint=encoder.fingerprint if encoder else "",
+            dimension=encoder.dimension if encoder else 0,
+            similarity=encoder.similarity if encoder else "cosine",
+            bm25=options.bm25 or defaults.bm25,
+            fusion=options.fusion or defaults.fusion,
+            faiss="auto" if options.faiss is None else options.faiss,
+            fields=dict(options.fields),
+        )
+        return cls(model, encoder, settings)
+
+
+def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
+    """Return what :func:`load` tells a new index.
+
+    :raises ConfigError: if a setting is not one.
+    """
+    return _New.prepared(model, options).settings
+
+
+def _check_options(location: str | Path, options: LoadOptions) -> None:
+    if options.server.resume and options.recreate:
+        raise UsageError("resume and recreate contradict one another; give one of them")
+    if not is_on_server(location) and options.server != ServerLoad(source=options.server.source):
+        raise UsageError(
+            f"{location}: resume, connections, without_replicas, force_merge and warm_up are for an index on a server; "
+            f"a load into a folder goes on by itself when it is run again"
+        )
+    if is_on_server(location) and options.faiss is not None:
+        raise UsageError(
+            f"{location}: faiss names the embedded engine's index; a server is told by knn_engine, m, ef_construction, "
+            f"compression and on_disk"
+        )
+    of_server = [*options.layout.asked(), *(["pipeline"] if options.pipeline or options.default_pipeline else [])]
+    if not is_on_server(location) and of_server:
+        raise UsageError(f"{location}: {', '.join(of_server)}: for an index on a server; leave them out for a folder")
+    if options.default_pipeline and not options.pipeline:
+        raise UsageError("default_pipeline needs the pipeline's name; give --pipeline NAME too")
+
+
+def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str | Path) -> Iterator[Document]:
+    first = next(documents, None)
+    if first is None:
+        raise DataError(f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path")
+    return chain([first], documents)
+
+
+@contextlib.contextmanager
+def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
+    """Say where to load to: aside of an index that is to be recreated, whose place is taken when the block ends."""
+    if not recreate:
+        yield location
+    elif is_on_server(location):
+        drop_index(location)
+        yield location
+    else:
+        from hybrid_search.engines.embedded import replacement
+
+        with replacement(folder_of(location)) as folder:
+            yield folder
+
+
+@contextlib.contextmanager
+def _not_left_empty(location: str | Path, name: str, *, aside: bool) -> Iterator[Callable[[LoadReport], None]]:
+    """Drop an index that the block made, when it ends without a document in it.
+
+    :param aside: it is made to take another one's place, which stays then.
+
+    :return: to be called with the report; raises where nothing came into an index that was not there before.
+    """
+    made = not index_exists(location)
+
+    def check(report: LoadReport) -> None:
+        if made and not report.documents:
+            why = "the data set gave no document; check the path"
+            if report.rejected:
+                why = "none of its documents could be indexed; look at the rejected ones"
+            raise DataError(f"{name}: {why}" if aside else f"{name}: {why}; no index was made")
+
+    try:
+        yield check
+    except BaseException:
+        if made and not aside:
+            with contextlib.suppress(HybridSearchError):
+                _drop_if_empty(location)
+        raise
+
+
+def _drop_if_empty(location: str | Path) -> None:
+    with contextlib.closing(open_engine(location, writable=True)) as engine:
+        engine.commit()  # on a server, what it took before the end may not be counted yet
+        empty = not engine.count()
+    if empty:
+        drop_index(location)
+
+
+def _load(
+    documents: Iterator[Document],
+    location: str | Path,
+    new: _New,
+    options: LoadOptions,
+    *,
+    journal: Journal,
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+) -> LoadReport:
+    engine, encoder = _opened(location, new, options)
+    cut_before = _cut_by(encoder)
+    try:
+        if is_on_server(location):
+            on_server = cast("OpenSearchEngine", engine)
+            loading = ServerLoading(on_server, encoder, options.server, journal, reject, progress, options.total)
+            totals = loading.run(documents)
+        else:
+            totals = _in_turn(documents, engine, encoder, options.total, reject=reject, progress=progress)
+        return LoadReport(
+            location=str(location),
+            documents=engine.count(),
+            added=totals.added,
+            unchanged=totals.unchanged,
+            rejected=totals.rejected,
+            seconds=0.0,
+            fingerprint=engine.settings.fingerprint,
+            read={},
+            server=totals.server,
+            cut=_cut_by(encoder) - cut_before,
+        )
+    finally:
+        engine.close()
+
+
+def _cut_by(encoder: Encoder | None) -> int:
+    return int(getattr(encoder, "documents_cut", 0))  # of our own towers; another encoder does not tell
+
+
+def _in_turn(
+    documents: Iterator[Document],
+    engine: Engine,
+    encoder: Encoder | None,
+    total: int | None,
+    *,
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+) -> Totals:
+    """Encode and add one batch after the other, and commit now and then."""
+    added = unchanged = rejected = 0
+    with progress("indexing", total) as task:
+        since_commit = 0
+        for batch in in_document_batches(documents, BATCH):
+            fresh = not_yet_there(engine, batch)
+            refused = _add(engine, encoder, fresh)
+            for rejection in refused:
+                reject(rejection)
+            added += len(fresh) - len(refused)
+            rejected += len(refused)
+            unchanged += len(batch) - len(fresh)
+            since_commit += len(fresh)
+            if since_commit >= COMMIT_EVERY:
+                engine.commit()
+                since_commit = 0
+            task.advance(len(batch))
+        engine.commit()
+    return Totals(added, unchanged, rejected, {})
+
+
+def _add(engine: Engine, encoder: Encoder | None, documents: list[Document]) -> list[Rejection]:
+    if not documents:
+        return []
+    vectors = encoder.encode_documents([d.searchable_text for d in documents]) if encoder else None
+    return engine.add(documents, vectors)
+
+
+def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engine, Encoder | None]:
+    """Create or open the index, and open the towers that fit it."""
+    if not index_exists(location):
+        engine = create_index(location, new.settings, options.layout, new.model)
+        try:
+            if new.model:
+                _store_towers(engine, new.model)
+            _tell_server(engine, options)
+        except BaseException:
+            engine.close()
+            raise
+        return engine, new.encoder
+    engine = open_engine(location, writable=True)
+    try:
+        _check_same(engine.settings, new.encoder, options, location)
+        encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
+        if encoder is None and engine.settings.dimension:
+            raise missing_towers(location, engine.settings.fingerprint)
+        if new.model and not _has_towers(engine):
+            _store_towers(engine, new.model)
+        _tell_server(engine, options)
+    except BaseException:
+        engine.close()
+        raise
+    return engine, encoder
+
+
+def _tell_server(engine: Engine, options: LoadOptions) -> None:
+    """Check that the server keeps the index as asked, and store the pipeline."""
+    if options.layout.asked():
+        cast("OpenSearchEngine", engine).check_options(options.layout)
+    if options.pipeline:
+        cast("OpenSearchEngine", engine).store_pipeline(options.pipeline, as_default=options.default_pipeline)
+
+
+def _has_towers(engine: Engine) -> bool:
+    """Tell whether the towers are there; a kill may have come before they were, and somebody may have changed them."""
+    try:
+        return engine.model_folder() is not None
+    except CorruptModel:
+        return False
+
+
+def _store_towers(engine: Engine, model: Path) -> None:
+    from hybrid_search.towers.model_card import SERVING_FILES
+
+    engine.store_model([model / name for name in SERVING_FILES])
+
+
+def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadOptions, location: str | Path) -> None:
+    """Refuse to add to an index that was made with another model or with settings other than those asked for."""
+    remedy = "load into another location, or rebuild this one with --recreate"
+    if is_on_server(location):
+        remedy = f"make the next index of an alias with --alias NAME, {remedy}"
+    if encoder is not None and encoder.fingerprint != settings.fingerprint:
+        held = settings.fingerprint[:12] or "no vectors"
+        raise ModelMismatch(
+            f"{location}: the index holds {held}, the model given is {encoder.fingerprint[:12]}; {remedy}"
+        )
+    asked = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
+    for name, value in asked.items():
+        if value is not None and value != getattr(settings, name):
+            raise IndexExists(
+                f"{location}: the index has {name} {getattr(settings, name)}, asked for {value}; {remedy}"
+            )

@@ -1,0 +1,240 @@
+"""From a location (a folder, or an index's URL on a server) to an open engine or retriever."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybrid_search.errors import CorruptIndex, ModelNotFound, UnsupportedCapability, UsageError
+from hybrid_search.location import usable_path, without_password
+from hybrid_search.protocols import Engine
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.server import SearchOptions, ServerOptions
+
+if TYPE_CHECKING:
+    from hybrid_search.observing import Observer
+    from hybrid_search.retriever import Retriever
+    from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+__all__ = [
+    "create_index",
+    "digest_of_model",
+    "drop_index",
+    "folder_of",
+    "index_exists",
+    "is_on_server",
+    "missing_towers",
+    "open_encoder",
+    "open_engine",
+    "open_retriever",
+    "own_towers",
+]
+
+_SERVER = ("opensearch://", "opensearchs://")
+_NEARLY_A_SERVER = re.compile(r"opensearchs?:|[^/@]*:[^/@]*@|(localhost|[\w-]+(\.[\w-]+)+):\d{2,5}(/|$)")
+
+
+def is_on_server(location: str | Path) -> bool:
+    """Tell an index on a server from one in a folder."""
+    return str(location).startswith(_SERVER)
+
+
+def folder_of(location: str | Path) -> Path:
+    """Return the folder that a location names.
+
+    :raises UnsupportedCapability: for an index on a server.
+    :raises UsageError: for any other URL, and what can't be a path.
+    """
+    if is_on_server(location):
+        raise UnsupportedCapability(f"{location}: this works with an index in a folder only")
+    if "://" in str(location) or _NEARLY_A_SERVER.match(str(location)):
+        raise UsageError(
+            f"{without_password(str(location))}: not a location; give a folder such as ./indexes/passages, or "
+            f"opensearch://host:9200/index"
+        )
+    wanted = "give a folder such as ./indexes/passages, or opensearch://host:9200/index"
+    return usable_path(location, "the location", wanted)
+
+
+def index_exists(location: str | Path) -> bool:
+    """Return whether there is an index.
+
+    :raises SearchIndexError: if the server can't be asked.
+    """
+    if is_on_server(location):
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.exists(str(location))
+    from hybrid_search.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine.exists(folder_of(location))
+
+
+def create_index(
+    location: str | Path, settings: IndexSettings, layout: ServerOptions | None = None, model: Path | None = None
+) -> Engine:
+    """Make a new index and open it to write.
+
+    :param layout: how a server keeps it; nothing for a folder.
+    :param model: whose towers are to be stored next; an index on a server notes which.
+    :raises IndexExists: if there is one.
+    """
+    if is_on_server(location):
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.create(str(location), settings, options=layout, towers=digest_of_model(model))
+    from hybrid_search.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine.create(folder_of(location), settings)
+
+
+def digest_of_model(model: Path | None) -> str:
+    """Return the digest of a model's files that an index on a server notes; an empty one without a model."""
+    from hybrid_search.engines.opensearch.index.tower_files import digest_of
+    from hybrid_search.towers.model_card import SERVING_FILES
+
+    return digest_of([model / name for name in SERVING_FILES]) if model else ""
+
+
+def drop_index(location: str | Path) -> None:
+    """Delete an index; where there is none nothing happens.
+
+    :raises IndexLocked: if another process is writing to it.
+    """
+    if is_on_server(location):
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        OpenSearchEngine.drop(str(location))
+    else:
+        from hybrid_search.engines.embedded import EmbeddedEngine
+
+        EmbeddedEngine.drop(folder_of(location))
+
+
+def open_engine(location: str | Path, *, writable: bool = False, search: SearchOptions | None = None) -> Engine:
+    """Open an existing index.
+
+    :param search: how one on a server is searched.
+    :raises UsageError: if ``search`` is given for a folder.
+    :raises IndexNotFound: if there is none.
+    :raises IndexLocked: if ``writable`` and another process is writing.
+    """
+    if is_on_server(location):
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.open(str(location), writable=writable, options=search)
+    if search is not None and search != SearchOptions():
+        raise UsageError(
+            f"{location}: a pipeline, partial answers, a query log and encoding in the cluster are for an index on a "
+            f"server; leave them out"
+        )
+    from hybrid_search.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine.open(folder_of(location), writable=writable)
+
+
+def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
+    """Open the towers for an index: ``model`` where given, else those the index carries; None where it has none."""
+    from hybrid_search.towers.onnx_encoder import OnnxEncoder
+
+    folder = model or engine.model_folder()
+    return None if folder is None else OnnxEncoder.load(folder, threads=threads)
+
+
+def own_towers(location: str | Path) -> Path | None:
+    """Return the towers that an index carries; None where there is no index, or one without vectors.
+
+    :raises ModelNotFound: if it holds vectors and not the towers that made them.
+    :raises CorruptIndex: if the index can't be read.
+    """
+    if not index_exists(location):
+        return None
+    try:
+        with closing(open_engine(location)) as engine:
+            fingerprint, folder = engine.settings.fingerprint, engine.model_folder()
+    except CorruptIndex as error:
+        raise CorruptIndex(f"{error}; so its towers can't be taken over: give --model, or drop it first") from error
+    if fingerprint and folder is None:
+        raise missing_towers(location, fingerprint)
+    return folder
+
+
+def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:
+    """Return the error of an index whose vectors nothing can be added to."""
+    return ModelNotFound(
+        f"{location}: the index holds vectors of the model {fingerprint[:12]}, and not that model's towers; give "
+        f"--model, or drop the index first to make one for BM25 alone"
+    )
+
+
+def open_retriever(
+    location: str | Path,
+    *,
+    model: Path | None = None,
+    writable: bool = False,
+    threads: int = 0,
+    follow: bool = False,
+    search: SearchOptions | None = None,
+) -> Retriever:
+    """Open an index together with the towers that made its vectors.
+
+    :param search: how one on a server is searched.
+    :param model: towers to use instead of those stored in the index; refused unless the fingerprints are equal.
+    :param follow: opened by an alias, go along when the alias moves to another index, whose towers are then used (see
+        :mod:`hybrid_search.alias_retriever`). Otherwise the retriever stays with the index that the alias stands for
+        now, as an evaluation must.
+    :raises UsageError: if a model is given and the cluster is to encode.
+    :raises ModelMismatch: if the model is not the index's.
+    """
+    in_cluster = search is not None and search.in_cluster
+    if in_cluster and model is not None:
+        raise UsageError(f"{model}: the cluster encodes with the towers deployed there; leave the model out")
+
+    def opened() -> Retriever:
+        from hybrid_search.retriever import Retriever
+
+        engine = open_engine(location, writable=writable, search=search)
+        try:
+            encoder = None if in_cluster else open_encoder(engine, model, threads=threads)
+            return Retriever(encoder, engine, observer=_query_log(engine, search))
+        except BaseException:
+            engine.close()
+            raise
+
+    retriever = opened()
+    if not (follow and is_on_server(location)):
+        return retriever
+    return _following(retriever, opened)
+
+
+def _query_log(engine: Engine, search: SearchOptions | None) -> Observer | None:
+    if search is None or not search.log_queries:
+        return None
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.engines.opensearch.search.query_log import QueryLog
+
+    if not isinstance(engine, OpenSearchEngine):
+        return None
+    return QueryLog(engine.place, engine.settings, hash_texts=search.log_queries == "hash")
+
+
+def _following(first: Retriever, opened: Callable[[], Retriever]) -> Retriever:
+    from hybrid_search.alias_retriever import FollowingRetriever
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.engines.opensearch.transport.connection_settings import chosen, connected
+
+    connection = chosen()
+
+    def reopened() -> Retriever:
+        with connected(connection):  # perhaps in another thread, and after our caller's own block
+            return opened()
+
+    def moved(retriever: Retriever) -> bool:
+        return isinstance(retriever.engine, OpenSearchEngine) and retriever.engine.moved()
+
+    if not (isinstance(first.engine, OpenSearchEngine) and first.engine.place.behind_alias):
+        return first
+    return FollowingRetriever(first, reopened, moved)

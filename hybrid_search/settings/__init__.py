@@ -1,0 +1,1 @@
+"""All settings: frozen, validated, JSON in and out."""

@@ -1,0 +1,152 @@
+"""How much of a text the towers read: its length in tokens, what is cut, and how much the vocabulary lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from hybrid_search.errors import HybridSearchError
+from hybrid_search.protocols import Engine
+from hybrid_search.streams import in_document_batches
+from hybrid_search.towers.tokenizer import UNK, TextTokenizer
+from hybrid_search.types import Document
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hybrid_search.towers.tokenizer import TextTokenizer
+
+__all__ = ["ReadByTowers", "Words", "of_index", "read_by_towers"]
+
+
+_WHOLE = 1 << 30
+_PIECE = "##"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Measures texts.
+
+    :ivar tokenizer: None for an index without towers, whose texts are measured in words that white space parts.
+    :ivar goes_on: (vocabulary,) whether a token goes on with a word that another one began.
+    :ivar longest: tokens that the document tower reads.
+    """
+
+    tokenizer: TextTokenizer | None
+    goes_on: NDArray[np.bool_]
+    longest: int
+
+    @classmethod
+    def of(cls, folder: Path | None) -> Self:
+        """Read the tokenizer of a checkpoint, or of the copy that an index carries."""
+        if folder is None:
+            return cls(None, np.zeros(0, bool), _WHOLE)
+        from hybrid_search.towers.model_card import read_model_card
+        from hybrid_search.towers.tokenizer import TextTokenizer
+
+        longest = read_model_card(folder).tower.max_document_tokens
+        return cls.with_tokenizer(TextTokenizer.from_file(folder / "tokenizer.json"), longest)
+
+    @classmethod
+    def with_tokenizer(cls, tokenizer: TextTokenizer, longest: int) -> Self:
+        """Measure as a tokenizer cuts.
+
+        :param longest: tokens that the document tower reads.
+        """
+        goes_on = np.array([token.startswith(_PIECE) for token in tokenizer.tokens()])
+        return cls(tokenizer, goes_on, longest)
+
+    def measure(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Measure each text.
+
+        ``out_of_vocabulary`` is the share of words that the vocabulary does not have whole: they are cut into pieces,
+        or, where no pieces fit, ``unknown`` (a part of them).
+        """
+        if self.tokenizer is None:
+            for text in texts:
+                yield {"tokens": len(text.split()), "words": len(text.split()), "cut": False}
+            return
+        for ids in self.tokenizer.encode(texts, _WHOLE):
+            yield self._of(ids)
+
+    def _of(self, ids: NDArray[np.int32]) -> dict[str, Any]:
+        from hybrid_search.towers.tokenizer import UNK
+
+        goes_on = self.goes_on[ids]
+        words = int(np.count_nonzero(~goes_on))
+        in_pieces = int(np.count_nonzero(~goes_on[:-1] & goes_on[1:]))
+        unknown = int(np.count_nonzero(ids == UNK))
+        figures: dict[str, Any] = {"tokens": len(ids), "words": words, "cut": len(ids) > self.longest}
+        if words:
+            figures |= {"out_of_vocabulary": (in_pieces + unknown) / words, "unknown": unknown / words}
+        return figures
+
+
+MOST = 50_000
+"""Documents that are looked at; of a larger corpus the first."""
+
+_OF_INDEX = 1_000
+_BATCH = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class ReadByTowers:
+    """What was seen of the first documents.
+
+    :ivar documents: looked at.
+    :ivar longest: tokens that the document tower reads of one.
+    :ivar cut: documents that have more.
+    :ivar unknown: documents without a word or piece that the towers know: they have no vector.
+    """
+
+    documents: int
+    longest: int
+    cut: int
+    unknown: int
+
+    def notes(self) -> list[str]:
+        """Say what a person should know."""
+        notes, of_those = [], f"of {self.documents:,} documents"
+        if self.cut:
+            notes.append(
+                f"{self.cut:,} {of_those} have more than the {self.longest} tokens that the towers read; what comes "
+                "after these is found by BM25 alone"
+            )
+        if self.unknown:
+            alone = "searching is by BM25 alone" if self.unknown == self.documents else "they are found by BM25 alone"
+            notes.append(f"the towers know no word of {self.unknown:,} {of_those}; {alone}")
+        return notes
+
+
+def read_by_towers(documents: Iterable[Document], tokenizer: TextTokenizer, longest: int) -> ReadByTowers:
+    """Count over the first :data:`MOST` documents.
+
+    :param longest: tokens that the document tower reads.
+    """
+    seen = cut = unknown = 0
+    for batch in in_document_batches(islice(documents, MOST), _BATCH):
+        seen += len(batch)
+        for ids in tokenizer.encode([document.searchable_text for document in batch], longest + 1):
+            cut += len(ids) > longest
+            unknown += not (ids[:longest] > UNK).any()
+    return ReadByTowers(seen, longest, cut, unknown)
+
+
+def of_index(engine: Engine) -> dict[str, Any]:
+    """Count over the first thousand documents of an index, for people; empty without towers that can be read."""
+    from hybrid_search.towers.model_card import read_model_card
+
+    try:
+        folder = engine.model_folder()
+        if folder is None:
+            return {}
+        tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+        longest = read_model_card(folder).tower.max_document_tokens
+    except HybridSearchError:  # `info --verify` and every search say what is wrong with them
+        return {}
+    return {"read_by_towers": asdict(read_by_towers(islice(engine.documents(), _OF_INDEX), tokenizer, longest))}

@@ -1,0 +1,237 @@
+"""Networks: word vectors in, states out, pooled, and a head to the tower's vector; padding changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_search.errors import ConfigError
+from hybrid_search.settings.training import EncoderKind, Pooling, TowerConfig
+from hybrid_search.towers.recurrent_export import export_layer
+
+__all__ = [
+    "ENCODERS",
+    "AttentionPooling",
+    "ConvolutionalEncoder",
+    "MeanEncoder",
+    "RecurrentEncoder",
+    "build_head",
+    "pool",
+    "unit_or_zero",
+    "weighted_mean",
+]
+
+
+_CELLS: Mapping[EncoderKind, tuple[Callable[..., nn.RNNBase], Callable[..., Any]]] = {
+    "rnn": (nn.RNN, torch.rnn_tanh),
+    "gru": (nn.GRU, torch.gru),
+    "lstm": (nn.LSTM, torch.lstm),
+}
+"""Kind -> the net, and the function that runs one of its layers in one direction."""
+
+
+class MeanEncoder(nn.Module):
+    """No encoder at all: the states are the word vectors. The baseline that every other one must beat."""
+
+    backward_width = 0
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        self.width = config.embedding_dimension
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Return ``embedded`` (n, t, d) as it is."""
+        return embedded
+
+
+class RecurrentEncoder(nn.Module):
+    """RNN, GRU or LSTM layers, in one direction or both.
+
+    The net is PyTorch's own. In torch its directions run one by one, the backward one over each text reversed within
+    its own length: that equals the net on packed sequences and trains twice as fast on a CPU. The exported graph has
+    one operator per layer.
+
+    :ivar width: length of a state.
+    :ivar backward_width: how many of a state's last numbers come from the backward direction; 0 with one direction.
+    """
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        kind, self._run = _CELLS[config.encoder]
+        self.net = kind(
+            config.embedding_dimension,
+            config.hidden,
+            num_layers=config.layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.backward_width = config.hidden if config.bidirectional else 0
+        self.width = config.hidden + self.backward_width
+        _initialise(self.net)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Return states (n, t, width); those on padding are arbitrary.
+
+        :param embedded: (n, t, d).
+        :param lengths: (n,) tokens in each row.
+        """
+        states = embedded
+        if torch.onnx.is_in_onnx_export():
+            for layer in range(self.net.num_layers):
+                states = export_layer(states, lengths, self.net, layer)
+            return states
+        backwards = _reversal(lengths, embedded.shape[1])
+        for layer in range(self.net.num_layers):
+            inputs = nn.functional.dropout(states, self.net.dropout, self.training and layer > 0)
+            states = self._one_way(inputs, f"l{layer}")
+            if self.backward_width:
+                reverse = self._one_way(_reorder(inputs, backwards), f"l{layer}_reverse")
+                states = torch.cat([states, _reorder(reverse, backwards)], dim=2)
+        return states
+
+    def _one_way(self, inputs: Tensor, name: str) -> Tensor:
+        """Run one layer in one direction: (n, t, d) to (n, t, hidden)."""
+        weights = [getattr(self.net, f"{part}_{name}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        start = inputs.new_zeros(1, inputs.shape[0], self.net.hidden_size)
+        first = (start, start) if isinstance(self.net, nn.LSTM) else start
+        states: Tensor = self._run(inputs, first, weights, True, 1, 0.0, self.training, False, True)[0]
+        return states
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Convolutions over neighbouring words, each followed by ReLU; a state sees ``layers * (kernel - 1) + 1`` words."""
+
+    backward_width = 0
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        self.width = config.hidden
+        widths = [config.embedding_dimension] + [config.hidden] * (config.layers - 1)
+        self.layers = nn.ModuleList(nn.Conv1d(width, config.hidden, config.kernel) for width in widths)
+        self.margins = ((config.kernel - 1) // 2, config.kernel // 2)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Return states (n, t, width), zero on padding."""
+        inside = (torch.arange(embedded.shape[1], device=lengths.device) < lengths[:, None])[:, None]  # (n, 1, t)
+        states = embedded.transpose(1, 2)  # (n, d, t)
+        for layer in self.layers:
+            states = nn.functional.pad(states * inside, self.margins)
+            states = torch.relu(layer(states))
+        return (states * inside).transpose(1, 2)
+
+
+def _reversal(lengths: Tensor, longest: int) -> Tensor:
+    """Return (n, t) positions that reverse each row's first ``lengths`` steps and leave its padding in place."""
+    steps = torch.arange(longest, device=lengths.device)[None]  # (1, t)
+    return torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+
+
+def _reorder(states: Tensor, positions: Tensor) -> Tensor:
+    """Take each row's steps in the order of ``positions``; (n, t, d) in and out."""
+    return states.gather(1, positions[:, :, None].expand(-1, -1, states.shape[2]))
+
+
+def _initialise(net: nn.RNNBase) -> None:
+    """Orthogonal recurrent weights per gate: states neither fade nor blow up over a long text."""
+    for name, weight in net.named_parameters():
+        if weight.dim() == 1:
+            nn.init.zeros_(weight)
+            continue
+        start = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+        for gate in weight.chunk(weight.shape[0] // net.hidden_size):
+            start(gate)
+
+
+def _transformer(config: TowerConfig) -> nn.Module:
+    from hybrid_search.towers.transformer import TransformerEncoder  # an extra, slow to import
+
+    return TransformerEncoder(config)
+
+
+ENCODERS: Mapping[EncoderKind, Callable[[TowerConfig], Any]] = {
+    "mean": MeanEncoder,
+    "rnn": RecurrentEncoder,
+    "gru": RecurrentEncoder,
+    "lstm": RecurrentEncoder,
+    "cnn": ConvolutionalEncoder,
+    "transformer": _transformer,
+}
+"""Encoder kind -> its module. Each has ``width``, ``backward_width`` and ``forward(embedded, lengths)``."""
+
+
+_VERY_LOW = -1e4  # instead of minus infinity, which makes NaN of a text without tokens
+
+
+class AttentionPooling(nn.Module):
+    """A mean whose weights are learnt from the states (one head, additive)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+        nn.init.zeros_(self.score.weight)  # starts as the plain mean
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (n, t, w) states under an (n, t) mask to (n, w)."""
+        scores = self.score(torch.tanh(self.hidden(states)))[:, :, 0]  # (n, t)
+        return weighted_mean(states, torch.softmax(scores.masked_fill(~mask, _VERY_LOW), dim=1) * mask)
+
+
+def weighted_mean(states: Tensor, weights: Tensor) -> Tensor:
+    """Mean of (n, t, w) states under (n, t) weights of 0 or more; zero where all weights are 0."""
+    total = weights.sum(dim=1, keepdim=True).clamp_min(1e-9)
+    return torch.bmm((weights / total)[:, None], states)[:, 0]
+
+
+def pool(kind: Pooling, states: Tensor, mask: Tensor, backward_width: int) -> Tensor:
+    """Pool by a rule that has no parameters: ``last``, ``mean`` or ``max``.
+
+    :param states: (n, t, w).
+    :param mask: (n, t), true on tokens.
+    :param backward_width: that many of a state's last numbers are from a backward net, whose last step is the first.
+    :return: (n, w); arbitrary but finite for a text without tokens.
+    """
+    if kind == "mean":
+        return weighted_mean(states, mask.to(states.dtype))
+    if kind == "max":
+        return states.masked_fill(~mask[:, :, None], _VERY_LOW).amax(dim=1)
+    final = (mask.sum(dim=1) - 1).clamp_min(0)  # (n,)
+    last = states.gather(1, final[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
+    forward_width = states.shape[2] - backward_width
+    return torch.cat([last[:, :forward_width], states[:, 0, forward_width:]], dim=1)
+
+
+def build_head(width: int, config: TowerConfig) -> nn.Sequential:
+    """Build ``head_layers`` fully connected layers from ``width`` to ``dimension``.
+
+    Dropout before each layer; LayerNorm (if asked for) and ReLU after each but the last. With a residual path the last
+    layer starts at zero: the tower then starts as the mean of its word vectors, and learns only what improves on it.
+
+    :raises ConfigError: if there are no layers and the widths differ, or the residual path could not start alone.
+    """
+    if config.head_layers == 0:
+        if config.residual:
+            raise ConfigError("head_layers is 0; it must be at least 1 with residual")
+        if width != config.dimension:
+            raise ConfigError(f"dimension is {config.dimension}; without head layers it must be the encoder's, {width}")
+        return nn.Sequential()
+    layers: list[nn.Module] = []
+    for _ in range(config.head_layers - 1):
+        layers += [nn.Dropout(config.dropout), nn.Linear(width, config.head_hidden)]
+        layers += [nn.LayerNorm(config.head_hidden)] if config.layer_norm else []
+        layers += [nn.ReLU()]
+        width = config.head_hidden
+    last = nn.Linear(width, config.dimension)
+    if config.residual:
+        nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, nn.Dropout(config.dropout), last)
+
+
+def unit_or_zero(vectors: Tensor) -> Tensor:
+    """Scale (n, d) rows to length 1; a zero row stays zero, with a gradient of zero instead of NaN."""
+    return vectors * torch.rsqrt((vectors * vectors).sum(dim=1, keepdim=True).clamp_min(1e-12))

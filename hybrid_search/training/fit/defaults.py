@@ -1,0 +1,157 @@
+"""Fit what an index takes over from its model: BM25's k1 and b, and the weight of the two legs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.evaluation.own_documents import own_documents, without_own
+from hybrid_search.protocols import Progress
+from hybrid_search.retriever import Retriever
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.streams import in_document_batches
+from hybrid_search.towers.model_card import ServingDefaults
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.training.fit.weights import FusionFit, fit_bm25, fit_fusion
+from hybrid_search.types import Document, Example, Judgement, Query, Ranking
+
+__all__ = ["FitReport", "fit_defaults"]
+
+MOST_DOCUMENTS = 20_000
+"""A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
+
+MOST_BM25_QUERIES = 500
+FEWEST_QUERIES = 10
+"""With fewer, a weight says more of these few queries than of the towers."""
+
+CAUTIOUS = Fusion(weights=(0.7, 0.3))
+"""Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
+
+BATCH = 1_024
+DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """The fitted defaults, each system's nDCG@10 on the validation queries, and what a person should know."""
+
+    defaults: ServingDefaults
+    validation: Mapping[str, float]
+    notes: Sequence[str]
+
+
+def fit_defaults(
+    engine: EmbeddedEngine,
+    folder: Path,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    positives: Mapping[str, frozenset[str]],
+    progress: Progress,
+) -> FitReport:
+    """Choose k1 and b on training queries, then the fusion weight on the validation queries, which trained nothing.
+
+    :param engine: the whole corpus, lexical.
+    :param folder: has the checkpoint as ``model``; the index for the fit is made beside it.
+    :param positives: per query id, the ids of all documents known to be relevant.
+    """
+    held_out = list(_queries(validation))
+    if len(held_out) < FEWEST_QUERIES:
+        count = f"only {len(held_out)} judged queries were held out" if held_out else "no judged queries were held out"
+        note = (
+            f"{count} to validate on, so it is not known whether the towers help: BM25 keeps its k1 and b and has a "
+            f"cautious {CAUTIOUS.weights[0]:g} of the weight; some hundred judged queries would tell"
+        )
+        return FitReport(ServingDefaults(fusion=CAUTIOUS), {}, [note])
+    seen = {query.id: query for query in (*_queries(validation), *islice(_queries(training), MOST_BM25_QUERIES))}
+    relevant = frozenset().union(*(positives.get(query, frozenset()) for query in seen))
+    encoder = OnnxEncoder.load(folder / "model")
+    with _indexed(engine, relevant, encoder, folder / "fit", progress) as retriever:
+        queries, judgements = list(seen.values()), _judgements(seen, positives)
+        own = own_documents(queries, {query: dict.fromkeys(positives.get(query, ()), 1) for query in seen}, engine.get)
+
+        def searched(k1_and_b: Bm25) -> list[Ranking]:
+            texts = [query.text for query in queries]
+            found = retriever.rankings(texts, DEPTH + bool(own), mode="bm25", bm25=k1_and_b)
+            return without_own(queries, found, own, DEPTH)
+
+        bm25 = fit_bm25(searched, queries, judgements)
+        judged = _judgements((q.id for q in held_out), positives)
+        fusion = _fit_fusion(retriever, held_out, judged, bm25.bm25, own)
+    return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
+
+
+def _fit_fusion(
+    retriever: Retriever,
+    queries: Sequence[Query],
+    judgements: Sequence[Judgement],
+    bm25: Bm25,
+    own: frozenset[str],
+) -> FusionFit:
+    texts, window = [query.text for query in queries], retriever.fusion.window
+    deep = window + bool(own)
+    legs: list[dict[str, Ranking]] = [
+        dict(zip((query.id for query in queries), without_own(queries, rankings, own, window), strict=True))
+        for rankings in (
+            retriever.rankings(texts, deep, mode="bm25", bm25=bm25),
+            retriever.rankings(texts, deep, mode="knn"),
+        )
+    ]
+    return fit_fusion(legs[0], legs[1], judgements)
+
+
+def _indexed(
+    engine: EmbeddedEngine, relevant: frozenset[str], encoder: OnnxEncoder, folder: Path, progress: Progress
+) -> Retriever:
+    """Index the corpus, or a sample of it, with the trained towers; its retriever closes the index."""
+    EmbeddedEngine.drop(folder)
+    settings = IndexSettings(
+        fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity, faiss="Flat"
+    )
+    retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
+    count = min(engine.count(), MOST_DOCUMENTS)
+    with progress("encoding for the fit", count) as task:
+        for batch in in_document_batches(_sampled(engine, relevant), BATCH):
+            retriever.engine.add(batch, encoder.encode_documents([d.searchable_text for d in batch]))
+            task.advance(len(batch))
+    retriever.engine.commit()
+    return retriever
+
+
+def _sampled(engine: EmbeddedEngine, relevant: frozenset[str]) -> Iterator[Document]:
+    share = MOST_DOCUMENTS / max(engine.count(), 1)
+    generator = np.random.default_rng(0)
+    for document in engine.documents():
+        if share >= 1 or document.id in relevant or generator.random() < share:
+            yield document
+
+
+def _queries(examples: Iterable[Example]) -> Iterator[Query]:
+    yield from {example.query.id: example.query for example in examples}.values()
+
+
+def _judgements(queries: Iterable[str], positives: Mapping[str, frozenset[str]]) -> list[Judgement]:
+    return [Judgement(query, document, 1) for query in queries for document in sorted(positives.get(query, ()))]
+
+
+def _validation(fit: FusionFit) -> dict[str, float]:
+    curve = dict(fit.curve)
+    values = {"queries": fit.queries, "bm25": curve[1.0], "knn": curve[0.0], "hybrid": curve[fit.fusion.weights[0]]}
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def _notes(fit: FusionFit) -> list[str]:
+    weight = fit.fusion.weights[0]
+    if fit.fuses:
+        note = f"fusion weight {weight:.2f} for BM25 gains {fit.gain:+.3f} nDCG@10 over BM25 alone"
+        doubt = f" on {fit.queries} validation queries, which is within chance; so the weight leans to BM25"
+        return [note if fit.is_sure else note + doubt]
+    return [
+        f"fusing does not gain over BM25 alone on the {fit.queries} validation queries, so the default weight of k-NN "
+        "is 0; more training examples help most, then longer training"
+    ]

@@ -1,0 +1,104 @@
+"""The hard negatives of a training run, from every source that its schedule names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.protocols import Progress, Task
+from hybrid_search.settings.training import NegativeSource, TrainConfig
+from hybrid_search.training.data.pairs import Pairs
+from hybrid_search.training.mine import negatives_header
+from hybrid_search.training.negatives.file import read_header, read_negatives, write_negatives
+from hybrid_search.training.negatives.miner import Miner, mine_in_row
+from hybrid_search.training.resume import WorkFolder
+from hybrid_search.types import Example, Ranking, Rejection
+
+__all__ = ["collect_negatives", "needs_dense_file"]
+
+Negatives = dict[NegativeSource, dict[str, list[str]]]
+
+
+def collect_negatives(
+    engine: EmbeddedEngine,
+    pairs: Pairs,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    *,
+    work: WorkFolder,
+    files: Sequence[Path] = (),
+    reject: Callable[[Rejection], None],
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Mapping[NegativeSource, Mapping[str, Sequence[str]]]:
+    """Read the files given, and mine what the schedule names beyond them.
+
+    :return: per source, query id -> document ids; ``random`` needs none.
+    """
+    negatives: Negatives = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        _read(file, negatives, reject)
+    wanted = _wanted(config) if examples else set()
+    if "in_row" in wanted:
+        dropped: Counter[str] = Counter()
+        for query in mine_in_row(examples, pairs.positives, dropped=dropped):
+            negatives["in_row"][query.query_id] = [negative.id for negative in query.negatives]
+    if "bm25" in wanted and "bm25" not in negatives:
+        file = work.path / "negatives.jsonl"
+        if not file.exists():
+            _mine(engine, pairs, examples, config, file, progress, say)
+        _read(file, negatives, reject)
+    return negatives
+
+
+def needs_dense_file(config: TrainConfig) -> bool:
+    """Tell whether the schedule draws on dense negatives, which only a file can bring."""
+    return "dense" in _wanted(config)
+
+
+def _wanted(config: TrainConfig) -> set[NegativeSource]:
+    """Return the sources to collect: losses that distil take the scored documents, or none; random need no mining."""
+    if config.loss in ("margin_mse", "kl", "align") or config.hard_negatives == 0:
+        return set()
+    return {source for _, mix in config.negatives for source in mix if source != "random"}
+
+
+def _read(file: Path, negatives: Negatives, reject: Callable[[Rejection], None]) -> None:
+    source = read_header(file).source
+    for query in read_negatives(file, reject):
+        negatives[source][query.query_id] += [negative.id for negative in query.negatives]
+
+
+def _mine(
+    engine: EmbeddedEngine,
+    pairs: Pairs,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    file: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> None:
+    queries = len({example.query.id for example in examples})
+    with progress("mining BM25 negatives", queries) as task:
+        miner = Miner(
+            _search(engine, task),
+            engine.get,
+            rank_window=config.rank_window,
+            false_negative_margin=config.false_negative_margin,
+            seed=config.seed,
+        )
+        header = negatives_header(engine, "the training corpus", "bm25", config)
+        write_negatives(file, header, miner.mine(examples, pairs.positives))
+    if miner.dropped:
+        say("taken for false negatives: " + ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in miner.dropped.items()))
+
+
+def _search(engine: EmbeddedEngine, task: Task) -> Callable[[Sequence[str], int], list[Ranking]]:
+    def search(texts: Sequence[str], k: int) -> list[Ranking]:
+        rankings = engine.search_lexical(texts, k)
+        task.advance(len(texts))
+        return rankings
+
+    return search

@@ -1,0 +1,218 @@
+"""Batches in an order that the seed decides, and what may not count as a negative in each."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hybrid_search.settings.index import Bm25
+from hybrid_search.settings.training import TrainConfig
+from hybrid_search.training.data.arrays import TrainingData
+from hybrid_search.training.data.rows import Int32, Rows, pad
+from hybrid_search.training.loop.made_examples import SelfSupervision
+from hybrid_search.training.negatives.sampler import NegativeSampler
+
+__all__ = ["Batch", "Batches", "LexicalScores", "answers_among", "epoch_batches"]
+
+
+_STEPS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's input: b examples, of which the first l come from labels; these have k hard negatives each.
+
+    :ivar queries: (b, t) token ids.
+    :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
+    :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
+    :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
+    :ivar lexical: (b, b + l * k) BM25 scores, None unless the loss sees them.
+    :ivar targets: the teacher's vectors of the queries, then of the documents; None unless the towers align to them.
+    :ivar rows: (b + l * k,) the documents' rows in the data, None unless a queue keeps them.
+    :ivar answers: the rows that answer each query; likewise.
+    """
+
+    queries: Tensor
+    documents: Tensor
+    mask: Tensor
+    teacher: Tensor | None = None
+    targets: Tensor | None = None
+    lexical: Tensor | None = None
+    rows: Tensor | None = None
+    answers: Sequence[NDArray[np.integer]] | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors there."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **(values | there))
+
+
+class Batches:
+    """Makes the batch of any step, without having made the ones before it."""
+
+    def __init__(self, data: TrainingData, config: TrainConfig) -> None:
+        self._data = data
+        self._config = config
+        self._unlabelled = SelfSupervision(data.documents, config.seed)
+        # A teacher has no scores for queries that are made up.
+        made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
+        if not len(data.pairs):
+            self._unlabelled.check()
+        self._labels, self.steps = _labels_and_steps(len(data.pairs), len(data.documents), made, config)
+        self._made = made + (config.batch_size - self._labels if made or not self._labels else 0)
+        self.per_epoch = max(1, len(data.pairs) // max(1, self._labels))
+        self._sampler = NegativeSampler(data, config, self.steps)
+        self._lexical = LexicalScores(data.documents) if config.loss == "residual" else None
+        self._epoch = -1
+        self._order: list[NDArray[np.int64]] = []
+
+    def at(self, step: int) -> Batch:
+        """Make the batch of a step, 0-based."""
+        queries, positives = self._labelled(step)
+        negatives = self._sampler.draw(queries, step)
+        rows, made_queries, made_documents = self._unlabelled.draw(self._made, step)
+        documents = self._data.documents
+        tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
+        answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
+        asked = [*self._data.queries.chosen(queries), *made_queries]
+        met = np.concatenate([positives, rows, negatives.ravel()])
+        return Batch(
+            pad(asked),
+            pad(tokens),
+            torch.from_numpy(answers_among(answers, met)),
+            self._teacher(queries, np.column_stack([positives, negatives])),
+            lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(asked, tokens)),
+            rows=torch.from_numpy(met) if self._config.queue else None,
+            answers=answers if self._config.queue else None,
+        )
+
+    def _labelled(self, step: int) -> Int32:
+        """Return the query rows and the positives' rows of a step: (2, b)."""
+        if not len(self._data.pairs):
+            return np.empty((2, 0), dtype=np.int32)
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = epoch_batches(self._data.pairs, self._labels, self._config.seed, epoch)
+            self._epoch = epoch
+        return self._data.pairs[self._order[place]].T
+
+    def _teacher(self, queries: Int32, candidates: NDArray[np.int64]) -> Tensor | None:
+        if not self._data.teacher:
+            return None
+        scores = [[self._data.teacher[int(q), int(d)] for d in row] for q, row in zip(queries, candidates, strict=True)]
+        return torch.tensor(scores, dtype=torch.float32)
+
+
+def _labels_and_steps(pairs: int, documents: int, made: int, config: TrainConfig) -> tuple[int, int]:
+    """Return how many labelled examples a batch has beside ``made`` ones out of documents, and a run's steps.
+
+    A batch's size and the epochs of the labels, unless these are through before the documents would be: few labels then
+    give way to more examples out of documents, and are met about as often as before, over as many steps as without any.
+    """
+    size, most = config.batch_size, config.max_steps or sys.maxsize
+    of_documents = min(math.ceil(config.epochs * documents / max(1, made + size)) or _STEPS, most)
+    if not pairs:
+        return 0, of_documents
+    of_labels = min(config.epochs * max(1, pairs // size) or _STEPS, most)
+    if not made or of_labels >= of_documents:
+        return size, of_labels
+    return max(1, config.epochs * pairs // of_documents), of_documents
+
+
+def answers_among(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which of m documents answer which of b queries, by their rows: (b, m)."""
+    columns: dict[int, list[int]] = defaultdict(list)
+    for column, document in enumerate(documents.tolist()):
+        columns[document].append(column)
+    mask = np.zeros((len(answers), len(documents)), dtype=np.bool_)
+    for line, known in zip(mask, answers, strict=True):
+        for document in known.tolist():
+            line[columns.get(document, [])] = True
+    return mask
+
+
+def epoch_batches(pairs: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Cut the pairs, shuffled by seed and epoch, into full batches of pair numbers.
+
+    No query and no positive text is twice in a batch, as long as there are enough others to fill it. What is left
+    over and fills no batch waits for another epoch; fewer pairs than one batch make one smaller batch.
+    """
+    order = deque(np.random.default_rng([seed, 0, epoch]).permutation(len(pairs)).tolist())
+    size = min(batch_size, len(pairs))
+    return [np.array(_fill(order, pairs, size)) for _ in range(len(pairs) // size)]
+
+
+def _fill(order: deque[int], pairs: NDArray[np.int32], size: int) -> list[int]:
+    batch: list[int] = []
+    queries: set[int] = set()
+    documents: set[int] = set()
+    deferred: list[int] = []
+    while order and len(batch) < size:
+        pair = order.popleft()
+        query, document = pairs[pair].tolist()
+        if query in queries or document in documents:
+            deferred.append(pair)
+            continue
+        batch.append(pair)
+        queries.add(query)
+        documents.add(document)
+    clashing = size - len(batch)
+    order.extendleft(reversed(deferred[clashing:]))
+    return batch + deferred[:clashing]
+
+
+_RESERVED = 2
+"""PAD and UNK are no terms."""
+
+
+class LexicalScores:
+    """BM25 in Lucene's form over the towers' tokens, which unlike the index's terms are not stemmed.
+
+    idf and the mean length come from the training documents (at most 50,000 beside the examples' own).
+    """
+
+    def __init__(self, documents: Rows, bm25: Bm25 | None = None) -> None:
+        self._bm25 = bm25 or Bm25()
+        size = int(documents.values.max(initial=0)) + 1
+        owners = np.repeat(np.arange(len(documents)), documents.lengths())
+        pairs = np.unique(owners * size + documents.values)  # a token counts once for a document
+        having = np.bincount(pairs % size, minlength=size)
+        self._idf = np.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
+        self._unknown = float(np.log(1 + (len(documents) + 0.5) / 0.5))
+        self._average = max(1.0, float(documents.lengths().mean()) if len(documents) else 1.0)
+
+    def of(self, queries: Sequence[Int32], documents: Sequence[Int32]) -> NDArray[np.float32]:
+        """Score all queries against all documents, as token ids without padding: (queries, documents)."""
+        terms = np.unique(np.concatenate([np.empty(0, np.int32), *queries]))
+        terms = terms[terms >= _RESERVED]
+        asked, found = _counts(queries, terms), _counts(documents, terms)
+        lengths = np.array([len(document) for document in documents])
+        norm = self._bm25.k1 * (1 - self._bm25.b + self._bm25.b * lengths / self._average)
+        shares = np.divide(found, found + norm[:, None], out=np.zeros_like(found), where=found > 0)
+        known = np.minimum(terms, len(self._idf) - 1)
+        idf = np.where(terms < len(self._idf), self._idf[known], self._unknown)
+        scores: NDArray[np.float32] = ((asked * idf) @ shares.T).astype(np.float32)
+        return scores
+
+
+def _counts(texts: Sequence[Int32], terms: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Count each of the terms, which are sorted, in each text: (texts, terms)."""
+    counts = np.zeros((len(texts), len(terms)))
+    if not len(terms):
+        return counts
+    tokens = np.concatenate([np.empty(0, np.int32), *texts])
+    owners = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    places = np.minimum(np.searchsorted(terms, tokens), len(terms) - 1)
+    there = terms[places] == tokens
+    np.add.at(counts, (owners[there], places[there]), 1)
+    return counts

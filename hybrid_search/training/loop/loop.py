@@ -1,0 +1,283 @@
+"""The training loop.
+
+A run is a function of settings, data and seed: batches and negatives depend on the seed and the step alone, so a run
+that was interrupted goes on from its state to the weights it would have reached anyway (on the same machine with the
+same number of threads; not on a GPU, whose sums and dropout differ from time to time).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import torch
+from torch import Tensor
+
+from hybrid_search.errors import ConfigError, TrainingError
+from hybrid_search.protocols import Progress, Tracker, silent
+from hybrid_search.settings.training import TrainConfig
+from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.training.data.arrays import TrainingData
+from hybrid_search.training.loop.aligned_batches import batches_of
+from hybrid_search.training.loop.objective import Objective
+from hybrid_search.training.loop.optimiser import EarlyStopping, Optimisers, clip_gradients, learning_rate_factor
+from hybrid_search.training.loop.state import Progressed, State, load_state, save_state
+from hybrid_search.training.loop.validation import MEASURE, CollapseAlarm, validate
+
+__all__ = ["TrainReport", "deferred_interrupt", "train_towers"]
+
+
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """How a run went.
+
+    :ivar best_step: the steps that made the weights that were kept; 0 means that training did not help.
+    :ivar best_measure: their nDCG@10 on the validation corpus, NaN without one.
+    :ivar untrained_measure: the same before the first step.
+    :ivar curve: (step, nDCG@10) of every evaluation.
+    :ivar seconds: of training, over all sittings.
+    :ivar stopped_because: ``finished``, or ``early stopping``.
+    """
+
+    best_step: int
+    best_measure: float
+    untrained_measure: float
+    curve: tuple[tuple[int, float], ...]
+    steps: int
+    seconds: float
+    stopped_because: str
+
+
+def train_towers(
+    towers: TwoTower,
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    work: Path,
+    tracker: Tracker,
+    progress: Progress = silent,
+) -> TrainReport:
+    """Train the towers in place, and leave in them the weights that validated best, in evaluation mode.
+
+    :param work: folder for the run's state. A state found there is gone on from; the final one stays until
+        :func:`~hybrid_search.training.resume.clear_state`, so that nothing is lost before the checkpoint is written.
+    :raises CollapsedTowers: if all documents get the same vector.
+    :raises ConfigError: if the device is not there.
+    :raises TrainingError: if the loss is no longer a number.
+    :raises ResumeMismatch: if ``work`` holds the state of a run with other settings or data.
+    :raises KeyboardInterrupt: on Ctrl-C, between two steps, with the state written.
+    """
+    with _own_threads_and_seed(config):
+        run = _Run(towers, data, config, tracker)
+        run.begin(load_state(work, run.name))
+        with deferred_interrupt() as is_interrupted, progress("training", run.batches.steps) as task:
+            task.advance(run.step)
+            while not run.is_finished:
+                run.take_step()
+                task.advance()
+                if run.is_due(config.evaluate_every) or run.is_finished:
+                    run.evaluate()
+                interrupted = is_interrupted()
+                if run.is_due(config.checkpoint_every) or run.is_finished or interrupted:
+                    run.save(work)
+                if interrupted:
+                    raise KeyboardInterrupt
+        return run.end()
+
+
+class _Run:
+    """What changes from step to step, and how it is written down."""
+
+    def __init__(self, towers: TwoTower, data: TrainingData, config: TrainConfig, tracker: Tracker) -> None:
+        self.towers, self.data, self.config, self.tracker = towers, data, config, tracker
+        self.device = _device(config)
+        towers.to(self.device)
+        self.name = _run_name(towers, data, config)
+        self.batches = batches_of(data, config)
+        self.objective = Objective(config, towers.config).to(self.device)
+        self.optimisers = Optimisers(towers, self.objective, config)
+        self.stopping = EarlyStopping(config.patience)
+        self.alarm = CollapseAlarm(towers.config.similarity)
+        self.step = 0
+        self.curve: list[tuple[int, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.earlier_seconds = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step >= self.batches.steps or self.stopping.is_exhausted
+
+    def is_due(self, every: int) -> bool:
+        return self.step % every == 0
+
+    def begin(self, state: State | None) -> None:
+        settings = {"train": msgspec.to_builtins(self.config), "towers": msgspec.to_builtins(self.towers.config)}
+        if state is None:
+            self.tracker.log(0, {**settings, "data": dict(self.data.report), "steps": self.batches.steps})
+            self.choose_parts()
+            self.evaluate()
+        else:
+            self.restore(state)
+            self.tracker.log(self.step, {**settings, "resumed": True})
+
+    def take_step(self) -> None:
+        config, step = self.config, self.step
+        self.towers.train()
+        self.choose_parts()
+        loss, vectors = self.objective(self.towers, self.batches.at(step).to(self.device))
+        loss.backward()
+        norm = clip_gradients([*self.towers.parameters(), *self.objective.parameters()], config.clip_norm)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm)):
+            raise TrainingError(_not_a_number(step, loss.item(), norm, config))
+        factor = learning_rate_factor(
+            step, self.batches.steps, warmup_share=config.warmup_share, schedule=config.schedule
+        )
+        self.optimisers.step(factor)
+        width = self.alarm.observe(step, vectors)
+        self.step += 1
+        if self.is_due(_LOG_EVERY):
+            values = {"loss": loss.item(), "gradient_norm": norm, "learning_rate": config.learning_rate * factor}
+            self.tracker.log(self.step, {**values, "spread": width, "temperature": self.objective.temperature.item()})
+
+    def choose_parts(self) -> None:
+        """Switch on and off what is trained from this step on."""
+        config, step = self.config, self.step
+        never = config.frozen_steps < 0 or config.embedding_learning_rate == 0
+        self.towers.freeze_embeddings(never or step < config.frozen_steps)
+        self.towers.skip_encoder(step < round(config.residual_share * self.batches.steps))
+
+    def evaluate(self) -> None:
+        if self.data.validation is None:
+            return
+        measure = validate(self.towers, self.data.validation, self.device)
+        self.curve.append((self.step, measure))
+        self.tracker.log(self.step, {MEASURE: measure})
+        if self.stopping.improves(self.step, measure):
+            self.best = {name: tensor.detach().clone() for name, tensor in self.towers.state_dict().items()}
+
+    def save(self, work: Path) -> None:
+        best = {f"best.{name}": tensor for name, tensor in self.best.items()}
+        model = {f"model.{name}": tensor for name, tensor in self.towers.state_dict().items()}
+        objective = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
+        generator = {"random": torch.get_rng_state()}
+        progressed = Progressed(
+            run=self.name,
+            step=self.step,
+            narrow_steps=self.alarm.narrow_steps,
+            seconds=self.seconds,
+            curve=self.curve,
+        )
+        save_state(work, progressed, best | model | objective | generator | self.optimisers.tensors())
+
+    def restore(self, state: State) -> None:
+        progressed, tensors = state.progressed, state.tensors
+        self.step, self.curve, self.earlier_seconds = progressed.step, progressed.curve, progressed.seconds
+        for step, measure in self.curve:
+            self.stopping.improves(step, measure)
+        self.alarm.narrow_steps = progressed.narrow_steps
+        self.best = _under("best.", tensors)
+        self.towers.load_state_dict(_under("model.", tensors))
+        self.objective.load_state_dict(_under("objective.", tensors))
+        self.optimisers.restore(tensors)
+        torch.set_rng_state(tensors["random"])
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier_seconds + time.monotonic() - self.started
+
+    def end(self) -> TrainReport:
+        if self.best:
+            self.towers.load_state_dict(self.best)
+        self.towers.freeze_embeddings(False)
+        self.towers.skip_encoder(False)
+        self.towers.cpu().eval()
+        measured = bool(self.curve)
+        report = TrainReport(
+            best_step=self.stopping.best_step if measured else self.step,
+            best_measure=self.stopping.best if measured else math.nan,
+            untrained_measure=self.curve[0][1] if measured else math.nan,
+            curve=tuple(self.curve),
+            steps=self.step,
+            seconds=self.seconds,
+            stopped_because="finished" if self.step >= self.batches.steps else "early stopping",
+        )
+        summary = {"best_step": report.best_step, f"best_{MEASURE}": report.best_measure}
+        self.tracker.log(self.step, {**summary, "seconds": report.seconds, "stopped_because": report.stopped_because})
+        return report
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', and torch finds no GPU; install torch for CUDA, or use --device cpu")
+    return torch.device(config.device)
+
+
+def _run_name(towers: TwoTower, data: TrainingData, config: TrainConfig) -> str:
+    sha = hashlib.sha256(config.to_json() + towers.config.to_json() + str(towers.vocabulary_size).encode())
+    sha.update(data.digest().encode())
+    return sha.hexdigest()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _not_a_number(step: int, loss: float, norm: float, config: TrainConfig) -> str:
+    return (
+        f"step {step}: the loss is {loss:g} and the gradient's norm {norm:g}; training can't go on. Lower "
+        f"--learning-rate (it is {config.learning_rate:g}) or raise the temperature (it is {config.temperature:g})"
+    )
+
+
+@contextlib.contextmanager
+def _own_threads_and_seed(config: TrainConfig) -> Iterator[None]:
+    """Seed torch and set its threads for the run, and give the caller's back afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads or threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold the first Ctrl-C back and give a function that tells whether there was one; a second one strikes at once.
+
+    One that the body did not act on is raised at the end, so none is lost.
+
+    An interrupt inside an optimiser's step would leave half of the weights moved, a state that no run can go on from
+    with the same result. Outside the main thread, where Python delivers no interrupt, nothing is changed.
+    """
+    arrived = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        arrived.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield arrived.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if arrived.is_set():
+        raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Hard negatives: mined, kept in a file, drawn for each step."""

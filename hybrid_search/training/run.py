@@ -1,0 +1,176 @@
+"""What all rounds of a training run share, and what each does: gather arrays, train towers, write a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.protocols import Progress, Tracker
+from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainConfig
+from hybrid_search.towers.checkpoint import save_checkpoint
+from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
+from hybrid_search.towers.model_card import ServingDefaults, sample_of
+from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.training.data.alignment import Alignment
+from hybrid_search.training.data.arrays import (
+    Corpus,
+    Tokens,
+    TrainingData,
+    ValidationData,
+    build_training_data,
+    build_validation_data,
+)
+from hybrid_search.training.fit.defaults import FitReport, fit_defaults
+from hybrid_search.training.loop.loop import TrainReport, train_towers
+from hybrid_search.training.resume import WorkFolder
+from hybrid_search.training.split import Split
+from hybrid_search.training.teacher.scores import TeacherScores, read_teacher_scores
+from hybrid_search.training.vocabulary import Vocabulary
+from hybrid_search.types import Rejection
+
+__all__ = ["Reject", "Round", "Say", "TrainingRun", "tokens_of"]
+
+Reject = Callable[[Rejection], None]
+Say = Callable[[str], None]
+Negatives = Mapping[NegativeSource, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One training of the towers: the first, or one on from there with negatives mined again.
+
+    :ivar number: 0 for the first.
+    :ivar model: its checkpoint.
+    :ivar dropped: per reason, what was taken for a false negative while mining again.
+    """
+
+    number: int
+    model: Path
+    report: TrainReport
+    fit: FitReport
+    negatives: int = 0
+    dropped: Mapping[str, int] | None = None
+
+    def told(self, *, is_kept: bool) -> dict[str, Any]:
+        """Return the round as plain values, for people."""
+        return {
+            "round": self.number,
+            "kept": is_kept,
+            "steps": self.report.steps,
+            "best_step": self.report.best_step,
+            "negatives": self.negatives,
+            "dropped": dict(self.dropped or {}),
+            **{name: value for name, value in self.fit.validation.items() if name != "queries"},
+        }
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a run's rounds share. ``alignment`` is for the first alone."""
+
+    engine: EmbeddedEngine
+    split: Split
+    vocabulary: Vocabulary
+    towers: TowerConfig
+    config: TrainConfig
+    work: WorkFolder
+    tracker: Tracker
+    reject: Reject
+    progress: Progress
+    say: Say
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The tokenizer, cut to each tower's length."""
+        return tokens_of(self.vocabulary, self.towers)
+
+    @cached_property
+    def reading(self) -> ReadByTowers:
+        """How much of the documents the towers read."""
+        longest = self.towers.max_document_tokens
+        return read_by_towers(self.split.documents(self.engine), self.vocabulary.tokenizer, longest)
+
+    @cached_property
+    def validation(self) -> ValidationData | None:
+        """The corpus that every round validates on."""
+        config, split = self.config, self.split
+        return build_validation_data(
+            split.validation, self.tokens, positives=split.pairs.positives, others=self.engine.documents(),
+            max_queries=config.validation_queries, max_documents=config.validation_documents, seed=config.seed,
+        )  # fmt: skip
+
+    def data(
+        self,
+        config: TrainConfig,
+        negatives: Negatives,
+        alignment: Alignment | None = None,
+        teacher: TeacherScores | None = None,
+    ) -> TrainingData:
+        """Turn examples, negatives and the validation corpus into arrays of tokens.
+
+        :param teacher: scores in place of those in the settings' file.
+        """
+        split, engine = self.split, self.engine
+        if teacher is None and config.teacher_scores:
+            teacher = read_teacher_scores(Path(config.teacher_scores), self.reject)
+        return build_training_data(
+            split.training, self.tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
+            negatives=negatives, teacher=teacher, validation=self.validation, alignment=alignment,
+        )  # fmt: skip
+
+    def new_towers(self) -> TwoTower:
+        """Make the towers that the first round starts from."""
+        known = self.vocabulary.word_vectors
+        return seeded_towers(
+            self.towers,
+            self.vocabulary.tokenizer.vocabulary_size,
+            vectors=known.vectors,
+            counts=known.counts,
+            seed=self.config.seed,
+        )
+
+    def train(
+        self, towers: TwoTower, data: TrainingData, config: TrainConfig, folder: Path, *, tracker: Tracker
+    ) -> tuple[TrainReport, FitReport]:
+        """Train the towers in place, write them to ``folder/model``, and measure the hybrid on the validation queries.
+
+        :param folder: of the round's state too, from which an interrupted round goes on.
+        """
+        report = train_towers(towers, data, config, work=folder, tracker=tracker, progress=self.progress)
+        training = {
+            "split": self.split.name,
+            "settings": msgspec.to_builtins(config),
+            "data": dict(data.report),
+            "read_by_towers": msgspec.to_builtins(self.reading),
+            "report": msgspec.to_builtins(report),
+            "numpy": np.__version__,
+        }
+        self._write(folder / "model", towers, training)
+        fit = fit_defaults(
+            self.engine, folder, self.split.training, self.split.validation,
+            positives=self.split.pairs.positives, progress=self.progress,
+        )  # fmt: skip
+        return report, fit
+
+    def _write(self, folder: Path, towers: TwoTower, training: Mapping[str, Any]) -> None:
+        save_checkpoint(
+            folder, towers, self.vocabulary.tokenizer,
+            untrained=self.vocabulary.word_vectors, training=training, defaults=ServingDefaults(),
+            training_queries=sample_of(example.query.text for example in self.split.pairs.examples),
+        )  # fmt: skip
+
+
+def tokens_of(vocabulary: Vocabulary, towers: TowerConfig) -> Tokens:
+    """Cut the tokenizer to each tower's length."""
+    tokenizer = vocabulary.tokenizer
+    return Tokens(
+        queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),
+        documents=lambda texts: tokenizer.encode(texts, towers.max_document_tokens),
+    )

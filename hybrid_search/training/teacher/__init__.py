@@ -1,0 +1,1 @@
+"""A teacher: its vectors, kept and brought to the towers' dimension, and its scores."""

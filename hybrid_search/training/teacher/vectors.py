@@ -1,0 +1,229 @@
+"""What a teacher says of a corpus: its texts encoded once and kept, and brought to the towers' dimension."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import ConfigError, DataError
+from hybrid_search.protocols import Progress
+from hybrid_search.settings.training import TowerConfig, TrainConfig
+from hybrid_search.streams import in_batches
+from hybrid_search.towers.tokenizer import UNK, TextTokenizer
+from hybrid_search.towers.word_vectors import WordVectors
+from hybrid_search.training.data.alignment import Alignment, principal_axes, unit_rows
+from hybrid_search.training.data.arrays import Tokens
+from hybrid_search.training.split import Split
+from hybrid_search.training.teacher.model import Teacher, TransformerTeacher
+from hybrid_search.training.teacher.vector_store import VectorStore
+
+__all__ = ["FILE_SUFFIX", "Lessons", "Teaching", "Texts", "default_cache", "sentences_of", "study"]
+
+MOST_DOCUMENTS = 100_000
+MOST_SENTENCES = 150_000
+"""A larger corpus is sampled: the teacher takes a core-hour for so many."""
+
+SHARES = {"queries": 0.3, "words": 0.15, "sentences": 0.1, "documents": 0.35}
+"""Of a batch; of sentences for either tower."""
+
+BATCH = 4_096
+FILE_SUFFIX = ".safetensors"
+_END = re.compile(r"(?<=[.!?])\s+")
+_FEWEST_WORDS, _MOST_WORDS = 4, 60
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the towers learn from: documents, sentences out of them, queries."""
+
+    documents: list[str]
+    sentences: list[str]
+    queries: list[str]
+
+    @classmethod
+    def of(cls, documents: Iterable[str], queries: Iterable[str], seed: int) -> Texts:
+        """Gather the texts, each once, and a sample of what is too many."""
+        generator = np.random.default_rng([seed, 3])
+        kept = _sampled(list(dict.fromkeys(documents)), MOST_DOCUMENTS, generator)
+        sentences = dict.fromkeys(sentence for document in kept for sentence in sentences_of(document))
+        return cls(kept, _sampled(list(sentences), MOST_SENTENCES, generator), list(dict.fromkeys(queries)))
+
+
+class Lessons:
+    """A teacher's vectors in the towers' dimension."""
+
+    def __init__(self, store: VectorStore, texts: Texts, dimension: int) -> None:
+        self._store = store
+        self._texts = texts
+        vectors, known = store.get([*texts.documents, *texts.queries])
+        if not known.any():
+            raise DataError("the teacher's file has a vector for none of this data's texts; write it from these texts")
+        self._axes = principal_axes(vectors[known], dimension)
+
+    def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment:
+        """Pair the texts' tokens with their targets.
+
+        Queries and words go to the query tower, documents to the document tower, sentences to both in turn. Texts
+        that the teacher has no vector for are left out.
+        """
+        texts = self._texts
+        words = [*dict.fromkeys(_plain(token) for token in tokenizer.tokens()[UNK + 1 :])]
+        kinds = (
+            (texts.queries, "queries", True),
+            (words, "words", True),
+            (texts.sentences[::2], "sentences", True),
+            (texts.documents, "documents", False),
+            (texts.sentences[1::2], "sentences", False),
+        )
+        return Alignment.of([
+            (*self._encoded(part, tokens.queries if is_query else tokens.documents), SHARES[name], is_query)
+            for part, name, is_query in kinds
+        ])  # fmt: skip
+
+    def vectors_of(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
+        """Return the teacher's own vectors of texts, scaled to length 1, and which texts have one."""
+        vectors, known = self._store.get(texts)
+        return unit_rows(vectors), known
+
+    def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64], seed: int) -> WordVectors:
+        """Return the teacher's vector of each token; one that it has none for gets a small random one."""
+        found, known = self._store.get([_plain(token) for token in tokenizer.tokens()])
+        if not known[UNK + 1 :].any():
+            raise DataError(
+                "the teacher's file has no vectors of single words; write them too, or learn them from the documents "
+                "with --word2vec-algorithm cbow"
+            )
+        vectors = found @ self._axes
+        generator = np.random.default_rng(seed)
+        vectors[~known] = (generator.random((int((~known).sum()), vectors.shape[1])) - 0.5) / vectors.shape[1]
+        vectors[: UNK + 1] = 0
+        return WordVectors(vectors.astype(np.float32), counts)
+
+    def _encoded(
+        self, texts: Sequence[str], tokens: Callable[[Sequence[str]], Sequence[NDArray[np.int32]]]
+    ) -> tuple[Sequence[NDArray[np.int32]], Float32]:
+        vectors, known = self._store.get(texts)
+        kept = [text for text, there in zip(texts, known, strict=True) if there]
+        return tokens(kept), unit_rows(vectors[known] @ self._axes)
+
+
+def study(
+    teacher: str,
+    texts: Texts,
+    tokenizer: TextTokenizer,
+    *,
+    dimension: int,
+    cache: Path | None,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Lessons:
+    """Let a teacher encode the texts and the tokens; what it encoded before is read back.
+
+    :param teacher: a ``.safetensors`` file of vectors by text, or a model.
+    :param cache: folder of all teachers' vectors; None for :func:`default_cache`.
+    :raises ModelNotFound: if there is no such model; asked only for texts that have no vector yet.
+    """
+    if teacher.endswith(FILE_SUFFIX):
+        return Lessons(VectorStore(Path(teacher)), texts, dimension)
+    words = [_plain(token) for token in tokenizer.tokens()[UNK + 1 :]]
+    wanted = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
+    store = VectorStore((cache or default_cache()) / _folder_name(teacher))
+    missing = store.missing(wanted)
+    say(f"teacher {teacher}: {len(wanted):,} texts, {len(wanted) - len(missing):,} of them encoded before")
+    if missing:
+        _encode(TransformerTeacher(teacher), missing, store, progress)
+    return Lessons(store, texts, dimension)
+
+
+class Teaching:
+    """The teacher's part of a run; it is asked once, when the tokens are known."""
+
+    def __init__(
+        self,
+        engine: EmbeddedEngine,
+        split: Split,
+        towers: TowerConfig,
+        config: TrainConfig,
+        *,
+        cache: Path | None,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        """Take what :func:`study` needs; towers whose word vectors have another length than theirs are refused."""
+        if towers.embedding_dimension != towers.dimension:
+            raise ConfigError(
+                f"embedding_dimension is {towers.embedding_dimension}; with a teacher it must be the dimension, "
+                f"{towers.dimension}"
+            )
+        self._engine, self._split, self._towers, self._config = engine, split, towers, config
+        self._cache, self._progress, self._say = cache, progress, say
+        self._lessons: Lessons | None = None
+
+    def lessons(self, tokenizer: TextTokenizer) -> Lessons:
+        """Encode what is to be encoded, once."""
+        if self._lessons is None:
+            split, config = self._split, self._config
+            queries = [*(example.query.text for example in split.training), *split.queries]
+            documents = (document.searchable_text for document in split.documents(self._engine))
+            self._lessons = study(
+                config.teacher, Texts.of(documents, queries, config.seed), tokenizer,
+                dimension=self._towers.dimension, cache=self._cache,
+                progress=self._progress, say=self._say,
+            )  # fmt: skip
+        return self._lessons
+
+    def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment | None:
+        """Return what the towers are to learn, None where the loss follows no teacher's vectors."""
+        return self.lessons(tokenizer).alignment(tokenizer, tokens) if self._config.loss == "align" else None
+
+    def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64]) -> WordVectors:
+        """Return the teacher's vector of each token."""
+        return self.lessons(tokenizer).word_vectors(tokenizer, counts, self._config.seed)
+
+
+def default_cache() -> Path:
+    """Return where teachers' vectors are kept: ``hybrid-search/teachers`` in the user's cache folder."""
+    home = os.environ.get("HYBRID_SEARCH_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hybrid-search"
+    )
+    return Path(home) / "teachers"
+
+
+def sentences_of(text: str) -> Iterator[str]:
+    """Cut a text after full stops, question and exclamation marks; sentences of 4 to 60 words."""
+    for sentence in _END.split(text):
+        if _FEWEST_WORDS <= len(sentence.split()) <= _MOST_WORDS:
+            yield sentence
+
+
+def _encode(teacher: Teacher, texts: list[str], store: VectorStore, progress: Progress) -> None:
+    with progress(f"encoding with the teacher ({teacher.name})", len(texts)) as task:
+        for batch in in_batches(texts, BATCH):
+            store.add(batch, teacher.encode(batch))
+            task.advance(len(batch))
+
+
+def _folder_name(teacher: str) -> str:
+    """Name a teacher's folder: readable, and unlike that of any other."""
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "-", teacher)[-60:]
+    return f"{readable}-{hashlib.sha256(teacher.encode()).hexdigest()[:8]}"
+
+
+def _plain(token: str) -> str:
+    return token.removeprefix("##")
+
+
+def _sampled(items: list[str], most: int, generator: np.random.Generator) -> list[str]:
+    if len(items) <= most:
+        return items
+    return [items[i] for i in sorted(generator.choice(len(items), most, replace=False).tolist())]

@@ -1,0 +1,300 @@
+"""From a data set to a checkpoint: corpus, tokens, word vectors, negatives, towers, fitted defaults."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import HybridSearchError, ResumeMismatch, SearchIndexError, StorageError, UsageError
+from hybrid_search.protocols import Dataset, Progress, Tracker, silent
+from hybrid_search.settings.training import TowerConfig, TrainConfig
+from hybrid_search.storage import disk_errors, replace_folder
+from hybrid_search.towers.checkpoint import set_defaults, strangers_in
+from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
+from hybrid_search.training.corpus import open_corpus
+from hybrid_search.training.hard_negatives import collect_negatives, needs_dense_file
+from hybrid_search.training.negatives.file import read_header
+from hybrid_search.training.recipes import DEFAULT, RECIPES
+from hybrid_search.training.resume import WorkFolder
+from hybrid_search.training.rounds import Refreshing, best_of, check_refresh
+from hybrid_search.training.run import Reject, Round, Say, TrainingRun, tokens_of
+from hybrid_search.training.split import NO_SPLIT, Split, gather
+from hybrid_search.training.teacher.vectors import FILE_SUFFIX, Teaching
+from hybrid_search.training.tracking import EveryTracker, JsonlTracker
+from hybrid_search.training.vocabulary import learn_vocabulary
+
+__all__ = ["TrainRequest", "TrainSummary", "train"]
+
+_LABELS = "labels"
+
+LOG = "log.jsonl"
+"""The run's numbers, in the checkpoint too."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, and on what.
+
+    :ivar towers: and ``config``: those of the default recipe where they are not given.
+    :ivar split: what to train on; a query whose text is in any other split is left out. ``none``, or a data set without
+        splits: the documents alone.
+    :ivar negatives_files: files of ``mine``; their sources are not mined again.
+    :ivar queries_file: further queries without answers, one a line, for the teacher.
+    :ivar teacher_cache: where teachers' vectors are kept; None for the user's cache folder.
+    :ivar restart: throw away an unfinished run instead of going on with it, and replace a finished model.
+    :ivar keep_work: keep the work folder (index, negatives, log) after the end.
+    """
+
+    towers: TowerConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().towers)
+    config: TrainConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().training)
+    split: str = "train"
+    negatives_files: tuple[Path, ...] = ()
+    queries_file: Path | None = None
+    teacher_cache: Path | None = None
+    restart: bool = False
+    keep_work: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries.
+
+    :ivar seconds: of this call, from reading the corpus to the checkpoint; ``training_seconds`` of the steps alone,
+        those of an interrupted run before it included.
+    :ivar steps: of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
+    :ivar rounds: with ``refresh``, what each round reached and which was kept.
+    """
+
+    model: str
+    fingerprint: str
+    seconds: float
+    training_seconds: float
+    steps: int
+    best_step: int
+    stopped_because: str
+    vocabulary_size: int
+    examples: Mapping[str, int]
+    validation: Mapping[str, float]
+    defaults: Mapping[str, Any]
+    notes: Sequence[str]
+    rounds: Sequence[Mapping[str, Any]] = ()
+
+
+def train(
+    dataset: Dataset,
+    out: Path,
+    request: TrainRequest | None = None,
+    *,
+    tracker: Tracker | None = None,
+    reject: Reject = lambda rejection: None,
+    progress: Progress = silent,
+    say: Say = lambda text: None,
+) -> TrainSummary:
+    """Train two towers on a data set and write a checkpoint.
+
+    An interrupted run leaves ``OUT.work``; the same call on the same data goes on from there and ends with the same
+    weights. A run that fails before any tower was trained leaves nothing.
+
+    :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
+    :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
+    :param reject: called with each record that can't be used.
+    :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or holds anything else, or a
+        file or split is not there.
+    :raises TrainingError: if there is nothing to train on, or training can't go on.
+    :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments or data that has trained
+        towers already.
+    :raises IndexLocked: if another process is training there.
+    """
+    started = perf_counter()
+    request = request or TrainRequest()
+    work = WorkFolder(out)
+    work.finish_removing()
+    _check_request(dataset, out, request, work)
+    try:
+        engine, split = _begun(dataset, request, work, reject=reject, progress=progress, say=say)
+        log = JsonlTracker(work.log)
+        trackers = EveryTracker(log, tracker) if tracker else log
+        with closing(engine), closing(trackers):
+            run, teaching = _prepared(engine, split, request, work, trackers, reject=reject, progress=progress, say=say)
+            rounds = [_first_round(run, request, teaching)]
+            if request.config.refresh:
+                rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
+            best = best_of(rounds)
+            card = _publish(work, out, best)
+    except HybridSearchError as error:
+        _leave_nothing(work, error)
+        raise
+    if not request.keep_work:
+        work.remove()
+    return _summary(out, card, run, best, rounds, seconds=perf_counter() - started)
+
+
+def _prepared(
+    engine: EmbeddedEngine,
+    split: Split,
+    request: TrainRequest,
+    work: WorkFolder,
+    trackers: Tracker,
+    *,
+    reject: Reject,
+    progress: Progress,
+    say: Say,
+) -> tuple[TrainingRun, Teaching | None]:
+    """Learn the words; what is left is to train the towers."""
+    config, teaching = request.config, None
+    if config.teacher:
+        teaching = Teaching(
+            engine, split, request.towers, config, cache=request.teacher_cache, progress=progress, say=say
+        )
+    vocabulary = learn_vocabulary(
+        lambda: split.texts(engine),
+        work.path,
+        request.towers,
+        config,
+        count=engine.count() + len(split.training),
+        progress=progress,
+        teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
+    )
+    run = TrainingRun(
+        engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=config, work=work,
+        tracker=trackers, reject=reject, progress=progress, say=say,
+    )  # fmt: skip
+    return run, teaching
+
+
+def _begun(
+    dataset: Dataset, request: TrainRequest, work: WorkFolder, *, reject: Reject, progress: Progress, say: Say
+) -> tuple[EmbeddedEngine, Split]:
+    """Take up the run that was interrupted, or begin one: the corpus, open to write, and the examples."""
+    try:
+        return _opened(dataset, request, work, restart=request.restart, reject=reject, progress=progress, say=say)
+    except ResumeMismatch as mismatch:
+        if work.has_trained:
+            raise
+        say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
+    return _opened(dataset, request, work, restart=True, reject=reject, progress=progress, say=say)
+
+
+def _opened(
+    dataset: Dataset,
+    request: TrainRequest,
+    work: WorkFolder,
+    *,
+    restart: bool,
+    reject: Reject,
+    progress: Progress,
+    say: Say,
+) -> tuple[EmbeddedEngine, Split]:
+    files = (*request.negatives_files, *_files_of(request.config))
+    if work.claim(request.split, request.towers, request.config, files=files, restart=restart):
+        say(f"going on with the unfinished run in {work.path}")
+    engine = open_corpus(dataset, work, reject=reject, progress=progress)
+    try:
+        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
+        check_refresh(request.config, split.training)
+        if work.is_done(_LABELS):
+            work.check_same(_LABELS, split.digest())
+        else:
+            work.mark_done(_LABELS, split.digest())
+    except BaseException:
+        engine.close()
+        raise
+    return engine, split
+
+
+def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
+    """Remove what a run that failed before it trained anything leaves: the corrected command begins anew anyway.
+
+    What the disk or another process stopped may go on, and is left as it is.
+    """
+    if (
+        not isinstance(error, (StorageError, SearchIndexError, ResumeMismatch))
+        and work.is_claimed
+        and not work.has_trained
+    ):
+        work.remove()
+
+
+def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
+    """Find now what would otherwise be found after minutes of work."""
+    if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
+        raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
+    if strangers := strangers_in(out):
+        raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
+    queries = [request.queries_file] if request.queries_file else []
+    for file in (*request.negatives_files, *queries, *_files_of(request.config)):
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file")
+    if dataset.splits() and request.split not in (*dataset.splits(), NO_SPLIT):
+        raise UsageError(
+            f"{dataset.name} has no split {request.split!r} with queries; there are: {', '.join(dataset.splits())}; "
+            f"{NO_SPLIT} learns from the documents alone"
+        )
+    if needs_dense_file(request.config) and "dense" not in {
+        read_header(file).source for file in request.negatives_files
+    }:
+        raise UsageError(
+            "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
+            "with --negatives-file"
+        )
+
+
+def _files_of(config: TrainConfig) -> list[Path]:
+    """Name the files that the settings do."""
+    told = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
+    return [Path(name) for name in told if name]
+
+
+def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | None) -> Round:
+    config, vocabulary = run.config, run.vocabulary
+    alignment = None
+    if teaching:
+        alignment = teaching.alignment(vocabulary.tokenizer, tokens_of(vocabulary, run.towers))
+    negatives = collect_negatives(
+        run.engine, run.split.pairs, run.split.training, config,
+        work=run.work, files=request.negatives_files, reject=run.reject, progress=run.progress, say=run.say,
+    )  # fmt: skip
+    data = run.data(config, negatives, alignment)
+    report, fit = run.train(run.new_towers(), data, config, run.work.path, tracker=run.tracker)
+    return Round(0, run.work.model, report, fit)
+
+
+def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
+    """Store the fitted defaults and the log in the best round's checkpoint, and put it in its place."""
+    card = set_defaults(best.model, best.fit.defaults)
+    if work.log.exists():
+        with disk_errors(f"writing {best.model / LOG}"):
+            shutil.copyfile(work.log, best.model / LOG)
+    replace_folder(best.model, out)
+    return card
+
+
+def _summary(
+    out: Path, card: ModelCard, run: TrainingRun, best: Round, rounds: Sequence[Round], *, seconds: float
+) -> TrainSummary:
+    report, notes = best.report, [*best.fit.notes, *run.reading.notes()]
+    if report.best_step == 0 and report.steps:
+        notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
+    return TrainSummary(
+        model=str(out),
+        fingerprint=card.fingerprint,
+        seconds=round(seconds, 1),
+        training_seconds=round(sum(each.report.seconds for each in rounds), 1),
+        steps=report.steps,
+        best_step=report.best_step,
+        stopped_because=report.stopped_because,
+        vocabulary_size=run.vocabulary.tokenizer.vocabulary_size,
+        examples=dict(run.split.pairs.report),
+        validation=best.fit.validation,
+        defaults=msgspec.to_builtins(card.defaults),
+        notes=notes,
+        rounds=[] if len(rounds) == 1 else [each.told(is_kept=each is best) for each in rounds],
+    )

@@ -1,0 +1,85 @@
+"""The whole way from a data set to a checkpoint with a teacher's vectors from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.training.teacher.vector_store import write_vectors
+from hybrid_search.training.train import TrainRequest, train
+from loaders.registry import open_dataset
+
+TOPICS, EACH = 8, 15
+WORDS = [f"word{i:03d}" for i in range(TOPICS * 30)]
+TOWERS = TowerConfig(dimension=16, embedding_dimension=16, hidden=8)
+
+
+def topic_of(text: str) -> int:
+    return int(text.split()[0][4:]) // 30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(WORDS[30 * t : 30 * t + 30], 12)) for t in range(TOPICS) for _ in range(EACH)]
+    lines = [json.dumps({"id": f"d{i}", "text": text}) for i, text in enumerate(texts)]
+    (tmp_path / "documents.jsonl").write_text("\n".join(lines))
+    known = [*texts, *WORDS]
+    vectors = np.eye(TOPICS)[[topic_of(text) for text in known]] + generator.normal(size=(len(known), TOPICS)) * 0.05
+    write_vectors(tmp_path / "teacher.safetensors", known, vectors.astype(np.float32))
+    return tmp_path
+
+
+def config(folder: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(
+        loss="align",
+        teacher=str(folder / "teacher.safetensors"),
+        word_vectors=WordVectorConfig(algorithm="teacher"),
+        max_steps=20,
+        min_frequency=1,
+        vocabulary=400,
+    ).replace(**changes)
+
+
+def test_documents_alone_are_enough_with_a_teacher(folder: Path) -> None:
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    summary = train(data, folder / "model", TrainRequest(towers=TOWERS, config=config(folder)))
+    assert (summary.steps, summary.validation) == (20, {})
+    encoder = OnnxEncoder.load(folder / "model")
+    vectors = encoder.encode_documents([f"{WORDS[30 * t + 3]} {WORDS[30 * t + 9]}" for t in range(TOPICS)])
+    same = vectors @ encoder.encode_queries([WORDS[30 * t + 5] for t in range(TOPICS)]).T
+    assert same.argmax(axis=1).tolist() == list(range(TOPICS))
+
+
+def test_word_vectors_of_another_length_than_the_towers_are_refused(folder: Path) -> None:
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    towers = TOWERS.replace(embedding_dimension=8)
+    with pytest.raises(ConfigError, match="with a teacher it must be the dimension, 16"):
+        train(data, folder / "model", TrainRequest(towers=towers, config=config(folder)))
+
+
+def test_a_file_without_words_is_enough_where_word_vectors_are_learnt_from_the_documents(folder: Path) -> None:
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    texts = [document.searchable_text for document in data.documents()]
+    write_vectors(folder / "texts.safetensors", texts, np.eye(len(texts), TOPICS * 4, dtype=np.float32) + 0.1)
+    learnt = config(
+        folder, teacher=str(folder / "texts.safetensors"), word_vectors=WordVectorConfig(algorithm="cbow", epochs=1)
+    )
+    assert train(data, folder / "model", TrainRequest(towers=TOWERS, config=learnt)).steps == 20
+
+
+@pytest.mark.parametrize("what", ["teacher", "queries_file"])
+def test_a_file_that_is_not_there_is_told_before_any_work(folder: Path, what: str) -> None:
+    missing = folder / "nowhere.safetensors"
+    teacher = config(folder, teacher=str(missing)) if what == "teacher" else config(folder)
+    request = TrainRequest(towers=TOWERS, config=teacher, queries_file=missing if what == "queries_file" else None)
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    with pytest.raises(UsageError, match=r"nowhere\.safetensors: there is no such file"):
+        train(data, folder / "model", request)
+    assert not (folder / "model.work").exists()
