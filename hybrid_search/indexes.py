@@ -1,13 +1,14 @@
-"""Indexes as a whole: list those of a server, go back to the one before, repair one in a folder, drop one."""
+"""Indexes: list those of a server, go back to the one before, repair one in a folder, drop one, delete documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.opensearch.index.aliases import (
     ServerIndex,
     list_indexes,
@@ -21,8 +22,22 @@ from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.location import Address
 from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine
+from hybrid_search.streams import in_batches
 
-__all__ = ["Rollback", "drop", "droppable", "indexes_on", "repair_index", "roll_back", "to_be_dropped"]
+__all__ = [
+    "Deletion",
+    "Rollback",
+    "delete_documents",
+    "drop",
+    "droppable",
+    "indexes_on",
+    "repair_index",
+    "roll_back",
+    "to_be_dropped",
+]
+
+BATCH = 1_000
+"""Documents looked for and deleted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +200,35 @@ def repair_index(location: str | Path) -> Mapping[str, Any]:
             raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with --recreate")
         told = engine.stats()
     return {"index": str(location), "mended": mended, "documents": told["documents"], "vectors": told["vectors"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What became of documents that were to be deleted.
+
+    :ivar not_there: the ids, each once, of which there was no document.
+    :ivar documents: how many documents the index has now.
+    """
+
+    location: str
+    deleted: int
+    not_there: list[str]
+    documents: int
+
+
+def delete_documents(location: str, ids: Iterable[str]) -> Deletion:
+    """Delete documents by id and commit.
+
+    :raises UsageError: if one can't be an id; nothing was deleted then.
+    :raises IndexNotFound: if there is no index.
+    :raises IndexLocked: if another process is writing to the folder.
+    """
+    wanted = ids_of(list(dict.fromkeys(ids)))
+    deleted, not_there = 0, list[str]()
+    with closing(open_engine(location, writable=True)) as engine:
+        for batch in in_batches(wanted, BATCH):
+            found = engine.get(batch)
+            not_there += [id for id, document in zip(batch, found, strict=True) if document is None]
+            deleted += engine.delete([id for id, document in zip(batch, found, strict=True) if document is not None])
+        engine.commit()
+        return Deletion(location, deleted, not_there, engine.count())

@@ -103,6 +103,12 @@ class Engine(Protocol):
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; ids that are not there are ignored. Returns how many were."""
 
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Let the index fuse like this where a search names nothing else; acknowledged by :meth:`commit`.
+
+        Whoever has the index open goes on with the fusion that it had then.
+        """
+
     def commit(self) -> None:
         """Make everything added and deleted so far durable and searchable in both legs."""
 

@@ -18,9 +18,13 @@ __all__ = ["cli", "main"]
 
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info",
-    "dashboards", "reindex", "indexes", "rollback", "drop", "repair", "deploy", "undeploy", "serve-towers", "doctor",
+    "delete", "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "deploy", "undeploy",
+    "serve-towers", "doctor",
 )  # fmt: skip
-"""In the order in which a new user meets them. Each is the command ``command`` of the module of its name."""
+"""In the order in which a new user meets them. Each is the command ``command`` of the module of its name, unless:"""
+
+HOSTS = {"delete": "indexes", "drop": "indexes", "rollback": "indexes"}
+"""Verb -> the module of another verb that has it too, as ``VERB_command``."""
 
 RESUMING = ("quickstart", "train", "load", "reindex")
 """Verbs that, interrupted, can be given again and lose nothing."""
@@ -37,7 +41,9 @@ class VerbGroup(click.Group):
         """Import one verb."""
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"hybrid_search.cli.{cmd_name.replace('-', '_')}").command
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"hybrid_search.cli.{HOSTS.get(cmd_name, name)}")
+        command = getattr(module, f"{name}_command" if cmd_name in HOSTS else "command")
         assert isinstance(command, click.Command)
         return command
 

@@ -1,19 +1,24 @@
-"""``hybrid-search indexes``: what indexes a server has, and which one is live."""
+"""``indexes``, ``rollback``, ``drop`` and ``delete``: which indexes there are, which is live, and what goes."""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from hybrid_search.cli.options import format_option
-from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
+from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
+from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.index.aliases import ServerIndex
 
-__all__ = ["command"]
+__all__ = ["command", "delete_command", "drop_command", "rollback_command"]
+
+_NAMED = 10
 
 
 @click.command("indexes")
@@ -93,3 +98,83 @@ def _age(age: timedelta) -> str:
         if age.total_seconds() >= 2 * seconds:
             return f"{age.total_seconds() / seconds:.0f} {unit}"
     return f"{age.total_seconds():.0f} s"
+
+
+@click.command("rollback")
+@click.argument("location", metavar="LOCATION")
+@click.option("--alias", metavar="NAME", help="The alias, where LOCATION is the server alone.")
+@click.option(
+    "--to-index",
+    metavar="INDEX",
+    help="Go to this index instead, forward again for example; it must have been finished and checked.",
+)
+@format_option
+def rollback_command(location: str, alias: str | None, to_index: str | None, form: str) -> None:
+    """Let an alias stand again for the index that was live before, in one step.
+
+    Each index remembers which were live before it took over: another rollback goes back further. An index that was
+    never finished, or failed its checks, is not gone back to. Nothing is deleted.
+
+    \b
+    Examples:
+      hybrid-search rollback opensearch://localhost:9200/passages
+      hybrid-search rollback opensearch://localhost:9200/passages --to-index passages-000003
+    """  # noqa: D301
+    from hybrid_search.indexes import roll_back
+    from hybrid_search.loading.blue_green import alias_address
+
+    facts(msgspec.to_builtins(roll_back(alias_address(location, alias), to_index)), form)
+
+
+@click.command("drop")
+@click.argument("location", metavar="LOCATION")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--live", "also_live", is_flag=True, help="Even if it is what an alias stands for; the alias goes with it."
+)
+def drop_command(location: str, yes: bool, also_live: bool) -> None:
+    """Delete an index, in a folder or on a server. It can't be brought back.
+
+    On a server the towers go too, unless another index was made with the same model.
+
+    \b
+    Example:
+      hybrid-search drop opensearch://localhost:9200/passages-000001 --yes
+    """  # noqa: D301
+    from hybrid_search.indexes import drop, to_be_dropped
+
+    what = to_be_dropped(location, also_live=also_live)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{what} would be deleted for good; say --yes")
+        click.confirm(f"{what} will be deleted for good. Go on?", abort=True, err=True)
+    drop(location)
+    say(f"Deleted {what}.")
+
+
+@click.command("delete")
+@click.argument("location", metavar="LOCATION")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@format_option
+def delete_command(location: str, ids: tuple[str, ...], form: str) -> None:
+    """Delete documents of an index by their ids, in a folder or on a server; - reads the ids from stdin, one a line.
+
+    Ids that are not there are named and do no harm. An id that begins with a dash stands after --.
+
+    \b
+    Examples:
+      hybrid-search delete ./index note-1 note-2
+      hybrid-search delete opensearch://localhost:9200/passages - < ids.txt
+    """  # noqa: D301
+    from hybrid_search.indexes import delete_documents
+
+    given = [line.rstrip("\r\n") for line in sys.stdin if line.strip()] if ids == ("-",) else ids
+    report = delete_documents(location, given)
+    if form != "table":
+        facts(msgspec.to_builtins(report), form)
+        return
+    missing = report.not_there
+    facts({"deleted": report.deleted, "not there": len(missing), "documents left": report.documents}, form)
+    if missing:
+        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+        say(f"Not there: {', '.join(missing[:_NAMED])}{more}")

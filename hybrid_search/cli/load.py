@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
@@ -21,8 +22,13 @@ from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
 from hybrid_search.cli.swapped import alias_options, load_and_swap
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import DataError, UsageError
 from hybrid_search.settings.index import FieldType, Fusion
+
+if TYPE_CHECKING:
+    from hybrid_search.loading.load import LoadReport
+    from hybrid_search.protocols import Dataset
+    from loaders.intake import Intake
 
 __all__ = ["command"]
 
@@ -55,6 +61,13 @@ __all__ = ["command"]
     "200,000 vectors and HNSW32 above]",
 )
 @click.option("--recreate", is_flag=True, help="Build anew, and put it in the place of an existing index at the end.")
+@click.option(
+    "--sync",
+    is_flag=True,
+    help="At the end, delete the documents that the data set does not have any more; nothing is deleted where a record "
+    "of it could not be read.",
+)
+@click.option("--yes", is_flag=True, help="With --sync: do not ask, even where more than a tenth of the index goes.")
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @alias_options
 @server_load_options
@@ -81,6 +94,9 @@ def command(
 
     allow, model = given.pop("allow_rejected"), given.pop("model")
     alias, recall = given.pop("alias"), given.pop("least_recall")
+    sync, yes = given.pop("sync"), given.pop("yes")
+    if sync:
+        _check_sync(path, alias)
     given["server"] = server_load_of(given, path, dataset_config)
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         if alias is not None:
@@ -88,19 +104,65 @@ def command(
 
             address = alias_address(location, alias)
             load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject)
-            return
-        report = load(opened, location, model=model, options=_options(given), reject=reject, progress=progress)
-        values = msgspec.to_builtins(report)
-        before = int(report.server.get("rejected_before", 0))
-        # Those that the loader refused count too.
-        facts(values | values.pop("server") | {"rejected": reject.count + before}, form)
-        if report.cut:
-            say(
-                f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
-                "is found by BM25 alone."
-            )
-        if before:
-            say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
+        elif sync:
+            options = _options(given)
+            _load_in_sync(opened, location, form, dead_letter, yes=yes, reject=reject, model=model, options=options)
+        else:
+            report = load(opened, location, model=model, options=_options(given), reject=reject, progress=progress)
+            _print(report, form, reject)
+
+
+def _check_sync(path: Path | None, alias: str | None) -> None:
+    """Refuse what --sync has no meaning for, or no certainty.
+
+    :raises UsageError: saying what to do instead.
+    """
+    from loaders.opening import is_stream
+
+    if alias is not None:
+        raise UsageError("--alias makes a new index, which has what the data set has and no more; leave --sync out")
+    if path is not None and is_stream(path):
+        raise UsageError(
+            f"--path {path}: a stream may end early unnoticed, and --sync would delete what did not come; write it to "
+            f"a file first"
+        )
+
+
+def _load_in_sync(
+    dataset: Dataset, location: str, form: str, dead_letter: Path, *, yes: bool, reject: Intake, **given: Any
+) -> None:
+    from hybrid_search.loading.sync import load_in_sync
+
+    asked = False
+
+    def may_remove(count: int, before: int) -> bool:
+        nonlocal asked
+        asked = True
+        question = f"{count:,} of {before:,} documents are not in the data set any more. Delete them?"
+        return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
+
+    synced = load_in_sync(dataset, location, reject=reject, may_remove=may_remove, progress=progress, **given)
+    _print(synced.load, form, reject, removed=synced.removed)
+    if synced.not_synced:
+        told = f"{location}: the data set is loaded, and nothing was removed: {synced.not_synced}"
+        if asked:
+            raise UsageError(f"{told}; say --yes to remove them")
+        raise DataError(f"{told}; rejected records are in {dead_letter}" if reject.count else told)
+    say(f"Removed {synced.removed:,} documents that are not in the data set any more.")
+
+
+def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
+    values = msgspec.to_builtins(report)
+    before = int(report.server.get("rejected_before", 0))
+    # Those that the loader refused count too.
+    facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
+    if report.cut:
+        say(
+            f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
+            "is found by BM25 alone."
+        )
+    if before:
+        say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
 
 
 def _options(given: dict[str, Any]) -> Any:

@@ -31,6 +31,7 @@ __all__ = [
     "SideBySide",
     "evaluate_index",
     "evaluate_side_by_side",
+    "seen_in_training",
     "write_runs",
 ]
 
@@ -155,7 +156,7 @@ def evaluate_index(
         if request.speed:
             texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
             speed = measure_speed(retriever, [query.text for query in queries], texts)
-        seen = _seen_in_training(retriever, request.model, [query.text for query in queries])
+        seen = seen_in_training(retriever, request.model, [query.text for query in queries])
     return EvaluateResult(split, evaluation, speed, against_bm25, seen)
 
 
@@ -174,7 +175,7 @@ def _split(dataset: Dataset, asked: str) -> str:
     return chosen
 
 
-def _seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:
+def seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:
     """Return the share of the model's sample of training queries that are among these."""
     from hybrid_search.towers.model_card import read_model_card
 

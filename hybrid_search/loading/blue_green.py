@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -32,6 +31,7 @@ from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
+from hybrid_search.loading.sync import Rejecting
 from hybrid_search.location import Address
 from hybrid_search.opening import digest_of_model, own_towers
 from hybrid_search.protocols import Dataset, Progress, silent
@@ -40,7 +40,6 @@ from hybrid_search.types import Rejection
 
 __all__ = [
     "RefusedIds",
-    "Rejecting",
     "Swap",
     "alias_address",
     "begin",
@@ -49,17 +48,6 @@ __all__ = [
     "load_behind_alias",
     "take_over",
 ]
-
-
-class Rejecting(Protocol):
-    """Takes rejections, and knows how many there were in all."""
-
-    @property
-    def count(self) -> int:
-        """Those of the data set's reader too."""
-
-    def __call__(self, rejection: Rejection) -> None:
-        """Take one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import UsageError
 from hybrid_search.loading.blue_green import (
     RefusedIds,
-    Rejecting,
     Swap,
     begin,
     check_towers_can_follow,
@@ -24,6 +23,7 @@ from hybrid_search.loading.blue_green import (
 from hybrid_search.loading.checks import LEAST_RECALL, SAMPLE, Expected
 from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
+from hybrid_search.loading.sync import Rejecting
 from hybrid_search.location import Address
 from hybrid_search.opening import is_on_server, open_engine
 from hybrid_search.protocols import Engine, Progress, silent

@@ -114,13 +114,8 @@ class EmbeddedEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
-        return Capabilities(
-            engine="embedded",
-            version=_VERSION,
-            exact_knn=self._caches.dense.describe()["kind"] == "Flat",
-            bm25_at_query_time=True,
-            stored_models=True,
-        )
+        exact = self._caches.dense.describe()["kind"] == "Flat"
+        return Capabilities("embedded", _VERSION, exact_knn=exact, bm25_at_query_time=True, stored_models=True)
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
         """Add or replace documents; see the protocol. Of the same id twice in one call the last one counts.
@@ -141,6 +136,10 @@ class EmbeddedEngine:
         """
         return self._open_writer().delete(ids_of(ids))
 
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Write another fusion into the index's settings; see the protocol."""
+        self._open_writer().set_fusion(fusion)
+
     def commit(self) -> None:
         """Make the changes durable and searchable in both legs.
 
@@ -152,6 +151,7 @@ class EmbeddedEngine:
             if self._open_writer().commit() or self._caches.generation < self._store.state().generation:
                 self._caches.follow()
                 self._generation = self._store.state().generation
+                self._settings = self.settings
                 self._filters.forget()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:

@@ -30,7 +30,7 @@ from hybrid_search.engines.embedded.store import (
     vector_checksum,
 )
 from hybrid_search.errors import StorageError, UsageError
-from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 
@@ -148,6 +148,11 @@ class StoreWriter:
             old = self._find(connection, ids)
             self._remove(connection, transaction, old)
         return len(old)
+
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Change the fusion that the index's settings name."""
+        with self._guard, self._changing() as (_, transaction):
+            transaction.settings = transaction.settings.replace(fusion=fusion)
 
     def commit(self) -> bool:
         """Make every thread's changes durable; False when there were none.

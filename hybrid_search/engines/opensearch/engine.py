@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.documents import checked_vectors, ids_of
+from hybrid_search.engines.opensearch.index import meta
 from hybrid_search.engines.opensearch.index.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.index.fitness import faults_of_settings, other_fields
@@ -180,15 +182,11 @@ class OpenSearchEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
+        there = bool(self._reading.query_model)
         return Capabilities(
-            engine="opensearch",
-            version=self._server.shown_version,
-            exact_knn=False,
-            bm25_at_query_time=False,
-            stored_models=True,
-            hides_uncommitted=False,
-            encodes_queries=bool(self._reading.query_model),
-        )
+            "opensearch", self._server.shown_version, exact_knn=False, bm25_at_query_time=False, stored_models=True,
+            hides_uncommitted=False, encodes_queries=there,
+        )  # fmt: skip
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
         """Add or replace documents; see the protocol. Of the same id twice in one call the last one counts.
@@ -218,6 +216,14 @@ class OpenSearchEngine:
         """Delete documents; returns how many were there."""
         self._check_writable()
         return self._writer.delete(ids_of(ids))
+
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Write another fusion into the index's settings, and its default search pipeline if that has the old one."""
+        self._check_writable()
+        before, value = self.settings.fusion, msgspec.to_builtins(fusion)
+        meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value})
+        carried_out(pipelines.follow(self._address, before, fusion), self._client.send)
+        self._reading.settings = self.settings.replace(fusion=fusion)
 
     def commit(self) -> None:
         """Make the changes searchable in both legs; they are durable already.

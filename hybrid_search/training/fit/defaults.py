@@ -12,7 +12,7 @@ import numpy as np
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.protocols import Progress
-from hybrid_search.retriever import Retriever
+from hybrid_search.retriever import MAX_K, Retriever
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.model_card import ServingDefaults
@@ -20,7 +20,7 @@ from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.fit.weights import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 
-__all__ = ["FitReport", "fit_defaults"]
+__all__ = ["FEWEST_QUERIES", "FitReport", "fit_defaults", "ranked_legs"]
 
 MOST_DOCUMENTS = 20_000
 """A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
@@ -82,27 +82,28 @@ def fit_defaults(
 
         bm25 = fit_bm25(searched, queries, judgements)
         judged = _judgements((q.id for q in held_out), positives)
-        fusion = _fit_fusion(retriever, held_out, judged, bm25.bm25, own)
+        fusion = fit_fusion(*ranked_legs(retriever, held_out, bm25.bm25, own), judged)
     return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
 
 
-def _fit_fusion(
-    retriever: Retriever,
-    queries: Sequence[Query],
-    judgements: Sequence[Judgement],
-    bm25: Bm25,
-    own: frozenset[str],
-) -> FusionFit:
+def ranked_legs(
+    retriever: Retriever, queries: Sequence[Query], bm25: Bm25, own: frozenset[str]
+) -> tuple[Mapping[str, Ranking], Mapping[str, Ranking]]:
+    """Rank by each leg alone, as deep as the retriever's fusion looks.
+
+    :param own: queries that are documents, which are left out of their own rankings.
+    :return: query id -> BM25's ranking, query id -> k-NN's.
+    """
     texts, window = [query.text for query in queries], retriever.fusion.window
-    deep = window + bool(own)
-    legs: list[dict[str, Ranking]] = [
+    deep = min(window + bool(own), MAX_K)
+    lexical, dense = (
         dict(zip((query.id for query in queries), without_own(queries, rankings, own, window), strict=True))
         for rankings in (
             retriever.rankings(texts, deep, mode="bm25", bm25=bm25),
             retriever.rankings(texts, deep, mode="knn"),
         )
-    ]
-    return fit_fusion(legs[0], legs[1], judgements)
+    )
+    return lexical, dense
 
 
 def _indexed(

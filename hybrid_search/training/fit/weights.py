@@ -29,12 +29,25 @@ from hybrid_search.fusion import fuse
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.types import Judgement, Query, Ranking
 
-__all__ = ["BM25_GRID", "Bm25Fit", "FusionFit", "chosen_place", "fit_bm25", "fit_fusion", "plateau_centre"]
+__all__ = [
+    "BM25_GRID",
+    "Bm25Fit",
+    "FusionFit",
+    "FusionRefit",
+    "chosen_place",
+    "fit_bm25",
+    "fit_fusion",
+    "plateau_centre",
+    "refit_fusion",
+]
 
 BM25_GRID = tuple(Bm25(k1=k1, b=b) for k1 in (0.6, 0.9, 1.2, 1.6) for b in (0.2, 0.4, 0.6, 0.75))
 """The k1 and b that :func:`fit_bm25` tries."""
 
 _STEPS = 20
+_GRID = tuple(step / _STEPS for step in range(_STEPS + 1))
+"""BM25's weights that are tried."""
+
 _CUT = 10
 _LEAST_GAIN = 0.005
 _LEVEL = 0.05
@@ -100,20 +113,84 @@ def fit_fusion(
     :raises UsageError: if the legs are of different queries.
     :raises DataError: if no query has a relevant judgement.
     """
-    fusion = fusion or Fusion()
+    table = _weights_by_queries(bm25, knn, judgements, fusion or Fusion(), min_grade)
+    return _chosen(table, fusion or Fusion())
+
+
+@dataclass(frozen=True, slots=True)
+class FusionRefit:
+    """A fusion's weights chosen again, beside those that it had.
+
+    :ivar fit: what was chosen, on all queries.
+    :ivar before: mean nDCG@10 with the weights that the fusion had.
+    :ivar after: with those chosen, on the queries that they were chosen on.
+    :ivar held_out: on queries held out of the fit: each half of them with the weights that the other half chooses.
+    :ivar p_value: paired permutation test of ``held_out`` against ``before``.
+    """
+
+    fit: FusionFit
+    before: float
+    after: float
+    held_out: float
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether choosing again changes held-out queries by more than chance."""
+        return self.p_value < _LEVEL
+
+
+def refit_fusion(
+    bm25: Mapping[str, Ranking],
+    knn: Mapping[str, Ranking],
+    judgements: Iterable[Judgement],
+    fusion: Fusion,
+    *,
+    min_grade: int = 1,
+) -> FusionRefit:
+    """Choose the weights of a fusion again, and tell whether that is worth it; arguments as of :func:`fit_fusion`."""
+    told = list(judgements)
+    table = _weights_by_queries(bm25, knn, told, fusion, min_grade)
+    fit = _chosen(table, fusion)
+    (before,) = _weights_by_queries(bm25, knn, told, fusion, min_grade, weights=[fusion.weights[0]])
+    (after,) = _weights_by_queries(bm25, knn, told, fusion, min_grade, weights=[fit.fusion.weights[0]])
+    half, held_out = np.arange(len(before)) % 2, before.copy()
+    for own in (0, 1) if len(before) > 1 else ():
+        held_out[half == own] = table[chosen_place(table[:, half != own]), half == own]
+    return FusionRefit(
+        fit,
+        before=float(before.mean()),
+        after=float(after.mean()),
+        held_out=float(held_out.mean()),
+        p_value=paired_p_value(held_out, before),
+    )
+
+
+def _weights_by_queries(
+    bm25: Mapping[str, Ranking],
+    knn: Mapping[str, Ranking],
+    judgements: Iterable[Judgement],
+    fusion: Fusion,
+    min_grade: int,
+    *,
+    weights: Sequence[float] = _GRID,
+) -> Values:
+    """Return nDCG@10 by (weight of BM25, query)."""
     if bm25.keys() != knn.keys():
         raise UsageError(f"the legs are of different queries: {len(bm25)} for BM25, {len(knn)} for k-NN")
     qrels = _judged(judgements, bm25.keys(), min_grade)
     legs = {query: (_cut(bm25[query], fusion.window), _cut(knn[query], fusion.window)) for query in qrels.grades}
-    weights = [step / _STEPS for step in range(_STEPS + 1)]
-    table = np.array([_fused_values(legs, _weighted(fusion, weight), qrels) for weight in weights])
+    return np.array([_fused_values(legs, _weighted(fusion, weight), qrels) for weight in weights])
+
+
+def _chosen(table: Values, fusion: Fusion) -> FusionFit:
     means = table.mean(axis=1)
     row = chosen_place(table)
     return FusionFit(
-        fusion=_weighted(fusion, weights[row]),
-        curve=tuple(zip(weights, means.tolist(), strict=True)),
+        fusion=_weighted(fusion, _GRID[row]),
+        curve=tuple(zip(_GRID, means.tolist(), strict=True)),
         gain=float(means[row] - means[-1]),
-        queries=len(legs),
+        queries=table.shape[1],
         is_sure=_standard_errors(table[plateau_centre(table)] - table[-1]) > _SURE,
     )
 

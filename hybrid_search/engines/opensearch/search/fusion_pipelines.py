@@ -17,7 +17,7 @@ from hybrid_search.location import Address
 from hybrid_search.settings.index import Fusion
 from hybrid_search.settings.server import IN_QUERY, INDEX_DEFAULT, INLINE
 
-__all__ = ["check", "description_of", "store"]
+__all__ = ["check", "description_of", "follow", "store"]
 
 _REQUEST, _ENRICHER = "request_processors", "neural_query_enricher"
 _SETTING = "index.search.default_pipeline"
@@ -109,12 +109,32 @@ def check(address: Address, through: str, fusion: Fusion, server: ServerCapabili
     _compare(address, name, held, fusion)
 
 
-def _compare(address: Address, name: str, held: Mapping[str, Any], fusion: Fusion) -> None:
-    wanted = fusion_pipeline(fusion)
+def follow(address: Address, before: Fusion, after: Fusion) -> Plan[None]:
+    """Let the index's default search pipeline compute another fusion, if it is one of ours and computes ``before``.
+
+    The towers in the cluster that it may name stay.
+    """
+    name = yield from _told_default(address)
+    held = (yield from _stored(name)) if name else None
+    told = str(held.get("description", "")) if held else ""
+    if held is None or not told.startswith(description_of(before)) or not _computes(held, before):
+        return
+    towers = {_REQUEST: held[_REQUEST]} if _names_towers(held) else {}
+    description = description_of(after) + told.removeprefix(description_of(before))
+    body = {"description": description, **towers, **fusion_pipeline(after)}
+    yield Request.of_json("PUT", f"/_search/pipeline/{quote(name, safe='')}", body)
+
+
+def _computes(held: Mapping[str, Any], fusion: Fusion) -> bool:
     processors = {key: value for key, value in held.items() if key not in ("description", "version")}
     if all(_ENRICHER in one for one in processors.get(_REQUEST, ())):
         processors.pop(_REQUEST, None)  # it names the towers in the cluster, and fuses nothing
-    if _plain(processors) != _plain(wanted):
+    return bool(_plain(processors) == _plain(fusion_pipeline(fusion)))
+
+
+def _compare(address: Address, name: str, held: Mapping[str, Any], fusion: Fusion) -> None:
+    if not _computes(held, fusion):
+        processors = {key: value for key, value in held.items() if key not in ("description", "version")}
         told = held.get("description") or msgspec.json.encode(processors).decode()
         raise ConfigError(
             f"{address}: the search pipeline {name!r} is not the fusion asked for ({description_of(fusion)}); "

@@ -1,0 +1,141 @@
+"""`delete`, `load --sync` and `refit`, as a user runs them, on a folder and on a server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Home
+from node.server import Server
+
+from hybrid_search.engines.opensearch import OpenSearchEngine
+
+
+@pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.opensearch)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an index can be made."""
+    if request.param == "folder":
+        yield str(tmp_path / "index")
+        return
+    server: Server = request.getfixturevalue("opensearch_server")
+    location = f"{server.location}/changing"
+    OpenSearchEngine.drop(location)
+    yield location
+    OpenSearchEngine.drop(location)
+
+
+def loaded(home: Home, place: str, *options: object) -> str:
+    done = home.run("load", "jsonl", "--path", home.data, "--model", home.model, "--to", place, *options)
+    assert done.code == 0, done.err
+    return place
+
+
+def found(home: Home, place: str, query: str) -> set[str]:
+    answer = home.run("query", query, "--from", place, "-k", 200, "--format", "json").json
+    return {hit["id"] for hit in answer["hits"]}
+
+
+def test_documents_are_deleted_by_id_and_from_stdin(home: Home, place: str) -> None:
+    loaded(home, place)
+    done = home.run("delete", place, "bees-00", "bees-01", "nobody", "--format", "json")
+    assert done.code == 0, done.err
+    assert done.json == {"location": place, "deleted": 2, "not_there": ["nobody"], "documents": 148}
+    done = home.run("delete", place, "-", stdin="bees-02\n\nbees-00\nbees-03\n")
+    assert done.code == 0, done.err
+    assert "Not there: bees-00" in done.err
+    gone = {"bees-00", "bees-01", "bees-02", "bees-03"}
+    left = found(home, place, "honey in the comb, bees")
+    assert "bees-04" in left
+    assert not gone & left
+
+
+def test_an_id_that_can_be_none_deletes_nothing(home: Home, place: str) -> None:
+    loaded(home, place)
+    refused = home.run("delete", place, "bees-00", "x" * 600)
+    assert (refused.code, "no document can have" in refused.err) == (2, True)
+    assert home.run("info", place, "--format", "json").json["documents"] == 150
+    missing = home.run("delete", f"{place}-elsewhere", "bees-00")
+    assert missing.code == 4
+    assert "elsewhere" in missing.err
+
+
+def test_a_synchronised_load_removes_what_left_the_data_set(home: Home, place: str, tmp_path: Path) -> None:
+    loaded(home, place)
+    data = tmp_path / "data"
+    shutil.copytree(home.data, data)
+    lines = (home.data / "documents.jsonl").read_text().splitlines(keepends=True)
+    new = json.dumps({"id": "new", "text": "About moths, a new note: they fly at night."}) + "\n"
+
+    def sync(*options: object):
+        return home.run("load", "jsonl", "--path", data, "--to", place, "--sync", "--format", "json", *options)
+
+    (data / "documents.jsonl").write_text("".join([*lines[15:], new]))
+    done = sync()
+    assert done.code == 0, done.err
+    assert (done.json["added"], done.json["unchanged"], done.json["removed"]) == (1, 135, 15)
+    assert done.json["documents"] == 136
+    assert "Removed 15 documents" in done.err
+
+    (data / "documents.jsonl").write_text("".join(lines[50:]))
+    asked = sync()
+    assert (asked.code, asked.json["removed"], asked.json["documents"]) == (2, 0, 136)
+    assert "36 of 136 documents would be removed, more than a tenth; say --yes" in asked.err
+    (data / "documents.jsonl").write_text("".join(lines[50:]) + '{"id": "tides-20", "text": "cut o')
+    unread = sync("--yes", "--allow-rejected", 5, "--dead-letter", tmp_path / "dead.jsonl")
+    assert (unread.code, unread.json["removed"]) == (3, 0)
+    assert "nothing was removed: 1 of the data set's records could not be read" in unread.err
+    assert str(tmp_path / "dead.jsonl") in unread.err
+    (data / "documents.jsonl").write_text("".join(lines[50:]))
+    assert (sync("--yes").json["removed"], sync().json["removed"]) == (36, 0)
+    assert {id.partition("-")[0] for id in found(home, place, "the moon pulls the sea")} == {
+        "bees", "clocks", "glaciers", "violins",
+    }  # fmt: skip
+
+
+def test_what_can_not_be_synchronised_is_refused_before_anything_is_loaded(home: Home, place: str) -> None:
+    load = ("load", "jsonl", "--path", home.data, "--to", place, "--sync")
+    assert "contradict one another" in home.run(*load, "--recreate").err
+    assert "leave --sync out" in home.run(*load, "--alias", "some").err
+    piped = home.run("load", "jsonl", "--path", "-", "--to", place, "--sync", stdin='{"id": "a", "text": "b"}\n')
+    assert (piped.code, "may end early unnoticed" in piped.err) == (2, True)
+    assert home.run("info", place).code == 4
+
+
+def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_path: Path) -> None:
+    pipeline = ("--pipeline", "changing", "--default-pipeline") if place.startswith("opensearch") else ()
+    loaded(home, place, "--bm25-weight", 0.01, *pipeline)
+    data = tmp_path / "data"
+    shutil.copytree(home.data, data)
+    (data / "qrels" / "test.tsv").rename(data / "qrels" / "dev.tsv")
+    refit = ("refit", place, "jsonl", "--path", data)
+    dry = home.run(*refit, "--dry-run", "--format", "json")
+    assert dry.code == 0, dry.err
+    assert dry.json["is_written"] is False
+    assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == [0.01, 0.99]
+
+    done = home.run(*refit, "--format", "json")
+    assert done.code == 0, done.err
+    report = done.json
+    assert {**report, "is_written": False} == dry.json
+    assert (report["split"], report["queries"], report["weights_before"]) == ("dev", 54, [0.01, 0.99])
+    assert report["is_written"]
+    assert report["after"] >= report["before"]
+    assert report["is_significant"] == (report["p_value"] < 0.05)
+    assert "Written: BM25" in done.err
+    assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == report["weights_after"]
+    assert "The weights stay as they are" in home.run(*refit).err
+    if pipeline:  # what the server fuses by itself goes along, else this would be an error
+        asked = home.run("query", "knead the dough", "--from", place, "--pipeline", "_default", "--format", "json")
+        assert asked.code == 0, asked.err
+
+
+def test_a_refit_on_queries_that_the_towers_were_trained_on_is_warned_of(home: Home, tmp_path: Path) -> None:
+    place = loaded(home, str(tmp_path / "index"))
+    refused = home.run("refit", place, "jsonl", "--path", home.data)
+    assert (refused.code, "name the split to fit on: there are train, test" in refused.err) == (2, True)
+    done = home.run("refit", place, "jsonl", "--path", home.data, "--split", "train", "--dry-run")
+    assert done.code == 0, done.err
+    assert "The towers were trained on these queries" in done.err
