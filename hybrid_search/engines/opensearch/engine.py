@@ -12,18 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.documents import checked_vectors, ids_of
-from hybrid_search.engines.opensearch.index import meta
+from hybrid_search.engines.opensearch.index import meta, template
 from hybrid_search.engines.opensearch.index.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.index.fitness import faults_of_settings, other_fields
 from hybrid_search.engines.opensearch.index.query_tower import query_tower
-from hybrid_search.engines.opensearch.index.template import (
-    check_fit,
-    check_options,
-    check_same,
-    index_body,
-    read_settings,
-)
 from hybrid_search.engines.opensearch.index.tower_files import fetch_towers, store_towers
 from hybrid_search.engines.opensearch.search import answers as responses
 from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
@@ -115,11 +108,11 @@ class OpenSearchEngine:
         :raises UnsupportedCapability: if the server can't hold such an index.
         """
         address = Address.parse(location)
-        body = index_body(settings, options or ServerOptions(), towers)
+        body = template.index_body(settings, options or ServerOptions(), towers)
         client = Client(address)
         try:
             if exist_ok and client.call("HEAD", f"/{address.index}"):
-                check_same(address, read_settings(client, address), settings)
+                template.check_same(address, template.read_settings(client, address), settings)
                 return cls._at(client, address, writable=True)
             make_index(client, address.index, body)
             with dropped_if_unfit(client, address.index):
@@ -147,8 +140,8 @@ class OpenSearchEngine:
     @classmethod
     def _at(cls, client: Client, address: Address, *, writable: bool, options: SearchOptions | None = None) -> Self:
         place = resolve(client, address)
-        check_fit(str(place.address), faults_of_settings(place.settings))
-        return cls(client, place, read_settings(client, place.address), writable=writable, options=options)
+        template.check_fit(str(place.address), faults_of_settings(place.settings))
+        return cls(client, place, template.read_settings(client, place.address), writable=writable, options=options)
 
     @staticmethod
     def drop(location: str) -> None:
@@ -320,7 +313,7 @@ class OpenSearchEngine:
         """
         self._check_open()
         answer = self._client.call("GET", f"/{self._index}")
-        check_options(str(self._address), answer[self._index], options)
+        template.check_options(str(self._address), answer[self._index], options)
 
     def store_pipeline(self, name: str, *, as_default: bool = False) -> None:
         """Put the index's fusion on the server as a search pipeline; see :func:`pipelines.store`."""
