@@ -15,7 +15,7 @@ no word the index knows         k-NN alone       no hits k-NN
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
@@ -23,11 +23,11 @@ from hybrid_search.arguments import MAX_K, asked_texts, check_page, ids_of, pars
 from hybrid_search.asking import hits_of_hybrid, hits_of_leg, rankings_of_leg
 from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.filters import Filter
+from hybrid_search.indexing import index_corpus
 from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.steps import Steps, carried_out
-from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
 __all__ = ["MAX_K", "MODES", "AddReport", "Mode", "Retriever"]
@@ -224,17 +224,12 @@ class Retriever:
                 f"the index holds vectors of model {self.engine.settings.fingerprint}, and this retriever has no "
                 "towers; open it with that model to add documents"
             )
-        seen, rejected = 0, list[Rejection]()
-        for batch in in_document_batches(documents, batch_size):
-            if strangers := [one for one in batch if not isinstance(one, Document)]:
-                raise UsageError(f"documents holds {shown(strangers[0])}, which is no hybrid_search.Document")
-            # What is no text is refused by the engine, with the reason; the rest goes on.
-            texts = [text if isinstance(text := one.searchable_text, str) else "" for one in batch]
-            vectors = None if self.encoder is None else self.encoder.encode_documents(texts)
-            rejected += self.engine.add(batch, vectors)
-            seen += len(batch)
-        self.engine.commit()
-        return AddReport(seen - len(rejected), tuple(rejected))
+        added, rejected = 0, list[Rejection]()
+        documents = _documents_alone(documents)
+        for done in index_corpus(self.engine, self.encoder, documents, batch_size=batch_size, commit_every=None):
+            added += done.new - len(done.rejected)
+            rejected += done.rejected
+        return AddReport(added, tuple(rejected))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; ids that are not there are ignored. Returns how many were.
@@ -307,3 +302,10 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
 
 def _ranking(hits: list[Hit]) -> Ranking:
     return Ranking(tuple(hit.id for hit in hits), tuple(hit.score for hit in hits))
+
+
+def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:
+    for one in documents:
+        if not isinstance(one, Document):
+            raise UsageError(f"documents holds {shown(one)}, which is no hybrid_search.Document")
+        yield one

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.training.tracking", 3),
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.arguments", 3),
+    ("hybrid_search.indexing", 2),
     ("hybrid_search.retriever", 3),
     ("hybrid_search.modes", 3),
     ("hybrid_search.alias_retriever", 3),

@@ -14,8 +14,9 @@ import msgspec
 
 from hybrid_search.engines.documents import checked_vectors
 from hybrid_search.errors import HybridSearchError, UsageError
+from hybrid_search.indexing import vectors_of
 from hybrid_search.loading.journal import Digest, Entry, Journal, not_yet_there
-from hybrid_search.loading.pipeline import overlapped
+from hybrid_search.loading.pipeline import pipelined
 from hybrid_search.protocols import Encoder, Progress, Task
 from hybrid_search.settings.base import check_types
 from hybrid_search.streams import in_batches, in_sized_batches
@@ -159,25 +160,22 @@ class ServerLoading:
         total = None if self.total is None else self.total - entry.documents
         started = perf_counter()
 
-        def done(batch: Batch, sent: tuple[int, list[Rejection]]) -> None:
-            nonlocal entry, committed
-            new, rejections = sent
-            for rejection in rejections:
-                self.reject(rejection)
-            entry = _advanced(entry, batch, new, len(rejections))
-            self.journal.write(entry)
-            self._tell(task, perf_counter() - started)
-            task.advance(len(batch.documents))
-            if is_commit_due(entry.documents, committed):
-                self.engine.commit()
-                committed = entry.documents
-
+        sent = pipelined(
+            batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send,
+            senders=self.options.connections, stop=self.engine.writer.stop,
+        )  # fmt: skip
         try:
-            with self.progress("indexing", total) as task:
-                overlapped(
-                    batches_of(documents, entry.documents, digest), self._make(entry.checked), self._send, done,
-                    senders=self.options.connections, stop=self.engine.writer.stop,
-                )  # fmt: skip
+            with self.progress("indexing", total) as task, contextlib.closing(sent):
+                for batch, (new, rejections) in sent:
+                    for rejection in rejections:
+                        self.reject(rejection)
+                    entry = _advanced(entry, batch, new, len(rejections))
+                    self.journal.write(entry)
+                    self._tell(task, perf_counter() - started)
+                    task.advance(len(batch.documents))
+                    if is_commit_due(entry.documents, committed):
+                        self.engine.commit()
+                        committed = entry.documents
         except BaseException as error:
             self.journal.write(entry, now=True)
             self._leave(entry, error)
@@ -207,8 +205,7 @@ class ServerLoading:
             new = not_yet_there(self.engine, batch.documents) if check else batch.documents
             if not new:
                 return _Made(0, None)
-            vectors = self.encoder.encode_documents([one.searchable_text for one in new]) if self.encoder else None
-            vectors = checked_vectors(vectors, len(new), self.engine.settings.dimension)
+            vectors = checked_vectors(vectors_of(self.encoder, new), len(new), self.engine.settings.dimension)
             return _Made(len(new), self.engine.writer.prepare(new, vectors, as_held=self.options.as_held))
 
         return make

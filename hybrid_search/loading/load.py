@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
+from hybrid_search.indexing import index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
 from hybrid_search.opening import (
@@ -28,19 +30,12 @@ from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions
-from hybrid_search.streams import in_document_batches
 from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
 
 __all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
-
-BATCH = 1_024
-"""Documents encoded and added at a time: enough to sort by length, little enough to lose on Ctrl-C."""
-
-COMMIT_EVERY = 16_384
-"""Documents between commits: what a kill costs at most is read and encoded again by the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,29 +296,14 @@ def _in_turn(
     """Encode and add one batch after the other, and commit now and then."""
     added = unchanged = rejected = 0
     with progress("indexing", total) as task:
-        since_commit = 0
-        for batch in in_document_batches(documents, BATCH):
-            fresh = not_yet_there(engine, batch)
-            refused = _add(engine, encoder, fresh)
-            for rejection in refused:
+        for batch in index_corpus(engine, encoder, documents, only_new=partial(not_yet_there, engine)):
+            for rejection in batch.rejected:
                 reject(rejection)
-            added += len(fresh) - len(refused)
-            rejected += len(refused)
-            unchanged += len(batch) - len(fresh)
-            since_commit += len(fresh)
-            if since_commit >= COMMIT_EVERY:
-                engine.commit()
-                since_commit = 0
-            task.advance(len(batch))
-        engine.commit()
+            added += batch.new - len(batch.rejected)
+            rejected += len(batch.rejected)
+            unchanged += batch.read - batch.new
+            task.advance(batch.read)
     return Totals(added, unchanged, rejected, {})
-
-
-def _add(engine: Engine, encoder: Encoder | None, documents: list[Document]) -> list[Rejection]:
-    if not documents:
-        return []
-    vectors = encoder.encode_documents([d.searchable_text for d in documents]) if encoder else None
-    return engine.add(documents, vectors)
 
 
 def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engine, Encoder | None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-__all__ = ["overlapped"]
+__all__ = ["pipelined"]
 
 Batch = TypeVar("Batch")
 Made = TypeVar("Made")
@@ -17,51 +17,49 @@ _WAITING = 2
 """Batches beyond those being worked on, so that nobody waits for the slowest."""
 
 
-def overlapped(
+def pipelined(
     batches: Iterable[Batch],
     make: Callable[[Batch], Made],
     send: Callable[[Made], Result],
-    done: Callable[[Batch, Result], None],
     *,
     senders: int,
     stop: Callable[[], None],
-) -> None:
+) -> Generator[tuple[Batch, Result]]:
     """Make something of each batch, one at a time and in order, while what was made before is sent by several threads.
 
-    A bounded number of batches is under way. When anything fails nothing more is begun, what is under way is waited
-    for, and what went well of it up to the first batch that did not is still told to ``done``.
+    Yields each batch with what came of it, in order; a bounded number is under way. When anything fails nothing more is
+    begun, what is under way is waited for, and what went well of it up to the first batch that did not is still
+    yielded before the error is raised. Whoever leaves the loop early closes the generator, which waits likewise.
 
-    :param done: called in the caller's thread with each batch and what came of it, in order.
     :param stop: called after a failure, to make what is under way end soon.
     """
     makers, sending = ThreadPoolExecutor(1, "make"), ThreadPoolExecutor(senders, "send")
     under_way: deque[tuple[Batch, Future[Future[Result]]]] = deque()
-    telling = False
 
     def begin(batch: Batch) -> Future[Result]:
         return sending.submit(send, make(batch))
 
-    def settle_oldest() -> None:
-        nonlocal telling
+    def oldest() -> tuple[Batch, Result]:
         batch, made = under_way[0]
         result = made.result().result()
         under_way.popleft()
-        telling = True
-        done(batch, result)
-        telling = False
+        return batch, result
 
     try:
         for batch in batches:
             under_way.append((batch, makers.submit(begin, batch)))
             if len(under_way) > 2 * senders + _WAITING:
-                settle_oldest()
+                yield oldest()
         while under_way:
-            settle_oldest()
+            yield oldest()
+    except GeneratorExit:
+        stop()
+        raise
     except BaseException:
         stop()
         _end(makers, sending)
-        while under_way and not telling and _went_well(under_way[0][1]):
-            settle_oldest()
+        while under_way and _went_well(under_way[0][1]):
+            yield oldest()
         raise
     finally:
         _end(makers, sending)

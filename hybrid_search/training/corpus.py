@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Dataset, Progress
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_document_batches
@@ -34,8 +35,7 @@ def open_corpus(
         try:
             with progress("comparing the corpus with the unfinished run's", engine.count()) as task:
                 digest = _Digest()
-                for batch in in_document_batches(dataset.documents(), BATCH):
-                    digest.update(batch)
+                for batch in in_document_batches(digest.taking_in(dataset.documents()), BATCH):
                     task.advance(len(batch))
             work.check_same(_STAGE, digest.value)
         except BaseException:
@@ -63,12 +63,10 @@ def _index(
 ) -> None:
     digest = _Digest()
     with progress("reading the corpus", None) as task:
-        for batch in in_document_batches(dataset.documents(), BATCH):
-            digest.update(batch)
-            for rejection in engine.add(batch, None):
+        for batch in index_corpus(engine, None, digest.taking_in(dataset.documents()), commit_every=None):
+            for rejection in batch.rejected:
                 reject(rejection)
-            task.advance(len(batch))
-    engine.commit()
+            task.advance(batch.read)
     work.mark_done(_STAGE, digest.value)
 
 
@@ -78,10 +76,11 @@ class _Digest:
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
 
-    def update(self, documents: Iterable[Document]) -> None:
+    def taking_in(self, documents: Iterable[Document]) -> Iterator[Document]:
         for one in documents:
             parts = (one.id, one.title, one.text, sorted(one.metadata.items()) if one.metadata else "")
             self._sha.update(repr(parts).encode("utf-8", "surrogatepass"))
+            yield one
 
     @property
     def value(self) -> str:

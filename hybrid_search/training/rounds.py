@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, TrainingError
+from hybrid_search.indexing import index_corpus
 from hybrid_search.retriever import Mode, Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import NegativeSource, TrainConfig
-from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.fit.defaults import FitReport
@@ -30,8 +30,6 @@ from hybrid_search.types import Example, Ranking
 
 __all__ = ["Refreshing", "best_of", "check_refresh", "settings_of_round"]
 
-BATCH = 1_024
-COMMIT_EVERY = 64
 """Batches: vectors join the k-NN index part by part, so that few are held twice."""
 
 RATE = 0.3
@@ -208,12 +206,8 @@ class Refreshing:
         folder.parent.mkdir(parents=True, exist_ok=True)
         retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
         with run.progress("indexing with the towers so far", run.engine.count()) as task:
-            for number, batch in enumerate(in_document_batches(run.engine.documents(), BATCH), 1):
-                retriever.engine.add(batch, encoder.encode_documents([document.searchable_text for document in batch]))
-                if not number % COMMIT_EVERY:
-                    retriever.engine.commit()
-                task.advance(len(batch))
-        retriever.engine.commit()
+            for batch in index_corpus(retriever.engine, encoder, run.engine.documents()):
+                task.advance(batch.read)
         return retriever
 
 

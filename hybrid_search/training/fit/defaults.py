@@ -11,10 +11,10 @@ import numpy as np
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.own_documents import own_documents, without_own
+from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Progress
 from hybrid_search.retriever import MAX_K, Retriever
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
-from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.fit.weights import FusionFit, fit_bm25, fit_fusion
@@ -32,7 +32,6 @@ FEWEST_QUERIES = 10
 CAUTIOUS = Fusion(weights=(0.7, 0.3))
 """Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
 
-BATCH = 1_024
 DEPTH = 100
 
 
@@ -117,10 +116,8 @@ def _indexed(
     retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
     count = min(engine.count(), MOST_DOCUMENTS)
     with progress("encoding for the fit", count) as task:
-        for batch in in_document_batches(_sampled(engine, relevant), BATCH):
-            retriever.engine.add(batch, encoder.encode_documents([d.searchable_text for d in batch]))
-            task.advance(len(batch))
-    retriever.engine.commit()
+        for batch in index_corpus(retriever.engine, encoder, _sampled(engine, relevant)):
+            task.advance(batch.read)
     return retriever
 
 
