@@ -1,4 +1,4 @@
-"""Data set readers: files, folders and the hub in, the library's records out.
+"""Data set readers: convert files, folders and the hub's data sets to the library's records.
 
 Imports nothing of the library but its records (``hybrid_search.types``) and its errors (``hybrid_search.errors``).
 """

@@ -1,4 +1,4 @@
-"""How many refused records a data set is known to have, so that a script need not stop at them."""
+"""How many rejected records a job tolerates before it fails."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _WRITTEN = re.compile(r"(\d{1,12}|\d{1,3}(?:\.\d{1,9})?%)")
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may be refused: so many records in all, or so large a part of each source.
+    """How many records may be rejected: a number over all sources, or a share of each source.
 
-    A share holds for each source: where a file of judgements is refused whole, a large corpus beside it is no excuse.
+    A share is checked for each source by itself, so that a judgement file that is rejected whole can't hide behind a
+    large corpus.
 
-    :ivar count: records; None for no limit but the share.
-    :ivar share: of each source's records, 0..1; None for no limit but the count.
+    :ivar count: most rejected records over all sources; None for no such limit.
+    :ivar share: largest share of each source's records, 0..1; None for no such limit.
     """
 
     count: int | None = None
@@ -42,9 +43,9 @@ class Allowance:
         return f"{self.count}" if self.share is None else f"{self.share:.10%}".rstrip("0%").rstrip(".") + "%"
 
     def allows(self, sources: Mapping[str, Source]) -> bool:
-        """Tell whether what was refused of all sources is allowed.
+        """Return whether the rejections of all sources are within the allowance.
 
-        What an index refuses came out of the other sources, so it is measured by the largest of them.
+        A source without a record count (documents that an index rejected) is compared with the largest of the others.
         """
         rejected = sum(source.rejected for source in sources.values())
         largest = max((source.records for source in sources.values()), default=0)
@@ -55,6 +56,6 @@ class Allowance:
 
 
 DEFAULT = Allowance(share=0.01)
-"""A few blank documents, as published collections have them."""
+"""1 %: published collections contain a few blank documents."""
 
 NOTHING = Allowance(count=0)

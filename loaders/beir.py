@@ -19,7 +19,7 @@ TAKES = "a BEIR folder: corpus.jsonl (_id, title, text, metadata), queries.jsonl
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
     """Open a BEIR folder; its splits are the files in ``qrels/``.
 
-    :param reject: called with every record that is refused, while reading.
+    :param reject: called with every rejected record, while reading.
     :raises UsageError: without a path, or with a configuration.
     :raises DatasetNotFound: if one of the three parts is missing.
     """

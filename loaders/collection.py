@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "CollectionIndex", "by_id", "by_text"]
 COLUMNS = ("pid", "text")
 
 Key = Callable[[str, str], str]
-"""(pid, text) -> what a passage is looked up by."""
+"""(pid, text) -> the key by which a passage is looked up."""
 
 
 def by_id(pid: str, text: str) -> str:
@@ -39,8 +39,9 @@ def by_text(pid: str, text: str) -> str:
 class CollectionIndex:
     """Byte offsets of a ``pid<TAB>text`` file, sorted by a hash of the key: 16 bytes a passage.
 
-    Built in one pass over the file. A packed file can't be read at an offset, so it is unpacked once into an unnamed
-    temporary file (in ``TMPDIR``) that goes with this object. Of passages with one key, the first is found.
+    Built in one pass over the file. A compressed file can't be read at an offset, so it is unpacked once into an
+    unnamed temporary file (in ``TMPDIR``), which is deleted with this object. Of passages with the same key, the first
+    is found.
 
     :raises DataError: if the file can't be read to its end.
     :raises StorageError: if there is no room to unpack it.
@@ -59,16 +60,16 @@ class CollectionIndex:
         weakref.finalize(self, self._stream.close)
 
     def get(self, key: str) -> Document | None:
-        """Return the passage of this key, None where there is none."""
-        wanted = hash(key)
-        at = int(np.searchsorted(self._hashes, wanted))
-        while at < len(self._hashes) and self._hashes[at] == wanted:
-            self._stream.seek(int(self._offsets[at]))
+        """Return the first passage with this key, or None."""
+        hashed = hash(key)
+        row = int(np.searchsorted(self._hashes, hashed))
+        while row < len(self._hashes) and self._hashes[row] == hashed:
+            self._stream.seek(int(self._offsets[row]))
             raw = self._stream.readline().removeprefix(b"\xef\xbb\xbf")
             pid, _, text = raw.rstrip(b"\r\n").decode().partition("\t")
             if self._key(pid, text) == key:
                 return Document(pid, text)
-            at += 1
+            row += 1
         return None
 
 

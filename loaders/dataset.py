@@ -1,7 +1,7 @@
-"""What every loader opens, and the parts that all of them share.
+"""The interface of a data set, and what the built-in ones share.
 
-``Dataset`` restates ``hybrid_search.protocols.Dataset``: loaders know the records and the errors of the library and
-nothing else, so that one can be written, tested and shipped without the library's engines. A test holds both equal.
+``Dataset`` repeats ``hybrid_search.protocols.Dataset``: loaders import only the library's records and errors, so that a
+loader can be written, tested and shipped without its engines. A test keeps both equal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPLIT_ORDER = ("train", "dev", "validation", "test")
 
 
 class Dataset(Protocol):
-    """Documents, and for some data sets queries, judgements and training examples."""
+    """Documents, and in some data sets queries, judgements and training examples."""
 
     @property
     def name(self) -> str:
@@ -42,14 +42,14 @@ class Dataset(Protocol):
         """Stream a split's judgements, of the default set unless another is named."""
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Stream training examples that come ready made; nothing where there are none."""
+        """Stream the training examples that the data set provides; empty if it has none."""
 
     def report(self) -> Mapping[str, int]:
-        """What was counted while reading so far."""
+        """Counts made while reading so far: name -> count."""
 
 
 class BaseDataset(ABC):
-    """What the built-in data sets share: one judgement set, no ready-made examples, counts, checks of split names."""
+    """Base of the built-in data sets: one judgement set, no examples, counting, checks of split names."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -87,7 +87,7 @@ class BaseDataset(ABC):
         return ("qrels",)
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Stream training examples that come ready made; nothing here.
+        """Stream the training examples that the data set provides; none here.
 
         :raises UsageError: if there is no such split.
         """
@@ -95,14 +95,14 @@ class BaseDataset(ABC):
         return iter(())
 
     def report(self) -> Mapping[str, int]:
-        """What was counted in the latest pass over each part: name -> count."""
+        """Counts of the latest pass over each part: name -> count."""
         total: Counter[str] = Counter()
         for counts in self._passes.values():
             total.update(counts)
         return dict(total)
 
     def _start_pass(self, part: str) -> Counter[str]:
-        # A part that is read again is counted anew, or a second pass would double the figures.
+        # Counts start again with each pass, so that reading a part twice does not double them.
         counts = self._passes[part] = Counter()
         return counts
 

@@ -1,4 +1,4 @@
-"""The dead-letter file: every record that was refused, as it came, with the place and the reason."""
+"""The dead-letter file: every rejected record as it was read, with source, line, field and reason."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class DeadLetter:
 
     @property
     def count(self) -> int:
-        """How many records were refused."""
+        """Number of rejected records."""
         return self._counts.total()
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """Reason (with its field in front, where it has one) -> how often, most frequent first.
+        """Reason (prefixed with the field, if any) -> count, most frequent first.
 
-        A reason may quote what was wrong, so that there are as many as records: those after the first thousand are one.
+        Reasons may quote the faulty value and so differ for every record: after the first thousand different ones, all
+        further ones are counted as "other reasons".
         """
         return dict(self._counts.most_common())
 
@@ -49,7 +50,7 @@ class DeadLetter:
 
         :raises StorageError: if the file can't be written.
         """
-        # Pure ASCII: a record may hold lone surrogates, which no UTF-8 encoder takes.
+        # Pure ASCII: a record may contain lone surrogates, which can't be encoded as UTF-8.
         line = json.dumps(asdict(rejection), ensure_ascii=True).encode("ascii") + b"\n"
         try:
             if self._descriptor is None:
@@ -65,7 +66,7 @@ class DeadLetter:
         self._counts[reason if reason in self._counts or len(self._counts) < _REASONS else "other reasons"] += 1
 
     def close(self) -> None:
-        """Make the file durable and close it; nothing to do where nothing was rejected.
+        """Force the file to the disk and close it; does nothing if nothing was rejected.
 
         :raises StorageError: if the last bytes can't be written.
         """

@@ -1,7 +1,7 @@
-"""Docstrings of the running interpreter's standard library, in a fixed order.
+"""Reads the docstrings of the running interpreter's standard library, in a fixed order.
 
-Python sources are parsed, never imported. Modules written in C have no source, so a fixed list of them, which do
-nothing on import, is inspected (not ``sys``: programs replace its functions).
+Python sources are parsed, never imported. Modules written in C have no source, so a fixed list of modules without
+side effects is imported and inspected (not ``sys``, whose functions programs may replace).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef)
 
 
 class Docstring(NamedTuple):
-    """One cleaned docstring: where it belongs and what it says."""
+    """One cleaned docstring with the name, module and kind of its object."""
 
     name: str
     module: str
@@ -81,10 +81,10 @@ def _module_name(path: Path, root: Path) -> str:
 
 def _parsed(path: Path, module: str) -> Iterator[Docstring]:
     try:
-        # Where warnings are errors, an old escape sequence would drop a file, and the corpus would differ.
+        # If warnings were errors, an invalid escape sequence would drop a file and change the corpus.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # A file of the distribution that is deliberately bad, as lib2to3 has some.
+    except (SyntaxError, ValueError):  # deliberately invalid files of the distribution, such as lib2to3's
         return
     yield from _of_node(tree, module, module, "module")
 
@@ -97,7 +97,7 @@ def _of_node(node: ast.AST, name: str, module: str, kind: Kind) -> Iterator[Docs
         if isinstance(child, ast.ClassDef):
             yield from _of_node(child, f"{name}.{child.name}", module, "class")
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_special(child.name):
-            # What a function defines inside is not reachable by name, so it ends here.
+            # Definitions inside a function can't be reached by name, so they are skipped.
             text = ast.get_docstring(child)
             if text:
                 yield Docstring(f"{name}.{child.name}", module, "function", text)

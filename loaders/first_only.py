@@ -1,4 +1,4 @@
-"""The first record of each id passes; copies are counted, and rejected where they say something else."""
+"""Keeps the first record of each id: equal copies are counted, differing ones rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FirstOnly"]
 
 
 class FirstOnly:
-    """Lets the first record of each id pass; counts the copies, rejects those that come with other content.
+    """Keeps the first record of each id; counts equal copies and rejects records with the same id and other content.
 
     :param counts: gets ``kind`` for each record that passes and ``duplicate_<kind>`` for each copy.
     """
@@ -24,7 +24,7 @@ class FirstOnly:
         self._seen = Seen()
 
     def passes(self, line: Line, id: str, content: str) -> bool:
-        """Tell whether this record is the first of its id."""
+        """Return whether this record is the first with its id."""
         verdict = self._seen.add(id, content)
         if verdict == "other":
             self._reject(line.rejected("id", "the id was seen before with other content; the first record stays"))

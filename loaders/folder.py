@@ -1,4 +1,4 @@
-"""Finding a data set's files on disk, and saying exactly what was looked for when they are not there."""
+"""Finds a data set's files on disk; errors say which files were looked for and what is there."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from loaders.opening import STDIN
 __all__ = ["PACKED", "Folder", "refuse_config", "require_path"]
 
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
-"""What a file's name may end in behind its own ending."""
+"""Suffixes of compression that may follow a file's own suffix."""
 
 _SHOWN = 10
 
 
 def require_path(path: Path | None, loader: str, takes: str) -> Path:
-    """Return the path, checked to exist; ``-`` stands for standard input.
+    """Check that a path was given and exists, and return it; ``-`` means standard input.
 
-    :param takes: what ``--path`` takes, for the message.
+    :param takes: description of what the loader reads, for the message.
     :raises UsageError: if no path was given.
     :raises DatasetNotFound: if there is nothing at the path.
     """
@@ -39,16 +39,16 @@ def _is_there(path: Path) -> bool:
 
 
 def refuse_config(config: str, loader: str) -> None:
-    """Check that no configuration was named for a loader that has none.
+    """Refuse a configuration for a loader that has none.
 
-    :raises UsageError: if one was.
+    :raises UsageError: if ``config`` is not empty.
     """
     if config:
         raise UsageError(f"{loader} has no configurations, so {config!r} can't be chosen; leave it out")
 
 
 class Folder:
-    """A data set's folder. Each file may be packed, with ``.gz``, ``.zst`` and so on behind its name; a plain one wins.
+    """A data set's folder. Files may be compressed (``.gz``, ``.zst`` …); an uncompressed file is preferred.
 
     :raises DatasetNotFound: if the path is not a folder.
     """
@@ -61,12 +61,12 @@ class Folder:
             raise DatasetNotFound(f"{path} is not a folder; --path of {loader} takes {takes}")
 
     def find(self, *names: str) -> Path | None:
-        """Return the first file of these names, packed or not, None where there is none."""
+        """Return the first file with one of these names, compressed or not, or None."""
         candidates = (self.path / f"{name}{ending}" for name in names for ending in PACKED)
         return next((candidate for candidate in candidates if candidate.is_file()), None)
 
     def require(self, *names: str) -> Path:
-        """Return the first file of these names.
+        """Return the first file with one of these names, compressed or not.
 
         :raises DatasetNotFound: if there is none; the message lists what is there.
         """
@@ -76,7 +76,7 @@ class Folder:
         return found
 
     def by_split(self, *patterns: str) -> dict[str, Path]:
-        """Return split -> file for patterns such as ``queries.*.tsv``, in order of the names; ``*`` is the split."""
+        """Return split -> file for patterns such as ``queries.*.tsv``; ``*`` matches the split; sorted by name."""
         splits: dict[str, Path] = {}
         for pattern in patterns:
             parent, _, name = pattern.rpartition("/")
@@ -89,23 +89,23 @@ class Folder:
         return splits
 
     def shards(self, split: str, ending: str) -> list[Path]:
-        """Return the files of a split that was written in parts, as the hub does (``train-00000-of-00001.parquet``)."""
+        """Return the files of a split in the hub's numbered parts (``train-00000-of-00001.parquet``)."""
         regex = re.compile(rf"{re.escape(split)}-\d+-of-\d+{re.escape(ending)}")
         return sorted(file for file in self.path.iterdir() if regex.fullmatch(file.name) and file.is_file())
 
-    def lacks(self, wanted: Sequence[str]) -> DatasetNotFound:
+    def lacks(self, names: Sequence[str]) -> DatasetNotFound:
         """Build the error that says which files were looked for and what is there instead."""
-        names = sorted(name for entry in self.path.iterdir() for name in _listed(entry))
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        found = ", ".join(names[:_SHOWN]) + more if names else "nothing"
+        listed = sorted(name for entry in self.path.iterdir() for name in _listed(entry))
+        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        found = ", ".join(listed[:_SHOWN]) + more if listed else "nothing"
         return DatasetNotFound(
-            f"{self.path} is no data set for {self._loader}: looked for {', '.join(wanted)} (or the same with "
+            f"{self.path} is no data set for {self._loader}: looked for {', '.join(names)} (or the same with "
             f"{', '.join(PACKED[1:])}), found {found}; --path takes {self._takes}"
         )
 
 
 def _listed(entry: Path) -> list[str]:
-    """Name an entry; of a folder of qrels, what is in it too."""
+    """Return an entry's name; for the folder ``qrels``, the names of its files instead."""
     if not entry.is_dir():
         return [entry.name]
     inside = sorted(entry.iterdir()) if entry.name == "qrels" else []

@@ -1,7 +1,7 @@
 """Rows of tab-separated text and objects of JSON lines.
 
-Everything streams. A line that can't be taken is handed to ``reject`` with file, line and field, and reading goes on;
-only what makes the rest of a file unreadable (a damaged packed stream, an unreadable disk) raises.
+Everything is streamed. A line that can't be parsed is passed to ``reject`` with file, line and field, and reading
+continues; only what makes the rest of a file unreadable (a damaged compressed stream, a disk error) raises.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _COLUMN_NAMES = frozenset(
     {"id", "_id", "pid", "qid", "docid", "doc_id", "docno", "passage_id", "query_id", "query-id", "corpus-id"}
     | {"text", "passage", "query", "contents", "body", "title", "positive", "negative"}
 )
-"""What a line names columns with, and does not have as its values."""
+"""Names that mark a first line as a heading."""
 
 
 def read_tsv(path: Path, columns: Sequence[str], reject: Reject) -> Iterator[tuple[Line, list[str]]]:
-    """Stream the rows of a tab-separated file without quoting; a first line of column names is left out.
+    """Stream the rows of a tab-separated file without quoting; a heading is skipped.
 
-    :param columns: what the columns are, for the message; a row with more or fewer is rejected.
+    :param columns: names of the expected columns, for the message; a row with more or fewer cells is rejected.
     :raises DataError: as :func:`read_lines`.
     """
     for line in read_lines(path, reject, is_heading):
@@ -35,18 +35,18 @@ def read_tsv(path: Path, columns: Sequence[str], reject: Reject) -> Iterator[tup
         if len(cells) == len(columns):
             yield line, cells
         else:
-            wanted = f"{len(columns)} tab-separated columns ({', '.join(columns)})"
-            reject(line.rejected("", f"expected {wanted}, found {len(cells)}"))
+            expected = f"{len(columns)} tab-separated columns ({', '.join(columns)})"
+            reject(line.rejected("", f"expected {expected}, found {len(cells)}"))
 
 
 def is_heading(text: str) -> bool:
-    """Tell whether a line of tab-separated cells names columns: two or more, and each a name that columns have."""
+    """Return whether a tab-separated line is a heading: two or more cells, all different and usual column names."""
     names = [cell.strip().lower() for cell in text.split("\t")]
     return len(names) > 1 and len(set(names)) == len(names) and _COLUMN_NAMES.issuperset(names)
 
 
 def read_json_lines(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Stream the objects of a JSON-lines file. What is no JSON object is rejected, ``NaN`` and broken surrogates too.
+    """Stream the objects of a JSON-lines file. Other lines are rejected, also for ``NaN`` and lone surrogates.
 
     :raises DataError: as :func:`read_lines`.
     """
@@ -54,7 +54,7 @@ def read_json_lines(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str
 
 
 def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Read each text as a JSON object; the others are rejected."""
+    """Parse each line as a JSON object; lines that are none are rejected."""
     decoder = msgspec.json.Decoder()
     for line in texts:
         try:

@@ -1,4 +1,4 @@
-"""The ``datasets`` library, kept quiet: streams rows of the hub's data sets and of local folders in its layout."""
+"""Streams rows of the hub's data sets, and of local folders in its layout, by the ``datasets`` library."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hybrid_search.errors import DataError, MissingExtra
 __all__ = ["SPLITS", "Rows", "configurations", "open_repository", "require_repository"]
 
 SPLITS = ("train", "validation", "test")
-"""The hub's names of the splits."""
+"""The splits, as the hub names them."""
 
 Rows = Mapping[str, Iterable[dict[str, Any]]]
-"""Split -> its rows; each iteration starts anew."""
+"""Split -> its rows; each iteration starts from the first row."""
 
 _CHATTY = ("datasets", "huggingface_hub", "httpx", "fsspec")
 _ANSWER_SECONDS = 10.0
@@ -25,7 +25,7 @@ _BATCH = 256
 
 
 def require_repository(repository: str, instead: str) -> None:
-    """Ask the hub once whether it has the repository: ``load_dataset`` itself would try for half a minute.
+    """Check with one request that the hub has the repository: ``load_dataset`` would retry for half a minute.
 
     :param instead: what to do without the hub, for the message.
     :raises DataError: if the hub can't be reached or has no such repository.
@@ -41,7 +41,7 @@ def require_repository(repository: str, instead: str) -> None:
 
 
 def configurations(repository: str) -> list[str]:
-    """Names of the configurations of a repository, or of a local folder in the hub's layout.
+    """Return the names of the configurations of a repository, or of a local folder in the hub's layout.
 
     :raises DataError: if they can't be read.
     """
@@ -51,7 +51,7 @@ def configurations(repository: str) -> list[str]:
 
 
 def open_repository(repository: str, config: str) -> Rows:
-    """Open a repository's configuration, or that of a local folder in the hub's layout, for streaming.
+    """Open a configuration of a repository, or of a local folder in the hub's layout, for streaming.
 
     :raises DataError: if it can't be opened.
     """
@@ -65,7 +65,7 @@ def _by_split(datasets: ModuleType, opened: Mapping[str, Any]) -> Rows:
 
 
 class _Stream:
-    """One split's rows; what goes wrong while they arrive is a DataError too."""
+    """One split's rows; errors while they arrive are raised as DataError."""
 
     def __init__(self, datasets: ModuleType, split: str, rows: Any) -> None:
         self._datasets = datasets
@@ -75,7 +75,7 @@ class _Stream:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         rows = iter(self._rows)
         while True:
-            # Quiet only while rows are fetched: several streams may be open, and the caller's work comes in between.
+            # Quiet only while rows are fetched: between batches the caller, or another stream, is at work.
             with _quiet(self._datasets), _translated(f"split {self._split!r}"):
                 batch = list(islice(rows, _BATCH))
             if not batch:
@@ -93,7 +93,7 @@ def _datasets() -> ModuleType:
 
 @contextmanager
 def _quiet(datasets: ModuleType) -> Iterator[None]:
-    """Silence progress bars and log lines for a while: the caller's terminal shows its own."""
+    """Silence the progress bars and log messages of the ``datasets`` library inside the block."""
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""What a data set's sources gave and what of it was refused, counted: what an allowance is measured by."""
+"""Counts the records of a data set's sources and those that were rejected; an allowance is checked against this."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from loaders.seen import Seen
 __all__ = ["Intake", "Reject", "Source", "count_records", "counted"]
 
 Reject = Callable[[Rejection], None]
-"""Takes a record that was refused."""
+"""Called with each rejected record."""
 
 
 @dataclass(slots=True)
 class Source:
-    """One file (or part of the hub's data).
+    """Counts of one file (or part of the hub's data).
 
-    :ivar records: lines, rows or objects in it, as far as it was read; 0 where it is empty or nobody counted.
-    :ivar rejected: how many of them were refused.
-    :ivar first: the first that was.
-    :ivar was_read: a pass over it came to its end.
+    :ivar records: lines, rows or objects read so far; 0 if it is empty or was not counted.
+    :ivar rejected: number of rejected records.
+    :ivar first: the first rejection.
+    :ivar was_read: whether a pass reached the end of the source.
     """
 
     records: int = 0
@@ -32,14 +32,14 @@ class Source:
 
     @property
     def is_lost(self) -> bool:
-        """Nothing of it was taken."""
+        """Whether every record was rejected."""
         return self.rejected > 0 and self.rejected >= self.records > 0
 
 
 class Intake:
-    """Passes each rejection on the first time only, as a file is read for several splits, and counts.
+    """Counts rejections and passes each on once, although a file may be read several times (for several splits).
 
-    :ivar sources: by name, as rejections name them.
+    :ivar sources: name of the source, as in the rejections -> its counts.
     """
 
     def __init__(self, reject: Reject) -> None:
@@ -49,10 +49,10 @@ class Intake:
         self._count = 0
 
     def __call__(self, rejection: Rejection) -> None:
-        """Take one rejection."""
-        place = f"{rejection.source}\0{rejection.line}\0{rejection.field}"
-        # Without a line two records of one source can't be told apart, so each passes.
-        if rejection.line and self._seen.add(place) != "new":
+        """Count a rejection and pass it on, unless the same line and field was rejected before."""
+        key = f"{rejection.source}\0{rejection.line}\0{rejection.field}"
+        # Without line numbers, repeated rejections can't be recognised, so all are passed on.
+        if rejection.line and self._seen.add(key) != "new":
             return
         source = self._source(rejection.source)
         source.rejected += 1
@@ -62,29 +62,29 @@ class Intake:
 
     @property
     def count(self) -> int:
-        """How many records were refused."""
+        """Number of rejected records."""
         return self._count
 
     @property
     def lost(self) -> Mapping[str, Source]:
-        """The sources of which nothing was taken."""
+        """The sources of which every record was rejected."""
         return {name: source for name, source in self.sources.items() if source.is_lost}
 
     @property
     def empty(self) -> list[str]:
-        """The sources that were read to their end and have nothing in them."""
+        """Names of the sources that were read to their end and contain no record."""
         return [name for name, source in self.sources.items() if source.was_read and not source.records]
 
     def read(self, source: str, records: int, *, to_the_end: bool = True) -> None:
-        """Note how many records a pass over a source met."""
+        """Record how many records a pass over a source has read."""
         noted = self._source(source)
         noted.records = max(noted.records, records)
         noted.was_read |= to_the_end
 
     def check_not_empty(self, source: str, what: str) -> None:
-        """Check that a pass over a source met something, be it taken or refused.
+        """Check that a pass over a source has read at least one record, accepted or rejected.
 
-        :raises DataError: if it did not.
+        :raises DataError: if the source is empty.
         """
         if not self._source(source).records:
             raise DataError(f"{source} is empty: there are no {what} in it; check that it was written to its end")
@@ -94,11 +94,11 @@ class Intake:
 
 
 def counted(reject: Reject) -> Intake:
-    """Return what counts what passes through it, around what takes rejections."""
+    """Wrap a callable in an :class:`Intake`, unless it is one already."""
     return reject if isinstance(reject, Intake) else Intake(reject)
 
 
 def count_records(reject: Reject, source: str, records: int, *, to_the_end: bool) -> None:
-    """Note what a pass met, where somebody counts."""
+    """Record how many records a pass has read, if ``reject`` counts them."""
     if isinstance(reject, Intake):
         reject.read(source, records, to_the_end=to_the_end)

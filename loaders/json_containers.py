@@ -1,4 +1,4 @@
-"""JSON that is one value a file: an array of objects, or an object that holds a table by its columns."""
+"""Files that are a single JSON value: an array of objects, or a table as an object of columns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 
 def array_elements(opened: Opened, path: Path, reject: Reject) -> Iterator[Line]:
-    """Stream the elements of a file that is one JSON array, each as the line where it begins.
+    """Stream the elements of a file that is one JSON array, each with the number of the line where it begins.
 
-    :raises DataError: if the array is broken: what is behind that place can't be told apart.
+    :raises DataError: if the array is malformed: what follows can't be split into elements.
     """
     records, ended = 0, False
     scanner = Scanner(opened.stream)
@@ -53,7 +53,7 @@ def _elements(scanner: Scanner, path: Path) -> Iterator[tuple[int, bytes | None]
             raise BrokenJson("more behind the end of the array")
     except BrokenJson as error:
         raise _broken(path, scanner, error) from error
-    except Exception as error:  # of any library that unpacks
+    except Exception as error:  # decompression libraries have no common error class
         raise as_data_error(error, path, scanner.line) from error
 
 
@@ -71,10 +71,10 @@ def _broken(path: Path, scanner: Scanner, error: BrokenJson) -> DataError:
 
 
 def is_by_columns(head: bytes, columns: Sequence[str], inner: Sequence[str]) -> bool:
-    """Tell whether a file begins as an object of columns, each an object of row -> value.
+    """Return whether a file begins as an object of columns, each an object of row -> value.
 
-    :param columns: names of which the first is one.
-    :param inner: names that an object in a row may begin with, which makes it a row and no column.
+    :param columns: possible names of the first column.
+    :param inner: first names of objects nested in a row: one of these means that the file begins with a row.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     found = re.match(r'\s*\{\s*"(\w+)"\s*:\s*\{\s*"([^"]*)"', text)
@@ -82,10 +82,10 @@ def is_by_columns(head: bytes, columns: Sequence[str], inner: Sequence[str]) -> 
 
 
 def column_offsets(path: Path) -> dict[str, int]:
-    """Find where each column begins, in bytes of the unpacked file.
+    """Return the offset of each column in bytes of the unpacked file.
 
-    :return: nothing where more follows behind the object: then the file has an object a line.
-    :raises DataError: if the object is broken.
+    :return: empty if more follows after the object: then the file is JSON lines.
+    :raises DataError: if the object is malformed.
     """
     with open_file(path) as opened:
         scanner = Scanner(opened.stream)
@@ -113,11 +113,11 @@ def _columns(scanner: Scanner) -> Iterator[tuple[str, int]]:
 
 
 def column_rows(path: Path, offsets: Mapping[str, int]) -> Iterator[tuple[int, dict[str, bytes | None]]]:
-    """Walk through several columns side by side: yields a row's number (1-based) and its cells; None is too long.
+    """Read several columns in parallel; yields each row's number (from 1) and its cells, None for one that is too long.
 
-    The file is open once a column, so that no column has to be held.
+    The file is opened once for each column, so that no column has to be kept in memory.
 
-    :raises DataError: if the columns don't list the same rows in the same order, or one is broken.
+    :raises DataError: if the columns don't list the same rows in the same order, or one is malformed.
     """
     with ExitStack() as stack:
         columns = {}

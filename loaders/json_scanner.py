@@ -1,4 +1,4 @@
-"""Walks through JSON without reading all of it: finds where values begin and end, and gives out one at a time."""
+"""Scans a stream of JSON and returns one value at a time, without parsing the values or loading the whole file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SCALAR_END = re.compile(rb"[,\]}:\s]")
 
 
 class BrokenJson(ValueError):
-    """What is there is not what JSON has at that place."""
+    """The stream is not valid JSON at the scanner's position."""
 
 
 class Scanner:
-    """A place in a stream of JSON.
+    """A position in a stream of JSON.
 
-    :ivar line: 1-based, of the place.
+    :ivar line: number of the line at the position, from 1.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -35,11 +35,11 @@ class Scanner:
 
     @property
     def offset(self) -> int:
-        """Bytes before the place."""
+        """Number of bytes before the position."""
         return self._dropped + self._at
 
     def peek(self) -> bytes:
-        """Return the next byte that is no blank, nothing at the end; the place is then before it."""
+        """Move to the next byte that is not white space and return it without consuming it; empty at the end."""
         while True:
             while self._at < len(self._buffer):
                 byte = self._buffer[self._at : self._at + 1]
@@ -50,27 +50,27 @@ class Scanner:
             if not self._fill():
                 return b""
 
-    def take(self, wanted: bytes) -> None:
-        """Go past one of these bytes.
+    def take(self, expected: bytes) -> None:
+        """Consume the next byte, which must be one of ``expected``.
 
-        :raises BrokenJson: if something else is there.
+        :raises BrokenJson: if it is another one.
         """
         found = self.peek()
-        if not found or found not in wanted:
+        if not found or found not in expected:
             shown = repr(found.decode("latin-1")) if found else "the end"
-            raise BrokenJson(f"expected {' or '.join(wanted.decode())}, found {shown}")
+            raise BrokenJson(f"expected {' or '.join(expected.decode())}, found {shown}")
         self._at += 1
 
     def skip_bom(self) -> None:
-        """Go past a byte order mark."""
+        """Skip a byte order mark at the beginning."""
         self._fill()
         if self._buffer.startswith(b"\xef\xbb\xbf"):
             self._at = 3
 
     def value(self, *, keep: bool = True) -> bytes | None:
-        """Return the value that begins here, as it is written; None if it is not to be kept, or too long to be.
+        """Consume the next value and return its bytes; None if ``keep`` is false or the value is too long.
 
-        :raises BrokenJson: if it has no end.
+        :raises BrokenJson: if the stream ends inside the value.
         """
         first = self.peek()
         if first in (b"{", b"[", b'"'):
@@ -92,7 +92,7 @@ class Scanner:
         raise BrokenJson(f"a value of {LONGEST >> 20} MiB that is no text")
 
     def _walk(self, keep: bool) -> bytes | None:
-        """Go past an object, an array or a string."""
+        """Consume an object, an array or a string."""
         parts: list[bytes] = []
         size, depth, is_open, is_string = 0, 0, True, False
         while is_open:
@@ -110,7 +110,7 @@ class Scanner:
         return b"".join(parts) if keep else None
 
     def _step(self, depth: int, is_string: bool) -> tuple[int, bool, bool]:
-        """Go to the value's end, or as far as the buffer goes."""
+        """Advance to the end of the value or of the buffer; returns (depth, value is unfinished, inside a string)."""
         buffer = self._buffer
         while True:
             found = (_INSIDE if is_string else _OUTSIDE).search(buffer, self._at)
@@ -120,7 +120,7 @@ class Scanner:
             self._at = found.end()
             match found[0]:
                 case b"\\":
-                    if self._at >= len(buffer):  # what it escapes is not read yet
+                    if self._at >= len(buffer):  # the escaped byte is not in the buffer yet
                         self._fill_behind()
                         buffer = self._buffer
                     self._at += 1
@@ -134,7 +134,7 @@ class Scanner:
                 return depth, False, is_string
 
     def _fill(self) -> bool:
-        """Read on; what is behind the place is dropped."""
+        """Read more into the buffer and drop the bytes before the position; returns whether there was more."""
         read = self._stream.read(_STEP)
         self._dropped += self._at
         self._buffer = self._buffer[self._at :] + read

@@ -1,4 +1,4 @@
-"""``jsonl``: a user's own documents, with queries and judgements where there are any."""
+"""``jsonl``: a user's own documents, optionally with queries and judgements."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TAKES = (
 
 
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
-    """Open a file or a folder of JSON lines, or of what else holds the same records.
+    """Open a file or folder with documents as JSON lines, a JSON array, CSV or parquet.
 
-    Metadata values are strings, numbers, truth values or lists of strings; null is dropped. A document with a field
-    that is not known is rejected rather than stored without it; further columns of CSV are metadata, all of them
-    texts. A plain ``qrels.tsv`` makes the split ``all``. Standard input or a pipe can be read once.
+    Metadata values are strings, numbers, booleans or lists of strings; null is dropped. A document with an unknown
+    field is rejected rather than stored without it; additional CSV columns become metadata, all of them strings. A
+    plain ``qrels.tsv`` makes the split ``all``. Standard input and pipes can be read only once.
 
-    :param reject: called with every record that is refused, while reading.
+    :param reject: called with every rejected record, while reading.
     :raises UsageError: without a path, or with a configuration.
     :raises DatasetNotFound: if the path is a folder without ``documents.jsonl``.
     """
@@ -61,5 +61,5 @@ def _document(record: Mapping[str, Any]) -> Document:
 
 
 def _row(record: Mapping[str, Any]) -> Document:
-    """Read a row of a table, which has no place for metadata but further columns."""
+    """Parse a row of CSV; its additional columns become metadata."""
     return parse_document(with_metadata(record))

@@ -1,4 +1,4 @@
-"""A corpus in JSON lines with optional queries and qrels: what a BEIR folder and a user's own files come to."""
+"""A corpus with optional queries and qrels: the common form of BEIR folders and of a user's own files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from loaders.records import FieldError, parse_document, parse_query
 __all__ = ["ALL", "QRELS", "CorpusFiles", "JudgedCorpus"]
 
 ALL = "all"
-"""The split of queries that come without qrels."""
+"""Name of the split for queries without qrels."""
 
 QRELS = ("qrels/*.tsv", "qrels/*.csv", "qrels/*.txt", "qrels/*.qrels")
-"""Files of qrels; ``*`` is the split."""
+"""Patterns of qrels files; ``*`` matches the split."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFiles:
-    """Where the parts are: documents, queries (None: there are none), and split -> qrels."""
+    """Paths of the documents, the queries (None if there are none), and split -> qrels."""
 
     documents: Path
     queries: Path | None
@@ -36,10 +36,10 @@ class CorpusFiles:
 
 
 class JudgedCorpus(BaseDataset):
-    """Documents and queries in JSON lines, judgements in one qrels file a split.
+    """Documents, queries, and judgements in one qrels file per split.
 
-    A split's queries are those that its qrels judge. An id that comes again with other content is rejected; the first
-    one stays.
+    A split's queries are those that occur in its qrels. A repeated id with other content is rejected; the first record
+    is kept.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class JudgedCorpus(BaseDataset):
     def documents(self) -> Iterator[Document]:
         """Stream the corpus, each document once, in the file's order.
 
-        :raises DataError: if there is nothing in the file, or it is a stream that was read before.
+        :raises DataError: if the file is empty, or is a stream that was read before.
         """
         self._use_up()
         return self._documents()
@@ -84,13 +84,13 @@ class JudgedCorpus(BaseDataset):
         self._reject.check_not_empty(str(self._files.documents), "documents")
 
     def splits(self) -> tuple[str, ...]:
-        """Splits that have qrels, training first; the one split ``all`` where queries come without any."""
+        """Splits that have qrels, training first; the single split ``all`` if there are queries without qrels."""
         if self._files.queries is None:
             return ()
         return order_splits(self._files.qrels) or (ALL,)
 
     def queries(self, split: str) -> Iterator[Query]:
-        """Stream the queries that the split's qrels judge, in the file's order."""
+        """Stream the queries that occur in the split's qrels, in the file's order."""
         self._check_split(split)
         return self._queries(split)
 

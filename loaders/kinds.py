@@ -1,4 +1,4 @@
-"""What kind of file it is, told by its first bytes: the name may lie."""
+"""Recognises kinds of files by their first bytes, as names may be wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 __all__ = ["HEAD", "Packing", "is_json_array", "is_parquet", "no_text", "packing_of", "wide_encoding"]
 
 HEAD = 512
-"""Bytes that tell a file's kind."""
+"""Number of first bytes that are looked at."""
 
 Packing = Literal["gzip", "bzip2", "xz", "zstd", "zip"]
 
@@ -40,32 +40,32 @@ _BLANKS = b" \t\r\n"
 
 
 def packing_of(head: bytes) -> Packing | None:
-    """Tell how a file is packed, None for one that is not."""
+    """Return the compression of a file, or None."""
     for magic, packing in _PACKED:
         if head.startswith(magic):
-            # "BZh" may begin a text: the block behind it has a mark of its own.
+            # A text may begin with "BZh"; in bzip2 a block with a mark of its own follows.
             return packing if packing != "bzip2" or head[4:10] in _BZIP2_BLOCK else None
     return None
 
 
 def no_text(head: bytes) -> tuple[str, str] | None:
-    """Tell what a file is that has no lines of text, and what to do; None for one that may have some."""
+    """Return (kind, what to do) for a file that is known not to be text; None for any other."""
     if head[_TAR] == b"ustar":
         return "a tar archive", "unpack it and give the folder, or one of its files"
     return next(((what, remedy) for magic, what, remedy in _NO_TEXT if head.startswith(magic)), None)
 
 
 def wide_encoding(head: bytes) -> str:
-    """Return the encoding that a byte order mark of two or four bytes tells, else nothing."""
+    """Return ``utf-16`` or ``utf-32`` if the file begins with such a byte order mark, else an empty string."""
     return next((encoding for mark, encoding in _WIDE if head.startswith(mark)), "")
 
 
 def is_parquet(head: bytes) -> bool:
-    """Tell whether a file is a parquet file."""
+    """Return whether a file is a parquet file."""
     return head.startswith(b"PAR1")
 
 
 def is_json_array(head: bytes) -> bool:
-    """Tell whether a file of JSON is one array of objects, rather than an object a line."""
+    """Return whether a JSON file is a single array of objects, rather than JSON lines."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANKS)
     return text.startswith(b"[") and text[1:].lstrip(_BLANKS)[:1] in (b"{", b"]", b"")

@@ -1,4 +1,4 @@
-"""The lines of a text file, one at a time. A line that can't be taken is refused, and reading goes on."""
+"""Streams the lines of a text file. A line that can't be decoded is rejected, and reading continues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loaders.opening import Opened, as_data_error, open_file
 __all__ = ["LONGEST", "TOO_LONG", "Line", "lines_of", "read_lines", "shown"]
 
 LONGEST = 64 << 20
-"""Bytes of one record: more is refused, so that a file that unpacks without end does not take the memory."""
+"""Most bytes of one record. Longer ones are rejected, so that a decompression bomb can't exhaust the memory."""
 
 TOO_LONG = f"{LONGEST >> 20} MiB or longer; the record shows its beginning"
 
@@ -22,12 +22,12 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 
 class Line(NamedTuple):
-    """One line of a text file, or one record that is named by the line where it begins.
+    """One line of a text file, or one record with the number of the line where it begins.
 
     :ivar source: the file.
     :ivar number: 1-based.
-    :ivar offset: where the line begins, in bytes of the unpacked file.
-    :ivar text: the line without its ending (and without a byte order mark).
+    :ivar offset: of the line's beginning, in bytes of the unpacked file.
+    :ivar text: the line without line ending and byte order mark.
     """
 
     source: str
@@ -36,17 +36,17 @@ class Line(NamedTuple):
     text: str
 
     def rejected(self, field: str, reason: str) -> Rejection:
-        """Describe why this line was refused; ``field`` is empty when the whole line is at fault."""
+        """Make the rejection of this line; ``field`` is empty if the whole line is at fault."""
         return Rejection(source=self.source, line=self.number, field=field, reason=reason, record=self.text)
 
 
 def read_lines(path: Path, reject: Reject, is_heading: Callable[[str], bool] = lambda text: False) -> Iterator[Line]:
-    r"""Stream the lines of a text file, packed or not, with LF or CRLF endings; lines that are blank are skipped.
+    r"""Stream the lines of a text file, compressed or not, with LF or CRLF endings; blank lines are skipped.
 
-    A line that is not UTF-8 is rejected (its bad bytes are shown as ``\xNN`` in the record), a file in UTF-16 or UTF-32
-    with a byte order mark is read as such.
+    A line that is not UTF-8 is rejected (its invalid bytes are written as ``\xNN`` in the record); a file in UTF-16 or
+    UTF-32 with a byte order mark is decoded accordingly.
 
-    :param is_heading: asked for the first line: whether it names columns, which makes it no record.
+    :param is_heading: called with the first line; if it returns true, the line is a heading and skipped.
     :raises DataError: if the file can't be read to its end.
     """
     with open_file(path) as opened:
@@ -61,9 +61,9 @@ def lines_of(
     *,
     blank: bool = False,
 ) -> Iterator[Line]:
-    """Stream the lines of a file that is open; see :func:`read_lines`.
+    """Stream the lines of an open file; see :func:`read_lines`.
 
-    :param blank: blank lines too.
+    :param blank: yield blank lines too.
     """
     records, ended = 0, False
     try:
@@ -85,7 +85,7 @@ def lines_of(
 
 
 def _decoded(body: bytes, source: str, number: int, start: int, encoding: str) -> tuple[Line, str]:
-    """Return a line, and why it is refused, if it is."""
+    """Decode a line; returns it with the reason for rejecting it, empty if it is valid."""
     if len(body) >= LONGEST:
         return Line(source, number, start, shown(body)), TOO_LONG
     try:
@@ -96,12 +96,12 @@ def _decoded(body: bytes, source: str, number: int, start: int, encoding: str) -
 
 
 def shown(record: bytes) -> str:
-    """Return the beginning of a record that is too long to be kept."""
+    """Return the beginning of a record that is too long, for its rejection."""
     return record[:_SHOWN].decode(errors="backslashreplace")
 
 
 def _raw_lines(opened: Opened, path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (number, offset, bytes) of each line; of one that is too long, the first :data:`LONGEST` bytes."""
+    """Yield (number, offset, bytes) of each line; only the first :data:`LONGEST` bytes of one that is too long."""
     number = offset = 0
     stream = opened.stream
     while True:
@@ -112,7 +112,7 @@ def _raw_lines(opened: Opened, path: Path) -> Iterator[tuple[int, int, bytes]]:
                 size += len(rest)
                 if rest.endswith(b"\n"):
                     break
-        except Exception as error:  # of any library that unpacks
+        except Exception as error:  # decompression libraries have no common error class
             raise as_data_error(error, path, number) from error
         if not raw:
             return

@@ -22,7 +22,7 @@ __all__ = ["MsMarco", "open_dataset"]
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> MsMarco:
     """Open the hub's data set (``path`` None), a local folder in its layout, or files with its rows.
 
-    :param reject: called with every row that is refused, while reading.
+    :param reject: called with every rejected row, while reading.
     :param config: ``v1.1`` or ``v2.1`` (the default, from the hub), or a configuration of the local folder.
     :raises UsageError: if there is no such configuration.
     :raises DatasetNotFound: if the path does not hold what is looked for.
@@ -33,13 +33,13 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> MsMa
 
 
 class MsMarco(BaseDataset):
-    """Result pages: queries, their passages, and which of them were selected.
+    """Result pages: queries, their passages, and which passages were selected.
 
-    A passage that several rows share is one document, named by its text's hash. The judgement set ``selected`` (the
-    default) takes the selected passages for relevant, ``page`` the whole result page. A row without a selected passage
-    gives documents and a query, no example and nothing in ``selected``; a passage that nobody judged (``is_selected``
-    -1, as in the test split of v2.1, or null) is neither a positive nor a negative. :meth:`report` counts such rows,
-    blanks and duplicates. Every pass reads the rows anew.
+    A passage that occurs in several rows is one document, whose id is the hash of its text. In the judgement set
+    ``selected`` (the default) the selected passages are relevant, in ``page`` all passages of the result page. A row
+    without a selected passage yields documents and a query, but no example and no judgement in ``selected``; a passage
+    that was not judged (``is_selected`` -1, as in the test split of v2.1, or null) is neither positive nor negative.
+    :meth:`report` counts such rows, blank passages and duplicates. Every pass reads the rows again.
     """
 
     def __init__(self, sources: Mapping[str, Rows], reject: Reject) -> None:
@@ -62,7 +62,7 @@ class MsMarco(BaseDataset):
             raise DataError(f"there are no rows in the files of {self.name}; check that they were written to their end")
 
     def splits(self) -> tuple[str, ...]:
-        """The official splits that are there: train, validation, test."""
+        """Those of the official splits that exist: train, validation, test."""
         return order_splits(self._sources)
 
     def judgement_sets(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class MsMarco(BaseDataset):
         return ("selected", "page")
 
     def queries(self, split: str) -> Iterator[Query]:
-        """Stream a split's queries, those without a selected passage too."""
+        """Stream a split's queries, including those without a selected passage."""
         self._check_split(split)
         return self._stream_queries(split)
 

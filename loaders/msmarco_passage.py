@@ -28,13 +28,13 @@ TAKES = (
     ".txt, triples*.tsv (query, positive, negative), qidpidtriples*.tsv (qid, pid, pid), top1000.<split>.tsv"
 )
 TRAIN = "train"
-"""The split that triples belong to."""
+"""The split of the triples."""
 
 
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> MsMarcoPassage:
-    """Open a folder of passage-ranking files; its splits are the query files, and ``train`` where there are triples.
+    """Open a folder of passage-ranking files. Splits are those of the query files, and ``train`` if there are triples.
 
-    :param reject: called with every record that is refused, while reading.
+    :param reject: called with every rejected record, while reading.
     :raises UsageError: without a path, or with a configuration.
     :raises DatasetNotFound: if there is no ``collection.tsv``.
     """
@@ -45,9 +45,9 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> MsMa
 class MsMarcoPassage(BaseDataset):
     """The collection, the queries and qrels of each split, the training triples, the top-1000 files.
 
-    Passages of text triples that are in the collection carry their pid there; others, and queries that are in no
-    ``queries.train.tsv``, are named by their text's hash. :meth:`documents` yields the collection only, so an
-    example's documents need not be among them: an :class:`Example` carries its texts.
+    Passages of text triples get the pid of the equal text in the collection. Other passages, and queries that are not
+    in ``queries.train.tsv``, get the hash of their text as id. :meth:`documents` yields the collection only, so the
+    documents of an :class:`Example`, which carries its texts, need not be among them.
     """
 
     def __init__(self, folder: Folder, reject: Reject) -> None:
@@ -70,12 +70,12 @@ class MsMarcoPassage(BaseDataset):
         self._reject.check_not_empty(str(self._collection), "passages")
 
     def splits(self) -> tuple[str, ...]:
-        """Splits with a query file, and ``train`` where there are triples."""
+        """Splits with a query file, and ``train`` if there are triples."""
         triples = [TRAIN] if self._text_triples or self._id_triples else []
         return order_splits([*self._queries, *triples])
 
     def queries(self, split: str) -> Iterator[Query]:
-        """Stream a split's queries: its file, then for ``train`` the queries of the triples that it does not have."""
+        """Stream a split's queries: those of its file, then for ``train`` further ones that occur in triples."""
         self._check_split(split)
         return self._stream_queries(split)
 
@@ -88,12 +88,12 @@ class MsMarcoPassage(BaseDataset):
         return self._positives() if split == TRAIN else iter(())
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Stream the triples of ``train``, gathered: one example a query and positive, with its negatives."""
+        """Stream the triples of ``train`` as examples: one for each query and positive, with all its negatives."""
         self._check_split(split)
         return self._stream_examples() if split == TRAIN else iter(())
 
     def candidates(self, split: str) -> Iterator[tuple[Query, Document]]:
-        """Stream a split's top-1000 file: each query with each passage that was retrieved for it.
+        """Stream a split's top-1000 file: pairs of a query and a passage retrieved for it.
 
         :raises UsageError: if there is no such file.
         """
@@ -124,7 +124,7 @@ class MsMarcoPassage(BaseDataset):
         for example in gather(self._triples()):
             counts["examples"] += 1
             counts["example_negatives"] += len(example.negatives)
-            # A document outside the collection is named by its text's hash, which no pid equals.
+            # The id of a document outside the collection is its text's hash, which no pid equals.
             outside = example.positive.id == text_hash(example.positive.text)
             counts["positives_outside_collection" if outside else "positives_in_collection"] += 1
             yield example

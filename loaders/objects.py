@@ -1,4 +1,4 @@
-"""The records of a data file, whichever way they are written: JSON lines, a JSON array, CSV, parquet."""
+"""Reads the records of a data file in any supported format: JSON lines, a JSON array, CSV, parquet."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from loaders.tables import csv_records, is_csv, read_parquet
 __all__ = ["KINDS", "objects_of", "read_objects"]
 
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
-"""Endings of the names that such files have; what they hold is told by their first bytes, CSV alone by its name."""
+"""Suffixes of such files. The format is recognised by the first bytes; only CSV by its name."""
 
 
 def read_objects(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Stream the records of a file, packed or not. What is no record is rejected, and reading goes on.
+    """Stream the records of a file, compressed or not. Invalid records are rejected, and reading continues.
 
     :raises DataError: if the file can't be read to its end.
     :raises MissingExtra: if it needs a package that is not installed.
@@ -31,7 +31,7 @@ def read_objects(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, A
 
 
 def objects_of(opened: Opened, path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Stream the records of a file that is open; see :func:`read_objects`."""
+    """Stream the records of an open file; see :func:`read_objects`."""
     if is_parquet(opened.head):
         yield from read_parquet(path, reject)
     elif is_csv(path):

@@ -1,4 +1,4 @@
-"""Opening a data file: a path, a pipe or standard input, packed or not, as a stream of bytes in UTF-8."""
+"""Opens a data file (a path, a pipe or standard input, compressed or not) as a stream of UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from loaders.unpacking import is_damage, unpacked
 __all__ = ["STDIN", "Opened", "as_data_error", "is_stream", "open_file"]
 
 STDIN = Path("-")
-"""Stands for standard input."""
+"""The path that means standard input."""
 
 _BUFFER = 1 << 16
 
 _DEEPEST = 3
-"""Packings inside one another."""
+"""Most nested compressions that are unpacked."""
 
 
 class Opened:
     """A data file, open for reading.
 
-    :ivar stream: its bytes, unpacked, in UTF-8.
-    :ivar head: how they begin.
-    :ivar is_plain: the bytes are those on the disk, so that an offset in them is one in the file.
-    :ivar encoding: what the bytes were before they became UTF-8; empty for what came as UTF-8.
+    :ivar stream: the content, unpacked and converted to UTF-8.
+    :ivar head: the first bytes of the content, at most :data:`~loaders.kinds.HEAD`.
+    :ivar is_plain: whether the content is the file's own bytes, so that offsets in the stream are offsets in the file.
+    :ivar encoding: the encoding that was converted to UTF-8; empty if the file was UTF-8 already.
     """
 
     def __init__(self, file: IO[bytes], stream: IO[bytes], head: bytes, *, is_plain: bool, encoding: str) -> None:
@@ -45,11 +45,11 @@ class Opened:
 
     def __exit__(self, *_: object) -> None:
         self.stream.close()
-        self._file.close()  # not every stream closes what it unpacks
+        self._file.close()  # not every decompressing stream closes the file below it
 
 
 def is_stream(path: Path) -> bool:
-    """Tell whether what is at a path can be read once only: standard input, a pipe, a socket, a device."""
+    """Return whether a path can be read only once: standard input, a pipe, a socket, a device."""
     if path == STDIN:
         return True
     mode = path.stat().st_mode
@@ -57,11 +57,11 @@ def is_stream(path: Path) -> bool:
 
 
 def open_file(path: Path, *, tables: bool = False) -> Opened:
-    """Open a file, unpacked by what it is and not by its name.
+    """Open a file and unpack it; its compression is recognised by its first bytes, not by its name.
 
-    :param tables: a parquet file may be opened too, of which only the head is of use.
-    :raises DataError: if it can't be opened, or is nothing that has text or rows in it.
-    :raises MissingExtra: if what unpacks it is not installed.
+    :param tables: also allow a parquet file, of which only ``head`` is used.
+    :raises DataError: if it can't be opened, or is of a kind without text or rows (an archive, a PDF, a database …).
+    :raises MissingExtra: if the package for its compression is not installed.
     """
     try:
         file: IO[bytes] = os.fdopen(os.dup(0), "rb") if path == STDIN else path.open("rb")
@@ -77,7 +77,7 @@ def open_file(path: Path, *, tables: bool = False) -> Opened:
 
 
 def as_data_error(error: Exception, path: Path, line: int) -> DataError:
-    """Say in which file reading broke off, after which line, and why."""
+    """Make the error that says in which file reading stopped, after which line, and why."""
     if isinstance(error, DataError):
         return error
     if is_damage(error):
@@ -107,9 +107,9 @@ def _opened(file: IO[bytes], path: Path, *, tables: bool) -> Opened:
 
 
 def _headed(stream: IO[bytes], *, rewind: bool = False) -> tuple[IO[bytes], bytes]:
-    """Return the stream from its beginning, and how it begins.
+    """Return a stream that starts at the beginning, and its first bytes.
 
-    :param rewind: it can go back. What unpacks a pipe says that it can too.
+    :param rewind: the stream can seek back. (Decompressing streams claim that they can even if they read a pipe.)
     """
     head = stream.read(HEAD)
     if rewind:
@@ -119,7 +119,7 @@ def _headed(stream: IO[bytes], *, rewind: bool = False) -> tuple[IO[bytes], byte
 
 
 class _PutBack(io.RawIOBase):
-    """Bytes that were read, and then the stream that they were read from."""
+    """A stream of bytes that were already read, followed by the rest of the stream they were read from."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = head
@@ -140,7 +140,7 @@ class _PutBack(io.RawIOBase):
 
 
 class _Recoded(io.RawIOBase):
-    """UTF-16 or UTF-32 as UTF-8; what is neither becomes bytes that are no UTF-8, so that its line is refused."""
+    """Converts UTF-16 or UTF-32 to UTF-8; invalid input becomes invalid UTF-8, so that its line is rejected."""
 
     _STEP = 1 << 15
 
@@ -171,7 +171,7 @@ class _Recoded(io.RawIOBase):
         try:
             text = self._decoder.decode(wide, final=self._ended)
         except UnicodeDecodeError:
-            # Where a character breaks off or is none, nothing behind it can be told either.
+            # After an invalid or incomplete character the rest can't be decoded reliably.
             self._ended = True
             return b"\xff"
         return text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Cutting documentation into passages, and a docstring into the summary that asks and the rest that answers."""
+"""Cuts documentation into passages, and a docstring into its summary (the query) and the rest (the answer)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 __all__ = ["cut", "summary_and_rest", "words"]
 
 PASSAGE_WORDS = 120
-"""A passage ends with the paragraph that brings it to this many words or more."""
+"""A passage ends after the paragraph with which it reaches this many words."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`'\"(])")
 _ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|resp)\.$")
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
 
 
 def cut(text: str) -> Iterator[str]:
-    """Cut a text between paragraphs into passages of :data:`PASSAGE_WORDS` words or a little more."""
+    """Cut a text between paragraphs into passages of at least :data:`PASSAGE_WORDS` words (the last may be shorter)."""
     passages: list[list[str]] = []
     size = PASSAGE_WORDS
     for paragraph in _PARAGRAPHS.split(text):
@@ -38,7 +38,7 @@ def cut(text: str) -> Iterator[str]:
 
 
 def summary_and_rest(text: str) -> tuple[str, str]:
-    """Split off the first sentence of the first paragraph, on one line; the rest is everything else."""
+    """Return the first sentence of the first paragraph, on one line, and the rest of the text."""
     first, *others = _PARAGRAPHS.split(text, maxsplit=1)
     end = next((m for m in _SENTENCE_END.finditer(first) if not _ABBREVIATION.search(first[: m.start()])), None)
     summary, tail = (first, "") if end is None else (first[: end.start()], first[end.end() :])

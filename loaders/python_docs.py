@@ -1,8 +1,8 @@
 """``python_docs``: the running interpreter's own documentation, as passages, queries and judgements.
 
-A few thousand real passages that come with every Python: the standard library's docstrings and the chapters of the
-language reference behind ``help()``. The summary sentence of a docstring is a query, and is left out of the passages
-that answer it. Deterministic for one Python version.
+A few thousand real passages that ship with every Python: the standard library's docstrings and the chapters of the
+language reference behind ``help()``. The summary sentence of a docstring is used as a query and removed from the
+passages that answer it. The result is the same for the same Python version.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = "python_docs"
 SPLITS = ("train", "test")
 
 _PASSAGE_WORDS = 12
-"""Words that a passage has at least."""
+"""Least words of a passage."""
 
 _QUERY_WORDS = range(5, 31)
 _SHINGLE = 4
@@ -51,7 +51,7 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Pyth
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One docstring with its query, if it gives one; ``body`` is what the passages are cut from."""
+    """One docstring, its query (empty if it has none), and the text from which its passages are cut."""
 
     docstring: Docstring
     query: str
@@ -60,7 +60,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Passages of one docstring, and the query that they answer (empty: none)."""
+    """The passages of one docstring, and the query that they answer (empty if there is none)."""
 
     query: str
     documents: tuple[Document, ...]
@@ -69,9 +69,9 @@ class _Answer:
 class PythonDocs(BaseDataset):
     """Passages of documentation; queries are summary sentences, answered by all passages of their docstring.
 
-    A summary is a query if it is a sentence of 5 to 30 words, is no signature, does not name what it describes by its
-    identifier (BM25 would find that by the title), is the summary of one docstring only and stands in no passage;
-    otherwise it stays in its passage. A docstring that several names share counts once, under the first. Metadata:
+    A summary becomes a query if it is a sentence of 5 to 30 words, is not a signature, does not contain the identifier
+    that it describes (BM25 would find it by the title), is the summary of a single docstring and occurs in no passage;
+    otherwise it stays in its passage. A docstring shared by several names is used once, under the first. Metadata:
     ``module`` (not for topics) and ``kind`` (``module``, ``class``, ``function``, ``topic``).
     """
 
@@ -88,11 +88,11 @@ class PythonDocs(BaseDataset):
                 yield document
 
     def splits(self) -> tuple[str, ...]:
-        """``train`` and ``test``: a half of the queries each."""
+        """``train`` and ``test``, each with about half of the queries."""
         return SPLITS
 
     def queries(self, split: str) -> Iterator[Query]:
-        """Stream a split's queries; an id is the hash of the text."""
+        """Stream a split's queries; their ids are hashes of their texts."""
         return (Query(text_hash(answer.query), answer.query) for answer in self._asking(split))
 
     def judgements(self, split: str, judgement_set: str = "") -> Iterator[Judgement]:
@@ -112,8 +112,8 @@ class PythonDocs(BaseDataset):
     def _answers(self) -> Sequence[_Answer]:
         docstrings = _distinct(chain(standard_library(), topics()))
         entries = _without_repeated([_entry(docstring) for docstring in docstrings])
-        # Docstrings may differ in their summaries only. Of equal passages the first stays, so that no ranking is
-        # blamed for finding the one that is not judged, and no passage answers both a training and a test query.
+        # Docstrings may differ in their summaries only. Of equal passages only the first is kept: otherwise a ranking
+        # could find an equal passage without a judgement, or one passage answer both a training and a test query.
         texts: set[str] = set()
         answers = []
         for entry in entries:
@@ -125,12 +125,12 @@ class PythonDocs(BaseDataset):
 
 
 def _split(query: str) -> str:
-    # By the text alone, so that no text can be in both halves.
+    # Depends on the text alone, so that equal queries are in the same split.
     return SPLITS[hashlib.sha256(normalise_text(query).encode()).digest()[0] % 2]
 
 
 def _passages(entry: _Entry) -> list[Document]:
-    """Cut the body: ids ``name``, ``name#2`` and so on; nothing from a body that is too short."""
+    """Cut the body into passages with the ids ``name``, ``name#2`` and so on; none if the body is too short."""
     if len(words(entry.body)) < _PASSAGE_WORDS:
         return []
     name, module, kind, _ = entry.docstring
@@ -170,7 +170,7 @@ def _can_ask(summary: str, name: str) -> bool:
 
 
 def _without_repeated(entries: Sequence[_Entry]) -> list[_Entry]:
-    """Give a summary back to its passage if another docstring has it too, as its summary or within its text."""
+    """Put a summary back into its passage if it also occurs in another docstring, as summary or within the text."""
     queries = Counter(normalise_text(entry.query) for entry in entries if entry.query)
     repeated = {query for query, count in queries.items() if count > 1}
     by_start: dict[tuple[str, ...], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Judgements in any usual form: TREC's four columns, three columns, BEIR's and others' headings, CSV."""
+"""Reads judgements in the usual formats: TREC's four columns, three columns, with a heading as in BEIR, CSV."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RUN = 6
 
 
 class _Columns(NamedTuple):
-    """Where the three stand in a row."""
+    """Column numbers of the three values in a row; ``width`` is the number of columns."""
 
     query: int
     document: int
@@ -40,9 +40,8 @@ class _Columns(NamedTuple):
 def read_qrels(path: Path, reject: Reject) -> Iterator[Judgement]:
     """Stream judgements: TREC's (query, iteration, document, grade), or query, document, grade, or as a heading says.
 
-    Columns are split at tabs where a line has any, at commas in a file whose name has ``.csv`` in it, else at blanks. A
-    grade is a whole number, written in any way that says nothing else: ``1``, ``+1``, ``1.0``, ``true``; cells may be
-    in quotes.
+    Cells are separated by tabs if the line contains any, by commas in a file with ``.csv`` in its name, otherwise by
+    white space; they may be quoted. A grade is a whole number, also written as ``+1``, ``1.0`` or ``true``.
 
     :raises DataError: as :func:`~loaders.lines.read_lines`.
     """
@@ -79,10 +78,12 @@ def _unquoted(cell: str) -> str:
 
 
 def _named(cells: list[str]) -> _Columns | None:
-    """Read a heading; None for a line that is none."""
+    """Parse a heading; None if the line is not one."""
     names = [cell.strip().lower() for cell in cells]
-    places = [next((n for n, name in enumerate(names) if name in known), None) for known in (_QUERY, _DOCUMENT, _GRADE)]
-    query, document, grade = places
+    query, document, grade = (
+        next((number for number, name in enumerate(names) if name in known), None)
+        for known in (_QUERY, _DOCUMENT, _GRADE)
+    )
     if query is None or document is None or grade is None:
         return None
     return _Columns(query, document, grade, len(cells))
@@ -113,7 +114,7 @@ def _judgement(line: Line, cells: list[str], named: _Columns | None, reject: Rej
 
 
 def _without_trailing(cells: list[str]) -> list[str]:
-    """Leave out empty cells behind a trailing tab; where TREC's four columns lack their grade, it stays missing."""
+    """Drop empty cells at the end of a line, but not an empty grade in TREC's four columns."""
     while len(cells) > 3 and not cells[-1].strip():
         if len(cells) == 4 and cells[1] in _ITERATIONS:
             break
@@ -130,7 +131,7 @@ def _explained(cells: list[str]) -> str:
 
 
 def _grade(text: str) -> int | None:
-    # int() alone takes underscores and other scripts' digits: neither belongs in a data file.
+    # int() would also accept underscores and digits of other scripts.
     text = text.strip()
     whole = _WHOLE.fullmatch(text)
     return int(whole[1]) if whole else _TRUTH.get(text.lower())

@@ -1,4 +1,4 @@
-"""JSON objects to documents and queries, each field checked; used for BEIR folders and for a user's own files."""
+"""Parses JSON objects into documents and queries, checking each field; for BEIR folders and a user's own files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_un
 
 _IDS = ("id", "_id", "docid")
 _TEXTS = ("text", "contents")
-"""Names of the id and of the text: BEIR has ``_id``, Pyserini's collections ``docid`` and ``contents``."""
+"""Accepted names of the id and of the text: BEIR uses ``_id``, Pyserini's collections ``docid`` and ``contents``."""
 _LONG = range(-(2**63), 2**63)
 
 
 class FieldError(ValueError):
-    """A field of a record can't be taken. Caught by the readers, which turn it into a rejection."""
+    """A field of a record is invalid. The readers catch this and reject the record."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -25,7 +25,7 @@ class FieldError(ValueError):
 
 
 def parse_document(record: Mapping[str, Any]) -> Document:
-    """Build a document from its id, text, ``title`` and ``metadata``; other fields are not looked at.
+    """Build a document from its id, text, ``title`` and ``metadata``; other fields are ignored.
 
     The id is ``id``, ``_id`` or ``docid``, the text ``text`` or ``contents``.
 
@@ -39,7 +39,7 @@ def parse_document(record: Mapping[str, Any]) -> Document:
 
 
 def parse_query(record: Mapping[str, Any]) -> Query:
-    """Build a query from its id and text, named as a document's; other fields are not looked at.
+    """Build a query from its id and text, with the same names as in a document; other fields are ignored.
 
     :raises FieldError: on a bad id or a blank text.
     """
@@ -50,7 +50,7 @@ def parse_query(record: Mapping[str, Any]) -> Query:
 
 
 def refuse_unknown(record: Mapping[str, Any]) -> None:
-    """Check that a document has no other fields: a field that would be dropped in silence is most likely metadata.
+    """Check that a document has no unknown fields: they would be dropped silently, and are most likely metadata.
 
     :raises FieldError: naming the first unknown field.
     """
@@ -61,9 +61,9 @@ def refuse_unknown(record: Mapping[str, Any]) -> None:
 
 
 def with_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a row's further columns under ``metadata``.
+    """Move a row's additional columns into ``metadata``.
 
-    :raises FieldError: if there is a column of that name, which says nothing.
+    :raises FieldError: if there is a column named ``metadata``.
     """
     if "metadata" in record:
         raise FieldError("metadata", "a column can't hold an object; give each of its fields a column")
@@ -89,7 +89,7 @@ def _id(record: Mapping[str, Any]) -> str:
     value = record.get(field)
     if value is None:
         raise FieldError(field, "missing")
-    # bool is an int to Python, but `true` is no id.
+    # In Python bool is a subclass of int, but `true` is not an id.
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -98,7 +98,7 @@ def _id(record: Mapping[str, Any]) -> str:
 
 
 def _one_of(record: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return which of the names of one field is there, the first where none is."""
+    """Return the first of a field's alternative names that the record has, or the first of all if it has none."""
     return next((name for name in names if name in record), names[0])
 
 

@@ -1,7 +1,7 @@
-"""Finding loaders: all of them, the built-in ones too, through the entry-point group ``hybrid_search.loaders``.
+"""Finds loaders, the built-in ones too, by the entry-point group ``hybrid_search.loaders``.
 
 An entry point names a factory ``open_dataset(path, *, reject, config)`` that returns a
-:class:`~loaders.dataset.Dataset`. Only the loader that is asked for is imported, so a broken one harms nobody else.
+:class:`~loaders.dataset.Dataset`. Only the requested loader is imported, so a broken one does not affect the others.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class _Factory(Protocol):
 
 
 def available() -> list[str]:
-    """Names of the installed loaders, sorted; none of them is imported."""
+    """Return the names of the installed loaders, sorted, without importing any."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def open_dataset(name: str, path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
     """Open a data set by its loader's name. The files are checked at once and read when the data set is iterated.
 
-    :param path: the file or folder; None for a loader that needs none.
-    :param reject: called once with every record that is refused, while reading.
-    :param config: the configuration, for a loader that has several.
-    :raises UsageError: if there is no such loader, or it needs a path and got none, or has no such configuration.
+    :param path: the file or folder; None for a loader that reads no files.
+    :param reject: called once with every rejected record, while reading.
+    :param config: name of a configuration, for loaders that have several.
+    :raises UsageError: if there is no such loader, it needs a path, or it has no such configuration.
     :raises DatasetNotFound: if the path does not hold what the loader looks for.
     :raises DataError: if the loader can't be imported, or the data can't be reached.
     :raises MissingExtra: if the loader needs an optional dependency that is not installed.
@@ -43,7 +43,7 @@ def open_dataset(name: str, path: Path | None, *, reject: Reject, config: str = 
 
 
 def _find(name: str) -> EntryPoint:
-    # One distribution may be listed twice (an editable install beside its source tree); two that differ are a clash.
+    # A distribution may be listed twice (an editable install and its source tree); two different targets conflict.
     points = {point.value: point for point in entry_points(group=GROUP, name=name)}
     if not points:
         raise UsageError(f"there is no loader {name!r}; installed are: {', '.join(available()) or 'none'}")

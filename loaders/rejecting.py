@@ -1,4 +1,4 @@
-"""The end of a job that records were refused in: told if that was allowed, an error if it was not."""
+"""Collects the records that a job rejects; at its end warns if they are within the allowance, else raises."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _KINDS = 5
 def rejecting(
     dead_letter: Path, *, allow: Allowance = DEFAULT, tell: Callable[[str], None] = lambda text: None
 ) -> Iterator[Intake]:
-    """Collect what is refused in the block in a dead-letter file, and judge it at the end.
+    """Write the records that are rejected inside the block to a dead-letter file, and check their number at the end.
 
-    Give what the block gets as ``reject`` to :func:`~loaders.registry.open_dataset` and to the job; what the job knows
-    better of how many records there were goes to its :meth:`~loaders.intake.Intake.read`.
+    Pass the yielded object as ``reject`` to :func:`~loaders.registry.open_dataset` and to the job. If the job counts
+    records itself, it reports them to :meth:`~loaders.intake.Intake.read`.
 
-    :param allow: what may be refused.
-    :param tell: takes the warning where it was allowed.
-    :raises RecordsRejected: after everything else is done, if more was refused than allowed; in place of another error
-        if all records of a source were refused, which is then what is behind it.
+    :param dead_letter: the file; it is created at the first rejection.
+    :param allow: how many records may be rejected.
+    :param tell: called with the warning if records were rejected within the allowance.
+    :raises RecordsRejected: at the end of the block, if more were rejected than allowed; also instead of another
+        error if all records of a source were rejected, as that is its cause.
     :raises StorageError: if the file can't be written.
     """
     with DeadLetter(dead_letter) as refused:
@@ -36,22 +37,22 @@ def rejecting(
         try:
             yield intake
         except HybridSearchError as error:
-            if reason := _behind(intake, dead_letter, str(error)):
+            if reason := _sources_lost(intake, dead_letter, str(error)):
                 raise RecordsRejected(f"{reason}. Therefore: {error}") from error
             raise
     if not intake.count:
         return
-    lost = f"{told}. " if (told := _behind(intake, dead_letter)) else ""
+    lost = f"{named}. " if (named := _sources_lost(intake, dead_letter)) else ""
     account = f"{lost}{_account(refused, intake, dead_letter)}"
     if not allow.allows(intake.sources):
         raise RecordsRejected(f"{account}. Everything else was taken. --allow-rejected, here {allow}, can allow it.")
     tell(f"Warning: {account}, which is allowed (--allow-rejected {allow}). Everything else was taken.")
 
 
-def _behind(intake: Intake, dead_letter: Path, told: str = "") -> str:
-    """Name the sources that gave nothing, with the first reason; not again those that are told to be empty."""
+def _sources_lost(intake: Intake, dead_letter: Path, message: str = "") -> str:
+    """Name the sources without a usable record and why; skips empty ones that ``message`` names already."""
     lost = [_all_refused(name, source, dead_letter) for name, source in intake.lost.items()]
-    return "; ".join([*lost, *(f"{name} is empty" for name in intake.empty if name not in told)])
+    return "; ".join([*lost, *(f"{name} is empty" for name in intake.empty if name not in message)])
 
 
 def _all_refused(name: str, source: Source, dead_letter: Path) -> str:

@@ -1,4 +1,4 @@
-"""One row of ``microsoft/ms_marco``: a query, its result page, and which passages an annotator's answer used."""
+"""Parses rows of ``microsoft/ms_marco``: a query, its result page, and the passages that an annotator selected."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from loaders.records import FieldError
 __all__ = ["PASSAGE_FIELDS", "ResultPage", "parse_row"]
 
 PASSAGE_FIELDS = ("is_selected", "passage_text", "url")
-"""Columns of a page in the hub's rows, fields of a passage in the official files."""
+"""Names of the columns of a page in the hub's rows, and of the fields of a passage in the official files."""
 
 _NO_ANSWER = "No Answer Present."
 _MISSING = re.compile("missing required field `(.+)`")
 
 _Mark = int | float | None
-"""bool is an int; the test splits have -1, some files null or nothing."""
+"""Value of ``is_selected``: 0 or 1 (also as a bool); the test splits have -1, some files null or no value."""
 
 
 class _Columns(msgspec.Struct):
@@ -47,11 +47,11 @@ class _Row(msgspec.Struct):
 class ResultPage:
     """A query with its passages, each text once.
 
-    :ivar selected: passages that an answer was written from.
-    :ivar others: those that none was written from.
-    :ivar unjudged: those of which nobody has said whether one was.
-    :ivar answers: the annotators' answers; empty where there is none.
-    :ivar blanks: how many passages were left out because they have no text.
+    :ivar selected: passages that annotators used for an answer (``is_selected`` 1).
+    :ivar others: passages that they did not use (``is_selected`` 0).
+    :ivar unjudged: passages without a judgement (``is_selected`` -1 or null).
+    :ivar answers: the annotators' answers; may be empty.
+    :ivar blanks: number of passages that were left out because they have no text.
     """
 
     query: Query
@@ -68,17 +68,17 @@ class ResultPage:
 
 
 def parse_row(row: Mapping[str, Any]) -> ResultPage:
-    """Check a row and turn it into a result page. A document's id is its text's hash, so it is the same in every row.
+    """Check a row and convert it to a result page. The id of a document is the hash of its text, in every row.
 
-    Passages are an object of columns, as the hub has them, or a list, as the official files do.
+    Passages may be an object of columns, as on the hub, or a list of objects, as in the official files.
 
     :raises FieldError: naming the field that is missing or of the wrong type.
     """
     checked = _check(row)
     passages = _passages(checked.passages)
     by_mark: dict[str, dict[str, Document]] = {"selected": {}, "others": {}, "unjudged": {}}
-    for place, passage in enumerate(passages):
-        group = by_mark[_group(passage.is_selected, place)]
+    for number, passage in enumerate(passages):
+        group = by_mark[_group(passage.is_selected, number)]
         text, url = passage.passage_text or "", passage.url or ""
         if text.strip():
             document = Document(text_hash(text), text, metadata={"url": url} if url.strip() else {})
@@ -106,12 +106,12 @@ def _passages(passages: _Columns | list[_Passage]) -> Sequence[_Passage]:
     return [_Passage(text, mark, url) for text, mark, url in columns]
 
 
-def _group(mark: _Mark, place: int) -> str:
-    """Tell selected from not selected from not judged."""
+def _group(mark: _Mark, number: int) -> str:
+    """Return ``selected``, ``others`` or ``unjudged``; ``number`` is the passage's, from 0, for the message."""
     if mark is None or mark == -1:
         return "unjudged"
     if mark not in (0, 1):
-        raise FieldError(f"passages.is_selected[{place}]", f"expected 1, 0, or -1 for not judged, found {mark}")
+        raise FieldError(f"passages.is_selected[{number}]", f"expected 1, 0, or -1 for not judged, found {mark}")
     return "selected" if mark else "others"
 
 
@@ -129,9 +129,9 @@ def _check(row: Mapping[str, Any]) -> _Row:
         checked = msgspec.convert(row, _Row)
     except msgspec.ValidationError as error:
         # msgspec ends its message with the path, "... - at `$.passages.url[0]`", and names a missing field in ticks.
-        reason, _, place = str(error).partition(" - at `$.")
+        reason, _, path = str(error).partition(" - at `$.")
         missing = _MISSING.search(reason)
-        fields = [place.rstrip("`"), missing[1] if missing else ""]
+        fields = [path.rstrip("`"), missing[1] if missing else ""]
         raise FieldError(".".join(filter(None, fields)), reason) from error
     if not checked.query.strip():
         raise FieldError("query", "blank")

@@ -1,4 +1,4 @@
-"""Files with rows of ``microsoft/ms_marco``: which split each is of, and its rows, whichever way they are written."""
+"""Finds the files with rows of ``microsoft/ms_marco`` for each split, and reads them in any of their formats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["read_rows", "split_files", "split_of"]
 _COLUMNS = ("query_id", "query", "passages", "answers")
 _ALL_COLUMNS = (*_COLUMNS, "query_type", "wellFormedAnswers")
 _OFFICIAL = {"train": "train", "dev": "validation", "validation": "validation", "test": "test", "eval": "test"}
-"""How the official files name the splits."""
+"""Name of a split in the official files -> name on the hub."""
 
 _NAME = re.compile(
     r"(train|dev|validation|test|eval)(?:_public)?_(v[\d.]*\d)(?:_public)?\.json"
@@ -34,13 +34,13 @@ _NAME = re.compile(
 
 
 def split_of(path: Path) -> str:
-    """Tell by its name which split a single file is: ``train`` where the name is no split's."""
+    """Return the split of a single file by its name; ``train`` if the name does not begin with a split's."""
     found = re.match(r"(train|dev|validation|test|eval)(?![a-z])", path.name)
     return _OFFICIAL[found[1]] if found else "train"
 
 
 def split_files(folder: Folder) -> dict[str, dict[str, list[Path]]]:
-    """Return configuration -> split -> files of a folder; the configuration is empty for files that name none."""
+    """Return configuration -> split -> files of a folder; the configuration is "" for files that don't name one."""
     found = {"": _named(folder)}
     for file in sorted(folder.path.iterdir()):
         official = _NAME.fullmatch(file.name) if file.is_file() else None
@@ -63,7 +63,7 @@ def _shards(path: Path) -> dict[str, list[Path]]:
 
 
 def read_rows(paths: Sequence[Path], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Stream the rows of files: JSON lines, a JSON array, parquet, or one object by columns, as v2.1 is published.
+    """Stream the rows of files: JSON lines, a JSON array, parquet, or an object of columns, as v2.1 is published.
 
     :raises DataError: if a file can't be read to its end.
     """
@@ -77,7 +77,7 @@ def read_rows(paths: Sequence[Path], reject: Reject) -> Iterator[tuple[Line, dic
 
 
 def _offsets(opened: Opened, path: Path) -> dict[str, int]:
-    """Return where the columns of a file begin; nothing of a file that has rows."""
+    """Return the offset of each column of an object of columns; empty for a file of rows."""
     if not is_by_columns(opened.head, _ALL_COLUMNS, PASSAGE_FIELDS):
         return {}
     if is_stream(path):
@@ -88,8 +88,8 @@ def _offsets(opened: Opened, path: Path) -> dict[str, int]:
 def _rows_of_columns(path: Path, offsets: Mapping[str, int], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
     number, ended = 0, False
     try:
-        wanted = {name: offsets[name] for name in _COLUMNS if name in offsets}
-        for number, cells in column_rows(path, wanted):
+        columns = {name: offsets[name] for name in _COLUMNS if name in offsets}
+        for number, cells in column_rows(path, columns):
             line = Line(str(path), number, 0, _written(cells))
             row = _row(line, cells, reject)
             if row is not None:
@@ -114,6 +114,6 @@ def _row(line: Line, cells: Mapping[str, bytes | None], reject: Reject) -> dict[
 
 
 def _written(cells: Mapping[str, bytes | None]) -> str:
-    """Put a row's cells together, as the JSON lines have them."""
+    """Join a row's cells into the text of a JSON object."""
     texts = {name: (raw or b"null").decode(errors="backslashreplace") for name, raw in cells.items()}
     return "{" + ", ".join(f'"{name}": {text}' for name, text in texts.items()) + "}"

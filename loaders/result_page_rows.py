@@ -1,4 +1,4 @@
-"""Where rows of ``microsoft/ms_marco`` come from: the hub, a folder in its layout, or files with its rows."""
+"""Opens the rows of ``microsoft/ms_marco``: from the hub, a folder in its layout, or files with its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loaders.result_page_files import read_rows, split_files, split_of
 __all__ = ["Rows", "hub_rows", "local_rows"]
 
 Rows = Callable[[Reject], Iterator[tuple[Line, dict[str, Any]]]]
-"""One split: starts a pass over its rows, each with the place where it stood."""
+"""Starts a pass over the rows of one split; yields each row with its source and line."""
 
 LOADER = "ms_marco"
 REPOSITORY = "microsoft/ms_marco"
@@ -45,7 +45,7 @@ def hub_rows(config: str) -> dict[str, Rows]:
 
 
 def local_rows(path: Path, config: str) -> dict[str, Rows]:
-    """Open local files: split -> rows. A single file whose name is no split's is ``train``.
+    """Open local files: split -> rows. A single file belongs to ``train`` unless its name begins with another split.
 
     :raises UsageError: if a configuration is named that the folder does not have.
     :raises DatasetNotFound: if the path does not hold what is looked for.
@@ -78,7 +78,7 @@ def _streamed(source: str, opened: Mapping[str, Iterable[dict[str, Any]]]) -> di
 
 
 def _numbered(source: str, rows: Iterable[dict[str, Any]], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Give each row its number as its line, and its JSON as its text, as if it came from a file of JSON lines."""
+    """Pair each row with a line of its number and its JSON text, as if it came from a file of JSON lines."""
     number, ended = 0, False
     try:
         for number, row in enumerate(rows, 1):

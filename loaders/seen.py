@@ -1,6 +1,6 @@
-"""Which ids were seen, and whether with the same content: each document, query and rejection comes once.
+"""A compact set of ids and content hashes, to detect repeated documents, queries and rejections.
 
-Made for collections of millions: 12 bytes a table slot.
+Made for collections of millions: 12 bytes per slot of the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONTENT_BITS = (1 << 32) - 1
 class Seen:
     """An open-addressing hash table of id hashes (64 bits) and content hashes (32 bits).
 
-    A Python dict of 8.8 million ids takes above 1 GB, this takes 200 MB. Two ids fall together with a probability of
+    For 8.8 million ids it takes 200 MB, a Python dict over 1 GB. The probability that any two of n ids collide is
     n² / 2⁶⁵, which is 2 in a million for such a collection.
     """
 
@@ -32,8 +32,8 @@ class Seen:
         return self._count
 
     def add(self, id: str, content: str = "") -> Literal["new", "same", "other"]:
-        """Note an id; tell whether it is new, was seen with this content, or was seen with other content."""
-        # 0 marks a free slot. hash() is keyed by process, so no input can be made to collide.
+        """Add an id; returns whether it is new, was seen with the same content, or was seen with other content."""
+        # 0 marks a free slot. hash() is randomised per process, so no input can be crafted to collide.
         key = (hash(id) & _ID_BITS) or 1
         mark = hash(content) & _CONTENT_BITS
         slot = self._slot(key)

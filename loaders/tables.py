@@ -1,4 +1,4 @@
-"""Tables as records: parquet, and CSV with a heading."""
+"""Reads tables as records: parquet, and CSV with a heading."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ Record = dict[str, Any]
 
 _ROWS = 256
 _ROW_GROUP = 4 << 30
-"""Bytes of one column that a row group may unpack to."""
+"""Most uncompressed bytes of one column in a row group."""
 
 
 def is_csv(path: Path) -> bool:
-    """Tell by its name whether a file is CSV: its first bytes can't."""
+    """Return whether a file is CSV by its name, as it can't be recognised by its first bytes."""
     return ".csv" in path.suffixes
 
 
 def csv_records(opened: Opened, path: Path, reject: Reject) -> Iterator[tuple[Line, Record]]:
-    """Stream the rows of a CSV file, by the names in its first line. Empty cells are left out; all values are texts.
+    """Stream the rows of a CSV file as records, named by its heading; all values are strings, empty cells left out.
 
-    Separated by commas, or by what the first line has: semicolons or tabs. Cells in quotes may go over lines.
+    The separator is a comma, semicolon or tab, whichever is most frequent in the first line. Quoted cells may contain
+    line breaks.
 
     :raises DataError: if the first line names no columns, or as :func:`~loaders.lines.read_lines`.
     """
-    lines = lines_of(opened, path, lambda rejection: reject(rejection), blank=True)  # lines are not what is counted
+    lines = lines_of(opened, path, lambda rejection: reject(rejection), blank=True)  # rows are counted, not lines
     heading = next(lines, None)
     separator = max(",;\t", key=heading.text.count) if heading else ","
     names = [name.strip() for name in _first_row(heading.text if heading else "", separator)]
@@ -64,8 +65,8 @@ def _first_row(text: str, separator: str) -> list[str]:
 
 
 def _rows(lines: Iterator[Line], separator: str) -> Iterator[tuple[Line, list[str], str]]:
-    """Yield each row as the lines that it stands on, with its cells, or why there are none."""
-    # The limit is one for the process. Raising it takes nothing from anybody; a text may be above its 128 KiB.
+    """Yield each row: its lines as one, its cells, and why it could not be parsed (empty if it was)."""
+    # The limit (128 KiB) is global to the process; texts may be longer, and raising it harms no other user.
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     pulled: list[Line] = []
 
@@ -90,10 +91,10 @@ def _rows(lines: Iterator[Line], separator: str) -> Iterator[tuple[Line, list[st
 
 
 def read_parquet(path: Path, reject: Reject, columns: list[str] | None = None) -> Iterator[tuple[Line, Record]]:
-    """Stream the rows of a parquet file, each with its number as its line.
+    """Stream the rows of a parquet file; a row's line is its number, from 1.
 
-    :param columns: those that are wanted, as far as they are there; None for all.
-    :raises DataError: if it is damaged, comes as a stream, or has row groups that memory has no room for.
+    :param columns: names of the columns to read, if they exist; None for all.
+    :raises DataError: if it is damaged, is a stream, or has row groups that unpack to more than 4 GiB.
     :raises MissingExtra: if ``pyarrow`` is not installed.
     """
     if is_stream(path):
@@ -110,7 +111,7 @@ def read_parquet(path: Path, reject: Reject, columns: list[str] | None = None) -
             for batch in file.iter_batches(_ROWS, columns=known):
                 for row in range(batch.num_rows):
                     number += 1
-                    # A row at a time: a text that many rows share is held once in the batch, but not as Python's.
+                    # Row by row: a text repeated in many rows is stored once in the batch, but not as Python objects.
                     record = {name: batch.column(name)[row].as_py() for name in known}
                     text = msgspec.json.encode(record, enc_hook=str).decode(errors="backslashreplace")
                     yield Line(str(path), number, 0, text), record

@@ -1,7 +1,7 @@
 """Training triples of MS MARCO passage ranking, as texts or as ids, gathered into examples.
 
-A file lists one negative a line. Consecutive lines of one query are gathered, so that a query and a positive become
-one example with all their negatives; a file in random order gives an example a line. Memory is bounded either way.
+A file has one negative per line. Consecutive lines of one query are gathered, so that a query and a positive become one
+example with all their negatives; a file in random order gives one example per line. Memory is bounded in either case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from loaders.intake import Reject
 __all__ = ["Triple", "gather", "read_id_triples", "read_text_triples"]
 
 _GATHERED = 10_000
-"""Lines of one query that are gathered at most; a longer run goes on as a new one."""
+"""Most lines of one query that are gathered; a longer run is split."""
 
 
 class Triple(NamedTuple):
@@ -35,8 +35,8 @@ def read_text_triples(
 ) -> Iterator[Triple]:
     """Stream triples of texts (query, positive, negative).
 
-    :param known_queries: text hash -> query id; another query's id is its text hash.
-    :param passages: by text hash; a passage that is not there gets its text hash as its id.
+    :param known_queries: text hash -> query id; the id of any other query is its text hash.
+    :param passages: the collection by text hash; the id of a passage that is not in it is its text hash.
     """
     for line, cells in read_tsv(path, ("query", "positive", "negative"), reject):
         blank = next((name for name, text in zip(Triple._fields, cells, strict=True) if not text.strip()), None)
@@ -52,10 +52,10 @@ def read_text_triples(
 def read_id_triples(
     path: Path, queries: Mapping[str, str], passages: CollectionIndex, reject: Reject
 ) -> Iterator[Triple]:
-    """Stream triples of ids (qid, positive pid, negative pid); a line with an id that is not there is rejected.
+    """Stream triples of ids (qid, positive pid, negative pid); a line with an unknown id is rejected.
 
     :param queries: query id -> text.
-    :param passages: by id.
+    :param passages: the collection by id.
     """
     for line, (qid, positive_id, negative_id) in read_tsv(path, ("qid", "positive pid", "negative pid"), reject):
         text = queries.get(qid)
@@ -69,9 +69,9 @@ def read_id_triples(
 
 
 def gather(triples: Iterable[Triple]) -> Iterator[Example]:
-    """Gather the consecutive triples of a query into one example for each of its positives.
+    """Combine the consecutive triples of a query into one example for each of its positives.
 
-    Negatives come once each, in the order of the file; a passage that is also a positive of the run is left out.
+    Each negative occurs once, in the order of the file; a passage that is also a positive of the run is left out.
     """
     for query, run in groupby(triples, key=lambda triple: triple.query):
         while piece := list(islice(run, _GATHERED)):

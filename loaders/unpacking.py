@@ -1,4 +1,4 @@
-"""Packed files as streams. However far a file unpacks, no more of it is in memory than one step makes."""
+"""Decompresses files as streams, with bounded memory however large the unpacked content is."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["is_damage", "unpacked"]
 
 _STEP = 1 << 16
 _XZ_MEMORY = 256 << 20
-"""What an xz stream may ask for; `xz -9` needs 65 MiB."""
+"""Most memory an xz stream may require; `xz -9` needs 65 MiB."""
 
 _ZSTD_STEP = 1 << 10
-"""Packed bytes at a time: the package zstandard has no other way to bound what they unpack to, here 32 MiB."""
+"""Compressed bytes per step: the only way to bound the output of the package zstandard, here to 32 MiB."""
 
 _MAC_FORKS = "__MACOSX/"
 
 
 class _Damaged(Exception):
-    """What is unpacked is not what was packed."""
+    """The compressed data are damaged."""
 
 
 class _Decompressor(Protocol):
-    """What the standard library's decompressors offer."""
+    """The interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -48,11 +48,11 @@ class _Decompressor(Protocol):
 
 
 def unpacked(stream: IO[bytes], packing: Packing, name: str) -> IO[bytes]:
-    """Return a stream of what is packed in another one; several packed streams in a row are one.
+    """Return a stream of the unpacked content; concatenated compressed streams are read as one.
 
     :param name: of the file, for messages.
     :raises DataError: if it is an archive of several files, or one that needs a password.
-    :raises MissingExtra: if what unpacks it is not installed.
+    :raises MissingExtra: if the package for the compression is not installed.
     """
     match packing:
         case "gzip":
@@ -68,14 +68,14 @@ def unpacked(stream: IO[bytes], packing: Packing, name: str) -> IO[bytes]:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether an error says that a packed stream is broken off or not what was packed."""
+    """Return whether an error means that a compressed stream is truncated or damaged."""
     known = (_Damaged, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
-    # Its own error's class is not known without the package, which need not be installed.
+    # zstandard may not be installed, so its error class is recognised by name.
     return isinstance(error, known) or type(error).__name__ == "ZstdError"
 
 
 class _Unpacked(io.RawIOBase):
-    """One packed stream after the other."""
+    """Reads concatenated compressed streams one after the other."""
 
     def __init__(self, packed: IO[bytes], new: Callable[[], _Decompressor], step: int = _STEP) -> None:
         self._packed = packed
@@ -114,11 +114,11 @@ class _Unpacked(io.RawIOBase):
                 raise EOFError("the file ends inside a packed stream")
         try:
             return self._current.decompress(packed, _STEP)
-        except OSError as error:  # bz2's; that the disk can't be read is found above
+        except OSError as error:  # of bz2; disk errors are raised by the read above
             raise _Damaged(str(error)) from error
 
     def _following(self) -> bytes:
-        """Return the beginning of the next stream; xz pads with zeros in between."""
+        """Return the beginning of the next stream, skipping the zeros that xz may pad with; empty at the end."""
         rest = self._current.unused_data.lstrip(b"\0")
         while not rest:
             read = self._packed.read(self._step)
@@ -129,7 +129,7 @@ class _Unpacked(io.RawIOBase):
 
 
 class _ZstandardFrame:
-    """One frame, through the package ``zstandard``."""
+    """One zstd frame, decompressed by the package ``zstandard``."""
 
     def __init__(self, module: Any) -> None:
         self._frame = module.ZstdDecompressor().decompressobj()
@@ -168,7 +168,7 @@ def _only_member(stream: IO[bytes], name: str) -> IO[bytes]:
         )
     try:
         return archive.open(members[0])
-    except (RuntimeError, NotImplementedError) as error:  # a password, or a method that zipfile does not know
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or a compression that zipfile does not support
         raise DataError(f"{name} is a zip archive that can't be unpacked here ({error}); unpack it first") from error
 
 
