@@ -1,34 +1,34 @@
-"""The error tree. One class per decision that a caller can take; each carries the CLI's exit code.
+"""The error tree: one class for each case that a caller may handle differently, with the CLI's exit code.
 
 ::
 
     HybridSearchError                       1
-    ├── UsageError                          2   an argument or option is wrong
-    │   ├── ConfigError                     2   a setting has a bad value or an unknown name
-    │   ├── FilterError                     2   a filter expression can't be parsed or names no such field
-    │   └── PartialAlias                    2   an alias shows a part of its index only (a filter, a routing)
+    ├── UsageError                          2   an argument or option is invalid
+    │   ├── ConfigError                     2   a setting has an invalid value or an unknown name
+    │   ├── FilterError                     2   a filter can't be parsed or names an undeclared field
+    │   └── PartialAlias                    2   an alias has a filter or a routing
     ├── DataError                           3   a data set can't be read, or records were rejected
-    │   ├── DatasetNotFound                 3   the path does not hold what the loader looks for
-    │   └── RecordsRejected                 3   some records went to the dead-letter file; the rest is in
-    ├── SearchIndexError                         4   an index can't be used as asked
+    │   ├── DatasetNotFound                 3   the loader's files are not at the path
+    │   └── RecordsRejected                 3   more records were rejected than allowed; the others were taken
+    ├── SearchIndexError                    4   an operation on an index failed
     │   ├── IndexNotFound                   4
     │   ├── IndexExists                     4
     │   ├── IndexLocked                     4   another process is writing
-    │   ├── AccessDenied                    4   the server does not know the user, or the user lacks a right
-    │   ├── Unreachable                     4   no connection, or one that broke: the request may have been carried out
-    │   ├── Overloaded                      4   the server refuses for now (429, 503): the same request may work later
-    │   ├── UnfitIndex                      4   a template or a hand made it so that it can't be used
-    │   └── CorruptIndex                    4   what is stored is not what was written
-    ├── ModelError                          5   a checkpoint can't be used as asked
+    │   ├── AccessDenied                    4   authentication failed, or the user lacks a right
+    │   ├── Unreachable                     4   no connection, or it broke: the request may have been carried out
+    │   ├── Overloaded                      4   the server is busy (429, 503): the same request may succeed later
+    │   ├── UnfitIndex                      4   a template or a manual change made the index unusable
+    │   └── CorruptIndex                    4   stored data differ from what was written
+    ├── ModelError                          5   a checkpoint can't be used
     │   ├── ModelNotFound                   5
-    │   ├── CorruptModel                    5   a file does not have the hash that was recorded
+    │   ├── CorruptModel                    5   a file differs from its recorded hash
     │   └── ModelMismatch                   5   fingerprint, dimension or similarity differ from the index's
-    ├── TrainingError                       6   training can't go on
+    ├── TrainingError                       6   training can't start or continue
     │   ├── CollapsedTowers                 6   every text gets the same vector
     │   └── ResumeMismatch                  6   the work folder belongs to another run
-    ├── StorageError                        7   the disk is full or a file can't be written
+    ├── StorageError                        7   the disk is full, or a file can't be read or written
     ├── MissingExtra                        8   an optional dependency is not installed
-    └── UnsupportedCapability               9   this engine or server can't do what was asked
+    └── UnsupportedCapability               9   the engine or server does not support the operation
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ __all__ = [
 
 
 _LONGEST = 3_000
-"""Characters; a message that quotes a longer input is cut in its middle."""
+"""Most characters of a message; a longer one, which quotes long input, is cut in the middle."""
 
 
 class HybridSearchError(Exception):
-    """Root of all errors this package raises on purpose. The message says what, the value, and what to do."""
+    """Base of all errors of this package. The message names what is wrong, the value, and what to do."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message, fit to be printed: what it quotes may have no UTF-8 form, or no end."""
+        """The message, fit to be printed: lone surrogates are escaped, and it is cut at 3,000 characters."""
         message = super().__str__().encode("utf-8", "backslashreplace").decode()
         if len(message) <= _LONGEST:
             return message
@@ -84,13 +84,13 @@ class HybridSearchError(Exception):
 
 
 class UsageError(HybridSearchError):
-    """An argument is wrong."""
+    """An argument or option is invalid."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError, ValueError):
-    """A setting has a bad value or an unknown name. Also a ValueError, which is what msgspec lets validators raise."""
+    """A setting has an invalid value or an unknown name. Also a ValueError, as msgspec requires of validators."""
 
 
 class FilterError(UsageError):
@@ -98,28 +98,28 @@ class FilterError(UsageError):
 
 
 class PartialAlias(UsageError):
-    """An alias with a filter or a routing, which would be passed over: what it hides would be shown."""
+    """The alias has a filter or a routing. Searches would bypass these and show what the alias hides."""
 
 
 class DataError(HybridSearchError):
-    """A data set can't be read as asked."""
+    """A data set can't be read."""
 
     exit_code = 3
 
 
 class DatasetNotFound(DataError):
-    """The path does not hold what the loader looks for."""
+    """The files that the loader reads are not at the path."""
 
 
 class RecordsRejected(DataError):
-    """Some records were refused and written to the dead-letter file; everything else was taken."""
+    """More records were rejected than allowed; they are in the dead-letter file, and all others were taken."""
 
 
 class SearchIndexError(HybridSearchError):
-    """An index can't be used as asked.
+    """An operation on an index failed.
 
-    :ivar status: the HTTP status that a server answered with; 0 where there was none.
-    :ivar retryable: whether the same request may succeed later, with nothing changed by anybody.
+    :ivar status: HTTP status of the server's answer; 0 if there was none.
+    :ivar retryable: whether the same request may succeed later without any change.
     """
 
     exit_code = 4
@@ -143,31 +143,31 @@ class IndexLocked(SearchIndexError):
 
 
 class AccessDenied(SearchIndexError):
-    """The server does not know the user, or the user lacks a right."""
+    """Authentication failed, or the user lacks a right."""
 
 
 class Unreachable(SearchIndexError):
-    """There is no connection to the server, or it broke or timed out: the request may have been carried out."""
+    """The server can't be reached, or the connection broke or timed out: the request may have been carried out."""
 
     retryable = True
 
 
 class Overloaded(SearchIndexError):
-    """The server refuses for now, being too busy, starting, or without a leader."""
+    """The server refuses the request for now: it is overloaded, starting, or has no cluster manager."""
 
     retryable = True
 
 
 class UnfitIndex(SearchIndexError):
-    """Something else than the index's own settings (an index template, somebody's hand) keeps it from being used."""
+    """An index template or a manual change of settings or mapping makes the index unusable."""
 
 
 class CorruptIndex(SearchIndexError):
-    """What is stored is not what was written."""
+    """The stored data differ from what was written."""
 
 
 class ModelError(HybridSearchError):
-    """A checkpoint can't be used as asked."""
+    """A checkpoint can't be used."""
 
     exit_code = 5
 
@@ -185,17 +185,17 @@ class ModelMismatch(ModelError):
 
 
 class TrainingError(HybridSearchError):
-    """Training can't start or go on."""
+    """Training can't start or continue."""
 
     exit_code = 6
 
 
 class CollapsedTowers(TrainingError):
-    """Every text gets (nearly) the same vector; the run was stopped."""
+    """Every text gets nearly the same vector; the run was stopped."""
 
 
 class ResumeMismatch(TrainingError):
-    """The work folder holds an unfinished run with other arguments."""
+    """The work folder contains an unfinished run with other arguments or data."""
 
 
 class StorageError(HybridSearchError):
@@ -217,7 +217,7 @@ class MissingExtra(HybridSearchError):
 
 
 class UnsupportedCapability(HybridSearchError):
-    """The engine or server can't do what was asked."""
+    """The engine or server does not support the operation."""
 
     exit_code = 9
 

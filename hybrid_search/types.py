@@ -1,4 +1,4 @@
-"""The records every part speaks: documents, queries, judgements, rankings, hits.
+"""The records that all parts exchange: documents, queries, judgements, rankings, hits.
 
 Imports the standard library only. All records are immutable.
 """
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MetadataValue = str | int | float | bool | tuple[str, ...]
-"""One metadata value: a keyword, a number, a truth value, or several keywords."""
+"""One metadata value: a keyword, a number, a boolean, or several keywords."""
 
 Run = Mapping[str, Mapping[str, float]]
 """A run: query id -> document id -> score."""
@@ -38,7 +38,7 @@ Run = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One retrievable text. ``id`` is unique in an index; adding the same id again replaces the document."""
+    """One retrievable text. ``id`` is unique in an index; adding a document with an existing id replaces it."""
 
     id: str
     text: str
@@ -47,13 +47,13 @@ class Document:
 
     @property
     def searchable_text(self) -> str:
-        """What both legs index: the title, then the text."""
+        """The text that both legs index: title, a space, text."""
         return f"{self.title} {self.text}" if self.title else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question of a query set."""
+    """One query of a data set."""
 
     id: str
     text: str
@@ -72,8 +72,8 @@ class Judgement:
 class Example:
     """One training example: a query, a document that answers it, and documents that do not.
 
-    ``negatives`` are those that came with the data (a triple's negative, the unselected passages of a result page).
-    ``answers`` are the known answer strings; a mined negative that contains one is taken for a false negative.
+    ``negatives`` are those of the data set (a triple's negative, the unselected passages of a result page).
+    ``answers`` are known answer strings; a mined negative that contains one is treated as a false negative.
     """
 
     query: Query
@@ -84,11 +84,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One record that was refused: where it stood, what was wrong, and the record itself, so that nothing is lost.
+    """One rejected record: where it was read, what is wrong with it, and the record itself, so that nothing is lost.
 
-    :ivar source: the file, or ``index`` when an engine refused it.
-    :ivar line: 1-based line (or row) in the source, 0 when unknown.
-    :ivar field: the field at fault, empty when the whole record is.
+    :ivar source: the file, or ``index`` if an engine rejected it.
+    :ivar line: line (or row) in the source, from 1; 0 if unknown.
+    :ivar field: the field at fault; empty if it is the whole record.
+    :ivar reason: what is wrong.
+    :ivar record: the record as it was read; may be empty.
     """
 
     source: str
@@ -100,10 +102,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """One leg's answer to one query: document ids and their scores, best first, ties by id.
+    """A ranking for one query: document ids and their scores, best first, ties by id.
 
-    :ivar versions: which state of each document was ranked, in numbers of the engine's own: one that is replaced before
-        its text is fetched has another. Empty where nobody knows.
+    :ivar versions: the engine's version number of each document that was ranked, to detect documents that are replaced
+        before their texts are fetched; empty if unknown.
     """
 
     ids: tuple[str, ...]
@@ -114,15 +116,15 @@ class Ranking:
         return len(self.ids)
 
     def after(self, offset: int) -> Ranking:
-        """Return the ranking without its first hits."""
+        """Return the ranking without its first ``offset`` documents."""
         return Ranking(self.ids[offset:], self.scores[offset:], self.versions[offset:]) if offset else self
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What one leg (``bm25`` or ``knn``) contributed to a hit.
+    """The contribution of one leg (``bm25`` or ``knn``) to a hit.
 
-    :ivar score: the leg's raw score, in the engine's scale (BM25, or OpenSearch's k-NN score).
+    :ivar score: the leg's raw score (BM25, or OpenSearch's k-NN score).
     :ivar rank: 1-based position in the leg's window.
     :ivar normalised: the score after normalisation (for RRF the reciprocal-rank term).
     :ivar weight: the leg's fusion weight.
@@ -138,7 +140,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result. ``rank`` is 1-based over all pages; ``legs`` has one entry per leg that found the document."""
+    """One search result. ``rank`` counts from 1 over all pages; ``legs`` has an entry for each leg that found it."""
 
     id: str
     rank: int
@@ -150,15 +152,15 @@ class Hit:
 
 
 LONGEST_ID = 512
-"""UTF-8 bytes; OpenSearch's limit."""
+"""Most bytes of an id in UTF-8; OpenSearch's limit."""
 
 
 ID_FAULTS_OF_OLD = ("blank", "has a control character")
-"""What :func:`id_fault` says of ids that were taken once."""
+"""Faults reported by :func:`id_fault` that earlier versions accepted."""
 
 
 def id_fault(id: str) -> str:
-    """Say why a text can't name a document in every engine; empty if it can."""
+    """Return why a text can't be a document's id in every engine; empty if it can."""
     if not id.strip():
         return ID_FAULTS_OF_OLD[0]
     try:
@@ -177,10 +179,10 @@ def by_score_then_id(scores: Mapping[str, float] | Iterable[tuple[str, float]]) 
 
 
 def normalise_text(text: str) -> str:
-    """Fold what does not make two texts different: Unicode form (NFKC), case, and white space."""
+    """Normalise Unicode form (NFKC), case and white space, so that texts that differ in these alone become equal."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def text_hash(text: str) -> str:
-    """Name a text by its content: 16 hexadecimal digits of the SHA-256 of its normalised form."""
+    """Return 16 hexadecimal digits of the SHA-256 of the normalised text."""
     return hashlib.sha256(normalise_text(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
