@@ -1,4 +1,4 @@
-"""Make an index visible to people: the pack of saved objects, its import, and what its panels are fed with."""
+"""Exports and imports the Dashboards pack of an index, and exports a data set for Search Relevance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FEW_VALUES = 15
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: how many objects of each type."""
+    """The written file, and its number of objects by type."""
 
     file: Path
     index: str
@@ -53,9 +53,9 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class RelevanceFile:
-    """What was written.
+    """The written file, and its numbers of queries and search configurations.
 
-    :ivar plugin: whether the server has the plugin that takes the requests.
+    :ivar plugin: whether the server has the plugin Search Relevance.
     """
 
     file: Path
@@ -67,7 +67,7 @@ class RelevanceFile:
 def open_server_index(location: str) -> OpenSearchEngine:
     """Open an index on a server.
 
-    :raises UsageError: for one in a folder.
+    :raises UsageError: for an index in a folder.
     """
     if not is_on_server(location):
         raise UsageError(f"{location}: Dashboards shows what is on a server; give opensearch://host:9200/index")
@@ -79,8 +79,8 @@ def open_server_index(location: str) -> OpenSearchEngine:
 def pack_of(location: str) -> list[SavedObject]:
     """Make the pack of an index. The index need not have a query log yet.
 
-    :param location: of an index or alias; the objects are about it by this name.
-    :raises SearchIndexError: if there is no index, or the server can't be asked.
+    :param location: of an index or alias; the objects refer to it by this name.
+    :raises SearchIndexError: if there is no index, or the server can't be reached.
     """
     from hybrid_search.engines.opensearch.index.document_json import metadata_path
 
@@ -91,16 +91,16 @@ def pack_of(location: str) -> list[SavedObject]:
 
 
 def _of_unique_values(engine: OpenSearchEngine, fields: Mapping[str, FieldType]) -> frozenset[str]:
-    """Return the keyword fields whose values hardly ever come twice, as addresses: a panel of them shows nothing."""
+    """Return the keyword fields with mostly unique values, such as addresses: a panel of their values shows nothing."""
     from hybrid_search.engines.opensearch.transport.client import Client
 
     keywords = [path for path, kind in fields.items() if kind == "keyword"]
     if not keywords:
         return frozenset()
     counts = {
-        f"{what}-{number}": {what: {"field": path}}
+        f"{metric}-{number}": {metric: {"field": path}}
         for number, path in enumerate(keywords)
-        for what in ("value_count", "cardinality")
+        for metric in ("value_count", "cardinality")
     }
     with closing(Client(engine.place.address)) as client:
         answer = client.call("POST", f"/{engine.place.address.index}/_search", {"size": 0, "aggs": counts})
@@ -113,9 +113,9 @@ def _of_unique_values(engine: OpenSearchEngine, fields: Mapping[str, FieldType])
 
 
 def export_pack(location: str, file: Path) -> Exported:
-    """Write the pack of an index.
+    """Write the pack of an index to a file.
 
-    :raises UsageError: if the file's name does not end in ``.ndjson``, which Dashboards demands.
+    :raises UsageError: if the file's name does not end in ``.ndjson``, as Dashboards requires.
     :raises StorageError: if the file can't be written.
     """
     if file.suffix != ".ndjson":
@@ -126,15 +126,15 @@ def export_pack(location: str, file: Path) -> Exported:
 
 
 def import_pack(location: str, url: str, *, tenant: str = "") -> Imported:
-    """Import the pack of an index into Dashboards, and make ready on the server what its panels ask.
+    """Import the pack of an index into Dashboards, and create the indexes and the setting that its panels need.
 
-    What was imported before is replaced. What can't be made ready is logged, with the panels that lack it.
+    Objects of an earlier import are replaced. If the server refuses an index or the setting, a warning is logged.
 
     :raises SearchIndexError: as :func:`~hybrid_search.dashboards.import_objects.import_objects`.
     """
     from hybrid_search.dashboards.import_objects import DashboardsAddress, import_objects
 
-    DashboardsAddress.parse(url)  # a wrong URL is told before a server is asked
+    DashboardsAddress.parse(url)  # raises for a wrong URL before any request is sent
     imported = import_objects(url, ndjson(pack_of(location)), tenant=tenant)
     try:
         _make_ready(location)
@@ -146,7 +146,7 @@ def import_pack(location: str, url: str, *, tenant: str = "") -> Imported:
 
 
 def _make_ready(location: str) -> None:
-    """Make the indexes beside this one, empty; and for typed queries look for words in titles and texts alone."""
+    """Create the empty companion indexes, and for typed queries set the field that plain words are searched in."""
     from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
     from hybrid_search.engines.opensearch.transport.client import Client
 
@@ -166,7 +166,7 @@ def _shown(settings: Mapping[str, str]) -> str:
 
 
 def _typed(engine: OpenSearchEngine) -> Typed | None:
-    """Say how a typed text is answered, where the index's own towers run in its cluster."""
+    """Return what the panel of typed queries needs; None unless the index's towers run in its cluster."""
     from hybrid_search.engines.opensearch.search.bodies import fusion_pipeline
 
     deployed, settings = _deployed(engine), engine.settings
@@ -182,7 +182,7 @@ def _typed(engine: OpenSearchEngine) -> Typed | None:
 
 
 def _fractions(fusion: Fusion) -> Fusion:
-    """Keep weights off 0 and 1: a browser writes those as whole numbers, which the server's pipelines do not take."""
+    """Replace weights of 0 and 1 by nearby fractions: browsers write them as integers, which pipelines reject."""
     bm25 = min(max(fusion.weights[0], _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)
     return fusion.replace(weights=(bm25, 1 - bm25))
 
@@ -190,11 +190,11 @@ def _fractions(fusion: Fusion) -> Fusion:
 def export_relevance(
     dataset: Dataset, location: str, file: Path, *, split: str = "", judgement_set: str = "", pipeline: str = ""
 ) -> RelevanceFile:
-    """Write requests for Dev Tools that give Search Relevance a data set's queries and judgements, and configurations.
+    """Write requests for Dev Tools that create a query set, judgements and search configurations in Search Relevance.
 
-    :param split: whose queries; empty for ``test``, or the last split.
-    :param pipeline: a search pipeline with the towers deployed in the cluster; empty for that of ``deploy``. Where
-        there is neither, there is a configuration for BM25 only.
+    :param split: whose queries; empty for ``test``, or the last split if there is no ``test``.
+    :param pipeline: a search pipeline with towers deployed in the cluster; empty for that of ``deploy``. Without
+        either, only the configuration for BM25 is written.
     :raises DataError: if the data set has no judged queries.
     :raises UsageError: if it has no such split.
     """

@@ -1,4 +1,4 @@
-"""Importing saved objects into OpenSearch Dashboards, and reading what it says of them."""
+"""Imports saved objects into OpenSearch Dashboards, and checks its answer."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ _PORT = 5601
 _FILE = "hybrid-search.ndjson"
 _MOST_TOLD = 5
 _OF_ALL = ("global", "private")
-"""Tenants that every user has."""
+"""Tenants that exist for every user."""
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardsAddress:
-    """Where Dashboards is: ``http://localhost:5601``, perhaps with the path that it is served under."""
+    """The address of Dashboards, such as ``http://localhost:5601``, with its base path, if any."""
 
     address: Address
     path: str
 
     @classmethod
     def parse(cls, url: str) -> DashboardsAddress:
-        """Take a URL apart.
+        """Parse a URL.
 
-        :raises UsageError: if it is none, or has a password in it.
+        :raises UsageError: if it is not a URL of Dashboards, or contains a password.
         """
-        shown, wanted = without_password(url), "give the address in the browser, such as http://localhost:5601"
+        shown, advice = without_password(url), "give the address in the browser, such as http://localhost:5601"
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
-            raise UsageError(f"{shown}: the URL can't be read; {wanted}") from None
+            raise UsageError(f"{shown}: the URL can't be read; {advice}") from None
         if parts.password is not None:
             raise UsageError("a URL must not hold a password; put it into OPENSEARCH_PASSWORD")
         if parts.scheme not in ("http", "https") or not host:
-            raise UsageError(f"{shown}: not the URL of Dashboards; {wanted}")
+            raise UsageError(f"{shown}: not the URL of Dashboards; {advice}")
         path = parts.path.rstrip("/")
-        for page in ("/app", "/s/"):  # what a browser's address goes on with
+        for page in ("/app", "/s/"):  # paths of pages, as in a browser's address bar
             path = path.partition(page)[0]
         tls = parts.scheme == "https"
         return cls(Address(host, port or (443 if tls else _PORT), "", tls=tls, user=parts.username or ""), path)
@@ -63,9 +63,11 @@ class DashboardsAddress:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did.
+    """The result of an import.
 
-    :ivar replaced: of the taken objects, those that were there before.
+    :ivar server: the address of Dashboards.
+    :ivar taken: number of imported objects.
+    :ivar replaced: how many of them existed before.
     """
 
     server: str
@@ -74,26 +76,27 @@ class Imported:
 
 
 def import_objects(url: str, lines: bytes, *, tenant: str = "") -> Imported:
-    """Import a file of saved objects, in the place of those that have their ids.
+    """Import saved objects, replacing existing objects with the same ids.
 
-    :param url: of Dashboards. How it is reached, and who we are, is found out as for a server.
+    :param url: of Dashboards; credentials and TLS settings are resolved as for a server.
+    :param lines: the objects, one JSON object a line.
     :param tenant: of the security plugin: ``global``, ``private`` or a name; empty for the user's own choice.
-    :raises UsageError: if the user has no such tenant: Dashboards would take the global one without a word.
-    :raises AccessDenied: if the user is not known there, or may not.
+    :raises UsageError: if the user does not have the tenant: Dashboards would silently use the global one.
+    :raises AccessDenied: if authentication fails, or the user lacks the right to write.
     :raises Unreachable: if nothing answers.
-    :raises UnsupportedCapability: if that is no Dashboards.
-    :raises SearchIndexError: if an object was not taken, with the reason.
+    :raises UnsupportedCapability: if the server is not OpenSearch Dashboards.
+    :raises SearchIndexError: if an object was refused or dropped, with the reasons.
     """
     dashboards = DashboardsAddress.parse(url)
     with _session(dashboards, resolved(dashboards.address), tenant) as session:
         if tenant and tenant not in _OF_ALL:
             _check_tenant(session, tenant)
-        told = session.imported(lines)
+        answer = session.imported(lines)
     sent = {(one["type"], one["id"]) for one in map(msgspec.json.decode, lines.splitlines())}
-    results: Sequence[Mapping[str, Any]] = told.get("successResults", [])
-    # It says success for what it dropped without an error, so both are read.
+    results: Sequence[Mapping[str, Any]] = answer.get("successResults", [])
+    # Objects that were dropped are missing from both lists, so the results are compared with what was sent.
     lost = sent - {(one["type"], one["id"]) for one in results}
-    reasons = {(one["type"], one["id"]): _reason(one.get("error", {})) for one in told.get("errors", [])}
+    reasons = {(one["type"], one["id"]): _reason(one.get("error", {})) for one in answer.get("errors", [])}
     if lost or reasons:
         names = sorted(lost | reasons.keys())
         shown = [f"{kind}:{id} ({reasons.get((kind, id), 'no reason given')})" for kind, id in names[:_MOST_TOLD]]
@@ -129,7 +132,7 @@ class _Session:
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            # The original's text may hold the request.
+            # Not chained: its text may contain the request.
             raise _network_failure(error, self.dashboards) from None
         return answer.status, answer.data
 
@@ -155,15 +158,15 @@ def _session(dashboards: DashboardsAddress, connection: Connection, tenant: str)
 
 
 def _check_tenant(session: _Session, tenant: str) -> None:
-    """Ask which tenants the user has: for an unknown one Dashboards goes on in the global tenant, and says success."""
+    """Check that the user has the tenant: for an unknown one Dashboards silently uses the global tenant."""
     status, answer = session.answer("GET", "/api/v1/auth/authinfo")
     if status in (401, 302):
         _checked(status, answer, str(session.dashboards))
     try:
-        told = msgspec.json.decode(answer)
+        decoded = msgspec.json.decode(answer)
     except (msgspec.DecodeError, RecursionError):
-        told = None
-    tenants = told.get("tenants") if isinstance(told, dict) and status == 200 else None
+        decoded = None
+    tenants = decoded.get("tenants") if isinstance(decoded, dict) and status == 200 else None
     if not isinstance(tenants, dict):
         raise UsageError(
             f"tenant is {tenant!r}, but {session.dashboards} has no tenants (status {status}): its security plugin is "
@@ -199,27 +202,27 @@ def _checked(status: int, answer: bytes, where: str) -> Mapping[str, Any]:
             status=status,
         )
     try:
-        told = msgspec.json.decode(answer)
+        decoded = msgspec.json.decode(answer)
     except (msgspec.DecodeError, RecursionError):
-        told = None
-    reason = shortened(told.get("message") or told.get("error") or "") if isinstance(told, dict) else ""
+        decoded = None
+    reason = shortened(decoded.get("message") or decoded.get("error") or "") if isinstance(decoded, dict) else ""
     if status == 403:
         raise AccessDenied(
             f"{where}: {reason or 'forbidden'}; give the user the rights to write in this tenant", status=403
         )
     if status in (502, 503, 504):
         raise Unreachable(f"{where}: Dashboards is not ready ({status} {reason}); try again in a moment")
-    # Errors of Dashboards say their status again; those of other servers, OpenSearch among them, don't, or not there.
-    if not isinstance(told, dict) or status == 404 or (status != 200 and "statusCode" not in told):
+    # Error bodies of Dashboards have a ``statusCode``; those of other servers, such as OpenSearch, don't.
+    if not isinstance(decoded, dict) or status == 404 or (status != 200 and "statusCode" not in decoded):
         raise UnsupportedCapability(
             f"{where}: this is no OpenSearch Dashboards (status {status}{', ' + reason if reason else ''}); give its "
             f"address, port {_PORT} unless it was changed, and the path that it is served under"
         )
     if status != 200:
         raise SearchIndexError(f"{where}: {status}: {reason}", status=status)
-    if "successCount" not in told:
+    if "successCount" not in decoded:
         raise UnsupportedCapability(f"{where}: the answer is not that of an import; is it OpenSearch Dashboards?")
-    return told
+    return decoded
 
 
 def _reason(error: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Measure a sample of an index's documents, and keep the figures in the index NAME-statistics for Dashboards.
+"""Measures a sample of an index's documents, and stores the figures in the index NAME-statistics for Dashboards.
 
-Lengths in tokens, the share of words that the towers' vocabulary lacks, and the norms of vectors can't be told by a
-search: they depend on the tokenizer, and vectors are not aggregated. Kept with every document they would make each
-index larger and its format another one; a sample beside it tells the same.
+A search can't compute lengths in tokens, the share of words that the towers' vocabulary lacks, or the norms of vectors:
+they depend on the tokenizer, and vectors can't be aggregated. Stored with every document they would enlarge the index
+and change its format; a sample is enough.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Measured", "measure_documents"]
 
 MOST = 10_000
-"""Documents that a sample has at most."""
+"""Most documents of a sample."""
 
 _AT_ONCE = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured: the means over a sample.
+    """Means over a sample of documents.
 
-    :ivar documents: in the index.
-    :ivar tokens: mean length; of an index without towers in words that white space parts.
-    :ivar cut: share of documents that are longer than what the towers read.
-    :ivar out_of_vocabulary: mean share of a document's words that the vocabulary does not have whole; None without
+    :ivar kept_in: name of the index that the figures of each document are stored in.
+    :ivar documents: number of documents in the index.
+    :ivar sampled: number of documents in the sample.
+    :ivar tokens: mean length in tokens; without towers in words separated by white space.
+    :ivar cut: share of documents that are longer than the document tower reads, 0..1.
+    :ivar out_of_vocabulary: mean share of a document's words that are not whole in the vocabulary, 0..1; None without
         towers.
-    :ivar without_vector: share.
+    :ivar without_vector: share of documents without a vector, 0..1.
     """
 
     kept_in: str
@@ -55,13 +57,13 @@ class Measured:
 
 
 def measure_documents(location: str, *, sample: int = 2_000, seed: int = 0, progress: Progress = silent) -> Measured:
-    """Draw documents at random, measure them, and keep the figures in the place of those of the last time.
+    """Measure randomly drawn documents, and replace the figures that are stored.
 
-    :param sample: documents, 1 to :data:`MOST`; of a smaller index all of them, so that the figures are exact.
-    :param seed: another one draws other documents.
-    :raises UsageError: if ``sample`` is none of these, or for an index in a folder.
+    :param sample: number of documents, 1 to :data:`MOST`; if the index has fewer, all are measured.
+    :param seed: of the draw.
+    :raises UsageError: if ``sample`` is out of range, or for an index in a folder.
     :raises DataError: if the index is empty.
-    :raises SearchIndexError: if the server can't be asked, or does not take the figures.
+    :raises SearchIndexError: if the server can't be reached, or refuses the figures.
     """
     from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
     from hybrid_search.towers.coverage import Words

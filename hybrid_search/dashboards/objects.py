@@ -1,12 +1,12 @@
-"""Saved objects of OpenSearch Dashboards, the fields of their index patterns and typed searches. Pure.
+"""Makes saved objects of OpenSearch Dashboards, the fields of their index patterns, and searches for typed texts. Pure.
 
-Much of an object is JSON inside strings (``visState``, ``panelsJSON``, ``searchSourceJSON``, a Vega specification), and
-what it refers to stands in its ``references`` by a name that the string uses.
+Much of an object is JSON inside strings (``visState``, ``panelsJSON``, ``searchSourceJSON``, a Vega specification).
+Other objects are referred to by names that are resolved in ``references``.
 
-Dashboards puts what is typed into a search's query as a ``query_string`` clause, and nowhere else. That clause is the
-BM25 leg of a hybrid query here; a request processor of the search's own pipeline reads the text out of it, has the
-query tower encode it, and writes the vector into the k-NN leg. It also takes away a ``min_score`` that nothing reaches,
-so that a search whose text was not encoded, because nothing was typed or the tower is gone, finds nothing.
+Dashboards inserts a typed text into a search as a ``query_string`` clause, and nowhere else. Here that clause is the
+BM25 leg of a hybrid query; a request processor of the search's own pipeline reads the text from it, has the query
+tower encode it, and writes the vector into the k-NN leg. It also removes a ``min_score`` that no document reaches, so
+that a search whose text was not encoded (nothing was typed, or the tower is gone) finds nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 Kind = Literal["index-pattern", "search", "visualization", "dashboard"]
 
-# The formats that these objects are written in; an older Dashboards would refuse a newer one, a newer one converts.
+# Format version of each type. Dashboards refuses formats newer than itself, and converts older ones.
 _FORMATS: Mapping[Kind, str] = {
     "index-pattern": "7.6.0",
     "search": "7.9.3",
@@ -53,7 +53,7 @@ _LANGUAGE = "lucene"
 
 @dataclass(frozen=True, slots=True)
 class SavedObject:
-    """One object.
+    """One saved object.
 
     :ivar references: name of the reference -> the object referred to.
     """
@@ -65,11 +65,11 @@ class SavedObject:
 
     @property
     def title(self) -> str:
-        """What people see."""
+        """The object's title."""
         return str(self.attributes["title"])
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object as a line of the file holds it."""
+        """Return the object in the form of a line of the import file."""
         return {
             "type": self.type,
             "id": self.id,
@@ -83,7 +83,7 @@ class SavedObject:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """An object's place on a dashboard, which is 48 columns wide."""
+    """An object with its position and size on a dashboard, in cells; a dashboard has 48 columns."""
 
     shown: SavedObject
     x: int
@@ -97,10 +97,10 @@ def index_pattern(
 ) -> SavedObject:
     """Make an index pattern of one index.
 
-    :param time: the field that the time picker filters.
-    :param fields: as Dashboards keeps them (see :mod:`hybrid_search.dashboards.objects`). Without them each panel reads
-        the mapping at the first opening and writes the pattern anew, all at once, most of them in vain.
-    :param hidden: fields that Discover leaves out of its rows.
+    :param time: the field for the time picker.
+    :param fields: of :func:`document_fields` or :func:`companion_fields`. Without them, each panel would read the
+        mapping when first opened and write the pattern, all at the same time, with version conflicts.
+    :param hidden: fields that Discover does not show in its rows.
     """
     attributes: dict[str, Any] = {"title": index, "fields": _text(list(fields))}
     if time is not None:
@@ -135,7 +135,7 @@ def visualisation(
     """Make a visualisation.
 
     :param state: type, parameters and aggregations.
-    :param pattern: of the index that the aggregations are about, where there are any.
+    :param pattern: of the index that is aggregated; None without aggregations.
     """
     attributes = {
         "title": title,
@@ -157,7 +157,7 @@ def vega(id: str, title: str, specification: Mapping[str, Any], *, description: 
 def dashboard(id: str, title: str, panels: Sequence[Panel], *, since: str, description: str = "") -> SavedObject:
     """Make a dashboard.
 
-    :param since: where its time range begins, as in ``now-30d``; it ends now.
+    :param since: beginning of its time range, such as ``now-30d``; it ends now.
     """
     placed = [
         {
@@ -188,7 +188,7 @@ def dashboard(id: str, title: str, panels: Sequence[Panel], *, since: str, descr
 
 
 def ndjson(objects: Iterable[SavedObject]) -> bytes:
-    """Return the file that is imported: an object a line."""
+    """Return the content of the import file: one object a line."""
     return b"".join(msgspec.json.encode(one.as_json()) + b"\n" for one in objects)
 
 
@@ -202,7 +202,7 @@ def _text(value: Any) -> str:
 
 
 HIDDEN_IN_DISCOVER = ("vector", "added")
-"""Hundreds of numbers, and a moment in nanoseconds that Dashboards shows as a number of 19 digits."""
+"""Fields that would clutter the rows: hundreds of numbers, and a time in nanoseconds as a number of 19 digits."""
 
 _KINDS: Mapping[str, str] = {
     "boolean": "boolean",
@@ -214,13 +214,13 @@ _KINDS: Mapping[str, str] = {
     "long": "number",
     "text": "string",
 }
-"""Type in a mapping -> type in Dashboards; any other is ``unknown`` there, as vectors are."""
+"""Type in a mapping -> type in Dashboards; other types, such as vectors, are ``unknown``."""
 
 Field = dict[str, Any]
 
 
 def companion_fields(kind: Companion) -> list[Field]:
-    """Return the fields of an index beside an index."""
+    """Return the fields of a companion index."""
     return [*_of_every_index(), *_fields(mappings.render(f"index/{kind}")["mappings"]["properties"])]
 
 
@@ -264,20 +264,20 @@ def _field(name: str, kind: str, mapped: str | None, *, searchable: bool, aggreg
 
 
 DEFAULT_FIELD = {"index.query.default_field": "searchable"}
-"""The setting of the index with which a typed word is looked for where ``match`` looks for it, not in every field."""
+"""Index setting: a typed word without a field is searched in the field that ``match`` uses, not in every field."""
 
 Processors = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What it takes to answer a typed text.
+    """Parameters of the searches for a typed text.
 
-    :ivar model: the query tower in the cluster.
+    :ivar model: id of the query tower in the cluster.
     :ivar dimension: of its vectors.
-    :ivar window: documents that each leg contributes.
-    :ivar fusions: ranking (``bm25``, ``hybrid``, ``knn``) -> the part of a search pipeline that fuses; a leg alone has
-        all of the weight.
+    :ivar window: number of documents that each leg contributes.
+    :ivar fusions: ranking (``bm25``, ``hybrid``, ``knn``) -> the search pipeline that fuses; for a single leg, with all
+        weight on it.
     """
 
     model: str
@@ -286,12 +286,12 @@ class Typed:
     fusions: Mapping[str, Processors]
 
     def bodies(self) -> dict[str, dict[str, Any]]:
-        """Return the body of a search for each ranking."""
+        """Return ranking -> body of its search."""
         return {
             name: mappings.render(
                 "dashboards/typed_search",
                 model=self.model,
-                # Takes the place of the text's own until the processor has run; a zero vector would be refused.
+                # A placeholder until the processor has run; a zero vector would be refused.
                 vector=[1.0] * self.dimension,
                 window=self.window,
                 fusion=fusion["phase_results_processors"],

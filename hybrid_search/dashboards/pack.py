@@ -1,4 +1,4 @@
-"""The pack: every object of one index's dashboard, and the dashboard."""
+"""Builds the pack: all saved objects of one index's dashboard, and the dashboard itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _TALL = 26
 _SINCE = "now-30d"
 
 Row = tuple[int, Sequence[SavedObject]]
-"""A height, and what stands side by side."""
+"""The height of a row of panels, and the panels from left to right."""
 
 
 def build_pack(shown: Shown) -> list[SavedObject]:
-    """Make all objects, what is referred to before what refers to it.
+    """Make all objects; each comes after the objects that it refers to.
 
-    The same index gives the same objects with the same ids.
+    The same index always gives the same objects with the same ids.
     """
     panels = Panels(shown)
     rows = list(_rows(panels))
@@ -33,15 +33,15 @@ def build_pack(shown: Shown) -> list[SavedObject]:
 
 
 def _typed(shown: Shown, panels: Panels) -> Iterator[SavedObject]:
-    """Make a dashboard of its own: what is typed into a query bar goes to all panels."""
+    """Make the panel of typed queries and its own dashboard: a text in the query bar applies to all panels of one."""
     if shown.typed is None:
         return
     panel = panels.typed(shown.typed)
     yield panel
     title = f"Hybrid search: {shown.name}, try a query"
     description = "BM25, hybrid and k-NN for what is typed into the query bar."
-    place = [Panel(panel, 0, 0, _WIDTH, _TALL)]
-    yield dashboard(shown.id("try"), title, place, since=_SINCE, description=description)
+    panels_placed = [Panel(panel, 0, 0, _WIDTH, _TALL)]
+    yield dashboard(shown.id("try"), title, panels_placed, since=_SINCE, description=description)
 
 
 def _rows(panels: Panels) -> Iterator[Row]:

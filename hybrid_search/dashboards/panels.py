@@ -1,4 +1,4 @@
-"""The panels of the dashboard, each made of a template and the names of the indexes."""
+"""Makes the panels of the dashboard from templates and the names of the indexes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hybrid_search.settings.index import FieldType
 __all__ = ["MOST_FIELDS", "Panels", "Shown"]
 
 MOST_FIELDS = 6
-"""Metadata fields that get a panel, the first by name of those whose values several documents share."""
+"""Most metadata fields with a panel: the first by name of those whose values are not mostly unique."""
 
 
 _FILLED_BY: Mapping[str, str] = {
@@ -32,20 +32,20 @@ _FILLED_BY: Mapping[str, str] = {
     "evaluations": "hybrid-search evaluate ... --store",
     "statistics": "hybrid-search dashboards measure",
 }
-"""Companion index -> what fills it."""
+"""Companion index -> the command that fills it, for panels without data."""
 
 _BUCKET = ("key", "key_as_string", "min", "max", "doc_count")
-"""What a bucket of any kind of aggregation may have, beside aggregations of its own."""
+"""The possible keys of a bucket, besides sub-aggregations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the pack is about.
+    """The index that a pack shows.
 
     :ivar name: of the index or alias.
     :ivar fields: path of a metadata field in the mapping -> its type.
-    :ivar typed: how a typed text is answered; None without towers in the cluster.
-    :ivar unique: paths of fields whose values hardly ever come twice; they get no panel.
+    :ivar typed: parameters of the panel of typed queries; None without towers in the cluster.
+    :ivar unique: paths of fields with mostly unique values, which get no panel.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Shown:
     unique: Collection[str] = ()
 
     def id(self, part: str) -> str:
-        """Return an object's id: the same for each pack of this index, so that importing again replaces."""
+        """Return the id of an object: the same in each pack of this index, so that importing again replaces it."""
         return f"hybrid-search-{self.name}-{part}"
 
 
@@ -79,7 +79,7 @@ class Panels:
         return self.documents, self.queries, self.evaluations, self.statistics
 
     def about(self) -> SavedObject:
-        """Say what there is to see, and how it gets there."""
+        """Explain what the dashboard shows, and which commands provide the data."""
         name = self._shown.name
         text = (
             f"**{name}**: its documents, and the queries and evaluations of hybrid-search.\n\n"
@@ -96,7 +96,7 @@ class Panels:
         return visualisation(self._shown.id("about"), f"{name}: about this dashboard", state)
 
     def count(self) -> SavedObject:
-        """Count the documents."""
+        """Show the number of documents."""
         style = {"bgColor": False, "bgFill": "#000", "fontSize": 44, "labelColor": False, "subText": ""}
         metric = {
             "colorSchema": "Green to Red",
@@ -116,7 +116,7 @@ class Panels:
         return visualisation(self._shown.id("count"), f"{self._shown.name}: number of documents", state, self.documents)
 
     def most_asked(self) -> SavedObject:
-        """List the texts that are asked most often; of a hashed log there are none."""
+        """List the most frequent queries; empty for a hashed log."""
         by_count = {"field": "text", "order": "desc", "orderBy": "1", "size": 20, "customLabel": "query"}
         other = {
             "otherBucket": False,
@@ -137,7 +137,7 @@ class Panels:
         return visualisation(self._shown.id("most-asked"), f"{self._shown.name}: most asked", state, self.queries)
 
     def fields(self) -> Iterator[SavedObject]:
-        """Show the documents over their metadata."""
+        """Show the distribution of documents over each metadata field."""
         shared = [one for one in sorted(self._shown.fields.items()) if one[0] not in self._shown.unique]
         for path, kind in shared[:MOST_FIELDS]:
             name = path.removeprefix("metadata.")
@@ -157,7 +157,7 @@ class Panels:
         )
 
     def of_queries(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
-        """Show what queries found, how fast, and how far the rankings agree."""
+        """Show what queries found, their latency, and how far the rankings agree."""
         index = self.queries.title
         return (
             self._vega("outcomes", "queries by what they found", "outcomes", index),
@@ -167,7 +167,7 @@ class Panels:
         )
 
     def of_evaluations(self) -> tuple[SavedObject, SavedObject]:
-        """Show evaluations over time, and what the systems differ from BM25 by."""
+        """Show evaluations over time, and the systems' differences to BM25."""
         index = self.evaluations.title
         return (
             self._vega("evaluations", "quality over time", "evaluations", index),
@@ -175,24 +175,24 @@ class Panels:
         )
 
     def rankings(self) -> SavedObject:
-        """Compare the three rankings of a logged query whose words are typed in."""
+        """Compare the three rankings of a logged query, selected by typing some of its words."""
         own = mappings.render("dashboards/logged", index=self.queries.title)
         return self._side_by_side("rankings", "rankings of a logged query", own)
 
     def typed(self, typed: Typed) -> SavedObject:
-        """Compare the three rankings of any text, typed into the query bar."""
+        """Compare the three rankings of a text typed into the query bar."""
         own = mappings.render("dashboards/typed", index=self._shown.name, **typed.bodies())
         return self._side_by_side("typed", "rankings of a typed query", own)
 
     def _side_by_side(self, part: str, title: str, own: Mapping[str, Any]) -> SavedObject:
         shared = mappings.render("dashboards/links")
-        # Dashboards sizes a panel before it adds the text box, so the panel follows what is left to it by itself.
+        # Dashboards sizes a panel before it adds the text box, so the panel adapts to the remaining size itself.
         signals, data = [*shared["signals"], *own["signals"]], [*own["data"], *shared["data"]]
         specification = mappings.render("dashboards/rankings", signals=signals, data=data)
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
 
     def searches(self) -> tuple[SavedObject, SavedObject, SavedObject, SavedObject]:
-        """List all queries, those without results, those that BM25 finds nothing for, and those whose legs disagree."""
+        """Make saved searches: all queries; those without results; without results of BM25; whose legs disagree."""
         about_legs = ["text", "bm25_hits", "overlap_bm25_knn", "top_bm25", "top_knn"]
         return (
             self._search("all-queries", "all queries", "", ["text", "mode", "hits", "client_ms", "overlap_bm25_knn"]),
@@ -207,7 +207,7 @@ class Panels:
         )
 
     def texts(self) -> SavedObject:
-        """List the documents."""
+        """Make the saved search that lists the documents."""
         columns = ["id", "title", "text", *sorted(self._shown.fields)[:MOST_FIELDS]]
         return saved_search(
             self._shown.id("texts"), f"{self._shown.name}: texts of documents", self.documents,
@@ -224,30 +224,30 @@ class Panels:
 
     def _vega(self, part: str, title: str, template: str, index: str, **parameters: Any) -> SavedObject:
         specification = mappings.render(f"dashboards/{template}", index=index, **parameters)
-        # An empty panel looks broken: until there is something to draw it says what brings it.
+        # An empty panel looks broken, so it names the command that provides its data.
         specification["data"]["name"] = "found"
-        something = _unpack_buckets(specification) or "data('found').length"
+        has_data = _unpack_buckets(specification) or "data('found').length"
         empty = f"Nothing here yet: {_FILLED_BY.get(index.removeprefix(f'{self._shown.name}-'), 'load documents')}"
-        told = {"expr": f"{something} ? '' : '{empty}'"}
-        specification["title"] = {"text": told, "anchor": "start", "fontWeight": "normal"}
+        text = {"expr": f"{has_data} ? '' : '{empty}'"}
+        specification["title"] = {"text": text, "anchor": "start", "fontWeight": "normal"}
         return vega(self._shown.id(part), f"{self._shown.name}: {title}", specification)
 
 
 def _unpack_buckets(specification: dict[str, Any]) -> str:
-    """Let a panel take the buckets out of the answer itself; returns an expression for whether there are any.
+    """Make a panel extract the buckets of the answer itself, as Dashboards fails on answers without aggregations.
 
-    Where an index is missing the answer has no aggregations, and Dashboards fails when it follows the path to them.
+    The answer has none if the index is missing.
 
-    :return: empty for a panel of hits, which are there in every answer.
+    :return: an expression that is true if there are buckets; empty for a panel of hits, which every answer has.
     """
     path = specification["data"]["format"]["property"]
     if not path.startswith("aggregations."):
         return ""
     del specification["data"]["format"]
-    names, asked = path.split(".")[1:-1], specification["data"]["url"]["body"]
+    names, aggregation = path.split(".")[1:-1], specification["data"]["url"]["body"]
     for name in names:
-        asked = asked["aggs"][name]
-    columns = [*_BUCKET, *asked.get("aggs", {})]
+        aggregation = aggregation["aggs"][name]
+    columns = [*_BUCKET, *aggregation.get("aggs", {})]
     specification["transform"] = [
         {"calculate": f"datum.aggregations ? datum.{path} : []", "as": "bucket"},
         {"flatten": ["bucket"]},

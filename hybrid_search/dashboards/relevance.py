@@ -1,8 +1,8 @@
-"""Objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations.
+"""Makes objects for OpenSearch's Search Relevance: a query set, its judgements, search configurations.
 
-They are no saved objects but documents of the plugin's own, which gives them their ids; so they come as requests for
-Dev Tools. What the plugin refuses (read in its source: long names, quotes and angle brackets in a query, long queries)
-is kept out of them.
+They are not saved objects but documents of the plugin, which assigns their ids; so they are written as requests for Dev
+Tools. What the plugin refuses according to its source (long names, quotes and angle brackets in a query, long queries)
+is left out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from hybrid_search.types import Judgement, Query
 __all__ = ["MOST_QUERIES", "PLUGIN", "RelevanceRequest", "console_lines", "relevance_requests"]
 
 PLUGIN = "opensearch-search-relevance"
-"""What the plugin calls itself in ``GET _cat/plugins``."""
+"""The plugin's name in ``GET _cat/plugins``."""
 
 MOST_QUERIES = 1_000
-"""Of a query set, unless the server's setting ``plugins.search_relevance.query_set.maximum`` is another."""
+"""Default of the server's setting ``plugins.search_relevance.query_set.maximum``."""
 
 _LONGEST_NAME = 50
 _LONGEST_QUERY = 2_000
-# Neither an analyzer nor a tower's tokenizer makes a word of these: with a space for them the ranking is the same.
+# These are never part of a word, neither for BM25 nor for the towers, so replacing them changes no ranking.
 _REFUSED = re.compile(r"""["\\<>\s]+""")
 
 _PATH = "/_plugins/_search_relevance"
@@ -35,7 +35,7 @@ _TEXT = "%SearchText%"
 
 @dataclass(frozen=True, slots=True)
 class RelevanceRequest:
-    """One request of the plugin's."""
+    """One PUT request to the plugin."""
 
     path: str
     body: Mapping[str, Any]
@@ -52,13 +52,13 @@ def relevance_requests(
 ) -> Iterator[RelevanceRequest]:
     """Make the requests: a query set, its judgements, and a configuration for each ranking that a text can ask for.
 
-    Of a query set without judgements nothing could be measured, so queries that nobody judged are left out; so are
-    those that are longer than the plugin takes.
+    Queries without judgements are left out, as nothing could be measured with them; so are queries that are too long
+    for the plugin.
 
     :param name: of the query set and the judgements, such as ``nfcorpus test``.
-    :param pipeline: the search pipeline of towers that are deployed in the cluster, for k-NN and hybrid: a query text
-        becomes a vector only there.
-    :param window: how many documents each leg contributes.
+    :param pipeline: the search pipeline of towers that are deployed in the cluster; empty for BM25 alone, as only they
+        can encode a query text there.
+    :param window: number of documents that each leg contributes.
     """
     taken = ((query.id, _REFUSED.sub(" ", query.text).strip()) for query in queries)
     texts = {id: text for id, text in taken if 0 < len(text) <= _LONGEST_QUERY}
@@ -104,6 +104,6 @@ def _configurations(window: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def console_lines(requests: Iterable[RelevanceRequest]) -> Iterator[str]:
-    """Write requests as Dev Tools takes them."""
+    """Yield the requests in the format of Dev Tools."""
     for request in requests:
         yield f"PUT {request.path}\n{msgspec.json.encode(request.body).decode()}\n"

@@ -1,4 +1,4 @@
-"""The checks of a cluster. Pure: each looks at one thing in what was fetched."""
+"""The checks of a cluster: pure functions of the fetched state, each for one kind of fault."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _SHOWN = 5
 
 
 def unanswered(vitals: Vitals) -> Iterator[Finding]:
-    """The server does not tell all, most often since the user may not ask."""
+    """Requests were refused, mostly because the user lacks rights."""
     untold = list(vitals.unanswered)
     if not vitals.server.plugins_known:
         untold.append(("its plugins", "not allowed"))
     if untold:
-        told = ", ".join(f"{what} ({why})" for what, why in untold[:_SHOWN])
+        requests = ", ".join(f"{what} ({why})" for what, why in untold[:_SHOWN])
         again = f"hybrid-search --user admin doctor --from {vitals.commands.address}"
-        fault = f"the server did not tell {told}: what hangs on that was not checked"
+        fault = f"the server did not tell {requests}: what hangs on that was not checked"
         yield Finding("unanswered", "note", "server", fault, (again,))
 
 
 def plugins(vitals: Vitals) -> Iterator[Finding]:
-    """A plugin that searching vectors needs is missing, on all nodes or on some."""
+    """A plugin that vector search needs is missing, on all nodes or on some."""
     if not vitals.server.plugins_known:
         return
     for plugin, without in ((KNN, "no vectors can be indexed or searched"), (NEURAL, "there is no hybrid search")):
-        missing = [name for name, held in _plugins_of(vitals).items() if plugin not in held]
+        missing = [name for name, installed in _plugins_of(vitals).items() if plugin not in installed]
         if not missing and vitals.server.has_plugin(plugin):
             continue
         where = f"on {_some(missing)}" if missing else "on every node"
@@ -66,29 +66,29 @@ def versions(vitals: Vitals) -> Iterator[Finding]:
         by_version.setdefault(str(node["version"]), []).append(node["name"])
     if len(by_version) > 1:
         yield _differing("nodes", "OpenSearch", by_version)
-    names = sorted({plugin for held in _plugins_of(vitals).values() for plugin in held})
+    names = sorted({plugin for installed in _plugins_of(vitals).values() for plugin in installed})
     for plugin in names:
         of_plugin: dict[str, list[str]] = {}
-        for node_name, held in _plugins_of(vitals).items():
-            if plugin in held:
-                of_plugin.setdefault(held[plugin], []).append(node_name)
+        for node_name, installed in _plugins_of(vitals).items():
+            if plugin in installed:
+                of_plugin.setdefault(installed[plugin], []).append(node_name)
         if len(of_plugin) > 1:
             yield _differing("plugins", plugin, of_plugin)
 
 
 def _differing(what: str, name: str, by_version: dict[str, list[str]]) -> Finding:
-    told = "; ".join(f"{version} on {_some(nodes)}" for version, nodes in sorted(by_version.items()))
+    where = "; ".join(f"{version} on {_some(nodes)}" for version, nodes in sorted(by_version.items()))
     return Finding(
         "versions",
         "warning",
         what,
-        f"{name} has different versions: {told}",
+        f"{name} has different versions: {where}",
         ("finish the upgrade: install the newest of them on the other nodes, one after the other",),
     )
 
 
 def allocation(vitals: Vitals) -> Iterator[Finding]:
-    """Somebody switched the placing of shards off, as one does for a restart."""
+    """Shard allocation is switched off, as is usual during a restart."""
     name = "cluster.routing.allocation.enable"
     if (value := vitals.setting(name, "all")) != "all":
         yield Finding(
@@ -101,7 +101,7 @@ def allocation(vitals: Vitals) -> Iterator[Finding]:
 
 
 def disks(vitals: Vitals) -> Iterator[Finding]:
-    """A node's disk has passed one of the marks."""
+    """A node's disk has passed a watermark."""
     if vitals.setting("cluster.routing.allocation.disk.threshold_enabled", "true") != "true":
         return
     for node in vitals.stats.values():
@@ -129,7 +129,7 @@ def _full(vitals: Vitals, node: str, disk: Any, stage: str, mark: str, severity:
 
 
 def _is_past(mark: str, total: int, free: int) -> bool:
-    """Tell whether a mark is passed: ``85%`` or ``0.85`` used, or ``10gb`` free."""
+    """Return whether a watermark is passed: ``85%`` or ``0.85`` used, or ``10gb`` free."""
     text = mark.strip().lower()
     if text.endswith("%"):
         return (total - free) / total * 100 >= float(text[:-1])
@@ -150,7 +150,7 @@ def blocks(vitals: Vitals) -> Iterator[Finding]:
 
 
 def breakers(vitals: Vitals) -> Iterator[Finding]:
-    """Memory is at the limit where requests are refused."""
+    """A circuit breaker refuses requests because memory is short, or has done so."""
     for node in vitals.stats.values():
         for name, breaker in node.get("breakers", {}).items():
             limit, used = int(breaker["limit_size_in_bytes"]), int(breaker["estimated_size_in_bytes"])
@@ -182,7 +182,7 @@ def _tight(vitals: Vitals, node: str, name: str, used: int, limit: int) -> Findi
 
 
 def knn_memory(vitals: Vitals) -> Iterator[Finding]:
-    """The k-NN plugin's memory for graphs is used up."""
+    """The k-NN plugin's memory for graphs is full."""
     limit = "knn.memory.circuit_breaker.limit"
     if vitals.knn.get("circuit_breaker_triggered"):
         share = max((float(n.get("graph_memory_usage_percentage", 0)) for n in vitals.knn["nodes"].values()), default=0)
@@ -203,9 +203,9 @@ def knn_memory(vitals: Vitals) -> Iterator[Finding]:
 
 
 def health(vitals: Vitals) -> Iterator[Finding]:
-    """Shards that are on no node."""
+    """Shards are on no node."""
     closed = {index.name for index in vitals.indexes if index.status == "closed"}
-    indexes = {name: told for name, told in vitals.health.get("indices", {}).items() if name not in closed}
+    indexes = {name: index for name, index in vitals.health.get("indices", {}).items() if name not in closed}
     for colour in ("red", "yellow"):
         names = sorted(name for name, index in indexes.items() if index["status"] == colour)
         for name in names[:_SHOWN]:
@@ -217,17 +217,17 @@ def health(vitals: Vitals) -> Iterator[Finding]:
 def _unplaced(vitals: Vitals, name: str, colour: str) -> Finding:
     rows = [row for row in vitals.unassigned if row["index"] == name]
     reasons = sorted({str(row.get("unassigned.reason") or "unknown") for row in rows})
-    told = f"{len(rows)} shards are on no node ({', '.join(reasons)})" if rows else "shards are starting"
+    state = f"{len(rows)} shards are on no node ({', '.join(reasons)})" if rows else "shards are starting"
     if colour == "red":
         mend = _replace_lost(vitals, name)
-        return Finding("health", "error", name, f"red: {told}; documents are missing{_why(vitals, name)}", mend)
+        return Finding("health", "error", name, f"red: {state}; documents are missing{_why(vitals, name)}", mend)
     copies = int(vitals.health["indices"][name].get("number_of_replicas", 0))
     if vitals.data_nodes and copies >= vitals.data_nodes:
         why = f"; {copies} copies beside the first want {copies + 1} nodes, there are {vitals.data_nodes}"
         mend = (vitals.commands.curl("PUT", f"/{name}/_settings", {"index.auto_expand_replicas": f"0-{copies}"}),)
     else:
         why, mend = _why(vitals, name), _place_again(vitals, name)
-    return Finding("health", "warning", name, f"yellow: {told}{why}", mend)
+    return Finding("health", "warning", name, f"yellow: {state}{why}", mend)
 
 
 def _replace_lost(vitals: Vitals, name: str) -> tuple[str, ...]:
@@ -244,7 +244,7 @@ def _place_again(vitals: Vitals, name: str) -> tuple[str, ...]:
 
 
 def _bound_to(vitals: Vitals, name: str) -> list[str]:
-    """Name the settings that allow an index on some nodes only."""
+    """Return the settings that restrict the index to some nodes."""
     settings = next((index.settings for index in vitals.indexes if index.name == name), {})
     return [key for key in settings if re.match(r"index\.routing\.allocation\.(require|include|exclude)\.", key)]
 
@@ -253,10 +253,10 @@ def _why(vitals: Vitals, name: str) -> str:
     explained = vitals.explanation
     if explained.get("index") != name:
         return ""
-    told = explained.get("allocate_explanation") or explained.get("unassigned_info", {}).get("details") or ""
+    reason = explained.get("allocate_explanation") or explained.get("unassigned_info", {}).get("details") or ""
     for node in explained.get("node_allocation_decisions", ())[:1]:
-        told = "; ".join(decider["explanation"] for decider in node.get("deciders", ())[:2]) or told
-    return f"; {' '.join(str(told).split())[:240]}" if told else ""
+        reason = "; ".join(decider["explanation"] for decider in node.get("deciders", ())[:2]) or reason
+    return f"; {' '.join(str(reason).split())[:240]}" if reason else ""
 
 
 def _plugins_of(vitals: Vitals) -> dict[str, dict[str, str]]:

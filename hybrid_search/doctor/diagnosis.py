@@ -1,4 +1,4 @@
-"""Looking a server over: what it can do, what stands in for the rest, its faults and the commands that mend them."""
+"""Diagnoses a server: its abilities and their substitutes, its faults and the commands that repair them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Diagnosis", "ModelFacts", "diagnose", "examine"]
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What decides whether a model fits an index."""
+    """The properties of a model that decide whether it fits an index."""
 
     path: str
     fingerprint: str
@@ -34,9 +34,9 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a server is like.
+    """The result of :func:`diagnose`.
 
-    :ivar indexes: the names of those that were looked at.
+    :ivar indexes: names of the indexes that were checked.
     """
 
     server: str
@@ -47,21 +47,22 @@ class Diagnosis:
 
     @property
     def errors(self) -> int:
-        """How many things do not work."""
+        """Number of errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """How many things are not as they should be."""
+        """Number of warnings."""
         return sum(finding.severity == "warning" for finding in self.findings)
 
 
 @taken_apart("its state")
 def diagnose(location: str, model: Path | ModelFacts | None = None) -> Diagnosis:
-    """Say what a server can do, and what is wrong with it and with one index on it, or all of ours.
+    """Check a server, and one index on it or all of ours; it changes nothing.
 
     :param location: ``opensearch://host:9200``, or with an index or alias.
-    :param model: a checkpoint that the indexes' vectors should have been made with, or what is known of it.
+    :param model: a checkpoint (or its properties) with which the indexes' vectors should have been made; None to skip
+        that check.
     :raises UsageError: for a folder.
     :raises SearchIndexError: if the server can't be reached.
     :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
@@ -83,14 +84,14 @@ def diagnose(location: str, model: Path | ModelFacts | None = None) -> Diagnosis
     )
 
 
-def examine(vitals: Vitals, asked: str = "", model: ModelFacts | None = None) -> list[Finding]:
-    """Run all checks; pure.
+def examine(vitals: Vitals, name: str = "", model: ModelFacts | None = None) -> list[Finding]:
+    """Run all checks on the fetched state; returns findings, errors first.
 
-    :param asked: the index or alias that was named.
+    :param name: the index or alias to be checked; empty for all indexes of ours.
     """
     findings = [finding for check in CLUSTER_CHECKS for finding in check(vitals)]
-    if asked:
-        findings += named(vitals, asked)
+    if name:
+        findings += named(vitals, name)
     for index in vitals.indexes:
         findings += [finding for check in INDEX_CHECKS for finding in check(vitals, index)]
     if model is not None:
@@ -99,60 +100,60 @@ def examine(vitals: Vitals, asked: str = "", model: ModelFacts | None = None) ->
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
-def named(vitals: Vitals, asked: str) -> Iterator[Finding]:
-    """The name that was asked for stands for no index, for several, or for one that can't be written through it."""
+def named(vitals: Vitals, name: str) -> Iterator[Finding]:
+    """The name stands for no index, for several, or for one that it shows in part or can't be written through."""
     if not vitals.is_there:
-        location = vitals.commands.location(asked)
+        location = vitals.commands.location(name)
         yield Finding(
             "name",
             "error",
-            asked,
+            name,
             "there is no index or alias of this name",
             (f"hybrid-search load DATASET --path PATH --model MODEL --to {location}",),
         )
     names = [index.name for index in vitals.indexes]
     if len(names) > 1:
-        actions = [{"remove": {"index": name, "alias": asked}} for name in names[:-1]]
+        actions = [{"remove": {"index": index, "alias": name}} for index in names[:-1]]
         yield Finding(
             "name",
             "error",
-            asked,
+            name,
             f"the alias stands for {', '.join(names)}: it can't be opened",
             (vitals.commands.curl("POST", "/_aliases", {"actions": actions}),),
         )
     for index in vitals.indexes:
         try:
-            check_shows_all(asked, index.name, index.aliases.get(asked, {}))
+            check_shows_all(name, index.name, index.aliases.get(name, {}))
         except PartialAlias as error:
-            # Not a command that takes the filter away: whoever pastes it would show what is hidden.
+            # No command that removes the filter: it would show what the alias hides.
             where = vitals.commands.location(index.name)
             yield Finding(
-                "name", "error", asked, str(error), (f"hybrid-search query TEXT --from {where} --filter EXPR",)
+                "name", "error", name, str(error), (f"hybrid-search query TEXT --from {where} --filter EXPR",)
             )
     for index in vitals.indexes[:1] if len(names) == 1 else ():
-        if index.aliases.get(asked, {}).get("is_write_index") is False:
-            action = {"add": {"index": index.name, "alias": asked, "is_write_index": True}}
+        if index.aliases.get(name, {}).get("is_write_index") is False:
+            action = {"add": {"index": index.name, "alias": name, "is_write_index": True}}
             yield Finding(
                 "name",
                 "warning",
-                asked,
+                name,
                 f"the alias does not let writes through to {index.name}",
                 (vitals.commands.curl("POST", "/_aliases", {"actions": [action]}),),
             )
 
 
 def fits(vitals: Vitals, model: ModelFacts) -> Iterator[Finding]:
-    """The model that was given is not the one that made the vectors."""
+    """The given model is not the one that made the vectors."""
     for index in vitals.indexes:
         ours = index.ours or {}
         dimension, fingerprint = int(ours.get("dimension", 0)), str(ours.get("fingerprint", ""))
         reindex = vitals.commands.reindex(index.name, index.aliases, model.path)
         if dimension != model.dimension:
-            told = f"its vectors have {dimension} numbers, those of {model.path} have {model.dimension}"
-            yield Finding("model", "error", index.name, told, (reindex,))
+            fault = f"its vectors have {dimension} numbers, those of {model.path} have {model.dimension}"
+            yield Finding("model", "error", index.name, fault, (reindex,))
         elif fingerprint != model.fingerprint:
-            told = f"its vectors are of {fingerprint[:12]}, {model.path} is {model.fingerprint[:12]}"
-            yield Finding("model", "error", index.name, told, (reindex,))
+            fault = f"its vectors are of {fingerprint[:12]}, {model.path} is {model.fingerprint[:12]}"
+            yield Finding("model", "error", index.name, fault, (reindex,))
 
 
 def _facts(checkpoint: Path) -> ModelFacts:

@@ -1,4 +1,4 @@
-"""The checks of an index. Pure: each looks at one thing in what was fetched."""
+"""The checks of an index: pure functions of the fetched state, each for one kind of fault."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _FEW = 0.05
 
 
 def origin(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """The index was made by something else, or by another version."""
+    """The index was created by another program, or by another version of this one."""
     other = vitals.commands.location(f"{index.name}-2")
     load = f"hybrid-search load DATASET --path PATH --model MODEL --to {other}"
     if index.ours is None:
         yield _of(index, "origin", "error", "it was not made by hybrid-search load, and is not touched", load)
     elif index.ours.get("format_version") != FORMAT_VERSION:
-        held = index.ours.get("format_version")
-        yield _of(index, "origin", "error", f"it has format {held}, this version reads {FORMAT_VERSION}", load)
+        version = index.ours.get("format_version")
+        yield _of(index, "origin", "error", f"it has format {version}, this version reads {FORMAT_VERSION}", load)
 
 
 def closed(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
@@ -52,21 +52,21 @@ def closed(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def blocked(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """The index can't be written, or not even read."""
-    held = [f"index.blocks.{name}" for name in _BLOCKS if index.settings.get(f"index.blocks.{name}") == "true"]
-    if held:
-        because = " (a full disk does that)" if "index.blocks.read_only_allow_delete" in held else ""
+    """A block on the index prevents writing, reading or changes of metadata."""
+    blocks = [f"index.blocks.{name}" for name in _BLOCKS if index.settings.get(f"index.blocks.{name}") == "true"]
+    if blocks:
+        because = " (a full disk does that)" if "index.blocks.read_only_allow_delete" in blocks else ""
         yield _of(
             index,
             "blocked",
             "error",
-            f"{' and '.join(held)} is set{because}: it can't be used as usual",
-            vitals.commands.curl("PUT", f"/{index.name}/_settings", dict.fromkeys(held)),
+            f"{' and '.join(blocks)} is set{because}: it can't be used as usual",
+            vitals.commands.curl("PUT", f"/{index.name}/_settings", dict.fromkeys(blocks)),
         )
 
 
 def pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """The search pipeline that the index names is not there: every search without its own fails."""
+    """The index's default search pipeline does not exist: every search that names no other fails."""
     name = index.settings.get(_PIPELINE, "_none")
     if vitals.pipelines is not None and name != "_none" and name not in vitals.pipelines:
         record = readable_record({"mappings": index.mapping})
@@ -88,18 +88,18 @@ def _deploy_again(vitals: Vitals, index: IndexVitals) -> str:
 
 
 def ingest_pipeline(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """An ingest pipeline that documents must go through is not there: all of them are refused."""
-    if vitals.ingest_pipelines is None or index.deployment:  # which says it already, and mends it
+    """An ingest pipeline of the index does not exist: every document is refused."""
+    if vitals.ingest_pipelines is None or index.deployment:  # the check ``deployment`` reports and repairs it
         return
     for setting, name in pipelines_of(index.settings).items():
         if name not in vitals.ingest_pipelines:
-            told = f"its ingest pipeline {name!r} ({setting}) is not on the server: every document is refused"
+            fault = f"its ingest pipeline {name!r} ({setting}) is not on the server: every document is refused"
             mend = vitals.commands.curl("PUT", f"/{index.name}/_settings", {setting: None})
-            yield _of(index, "ingest_pipeline", "error", told, mend)
+            yield _of(index, "ingest_pipeline", "error", fault, mend)
 
 
 def fitness(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """What an index template or somebody's hand made of it keeps its documents from being read."""
+    """An index template or a manual change prevents documents from being read."""
     if index.ours is None:
         return
     for fault in faults_of_mapping(index.mapping):
@@ -112,20 +112,20 @@ def fitness(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 def fields(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """Metadata fields that filters can't use."""
     if index.ours is not None and (others := other_fields(index.mapping)):
-        told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
+        unusable = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
         yield _of(
-            index, "fields", "note", f"metadata that was declared by somebody else, which filters can't use: {told}"
+            index, "fields", "note", f"metadata that was declared by somebody else, which filters can't use: {unusable}"
         )
 
 
 def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """Something of the towers in the cluster is missing or silent: searches by text or documents as text fail."""
+    """The towers in the cluster are incomplete or don't answer: searches by text, or documents as text, fail."""
     record = readable_record({"mappings": index.mapping})
     endpoint, again = record.endpoint if record else "", _deploy_again(vitals, index)
     if index.deployment:
-        told = "; ".join(index.deployment)
+        faults = "; ".join(index.deployment)
         yield _of(
-            index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {told}", again
+            index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {faults}", again
         )
     elif index.silence and endpoint:
         serve = f"hybrid-search serve-towers MODEL{_listening(endpoint)}"
@@ -137,7 +137,7 @@ def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """A vector field on an engine that has gone, or in an index that does not do k-NN."""
+    """A vector field uses an engine that OpenSearch has removed, or k-NN is off for the index."""
     for name, declared in index.mapping.get("properties", {}).items():
         if declared.get("type") != "knn_vector":
             continue
@@ -160,62 +160,62 @@ def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def dimension(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """What the index says of its vectors is not what the field holds."""
+    """The dimension in ``_meta`` differs from that of the vector field."""
     ours = index.ours
     if ours is None:
         return
     declared = index.mapping.get("properties", {}).get("vector", {}).get("dimension", 0)
-    said = ours.get("dimension", 0)
-    if declared != said:
+    noted = ours.get("dimension", 0)
+    if declared != noted:
         meta = {**index.meta, "hybrid_search": {**ours, "dimension": declared}}
         yield _of(
             index,
             "dimension",
             "error",
-            f"its _meta says that vectors have {said} numbers, the field has {declared}",
+            f"its _meta says that vectors have {noted} numbers, the field has {declared}",
             vitals.commands.curl("PUT", f"/{index.name}/_mapping", {"_meta": meta}),
         )
 
 
 def towers(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """The server does not hold the towers that made the vectors, or holds others in their place."""
+    """The towers that made the vectors are not stored on the server, or others are stored instead."""
     fingerprint = str((index.ours or {}).get("fingerprint", ""))
     load = f"hybrid-search load DATASET --path PATH --model MODEL --to {vitals.commands.location(index.name)}"
     if index.towers == "":
-        told = f"the towers {fingerprint[:12]} that made its vectors are not on the server: queries need --model"
-        yield _of(index, "towers", "warning", told, load)
+        fault = f"the towers {fingerprint[:12]} that made its vectors are not on the server: queries need --model"
+        yield _of(index, "towers", "warning", fault, load)
     elif index.towers is not None and index.towers != fingerprint:
-        told = f"its vectors are of {fingerprint[:12]}, the towers stored for it are {index.towers[:12]}"
-        yield _of(index, "towers", "error", told, load)
+        fault = f"its vectors are of {fingerprint[:12]}, the towers stored for it are {index.towers[:12]}"
+        yield _of(index, "towers", "error", fault, load)
 
 
 def vectors(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """Documents that k-NN never finds."""
+    """Documents without a vector, which k-NN never finds."""
     if index.documents is None or index.vectors is None or index.vectors >= index.documents:
         return
     missing = index.documents - index.vectors
-    told = f"{missing:,} of {index.documents:,} documents have no vector: only BM25 finds them"
+    fault = f"{missing:,} of {index.documents:,} documents have no vector: only BM25 finds them"
     if missing <= _FEW * index.documents:
-        yield Finding("vectors", "note", index.name, f"{told} (texts without a known word have none)")
+        yield Finding("vectors", "note", index.name, f"{fault} (texts without a known word have none)")
     else:
         where = vitals.commands.location(index.name)
         load = f"hybrid-search load DATASET --path PATH --model MODEL --to {where} --recreate"
-        yield _of(index, "vectors", "warning", told, load)
+        yield _of(index, "vectors", "warning", fault, load)
 
 
 def standing(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """An index that was made to go behind an alias, and never did."""
+    """The index was made for an alias, but the alias was never moved to it."""
     mark = read_mark(index.meta)
     if mark is None or mark.alias in index.aliases or mark.state == "ready":
         return
-    told = {"loading": "its load has not ended", "failed": "it did not pass the checks"}[mark.state]
+    why = {"loading": "its load has not ended", "failed": "it did not pass the checks"}[mark.state]
     drop = f"hybrid-search drop {vitals.commands.location(index.name)}"
-    fault = f"it was made for the alias {mark.alias} and does not stand behind it: {told}"
+    fault = f"it was made for the alias {mark.alias} and does not stand behind it: {why}"
     yield _of(index, "standing", "note", fault, f"give the same load again, or: {drop}")
 
 
 def held_settings(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """A load changed settings and has not given them back: it runs, or was killed."""
+    """A load has changed settings and not restored them: it is running, or was killed."""
     if not index.held:
         return
     who = f" ({', '.join(index.holders)})" if index.holders else ""
@@ -236,7 +236,7 @@ def held_settings(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def refresh(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """New documents never come to light."""
+    """Refreshing is off, so that new documents are never found."""
     if index.settings.get(REFRESH) == "-1" and REFRESH not in index.held:
         yield _of(
             index,
@@ -248,11 +248,11 @@ def refresh(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def replicas(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """One copy only, where there are nodes for more."""
+    """The index has no replicas."""
     if index.settings.get(_AUTO_REPLICAS, "false") != "false" or _REPLICAS in index.held:
         return
     if index.settings.get(_REPLICAS) == "0":
-        # One node alone can't hold a second copy; a cluster that grows later would get none.
+        # A single node can't hold a second copy, but without the setting a node added later would get none either.
         many = vitals.data_nodes > 1
         yield _of(
             index,
@@ -264,7 +264,7 @@ def replicas(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def graphs(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
-    """The graphs of the vectors are not built."""
+    """Building of vector graphs is switched off."""
     if index.settings.get(GRAPH_THRESHOLD) == "-1" and GRAPH_THRESHOLD not in index.held:
         yield _of(
             index,
@@ -277,7 +277,7 @@ def graphs(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 
 def _listening(endpoint: str) -> str:
-    """Return the options of ``serve-towers`` for an address; none where something else, such as a proxy, listens."""
+    """Return the options of ``serve-towers`` for an address; empty if it is not plain HTTP with a port (a proxy)."""
     parts = urlsplit(endpoint)
     return f" --host {parts.hostname} --port {parts.port}" if parts.scheme == "http" and parts.port else ""
 

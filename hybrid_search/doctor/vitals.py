@@ -1,4 +1,4 @@
-"""What a doctor looks at, fetched once: the checks are pure functions of it; and what a check finds."""
+"""Fetches the state of a server that the doctor's checks, pure functions, examine; and the type of their findings."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ __all__ = ["Check", "Finding", "IndexCheck", "IndexVitals", "Severity", "Vitals"
 
 
 Severity = Literal["error", "warning", "note"]
-"""Something does not work or documents are at risk; it works, but not as it should; worth knowing, and no fault."""
+"""``error``: something fails or documents are at risk; ``warning``: it works, but not well; ``note``: no fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """One result of a check.
 
-    :ivar check: the name of the check, for programs.
-    :ivar subject: the server, the node or the index.
-    :ivar mend: commands that mend it, in order; with a note mostly none.
+    :ivar check: the check's name, for programs.
+    :ivar subject: the server, node or index concerned.
+    :ivar fault: what is wrong, for people.
+    :ivar mend: commands that repair it, in order; may be empty for a note.
     """
 
     check: str
@@ -54,17 +55,17 @@ _NOTHING: Json = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexVitals:
-    """One index as the server describes it.
+    """The state of one index.
 
-    :ivar settings: flat, by their full names.
-    :ivar status: green, yellow or red; closed; unknown.
-    :ivar documents: None where they can't be counted.
-    :ivar vectors: documents that have one; None where they can't be counted.
-    :ivar towers: fingerprint of the towers that the server holds for it, empty without; None where nobody looked.
-    :ivar deployment: what is wrong with its towers in the cluster, a few words each; empty where none are deployed.
-    :ivar held: settings that a load holds: name -> value before; None for one that was not set.
-    :ivar holders: who holds them, for people.
-    :ivar silence: why its query tower in the cluster does not encode; empty where it does, or nobody asked.
+    :ivar settings: full name -> value.
+    :ivar status: ``green``, ``yellow``, ``red``, ``closed`` or ``unknown``.
+    :ivar documents: number of documents; None if they can't be counted.
+    :ivar vectors: number of documents with a vector; None if they can't be counted.
+    :ivar towers: fingerprint of the towers stored for it, empty if there are none; None if it was not fetched.
+    :ivar deployment: faults of its towers in the cluster, a few words each; empty if there are none.
+    :ivar silence: why its query tower in the cluster does not encode; empty if it does, or was not asked.
+    :ivar held: settings that a load has changed: name -> previous value, None if it was not set.
+    :ivar holders: names of the loads that changed them.
     """
 
     name: str
@@ -82,28 +83,28 @@ class IndexVitals:
 
     @property
     def meta(self) -> Json:
-        """What the index says of itself."""
+        """The mapping's ``_meta``."""
         meta: Json = self.mapping.get("_meta", {})
         return meta
 
     @property
     def ours(self) -> Json | None:
-        """Its settings of ours; None in an index of something else."""
+        """Our settings in ``_meta``; None in an index that we did not create."""
         found: Json | None = self.meta.get("hybrid_search")
         return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """A cluster and some of its indexes.
+    """The state of a cluster and of some of its indexes.
 
-    :ivar settings: level (``defaults``, ``persistent``, ``transient``) -> the cluster's settings, flat.
-    :ivar unassigned: rows of ``_cat/shards``.
-    :ivar explanation: why the first of them is nowhere.
+    :ivar settings: level (``defaults``, ``persistent``, ``transient``) -> full name -> value of cluster settings.
+    :ivar unassigned: rows of ``_cat/shards`` for shards that are on no node.
+    :ivar explanation: the server's explanation for the first of them.
     :ivar knn: statistics of the k-NN plugin.
-    :ivar pipelines: names of the search pipelines; None where nobody looked. Likewise ``ingest_pipelines``.
-    :ivar unanswered: what the server did not tell, with its reason.
-    :ivar is_there: whether what was named is there, as far as is known.
+    :ivar pipelines: names of the search pipelines; None if they were not fetched. Likewise ``ingest_pipelines``.
+    :ivar unanswered: (request, reason) of each request that was refused.
+    :ivar is_there: False if the named index or alias does not exist.
     """
 
     commands: Commands
@@ -122,14 +123,14 @@ class Vitals:
     is_there: bool = True
 
     def setting(self, name: str, default: str = "") -> str:
-        """Return a cluster setting as it is in force."""
+        """Return the effective value of a cluster setting."""
         for level in ("transient", "persistent", "defaults"):
             if name in self.settings.get(level, {}):
                 return str(self.settings[level][name])
         return default
 
     def set_levels(self, *names: str) -> dict[str, dict[str, None]]:
-        """Return the body that takes back what somebody set of these settings; empty if nobody did."""
+        """Return the request body that resets those of these settings that were set; empty if none was."""
         return {
             level: cleared
             for level in ("transient", "persistent")
@@ -138,14 +139,14 @@ class Vitals:
 
     @property
     def data_nodes(self) -> int:
-        """How many nodes may hold shards."""
+        """Number of nodes that can hold shards."""
         return sum("data" in node.get("roles", ()) for node in self.nodes.values())
 
 
 def gather(client: Client, address: Address) -> Vitals:
-    """Ask a server for all that the checks look at.
+    """Fetch everything that the checks examine.
 
-    :param address: of an index or alias, to look at that; of a server alone, to look at all indexes of ours on it.
+    :param address: of an index or alias, to check that one; of a server, to check all indexes of ours on it.
     :raises SearchIndexError: if the server can't be reached.
     :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
     """
@@ -178,14 +179,14 @@ def gather(client: Client, address: Address) -> Vitals:
 
 
 class _Asker:
-    """Asks what may be asked, and remembers what may not."""
+    """Sends requests, and collects those that the server refuses instead of raising."""
 
     def __init__(self, client: Client) -> None:
         self.unanswered: list[tuple[str, str]] = []
         self._client = client
 
     def ask(self, path: str, body: Json | None = None, *, none: Any = _NOTHING, **parameters: Any) -> Any:
-        """Return the answer, or ``none`` where the user may not ask or the server can't say."""
+        """Return the answer; ``none`` if the request is refused."""
         try:
             return self._client.call("POST" if body else "GET", path, body, **parameters)
         except IndexNotFound:
@@ -193,13 +194,13 @@ class _Asker:
         except SearchIndexError as error:
             if not error.status:
                 raise
-            if error.status == HTTPStatus.NOT_FOUND:  # as for the list of pipelines where there is none
+            if error.status == HTTPStatus.NOT_FOUND:  # e.g. the list of pipelines, if there are none
                 return _NOTHING
             self.unanswered.append((path, "not allowed" if isinstance(error, AccessDenied) else str(error.status)))
         return none
 
-    def told(self, what: str, ask: Callable[[Client], T]) -> T | None:
-        """Ask something that takes several requests; None where the user may not, or the server can't say."""
+    def result_of(self, what: str, ask: Callable[[Client], T]) -> T | None:
+        """Call a function that sends several requests; None if one of them is refused."""
         try:
             return ask(self._client)
         except SearchIndexError as error:
@@ -210,7 +211,7 @@ class _Asker:
 
 
 def _names(asker: _Asker, address: Address) -> list[str] | None:
-    """Name the indexes to look at; None if the server does not say."""
+    """Return the names of the indexes to check; None if the request is refused."""
     try:
         if address.index:
             found = asker.ask(f"/{address.index}/_settings/index.uuid", none=None, expand_wildcards="all")
@@ -252,7 +253,7 @@ def _index(asker: _Asker, name: str, health: Json) -> IndexVitals:
 
 
 def _held(asker: _Asker, uuid: str) -> tuple[Mapping[str, str | None], Sequence[str]]:
-    """Return the settings that loads hold, as they were before, and who these are."""
+    """Return the settings that loads have changed, with their previous values, and the names of these loads."""
     try:
         answer = asker.ask(path_of(uuid), none=None)
     except IndexNotFound:
@@ -262,7 +263,7 @@ def _held(asker: _Asker, uuid: str) -> tuple[Mapping[str, str | None], Sequence[
 
 
 def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str], str]:
-    """Return what is wrong with an index's towers in the cluster, and why the query tower does not encode."""
+    """Return the faults of an index's towers in the cluster, and why the query tower does not encode."""
     try:
         record = record_in({"mappings": mapping})
     except CorruptIndex as error:
@@ -270,10 +271,10 @@ def _deployment(asker: _Asker, name: str, mapping: Json) -> tuple[Sequence[str],
     if record is None or mapping["_meta"]["hybrid_search"].get("format_version") != FORMAT_VERSION:
         return (), ""
     fusion = settings_of(mapping, name).fusion
-    wrong = asker.told(f"the towers of {name} in the cluster", lambda client: faults(client, record, fusion)) or ()
-    if wrong or record.state != "ready":  # what is not there need not be asked
+    wrong = asker.result_of(f"the towers of {name} in the cluster", lambda client: faults(client, record, fusion)) or ()
+    if wrong or record.state != "ready":  # towers that are incomplete can't encode
         return wrong, ""
-    return (), asker.told(f"whether the towers of {name} encode", lambda client: silence(client, record)) or ""
+    return (), asker.result_of(f"whether the towers of {name} encode", lambda client: silence(client, record)) or ""
 
 
 def _towers_of(asker: _Asker, fingerprint: str, mapping: Json) -> str | None:

@@ -1,4 +1,4 @@
-"""Evaluate an index on a data set's judged queries: every system side by side, with significance and speed."""
+"""Evaluates an index on a data set's judged queries: all systems, with significance tests and speed."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ SPEED_DOCUMENTS = 512
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRequest:
-    """What to evaluate.
+    """What to evaluate, and how.
 
-    :ivar split: whose queries; empty for the first there is of ``test``, ``dev`` and ``validation``.
-    :ivar judgement_set: empty for the data set's default one.
-    :ivar run_out: where :func:`write_runs` is to write TREC runs afterwards; checked before anything is measured.
-    :ivar in_cluster: queries are encoded by the towers that are deployed in the cluster.
-    :ivar examples: how many of the hybrid's largest wins over BM25, and of its losses, to look at closely.
+    :ivar split: whose queries; empty for the first that exists of ``test``, ``dev`` and ``validation``.
+    :ivar judgement_set: empty for the data set's default.
+    :ivar model: a checkpoint to use instead of the towers that the index carries.
+    :ivar run_out: file for :func:`write_runs`; that it can be written is checked before anything is measured.
+    :ivar speed: also measure latency and encoding rates.
+    :ivar in_cluster: encode queries by the towers that are deployed in the cluster.
+    :ivar examples: how many of the hybrid's largest wins over BM25, and of its largest losses, to report.
     """
 
     split: str = ""
@@ -63,17 +65,18 @@ class EvaluateRequest:
 
     @property
     def search(self) -> SearchOptions:
-        """How an index on a server is searched."""
+        """Options for searching an index on a server."""
         return SearchOptions(in_cluster=self.in_cluster)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """What came out, for :mod:`hybrid_search.evaluation.report` to render.
+    """The results, to be rendered by :mod:`hybrid_search.evaluation.report`.
 
-    :ivar against_bm25: None where there is no hybrid.
-    :ivar trained_on: share of a sample of the queries that the model was trained on that are among those evaluated;
-        above 0 the figures of the towers are no measure of what they can do.
+    :ivar speed: None if it was not measured.
+    :ivar against_bm25: None if the hybrid was not evaluated.
+    :ivar trained_on: share of a sample of the model's training queries that are among the evaluated ones, 0..1; above
+        0 the towers' figures are too good, as they were trained on these queries.
     """
 
     split: str
@@ -85,7 +88,7 @@ class EvaluateResult:
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """Two indexes on the same queries."""
+    """The evaluations of two indexes on the same queries, and their differences per system."""
 
     split: str
     one: Evaluation
@@ -101,10 +104,10 @@ def evaluate_side_by_side(
     *,
     progress: Progress = silent,
 ) -> SideBySide:
-    """Rank two indexes for the same judged queries with the systems that search them, and list what differs.
+    """Evaluate two indexes on the same judged queries, and list the differences.
 
-    :param against: the other index, searched with the towers that it carries.
-    :param request: ``model`` and ``in_cluster`` are for the first index; ``speed`` and ``run_out`` do not count here.
+    :param against: the second index, searched with the towers that it carries.
+    :param request: ``model`` and ``in_cluster`` apply to the first index; ``speed`` and ``run_out`` are ignored.
     :raises UsageError: as :func:`evaluate_index`.
     :raises DataError: as :func:`evaluate_index`.
     """
@@ -113,11 +116,10 @@ def evaluate_side_by_side(
     queries, judgements = _judged(dataset, split, request)
     settings = request.settings.replace(keep_runs=True)
     evaluations = []
-    for place, model, search in ((location, request.model, request.search), (against, None, None)):
-        with open_retriever(place, model=model, search=search) as retriever:
-            served = settings.systems or modes_of(retriever)
-            of_place = settings.replace(systems=served)
-            evaluations.append(evaluate(retriever, queries, judgements, settings=of_place, progress=progress))
+    for index, model, search in ((location, request.model, request.search), (against, None, None)):
+        with open_retriever(index, model=model, search=search) as retriever:
+            of_index = settings.replace(systems=settings.systems or modes_of(retriever))
+            evaluations.append(evaluate(retriever, queries, judgements, settings=of_index, progress=progress))
     one, other = evaluations
     return SideBySide(split, one, other, compare_side_by_side(one, other, seed=settings.seed))
 
@@ -127,9 +129,10 @@ def evaluate_index(
 ) -> EvaluateResult:
     """Rank the whole index for every judged query of a split, with every system.
 
-    :raises UsageError: if the data set has no such split or judgement set, or none is named and none to be chosen.
+    :raises UsageError: if the data set has no such split or judgement set, or no split is named and it has none of
+        ``test``, ``dev`` and ``validation``.
     :raises DataError: if it has no judged query.
-    :raises StorageError: if no run can be written where it is to be; nothing was measured then.
+    :raises StorageError: if ``run_out`` can't be written; nothing was measured then.
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
@@ -160,13 +163,13 @@ def evaluate_index(
     return EvaluateResult(split, evaluation, speed, against_bm25, seen)
 
 
-def _split(dataset: Dataset, asked: str) -> str:
+def _split(dataset: Dataset, name: str) -> str:
     splits = dataset.splits()
     if not splits:
         raise DataError(f"{dataset.name} has no judged queries; evaluation needs queries and qrels")
-    if asked and asked not in splits:
-        raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
-    chosen = asked or next((split for split in _TO_MEASURE_ON if split in splits), "")
+    if name and name not in splits:
+        raise UsageError(f"{dataset.name} has no split {name!r}; there are {', '.join(splits)}")
+    chosen = name or next((split for split in _TO_MEASURE_ON if split in splits), "")
     if not chosen:
         raise UsageError(
             f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with --split: there are "
@@ -176,15 +179,15 @@ def _split(dataset: Dataset, asked: str) -> str:
 
 
 def seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:
-    """Return the share of the model's sample of training queries that are among these."""
+    """Return the share, 0..1, of the model's sample of training queries that are among ``queries``."""
     from hybrid_search.towers.model_card import read_model_card
 
     if not retriever.searches_vectors:
         return 0.0
     folder = model or retriever.engine.model_folder()
     sample = read_model_card(folder).training_queries if folder is not None else ()
-    asked = {text_hash(query) for query in queries}
-    return sum(known in asked for known in sample) / len(sample) if sample else 0.0
+    evaluated = {text_hash(query) for query in queries}
+    return sum(known in evaluated for known in sample) / len(sample) if sample else 0.0
 
 
 def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[list[Query], list[Judgement]]:
@@ -198,7 +201,7 @@ def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[lis
 
 
 def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
-    """Open the towers' own starting point: the weighted mean of the word vectors, before any training."""
+    """Open the untrained encoder of the towers: the weighted mean of their initial word vectors."""
     from hybrid_search.towers.untrained import UntrainedEncoder
 
     if retriever.encoder is None:
@@ -208,12 +211,12 @@ def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
 
 
 def write_runs(path: Path, evaluation: Evaluation) -> Mapping[str, int]:
-    """Write the runs that an evaluation kept as TREC files.
+    """Write the rankings that an evaluation kept as TREC run files.
 
-    The hybrid's (BM25's for an index without vectors) goes into ``path``, those of the other systems beside it, with
-    the system's name before the file's ending.
+    The hybrid's (or BM25's, for an index without vectors) is written to ``path``, those of the other systems to files
+    beside it, with the system's name before the suffix.
 
-    :return: file -> how many ids were written with ``%20`` for a blank and the like; see :func:`write_run`.
+    :return: file -> number of ids that were percent-encoded; see :func:`write_run`.
     :raises StorageError: if a file can't be written.
     """
     files = {}

@@ -1,4 +1,4 @@
-"""Keep an evaluation's results in an index beside the one evaluated, to be looked at over time."""
+"""Stores an evaluation's results in an index beside the evaluated one, to compare them over time."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ __all__ = ["Evaluated", "EvaluationStore", "entries_of", "evaluation_store"]
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What was evaluated on what.
+    """The evaluated index and model, and the data set.
 
-    :ivar index: the evaluated index by its own name, when the alias that it was asked for by moves on.
+    :ivar index: the index's own name, even if it was opened by an alias.
+    :ivar fingerprint: of the index's model; empty without vectors.
     """
 
     index: str
@@ -34,7 +35,7 @@ class Evaluated:
 
 
 class EvaluationStore:
-    """Where results go. Made by :func:`evaluation_store`."""
+    """Writes results to the index ``NAME-evaluations``. Made by :func:`evaluation_store`."""
 
     def __init__(self, index: CompanionIndex, source: tuple[str, str]) -> None:
         self._index = index
@@ -42,14 +43,14 @@ class EvaluationStore:
 
     @property
     def name(self) -> str:
-        """The name of the index that results are written to."""
+        """Name of the index that the results are written to."""
         return self._index.name
 
     def store(self, result: EvaluateResult, dataset: str, judgement_set: str = "", *, seed: int = 0) -> int:
-        """Write an entry for each system; returns how many. When this returns, they can be searched.
+        """Write an entry for each system; returns how many. They are searchable when this returns.
 
-        :param seed: of the resampling, as it was printed with.
-        :raises SearchIndexError: if the server does not take them.
+        :param seed: of the resampling; the same as for the printed report.
+        :raises SearchIndexError: if the server refuses them.
         """
         evaluated = Evaluated(*self._source, dataset, judgement_set)
         entries = list(entries_of(result, evaluated, datetime.now(UTC), seed=seed))
@@ -59,10 +60,10 @@ class EvaluationStore:
 
 @contextmanager
 def evaluation_store(location: str) -> Iterator[EvaluationStore]:
-    """Open the store of an index, making it if need be: before a long evaluation, not after it.
+    """Open the store of an index and create it if it is missing, so that a missing right shows before the evaluation.
 
-    :raises UsageError: for an index in a folder, which has none.
-    :raises SearchIndexError: if the server does not let us.
+    :raises UsageError: for an index in a folder.
+    :raises SearchIndexError: if the server refuses.
     """
     if not is_on_server(location):
         raise UsageError(f"{location}: results are stored beside an index on a server only; leave --store out")
@@ -82,7 +83,7 @@ def evaluation_store(location: str) -> Iterator[EvaluationStore]:
 def entries_of(
     result: EvaluateResult, evaluated: Evaluated, time: datetime, *, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Make an entry for each system: its measures, its difference to BM25 with interval, its latency where measured."""
+    """Yield an entry for each system: measures, difference to BM25 with interval, and latency if it was measured."""
     evaluation = result.evaluation
     report = as_json(evaluation, compare_with_bm25(evaluation, seed=seed), speed=result.speed)
     common = {
@@ -111,15 +112,15 @@ def entries_of(
 
 
 def _field(measure: str) -> str:
-    """``nDCG@10`` as ``ndcg_at_10``: an at sign means something in the query languages of Dashboards."""
+    """Convert ``nDCG@10`` to ``ndcg_at_10``: the at sign is special in the query languages of Dashboards."""
     return measure.lower().replace("@", "_at_")
 
 
-def _comparison(told: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = told.get("difference_interval") or (None, None)
+def _comparison(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = comparison.get("difference_interval") or (None, None)
     return {
-        "difference_to_bm25": told.get("difference"),
+        "difference_to_bm25": comparison.get("difference"),
         "difference_low": low,
         "difference_high": high,
-        "p_holm": told.get("p_holm"),
+        "p_holm": comparison.get("p_holm"),
     }
