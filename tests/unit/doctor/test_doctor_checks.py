@@ -228,7 +228,7 @@ def test_a_model_that_did_not_make_the_vectors_is_refused() -> None:
 
 def test_an_index_behind_an_alias_is_indexed_again_behind_it() -> None:
     vitals = cluster(indexes=[index(name="a-000001", aliases={"a": {}})])
-    finding = only(vitals, asked="a", model=ModelFacts("./my model", "f" * 64, 3))
+    finding = only(vitals, name="a", model=ModelFacts("./my model", "f" * 64, 3))
     assert finding.mend == ("hybrid-search reindex --model './my model' --alias a --to opensearch://h:9200",)
 
 
@@ -249,7 +249,7 @@ def test_what_was_not_told_is_noted_and_claims_no_fault() -> None:
         unanswered=[("/_search/pipeline", "not allowed")],
         indexes=[index(settings={**index().settings, "index.search.default_pipeline": "p"}, towers=None)],
     )
-    finding = only(vitals, asked="a")
+    finding = only(vitals, name="a")
     assert (finding.check, finding.severity) == ("unanswered", "note")
     assert "/_search/pipeline (not allowed), its plugins (not allowed)" in finding.fault
 
