@@ -1,4 +1,4 @@
-"""The library's front door: open an index, search it, fill it."""
+"""The library's entry points: open an index, train towers, load a data set."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def open(
 
     :param location: the index's folder, or ``opensearch://host:9200/name`` of an index or alias on a server.
     :param model: a checkpoint to use instead; refused unless it is the one that made the index's vectors.
-    :param writable: also for adding and deleting; with a folder one process at a time can have this.
-    :param follow: opened by an alias, go along when it moves to another index (within seconds; no answer mixes two).
-    :param connection: how a server is reached; None for what the environment and the connections file say.
-    :param search: how a server is searched: through which pipeline, whether answers may lack a shard's hits, and who
-        encodes queries (``in_cluster``).
+    :param writable: allow adding and deleting; for a folder, only one process at a time may do so.
+    :param follow: if opened by an alias, switch to the alias's new index when it moves (within seconds; no answer mixes
+        two indexes).
+    :param connection: how to reach a server; None for the environment and the connections file.
+    :param search: how to search a server: the pipeline, whether answers may lack a shard's hits, where queries are
+        encoded.
     :raises IndexNotFound: if there is no index at the location.
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.

@@ -1,7 +1,7 @@
-"""What every class of settings is: frozen, validated, JSON in and out.
+"""The base of all settings: frozen, validated, converted from and to JSON.
 
-``msgspec`` parses and type-checks; ``check`` checks ranges. An unknown name is an error, so that a typo never
-trains another model than the one that was asked for.
+``msgspec`` parses and checks types; ``check`` checks ranges. An unknown name is an error, so that a misspelt setting is
+never ignored.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["Setting", "check_types", "require"]
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all settings: JSON in, JSON out, copies with changes. However one is made, its types are checked."""
+    """Base of all settings, with JSON conversion and copies with changes; types are always checked."""
 
     def __post_init__(self) -> None:
-        # msgspec checks what it parses, and not what a constructor is given.
+        # msgspec checks types when it parses, but not in constructors.
         for name, kind in _kinds(type(self)):
             given = getattr(self, name)
             value = _typed(name, given, kind)
@@ -30,7 +30,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         self.check()
 
     def check(self) -> None:
-        """Check what types don't say; called when the settings are made.
+        """Check ranges and combinations of values; called when the settings are made.
 
         :raises ConfigError: through :func:`require`.
         """
@@ -55,7 +55,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ConfigError(f"{source}: {_in_words(error)}") from error
 
     def to_json(self) -> bytes:
-        """Return the settings as JSON in a canonical form: fixed key order, no spaces; equal settings, equal bytes."""
+        """Return canonical JSON: sorted keys, no spaces, so that equal settings give equal bytes."""
         return msgspec.json.encode(self, order="sorted")
 
     def replace(self, **changes: Any) -> Self:
@@ -67,9 +67,9 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def check_types(options: object) -> None:
-    """Check what a dataclass was made with, as :class:`Setting` does; what is a function is let be.
+    """Check the types of a dataclass's values, as :class:`Setting` does; fields of functions are skipped.
 
-    :raises ConfigError: naming the value that has another type than its field.
+    :raises ConfigError: naming the first value that has another type than its field.
     """
     for name, kind in _hints(cast(Hashable, type(options))):
         _typed(name, getattr(options, name), kind)
@@ -93,16 +93,17 @@ def _kinds(settings: type[Setting]) -> tuple[tuple[str, Any], ...]:
 
 
 def _in_words(error: Exception) -> str:
-    """Put the setting's name in front, as people write it: ``towers.hidden: expected `int`, got `str```."""
+    """Format a message with the setting's name first: ``towers.hidden: expected `int`, got `str```."""
     message, _, path = str(error).partition(" - at `$.")
     message = f"{message[:1].lower()}{message[1:]}" if path or message.startswith("Expected") else message
     return f"{path.rstrip('`')}: {message}" if path else message
 
 
-def require(condition: bool, name: str, value: object, wanted: str) -> None:
-    """Refuse a value.
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise unless ``condition`` holds.
 
-    :raises ConfigError: naming the setting, its value and what it must be, unless ``condition`` holds.
+    :param expected: the valid values, for the message.
+    :raises ConfigError: naming the setting, its value and the valid values.
     """
     if not condition:
-        raise ConfigError(f"{name} is {shown(value)}; it must be {wanted}")
+        raise ConfigError(f"{name} is {shown(value)}; it must be {expected}")

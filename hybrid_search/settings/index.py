@@ -1,4 +1,4 @@
-"""Settings of an index and of a search, stored with what they shaped."""
+"""Settings of an index and of its searches; stored in the index."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ class Bm25(Setting, frozen=True):
 class Fusion(Setting, frozen=True):
     """How the BM25 and k-NN legs become one ranking. The arithmetic is OpenSearch's; see ``hybrid_search.fusion``.
 
-    :ivar method: how a leg's scores are normalised; ``min_max_from_zero`` is ``min_max`` with BM25's scale from 0 and
-        not from its window's last hit; ``rrf`` uses ranks instead.
+    :ivar method: how a leg's scores are normalised; ``min_max_from_zero`` is ``min_max`` with BM25's scale starting
+        at 0 instead of the score of its window's last hit; ``rrf`` uses ranks instead of scores.
     :ivar combination: the mean that joins the legs; ignored by ``rrf``; ``z_score`` allows only ``arithmetic``.
-    :ivar weights: (bm25, knn), each 0..1; they must sum to 1, as OpenSearch demands.
-    :ivar window: how many documents each leg contributes; paging stays inside it.
+    :ivar weights: (bm25, knn), each 0..1; they must sum to 1, as OpenSearch requires.
+    :ivar window: number of documents that each leg contributes; paging ends there.
+    :ivar rank_constant: of ``rrf``.
     """
 
     method: Normalisation = "min_max"
@@ -67,11 +68,11 @@ class Fusion(Setting, frozen=True):
 
 
 class IndexSettings(Setting, frozen=True):
-    """What an index is told when it is made, and carries with it.
+    """Settings of an index, fixed when it is created and stored in it.
 
     :ivar fingerprint: of the model whose vectors are stored; empty for an index without vectors.
     :ivar dimension: of the vectors; 0 for an index without vectors.
-    :ivar fields: declared metadata fields; a new field is declared by its first value.
+    :ivar fields: name -> type of the declared metadata fields; other fields are declared by their first value.
     :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is ``Flat`` below 200,000 vectors and ``HNSW32`` above.
     """
 

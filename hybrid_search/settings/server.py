@@ -1,4 +1,4 @@
-"""How a server keeps an index and is searched; what has no counterpart in a folder."""
+"""Options for storing and searching an index on a server, which do not apply to a folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 INLINE = "_inline"
-"""The fusion's pipeline stands in the body of each search."""
+"""Each search contains its search pipeline."""
 
 INDEX_DEFAULT = "_default"
-"""The fusion's pipeline is the one that the index's settings name."""
+"""Searches use the index's default search pipeline."""
 
 IN_QUERY = "_fusion"
-"""The fusion stands inside the hybrid query; no pipeline."""
+"""The hybrid query contains the fusion; there is no search pipeline."""
 
 KnnEngine = Literal["lucene", "faiss"]
 Compression = Literal["2x", "4x", "8x", "16x", "32x"]
@@ -37,23 +37,23 @@ COMPRESSIONS: Mapping[KnnEngine, tuple[Compression, ...]] = {
     "lucene": ("4x", "32x"),
     "faiss": ("2x", "8x", "16x", "32x"),
 }
-"""What each k-NN engine offers; 32x of lucene from server 3.6 on."""
+"""Compressions of each k-NN engine; 32x of lucene needs a server of version 3.6."""
 
 _LIMITS = {"shards": (1, 1_024), "m": (2, 512), "ef_construction": (2, 4_096)}
 _REPLICAS = re.compile(r"\d{1,3}(-(\d{1,3}|all))?")
 
 
 class ServerOptions(Setting, frozen=True):
-    """How a server keeps an index. None: the default for a new index, and whatever it is for one that is there.
+    """How a server stores an index. None means the default for a new index, and any value for an existing one.
 
-    :ivar shards: default 1.
-    :ivar replicas: copies beside the first: a number, or fewest and most as ``0-1`` (the default): as many as the
-        nodes allow.
-    :ivar knn_engine: default ``lucene``; named in every index, since servers change their default.
-    :ivar m: HNSW's links of a node, default 16.
-    :ivar ef_construction: how many neighbours HNSW looks at to find a node's links, default 100.
-    :ivar compression: how much smaller vectors are kept: of ``COMPRESSIONS`` what the k-NN engine has; none by default.
-    :ivar on_disk: search the compressed vectors, and rank what was found again by the whole ones from disk.
+    :ivar shards: number of shards, default 1.
+    :ivar replicas: additional copies: a number, or least and most such as ``0-1`` (the default), of which the server
+        makes as many as its nodes allow.
+    :ivar knn_engine: default ``lucene``; stored in every index, as the default of servers changes.
+    :ivar m: HNSW's links per node, default 16.
+    :ivar ef_construction: number of neighbours that HNSW examines to find a node's links, default 100.
+    :ivar compression: factor by which vectors are compressed, one of ``COMPRESSIONS``; none by default.
+    :ivar on_disk: search the compressed vectors, and rescore the result with the full vectors from disk.
     """
 
     shards: int | None = None
@@ -65,7 +65,7 @@ class ServerOptions(Setting, frozen=True):
     on_disk: bool | None = None
 
     def check(self) -> None:
-        """Check ranges, and that the k-NN engine compresses so."""
+        """Check ranges, and that the k-NN engine supports the compression."""
         for name, (least, most) in _LIMITS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -81,7 +81,7 @@ class ServerOptions(Setting, frozen=True):
             )
 
     def asked(self) -> dict[str, Any]:
-        """Return what was asked for, by name."""
+        """Return the options that were given: name -> value."""
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
 
 
@@ -89,17 +89,17 @@ class ServerOptions(Setting, frozen=True):
 class SearchOptions:
     """How an index on a server is searched.
 
-    :ivar pipeline: how the server learns a hybrid's fusion: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`
-        (which a cluster must allow), or the name of a stored search pipeline. What the server has must be the fusion
-        asked for; another one is an error.
-    :ivar partial: is told when shards gave no answer or not in time, and the hits of the others are returned; None:
+    :ivar pipeline: how the fusion of a hybrid query is sent: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`
+        (which the cluster must allow), or the name of a stored search pipeline. A stored pipeline that computes another
+        fusion is an error.
+    :ivar partial: called with a message if shards failed or timed out; the hits of the others are then returned. None:
         such a search is an error.
-    :ivar explain: hits say what each leg contributed, as with a folder. The legs are asked for beside the hybrid query,
-        which takes the server about half as long again; False leaves them out of the hits.
-    :ivar in_cluster: queries are sent as texts, and the query tower that ``deploy`` put into the cluster encodes them:
-        no tower is fetched or run here.
-    :ivar log_queries: have each answered query written to the index NAME-queries, in the background: its ``text``, or
-        a ``hash`` of it that only the holder of a key can make.
+    :ivar explain: hits have their legs, as with a folder. The legs are searched in addition to the hybrid query, which
+        takes the server about half as long again; False leaves them out.
+    :ivar in_cluster: queries are sent as texts and encoded by the query tower that ``deploy`` put into the cluster, so
+        that no tower is downloaded or run here.
+    :ivar log_queries: write each answered query to the index NAME-queries in the background: its ``text``, or a keyed
+        ``hash`` of it; empty for no log.
     """
 
     pipeline: str = INLINE
@@ -109,7 +109,7 @@ class SearchOptions:
     log_queries: Literal["", "text", "hash"] = ""
 
     def __post_init__(self) -> None:
-        # A misspelt "hash" must not log texts.
+        # Checked first: a misspelt "hash" must never log texts.
         if self.log_queries not in ("", "text", "hash"):
             raise ConfigError(f"log_queries is {shown(self.log_queries)}; it must be text, hash, or empty for no log")
         check_types(self)

@@ -1,4 +1,4 @@
-"""What a server can do, read once from its version, plugins and settings, and what stands in for what it can't."""
+"""What a server can do, derived from its version, plugins and settings, and the substitutes for what it can't."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ __all__ = [
 Version = tuple[int, int, int]
 
 OLDEST: Version = (2, 19, 0)
-"""Hybrid paging, RRF and explanations are there from this version on."""
+"""The first version with paging of hybrid queries, RRF and explanations."""
 
-Asked = tuple[str, dict[str, Any]]
+Request = tuple[str, dict[str, Any]]
 
-ROOT: Asked = ("/", {})
-PLUGINS: Asked = ("/_nodes/plugins", {"filter_path": "nodes.*.name,nodes.*.plugins.name,nodes.*.plugins.version"})
-SETTINGS: Asked = ("/_cluster/settings", {"include_defaults": "true", "filter_path": "*.plugins.neural_search.hybrid"})
-NODES: Asked = ("/_nodes/os", {"filter_path": "nodes.*.name,nodes.*.build_type,nodes.*.os.name"})
-"""What is asked for: paths and parameters; the settings of a server that :meth:`ServerCapabilities.has_switch` only."""
+ROOT: Request = ("/", {})
+PLUGINS: Request = ("/_nodes/plugins", {"filter_path": "nodes.*.name,nodes.*.plugins.name,nodes.*.plugins.version"})
+SETTINGS: Request = (
+    "/_cluster/settings",
+    {"include_defaults": "true", "filter_path": "*.plugins.neural_search.hybrid"},
+)
+NODES: Request = ("/_nodes/os", {"filter_path": "nodes.*.name,nodes.*.build_type,nodes.*.os.name"})
+"""The requests, as (path, parameters); the settings are needed only if :attr:`ServerCapabilities.has_switch`."""
 
 KNN = "opensearch-knn"
 NEURAL = "opensearch-neural-search"
@@ -45,9 +48,10 @@ _FUSION_IN_QUERY: Version = (3, 10, 0)
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """One thing that a server has or has not.
+    """A feature of the server.
 
-    :ivar substitute: what is done instead where it is missing; how it is had where it is there.
+    :ivar has: whether the server has it.
+    :ivar substitute: what is done instead if it is missing; a remark, such as a version, if it is there.
     """
 
     name: str
@@ -57,12 +61,12 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class ServerCapabilities:
-    """A server's version and plugins, and what follows from them.
+    """A server's version and plugins, and what it can do accordingly.
 
-    :ivar plugins: component name -> version; of those that every node has.
-    :ivar fusion_switched_on: whether the cluster lets a fusion stand inside a query.
-    :ivar plugins_known: False where the user may not ask; all plugins are then taken for installed, and the server
-        refuses what it can't do.
+    :ivar plugins: component name -> version, of the plugins that every node has.
+    :ivar fusion_switched_on: whether the cluster allows a fusion inside a query.
+    :ivar plugins_known: False if the user may not list the plugins; then all are assumed to be installed, and the
+        server refuses what it can't do.
     """
 
     version: Version
@@ -73,10 +77,10 @@ class ServerCapabilities:
     @classmethod
     @taken_apart("its version and plugins")
     def read(cls, client: Client) -> Self:
-        """Ask the server.
+        """Read a server's capabilities.
 
         :raises UnsupportedCapability: if it is no OpenSearch, one that is too old, or Amazon's OpenSearch Serverless,
-            where documents have no ids of one's own and refreshing can't be asked for.
+            which allows neither document ids nor refreshes.
         """
         if client.connection.aws_service == "aoss" and client.connection.aws_region:
             raise UnsupportedCapability(
@@ -86,29 +90,29 @@ class ServerCapabilities:
         root = client.call("GET", ROOT[0])
         try:
             plugins = client.call("GET", PLUGINS[0], **PLUGINS[1])
-        except AccessDenied:  # one who may only search
+        except AccessDenied:  # the user may only search
             return cls.of(root, None)
-        told = cls.of(root, plugins)
-        return told.with_settings(client.call("GET", SETTINGS[0], **SETTINGS[1])) if told.has_switch else told
+        server = cls.of(root, plugins)
+        return server.with_settings(client.call("GET", SETTINGS[0], **SETTINGS[1])) if server.has_switch else server
 
     @classmethod
     def of(cls, root: Mapping[str, Any], plugins: Mapping[str, Any] | None) -> Self:
-        """Read a server's answers to :data:`ROOT` and :data:`PLUGINS`, None where it denied that.
+        """Parse a server's answers to :data:`ROOT` and :data:`PLUGINS` (None if the latter was denied).
 
         :raises UnsupportedCapability: if it is no OpenSearch, or one that is too old.
         """
-        told = root.get("version", {})
-        if told.get("distribution") != "opensearch":
-            raise UnsupportedCapability(f"the server is not OpenSearch but {told.get('distribution', 'unknown')}")
-        version = parsed_version(told["number"])
+        build = root.get("version", {})
+        if build.get("distribution") != "opensearch":
+            raise UnsupportedCapability(f"the server is not OpenSearch but {build.get('distribution', 'unknown')}")
+        version = parsed_version(build["number"])
         if version < OLDEST:
             raise UnsupportedCapability(
-                f"the server is OpenSearch {told['number']}; hybrid search needs {'.'.join(map(str, OLDEST))} or newer"
+                f"the server is OpenSearch {build['number']}; hybrid search needs {'.'.join(map(str, OLDEST))} or newer"
             )
         return cls(version, shared_plugins(plugins or {}), plugins_known=plugins is not None)
 
     def with_settings(self, answer: Mapping[str, Any]) -> Self:
-        """Return the same with what the answer to :data:`SETTINGS` says."""
+        """Return a copy with the answer to :data:`SETTINGS`."""
         value: Any = None
         for level in ("defaults", "persistent", "transient"):
             found: Any = answer.get(level, {})
@@ -119,42 +123,42 @@ class ServerCapabilities:
 
     @property
     def has_switch(self) -> bool:
-        """Whether there is a setting that lets a fusion stand inside a query."""
+        """Whether the server has the setting that allows a fusion inside a query."""
         return self.version >= _FUSION_IN_QUERY
 
     @property
     def shown_version(self) -> str:
-        """The version as people write it."""
+        """The version as text, such as ``3.6.0``."""
         return ".".join(map(str, self.version))
 
     @property
     def filter_in_hybrid(self) -> bool:
-        """One filter for all legs, beside the hybrid's queries."""
+        """Whether a hybrid query takes one filter for all legs."""
         return self.version >= (3, 0, 0)
 
     @property
     def rrf_weights(self) -> bool:
-        """Fusion by ranks with a weight for each leg."""
+        """Whether fusion by ranks takes a weight for each leg."""
         return self.version >= (3, 1, 0)
 
     @property
     def lower_bounds(self) -> bool:
-        """Fusion by least and largest scores with a bound in the place of the least."""
+        """Whether min-max normalisation takes a lower bound instead of the least score."""
         return self.version >= (3, 0, 0)
 
     @property
     def z_score(self) -> bool:
-        """Fusion by standard scores."""
+        """Whether scores can be normalised to standard scores."""
         return self.version >= (3, 0, 0)
 
     @property
     def base64_vectors(self) -> bool:
-        """A vector may be sent as base64 of its little-endian floats."""
+        """Whether a vector may be sent as base64 of little-endian float32."""
         return self.version >= (3, 8, 0)
 
     @property
     def fusion_in_query(self) -> bool:
-        """The fusion may stand inside the query, with no search pipeline; somebody has to have switched it on."""
+        """Whether the fusion may be inside the query instead of a search pipeline: supported and switched on."""
         return self.has_switch and self.fusion_switched_on
 
     @property
@@ -163,7 +167,7 @@ class ServerCapabilities:
         return ML in self.plugins
 
     def has_plugin(self, name: str) -> bool:
-        """Return whether every node has a plugin, as far as is known."""
+        """Return whether every node has a plugin; true if the plugins are not known."""
         return name in self.plugins or not self.plugins_known
 
     def check_vectors(self) -> None:
@@ -179,12 +183,12 @@ class ServerCapabilities:
                 )
 
     def check_knn_engine(self, client: Client, vector: Mapping[str, Any]) -> None:
-        """Check that the nodes have the native libraries that a vector field needs, before one of them looks for them.
+        """Check that all nodes have the native libraries that a vector field needs, before the first vector is indexed.
 
-        A node without them ends at the first use, and again at each start with that data.
+        A node without them crashes at the first use, and again at each restart with that data.
 
         :param vector: the field's mapping.
-        :raises UnsupportedCapability: if a node has none, as far as can be told.
+        :raises UnsupportedCapability: if a node is known to lack them.
         """
         needed = _needs_native(vector)
         if not needed:
@@ -203,9 +207,9 @@ class ServerCapabilities:
             )
 
     def check_fusion(self, fusion: Fusion) -> None:
-        """Check that the server can fuse like this.
+        """Check that the server supports a fusion.
 
-        :raises UnsupportedCapability: if it can't.
+        :raises UnsupportedCapability: naming what the server lacks.
         """
         self.check_vectors()
         missing = {
@@ -217,7 +221,7 @@ class ServerCapabilities:
             raise UnsupportedCapability(f"OpenSearch {self.shown_version} has no {missing}; use the fusion min_max")
 
     def abilities(self) -> list[Ability]:
-        """List what there is and what stands in for what is not, for people."""
+        """List the features with their substitutes, for people."""
         return [
             _ability("k-NN plugin", self.has_plugin(KNN), self.plugins.get(KNN, ""), "no vectors: BM25 only"),
             _ability("neural-search plugin", self.has_plugin(NEURAL), self.plugins.get(NEURAL, ""), "no hybrid search"),
@@ -237,13 +241,13 @@ class ServerCapabilities:
 
 
 def without_native_libraries(nodes: Mapping[str, Any], stats: Mapping[str, Any]) -> list[str]:
-    """Name the nodes that have no native libraries for k-NN, as far as can be told.
+    """Return the names of the nodes that are known to lack the native libraries for k-NN.
 
-    The official distributions bring them: tar, rpm and deb for Linux, zip for Windows. A zip elsewhere is put together
-    from Maven's artifacts, which come without.
+    The official distributions contain them: tar, rpm and deb for Linux, zip for Windows. A zip on another system was
+    assembled from Maven's artifacts, which don't.
 
-    :param nodes: of the answer to :data:`NODES`.
-    :param stats: of the k-NN plugin's statistics ``faiss_initialized``; where that is so, somebody added the libraries.
+    :param nodes: ``nodes`` of the answer to :data:`NODES`.
+    :param stats: ``nodes`` of the k-NN plugin's statistics; a node with ``faiss_initialized`` has loaded the libraries.
     """
     return [
         str(node.get("name", id))
@@ -255,7 +259,7 @@ def without_native_libraries(nodes: Mapping[str, Any], stats: Mapping[str, Any])
 
 
 def _needs_native(vector: Mapping[str, Any]) -> str:
-    """Name what of a vector field is done by native libraries; empty where all of it is Java's."""
+    """Return the option of a vector field that needs native libraries; empty if it needs none."""
     if vector.get("method", {}).get("engine") == "faiss":
         return "the k-NN engine faiss"
     if vector.get("compression_level") == "32x":
@@ -268,17 +272,17 @@ def _ability(name: str, has: bool, how: str, substitute: str) -> Ability:
 
 
 def parsed_version(text: str) -> Version:
-    """Read ``3.6.0`` or ``3.6.0-SNAPSHOT``."""
+    """Parse ``3.6.0`` or ``3.6.0-SNAPSHOT``."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", text)
     if not found:
         raise UnsupportedCapability(f"the server's version is {text!r}, which can't be read")
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def shared_plugins(told: Mapping[str, Any]) -> dict[str, str]:
-    """Return the plugins that every node of an answer to :data:`PLUGINS` has."""
-    held = [
+def shared_plugins(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> version of the plugins that every node has, from an answer to :data:`PLUGINS`."""
+    by_node = [
         {plugin["name"]: plugin["version"] for plugin in node.get("plugins", ())}
-        for node in told.get("nodes", {}).values()
+        for node in answer.get("nodes", {}).values()
     ] or [{}]
-    return {name: version for name, version in held[0].items() if all(name in node for node in held)}
+    return {name: version for name, version in by_node[0].items() if all(name in node for node in by_node)}
