@@ -27,7 +27,7 @@ from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.training.data.arrays import TrainingData
-from hybrid_search.training.loop.aligned_batches import batches_of
+from hybrid_search.training.loop.batches import batches_of
 from hybrid_search.training.loop.objective import Objective
 from hybrid_search.training.loop.optimiser import EarlyStopping, Optimisers, clip_gradients, learning_rate_factor
 from hybrid_search.training.loop.state import Progressed, State, load_state, save_state

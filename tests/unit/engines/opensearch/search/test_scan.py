@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_search.engines.opensearch.index.coercion import as_indexed
+from hybrid_search.engines.opensearch.search.scan import as_indexed
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document
 

@@ -6,7 +6,7 @@ import torch
 from hybrid_search.errors import TrainingError
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.training.data.alignment import Alignment, principal_axes, unit_rows
-from hybrid_search.training.loop.aligned_batches import AlignedBatches, batches_of
+from hybrid_search.training.loop.batches import AlignedBatches, batches_of
 from hybrid_search.training.loop.loop import train_towers
 
 ALIGN = synthetic.TRAINING.replace(loss="align", teacher="file", epochs=20, embedding_learning_rate=2e-2)
