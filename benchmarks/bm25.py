@@ -14,6 +14,7 @@ from benchmarks.harness import need_data, read_documents, write_result
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import means, measure, qrels_of
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Ranking
 from loaders.registry import open_dataset
@@ -42,7 +43,7 @@ def _compare(loader: str, folder: str, split: str) -> dict[str, dict[str, float]
         engine.add(documents, None)
         engine.commit()
         for pair in PAIRS:
-            ours = engine.search_lexical(texts, DEPTH, bm25=pair)
+            ours = engine.rank(Search.of(texts, DEPTH, "bm25", bm25=pair))
             oracle = bm25s.BM25(method="lucene", k1=pair.k1, b=pair.b)
             oracle.index(tokens, show_progress=False)
             found, scores = oracle.retrieve([analyze(text) for text in texts], k=DEPTH, show_progress=False)

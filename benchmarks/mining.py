@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rank_bm25 import BM25Okapi
 
 from benchmarks.harness import passages, real_queries, write_result
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.search import Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.training.negatives.miner import Miner
-from hybrid_search.types import Example, Query
+from hybrid_search.types import Example, Query, Ranking
 
 QUERIES = 6_000
 RANK_BM25_QUERIES = 20
@@ -30,11 +32,15 @@ def main() -> None:
     ):
         engine.add(documents, None)
         engine.commit()
-        engine.search_lexical(queries[:200], config.rank_window[1])
+
+        def search(texts: Sequence[str], k: int) -> list[Ranking]:
+            return engine.rank(Search.of(texts, k, "bm25"))
+
+        search(queries[:200], config.rank_window[1])
         started = time.perf_counter()
-        engine.search_lexical(queries, config.rank_window[1])
+        search(queries, config.rank_window[1])
         search_rate = QUERIES / (time.perf_counter() - started)
-        miner = Miner(engine.search_lexical, engine.get, rank_window=config.rank_window)
+        miner = Miner(search, engine.get, rank_window=config.rank_window)
         started = time.perf_counter()
         mined = sum(1 for _ in miner.mine(examples))
         mine_rate = mined / (time.perf_counter() - started)

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
     from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
     from hybrid_search.protocols import Dataset
-    from hybrid_search.retriever import AddReport, Mode, Retriever
+    from hybrid_search.retriever import AddReport, Retriever
+    from hybrid_search.search import Mode
     from hybrid_search.settings.index import Bm25, Fusion
     from hybrid_search.settings.server import SearchOptions, ServerOptions
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
@@ -86,7 +87,8 @@ _NAMES = {
     ),
     "hybrid_search.filters": ("And", "Exists", "Filter", "Not", "Or", "Range", "Term", "Terms"),
     "hybrid_search.protocols": ("Dataset",),
-    "hybrid_search.retriever": ("AddReport", "Mode", "Retriever"),
+    "hybrid_search.retriever": ("AddReport", "Retriever"),
+    "hybrid_search.search": ("Mode",),
     "hybrid_search.settings.server": ("SearchOptions", "ServerOptions"),
     "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),

@@ -1,65 +1,47 @@
-"""A retriever that goes along when the alias it was opened by moves to another index."""
+"""Going along when the alias that an index was opened by moves to another index."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable
 
-from hybrid_search.errors import HybridSearchError, PartialAlias, SearchIndexError, UsageError
-from hybrid_search.filters import Filter
-from hybrid_search.protocols import Vectors
-from hybrid_search.retriever import AddReport, Mode, Retriever
-from hybrid_search.settings.index import Bm25, Fusion
-from hybrid_search.types import Document, Hit, Ranking
+from hybrid_search.errors import HybridSearchError, PartialAlias, UsageError
+from hybrid_search.retriever import IndexSource, Lease, OpenIndex
 
-__all__ = ["CHECK_EVERY", "FollowingRetriever"]
+__all__ = ["CHECK_EVERY", "AliasFollower"]
 
 CHECK_EVERY = 5.0
 """Seconds between two looks at the alias."""
 
-Answer = TypeVar("Answer")
-
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Held:
-    """An open retriever, and how many calls are at work in it; it is closed when it is left and the last has ended."""
-
-    retriever: Retriever
-    users: int = 0
-    left: bool = False
-
-
-class FollowingRetriever(Retriever):
-    """Searches the index that an alias stands for, and the next one from a few seconds after the alias has moved.
+class AliasFollower(IndexSource):
+    """Lends the index that an alias stands for, and the next one from a few seconds after the alias has moved.
 
     A call works from its beginning to its end with one index and the towers of that index, so no answer mixes two
     models. Every few seconds the call that comes next looks at the alias (one small request), and if it has moved,
     opens the new index; calls on other threads meanwhile go on with the old one, which is closed after the last of
-    them. While the server can't be asked, or the new index can't be opened, the old one answers, and the log says so.
-    Once the alias has been given a filter or a routing, every call is refused: whoever set it means to hide something.
+    them. While the server can't be asked, or the new index can't be opened, the old one is lent, and the log says so.
+    Once the alias has been given a filter or a routing, nothing is lent: whoever set it means to hide something.
 
     :param first: the index that the alias stands for.
     :param opened: opens what the alias stands for by then.
-    :param moved: tells of an open retriever whether the alias stands for another index than its own.
+    :param moved: tells of an open index whether the alias stands for another one.
     :ivar check_every: seconds between two looks at the alias.
-    :ivar encoder: the towers of the index that answers at the moment; likewise ``engine`` and ``fusion``.
     """
 
     def __init__(
         self,
-        first: Retriever,
-        opened: Callable[[], Retriever],
-        moved: Callable[[Retriever], bool],
+        first: OpenIndex,
+        opened: Callable[[], OpenIndex],
+        moved: Callable[[OpenIndex], bool],
         *,
         check_every: float = CHECK_EVERY,
     ) -> None:
+        super().__init__(first)
         self._opened = opened
         self._moved = moved
         self.check_every = check_every
@@ -68,115 +50,15 @@ class FollowingRetriever(Retriever):
         self._closed = False
         self._refused = ""
         self._next_look = time.monotonic() + check_every
-        self._take(first)
 
-    def refresh(self) -> bool:
-        """Look at the alias now; returns whether it had moved, and its new index answers from here on.
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look at the alias."""
+        return time.monotonic() >= self._next_look
 
-        :raises HybridSearchError: if the server can't be asked, or the new index can't be opened; the old one stays.
-        :raises UsageError: if the retriever is closed.
-        """
-        with self._checking:
-            self._check_open()
-            return self._refresh()
-
-    def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 5,
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-    ) -> list[list[Hit]]:
-        """Answer queries in one batch; see :meth:`Retriever.search_many`."""
-        return self._read(
-            lambda now: now.search_many(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-        )
-
-    def rankings(
-        self,
-        queries: Sequence[str],
-        k: int,
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        bm25: Bm25 | None = None,
-    ) -> list[Ranking]:
-        """Rank without fetching texts; see :meth:`Retriever.rankings`."""
-        return self._read(lambda now: now.rankings(queries, k, mode=mode, filter=filter, bm25=bm25))
-
-    def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
-        """Encode, add and commit documents, all to one index; see :meth:`Retriever.add`."""
-        with self._lease() as now:
-            return now.add(documents, batch_size=batch_size)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents and commit; see :meth:`Retriever.delete`."""
-        with self._lease() as now:
-            return now.delete(ids)
-
-    def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id; see :meth:`Retriever.get`."""
-        return self._read(lambda now: now.get(ids))
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode with the query tower of the index that answers; see :meth:`Retriever.encode_queries`."""
-        with self._lease() as now:
-            return now.encode_queries(texts)
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode with the document tower of the index that answers; see :meth:`Retriever.encode_documents`."""
-        with self._lease() as now:
-            return now.encode_documents(texts)
-
-    def close(self) -> None:
-        """Close the index when the calls at work in it have ended. Closing again is harmless."""
-        with self._checking:
-            self._closed = True
-            self._leave(self._held)
-
-    def _read(self, ask: Callable[[Retriever], Answer]) -> Answer:
-        """Ask; once more if the alias has moved since the last look at it, and the old index was dropped."""
-        with self._lease() as first:
-            try:
-                return ask(first)
-            except SearchIndexError:  # an index that is being deleted fails in many ways
-                if not self._has_left(first):
-                    raise
-        with self._lease() as now:
-            return ask(now)
-
-    def _has_left(self, retriever: Retriever) -> bool:
-        with self._checking:
-            try:
-                return self._held.retriever is not retriever or (not self._closed and self._refresh())
-            except HybridSearchError as error:
-                _LOG.warning("going on with the index as it was opened: %s", error)
-                return False
-
-    @contextmanager
-    def _lease(self) -> Iterator[Retriever]:
-        self._look()
-        with self._state:
-            self._check_open()
-            if self._refused:
-                raise PartialAlias(self._refused)
-            held = self._held
-            held.users += 1
-        try:
-            yield held.retriever
-        finally:
-            with self._state:
-                held.users -= 1
-                done = held.left and not held.users
-            if done:
-                held.retriever.close()
-
-    def _look(self) -> None:
-        """Look at the alias if it is time and nobody else is at it."""
-        if time.monotonic() < self._next_look or not self._checking.acquire(blocking=False):
+    def look(self) -> None:
+        """Look at the alias if it is time and nobody else is at it; what fails is logged."""
+        if not self.is_due or not self._checking.acquire(blocking=False):
             return
         try:
             if not self._closed:
@@ -188,11 +70,51 @@ class FollowingRetriever(Retriever):
         finally:
             self._checking.release()
 
+    def lend(self) -> Lease:
+        """Lend the index that the alias stood for at the last look.
+
+        :raises UsageError: if this is closed.
+        :raises PartialAlias: if the alias hides something.
+        """
+        with self._state:
+            self._check_open()
+            if self._refused:
+                raise PartialAlias(self._refused)
+            self._lease.users += 1
+            return self._lease
+
+    def take_back(self, lease: Lease) -> bool:
+        """End a lease; returns whether it was the last of an index that was left, which the caller then closes."""
+        with self._state:
+            lease.users -= 1
+            return lease.left and not lease.users
+
+    def has_left(self, index: OpenIndex) -> bool:
+        """Look at the alias after a failure; returns whether it stands for another index than this one."""
+        with self._checking:
+            try:
+                return self._lease.index is not index or (not self._closed and self._refresh())
+            except HybridSearchError as error:
+                _LOG.warning("going on with the index as it was opened: %s", error)
+                return False
+
+    def refresh(self) -> bool:
+        """Look at the alias now; see :meth:`~hybrid_search.retriever.Retriever.refresh`."""
+        with self._checking:
+            self._check_open()
+            return self._refresh()
+
+    def close(self) -> None:
+        """Close the index when the calls at work in it have ended. Closing again is harmless."""
+        with self._checking:
+            self._closed = True
+            self._leave(self._lease)
+
     def _refresh(self) -> bool:
         self._next_look = time.monotonic() + self.check_every
-        old = self._held
+        old = self._lease
         try:
-            moved = self._moved(old.retriever)
+            moved = self._moved(old.index)
             new = self._opened() if moved else None
         except PartialAlias as error:
             self._refused, self._next_look = str(error), 0.0  # nobody is answered until it is otherwise
@@ -200,21 +122,17 @@ class FollowingRetriever(Retriever):
         self._refused = ""
         if new is None:
             return False
-        self._take(new)
+        with self._state:
+            self._lease = Lease(new)
         self._leave(old)
         return True
 
-    def _take(self, retriever: Retriever) -> None:
+    def _leave(self, lease: Lease) -> None:
         with self._state:
-            self._held = _Held(retriever)
-            self.encoder, self.engine, self.fusion = retriever.encoder, retriever.engine, retriever.fusion
-
-    def _leave(self, held: _Held) -> None:
-        with self._state:
-            done = not held.left and not held.users
-            held.left = True
+            done = not lease.left and not lease.users
+            lease.left = True
         if done:
-            held.retriever.close()
+            lease.index.engine.close()
 
     def _check_open(self) -> None:
         if self._closed:

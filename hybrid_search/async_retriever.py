@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
-from hybrid_search.arguments import ids_of
-from hybrid_search.errors import UsageError, shown
+from hybrid_search.engines.documents import ids_of
+from hybrid_search.errors import SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
-from hybrid_search.retriever import AddReport, Mode, Retriever
+from hybrid_search.retriever import AddReport, OpenIndex, Retriever
+from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import Fusion
-from hybrid_search.steps import carried_out_async
 from hybrid_search.types import Document, Hit
 
 __all__ = ["AsyncRetriever"]
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True, eq=False)
+class _Awaited:
+    """The searches of one index for ``asyncio``, and how many calls await them."""
+
+    index: OpenIndex
+    engine: AsyncEngine
+    users: int = 0
 
 
 class AsyncRetriever:
     """The retriever for ``asyncio``, for one event loop.
 
-    On an index on a server a search awaits the network, and only the query's encoding runs in a worker thread. With a
-    folder, with an alias that is followed, and for everything but searching, each call runs in a worker thread.
+    On an index on a server a search awaits the network, behind an alias too, and only the query's encoding and the
+    opening of another index run in a worker thread. With a folder, and for everything but reading, each call runs in a
+    worker thread.
 
     The methods, their arguments and errors are :class:`Retriever`'s.
 
@@ -34,12 +48,9 @@ class AsyncRetriever:
         if not isinstance(retriever, Retriever):
             raise UsageError(f"retriever is {shown(retriever)}; give what hybrid_search.open(LOCATION) returns")
         self.retriever = retriever
-        engine = retriever.engine
-        # One that follows an alias changes its engine between two calls, so it is left to itself.
-        followed = type(retriever) is not Retriever
-        self._engine: AsyncEngine | None = None
-        if isinstance(engine, AwaitableEngine) and not followed:
-            self._engine = engine.asynchronous()
+        self._closed = False
+        index = retriever.source.current
+        self._awaited = _awaited(index) if isinstance(index.engine, AwaitableEngine) else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,13 +82,16 @@ class AsyncRetriever:
         fusion: Fusion | None = None,
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
-        retriever = self.retriever
-        if self._engine is None:
-            return await asyncio.to_thread(
-                retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion
-            )
-        steps = retriever.search_steps(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-        return await carried_out_async(steps, retriever.encoder, self._engine)
+        if self._awaited is None:
+            ask = self.retriever.search_many
+            return await asyncio.to_thread(ask, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
+        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion)
+
+        async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
+            encodes = mode != "bm25" and index.encoder is not None
+            return await engine.search(await asyncio.to_thread(index.ready, search) if encodes else index.ready(search))
+
+        return await self._read(answered)
 
     async def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
         """Encode, add and commit documents; see :meth:`Retriever.add`."""
@@ -89,12 +103,60 @@ class AsyncRetriever:
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id; see :meth:`Retriever.get`."""
-        if self._engine is not None:
-            return await self._engine.get(ids_of(ids))
-        return await asyncio.to_thread(self.retriever.get, ids)
+        if self._awaited is None:
+            return await asyncio.to_thread(self.retriever.get, ids)
+        wanted = ids_of(ids)
+        return await self._read(lambda _, engine: engine.get(wanted))
 
     async def close(self) -> None:
-        """Close the engine; see :meth:`Retriever.close`."""
-        if self._engine is not None:
-            await self._engine.close()
+        """Close the index after the calls at work in it have ended; see :meth:`Retriever.close`."""
+        self._closed = True
+        if self._awaited is not None and not self._awaited.users:
+            await self._awaited.engine.close()
         await asyncio.to_thread(self.retriever.close)
+
+    async def _read(self, ask: Callable[[OpenIndex, AsyncEngine], Awaitable[Answer]]) -> Answer:
+        """Ask; once more if it is another index by now, and the first was dropped."""
+        async with self._lent() as first:
+            try:
+                return await ask(first.index, first.engine)
+            except SearchIndexError:
+                if not await asyncio.to_thread(self.retriever.source.has_left, first.index):
+                    raise
+        async with self._lent() as now:
+            return await ask(now.index, now.engine)
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[_Awaited]:
+        source = self.retriever.source
+        if source.is_due:
+            await asyncio.to_thread(source.look)
+        if self._closed:
+            raise UsageError("the retriever is closed; open it again")
+        lease = source.lend()
+        try:
+            awaited = await self._taken(lease.index)
+            try:
+                yield awaited
+            finally:
+                awaited.users -= 1
+                if not awaited.users and (self._closed or awaited is not self._awaited):
+                    await awaited.engine.close()
+        finally:
+            if source.take_back(lease):
+                await asyncio.to_thread(lease.index.engine.close)
+
+    async def _taken(self, index: OpenIndex) -> _Awaited:
+        """Return the searches of an index for one call more, new ones if it is another index than before."""
+        before = self._awaited
+        now = before if before is not None and before.index is index else _awaited(index)
+        self._awaited = now
+        now.users += 1
+        if before is not None and before is not now and not before.users:
+            await before.engine.close()
+        return now
+
+
+def _awaited(index: OpenIndex) -> _Awaited:
+    assert isinstance(index.engine, AwaitableEngine)
+    return _Awaited(index, index.engine.asynchronous())

@@ -32,7 +32,18 @@ from numpy.typing import NDArray
 from hybrid_search.settings.index import Combination, Fusion, Normalisation
 from hybrid_search.types import Leg, Ranking
 
-__all__ = ["COMBINATIONS", "LEGS", "NORMALISERS", "Fused", "Joined", "explain", "fuse", "join"]
+__all__ = [
+    "COMBINATIONS",
+    "LEGS",
+    "NORMALISERS",
+    "Fused",
+    "Joined",
+    "bm25_alone",
+    "explain",
+    "explain_one_leg",
+    "fuse",
+    "join",
+]
 
 Floats = NDArray[np.float32]
 Normaliser = Callable[[Floats, int], Floats]
@@ -237,6 +248,15 @@ def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[n
     return Joined((bm25, knn), in_knn, normalised, combine(normalised, np.array(fusion.weights, np.float32)), fusion)
 
 
+@lru_cache(maxsize=64)
+def bm25_alone(fusion: Fusion) -> Fusion:
+    """Return the fusion for a query that has no vector: BM25 alone, whatever the weight of the leg that is empty.
+
+    With the weights (0, 1) all its hits would tie.
+    """
+    return fusion.replace(weights=(1.0, 0.0))
+
+
 def fuse(bm25: Ranking, knn: Ranking, fusion: Fusion, *, top: int | None = None) -> list[Fused]:
     """Join two rankings of one query into one.
 
@@ -281,6 +301,11 @@ def explain(bm25: Ranking, knn: Ranking, fusion: Fusion, ids: Iterable[str]) -> 
             normalised[leg] = scores[leg][rank - 1]
         explained[id] = _legs(found, normalised, fusion) if found else {}
     return explained
+
+
+def explain_one_leg(leg: str, score: float, rank: int) -> dict[str, Leg]:
+    """Return what there is to say of a hit that one leg alone ranked."""
+    return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)}
 
 
 def _counting(bm25: Ranking, knn: Ranking, fusion: Fusion) -> tuple[Ranking, Ranking]:

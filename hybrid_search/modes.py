@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hybrid_search.errors import ModelNotFound
-from hybrid_search.retriever import MODES, Mode, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MODES, Mode
 
 __all__ = ["modes_of"]
 

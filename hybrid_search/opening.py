@@ -15,8 +15,7 @@ from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 
 if TYPE_CHECKING:
-    from hybrid_search.observing import Observer
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retriever import IndexSource, OpenIndex, Retriever
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
 __all__ = [
@@ -193,48 +192,38 @@ def open_retriever(
     if in_cluster and model is not None:
         raise UsageError(f"{model}: the cluster encodes with the towers deployed there; leave the model out")
 
-    def opened() -> Retriever:
-        from hybrid_search.retriever import Retriever
+    def opened() -> OpenIndex:
+        from hybrid_search.retriever import OpenIndex
 
         engine = open_engine(location, writable=writable, search=search)
         try:
-            encoder = None if in_cluster else open_encoder(engine, model, threads=threads)
-            return Retriever(encoder, engine, observer=_query_log(engine, search))
+            return OpenIndex(None if in_cluster else open_encoder(engine, model, threads=threads), engine)
         except BaseException:
             engine.close()
             raise
 
-    retriever = opened()
-    if not (follow and is_on_server(location)):
-        return retriever
-    return _following(retriever, opened)
+    from hybrid_search.retriever import IndexSource, Retriever
+
+    index = opened()
+    return Retriever.through(_following(index, opened) if follow and is_on_server(location) else IndexSource(index))
 
 
-def _query_log(engine: Engine, search: SearchOptions | None) -> Observer | None:
-    if search is None or not search.log_queries:
-        return None
-    from hybrid_search.engines.opensearch import OpenSearchEngine
-    from hybrid_search.engines.opensearch.search.query_log import QueryLog
-
-    if not isinstance(engine, OpenSearchEngine):
-        return None
-    return QueryLog(engine.place, engine.settings, hash_texts=search.log_queries == "hash")
-
-
-def _following(first: Retriever, opened: Callable[[], Retriever]) -> Retriever:
-    from hybrid_search.alias_retriever import FollowingRetriever
+def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource:
+    """Go along with the alias that an index on a server was opened by, if it was."""
+    from hybrid_search.alias_retriever import AliasFollower
     from hybrid_search.engines.opensearch import OpenSearchEngine
     from hybrid_search.engines.opensearch.transport.connection_settings import chosen, connected
+    from hybrid_search.retriever import IndexSource
 
     connection = chosen()
 
-    def reopened() -> Retriever:
+    def reopened() -> OpenIndex:
         with connected(connection):  # perhaps in another thread, and after our caller's own block
             return opened()
 
-    def moved(retriever: Retriever) -> bool:
-        return isinstance(retriever.engine, OpenSearchEngine) and retriever.engine.moved()
+    def moved(index: OpenIndex) -> bool:
+        return isinstance(index.engine, OpenSearchEngine) and index.engine.moved()
 
     if not (isinstance(first.engine, OpenSearchEngine) and first.engine.place.behind_alias):
-        return first
-    return FollowingRetriever(first, reopened, moved)
+        return IndexSource(first)
+    return AliasFollower(first, reopened, moved)

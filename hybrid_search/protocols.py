@@ -9,21 +9,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.filters import Filter
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Similarity
+from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
+
+if TYPE_CHECKING:
+    from hybrid_search.search import Search
 
 __all__ = [
     "AsyncEngine",
     "AwaitableEngine",
     "Capabilities",
     "Dataset",
-    "DenseQueries",
     "Encoder",
     "Engine",
     "Progress",
@@ -35,9 +36,6 @@ __all__ = [
 
 Vectors = NDArray[np.float32]
 """(n, dimension) float32 rows."""
-
-DenseQueries = Vectors | Sequence[str]
-"""What is asked of a dense leg: vectors, or texts where the engine encodes queries itself."""
 
 
 class Encoder(Protocol):
@@ -70,7 +68,7 @@ class Capabilities:
     :ivar bm25_at_query_time: k1 and b can be given with a search.
     :ivar stored_models: the index keeps the towers that made its vectors.
     :ivar hides_uncommitted: what was added is found after the commit only; otherwise it may come to light before.
-    :ivar encodes_queries: the engine has the query tower: its searches also take texts in the place of vectors.
+    :ivar encodes_queries: the engine has the query tower: it answers searches without vectors in every mode.
     """
 
     engine: str
@@ -118,32 +116,24 @@ class Engine(Protocol):
     def documents(self) -> Iterator[Document]:
         """Iterate over all documents, in the order of their first addition."""
 
-    def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> list[Ranking]:
-        """Rank by BM25. ``bm25`` overrides the index's k1 and b where the engine can."""
+    def search(self, search: Search) -> list[list[Hit]]:
+        """Answer each query with its hits of the ranks that are wanted, each with its text as it was ranked.
 
-    def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
-        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing."""
+        What was replaced or deleted in between is ranked again. A hit's ``legs`` say what each leg contributed. In mode
+        ``hybrid`` a query whose vector is zero is answered with the weights (1, 0), so that its answer does not depend
+        on the weight of a leg that is empty.
 
-    def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: Vectors,
-        k: int,
-        *,
-        fusion: Fusion | None = None,
-        filter: Filter | None = None,
-        offset: int = 0,
-        bare: bool = False,
-    ) -> list[list[Hit]]:
-        """Fuse both legs over the fusion's window and return the hits ``offset + 1`` to ``offset + k``, with texts.
-
-        :param bare: ids and scores only, neither texts nor legs: for evaluation.
+        :raises FilterError: if the filter does not fit the index's fields.
+        :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        :raises UsageError: if the vectors are not one row of finite floats for each query.
+        :raises UnsupportedCapability: if the engine can't search with these parameters.
         """
 
-    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) one leg's ranking."""
+    def rank(self, search: Search) -> list[Ranking]:
+        """Answer as :meth:`search`, with ids and scores alone: no texts are read, and nothing is explained.
+
+        Scores are BM25's, those of OpenSearch's k-NN scale, or the fusion's.
+        """
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, so that it carries the towers that made its vectors."""
@@ -164,29 +154,8 @@ class Engine(Protocol):
 class AsyncEngine(Protocol):
     """The searches of an engine for ``asyncio``; see :class:`Engine`."""
 
-    async def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> list[Ranking]:
-        """Rank by BM25."""
-
-    async def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
-        """Rank by vector similarity."""
-
-    async def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: Vectors,
-        k: int,
-        *,
-        fusion: Fusion | None = None,
-        filter: Filter | None = None,
-        offset: int = 0,
-        bare: bool = False,
-    ) -> list[list[Hit]]:
-        """Fuse both legs."""
-
-    async def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) one leg's ranking."""
+    async def search(self, search: Search) -> list[list[Hit]]:
+        """Answer each query with its hits."""
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id, None where there is none."""

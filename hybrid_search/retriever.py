@@ -15,27 +15,25 @@ no word the index knows         k-NN alone       no hits k-NN
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Self, TypeVar
 
-from hybrid_search.arguments import MAX_K, asked_texts, check_page, ids_of, parsed, texts_of
-from hybrid_search.asking import hits_of_hybrid, hits_of_leg, rankings_of_leg
-from hybrid_search.errors import ModelMismatch, UsageError, shown
+import numpy as np
+
+from hybrid_search.engines.documents import ids_of
+from hybrid_search.errors import ModelMismatch, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import index_corpus
-from hybrid_search.observing import Asked, Observer, observed
 from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.search import Mode, Search, texts_of
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
-from hybrid_search.steps import Steps, carried_out
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
-__all__ = ["MAX_K", "MODES", "AddReport", "Mode", "Retriever"]
+__all__ = ["AddReport", "IndexSource", "Lease", "OpenIndex", "Retriever"]
 
-Mode = Literal["hybrid", "bm25", "knn"]
-
-MODES: tuple[Mode, ...] = get_args(Mode)
-"""How a query can be answered: both legs fused, or one leg alone."""
+Answer = TypeVar("Answer")
 
 _LARGEST_BATCH = 1_000_000
 
@@ -52,32 +50,133 @@ class AddReport:
     rejected: tuple[Rejection, ...]
 
 
+class OpenIndex:
+    """An open index and the towers that made its vectors: what one call works with from its beginning to its end.
+
+    :ivar encoder: the towers; None for BM25 only, or where the engine encodes queries itself.
+    :ivar fusion: how the legs are joined where a search names nothing else; the index's own by default.
+    :raises ModelMismatch: if the towers are not those of the index.
+    """
+
+    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
+        if encoder is not None:
+            _check_model(encoder, engine.settings)
+        self.encoder = encoder
+        self.engine = engine
+        self.fusion = fusion or engine.settings.fusion
+
+    @property
+    def searches_vectors(self) -> bool:
+        """Whether there is a query tower, here or in the engine, for the modes ``knn`` and ``hybrid``."""
+        return self.encoder is not None or self.engine.capabilities.encodes_queries
+
+    def ready(self, search: Search) -> Search:
+        """Return a search with what this index adds: its fusion, and the vectors of the texts.
+
+        :raises UsageError: if the mode needs towers and there are none, or the offset lies outside of the fusion.
+        """
+        search = search.with_fusion(self.fusion)
+        if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
+            return search
+        return search.with_vectors(self._vectors(search.texts))
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
+        encoder = self.towers()
+        asked = [place for place, text in enumerate(texts) if text.strip()]
+        if len(asked) == len(texts):
+            return encoder.encode_queries(texts)
+        # Towers may see something in white space; it asks for nothing all the same.
+        vectors = np.zeros((len(texts), encoder.dimension), np.float32)
+        if asked:
+            vectors[asked] = encoder.encode_queries([texts[place] for place in asked])
+        return vectors
+
+    def towers(self) -> Encoder:
+        """Return the towers.
+
+        :raises UsageError: if there are none.
+        """
+        if self.encoder is None:
+            if self.engine.settings.dimension:
+                raise UsageError(
+                    "the index was opened without its towers, or they are not stored with it (any more); give the "
+                    "model that made its vectors, or search with mode 'bm25'"
+                )
+            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
+        return self.encoder
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """An index that is lent, and how many calls work with it; one that is left is closed after the last of them."""
+
+    index: OpenIndex
+    users: int = 0
+    left: bool = False
+
+
+class IndexSource:
+    """Lends an index to each call: here always the same. Every method is safe in any thread.
+
+    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that lends another index after a while.
+    """
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._lease = Lease(index)
+
+    @property
+    def current(self) -> OpenIndex:
+        """The index that the next call would get."""
+        return self._lease.index
+
+    @property
+    def is_due(self) -> bool:
+        """Whether :meth:`look` would do anything."""
+        return False
+
+    def look(self) -> None:
+        """Find out, where it is time to, whether it is another index by now; may wait for a server."""
+
+    def lend(self) -> Lease:
+        """Lend the index, without waiting for anything; one that is closed says so itself."""
+        return self._lease
+
+    def take_back(self, lease: Lease) -> bool:
+        """End a lease; returns whether the caller is to close the index, which is left and has no other user."""
+        return False
+
+    def has_left(self, index: OpenIndex) -> bool:
+        """Find out, after a call has failed, whether it is another index by now; may wait for a server."""
+        return False
+
+    def refresh(self) -> bool:
+        """Find out now; returns whether it is another index than before."""
+        return False
+
+    def close(self) -> None:
+        """Close the index."""
+        self._lease.index.engine.close()
+
+
 class Retriever:
     """Searches and fills one index with the towers that made its vectors.
 
     :param encoder: the towers; None for BM25 only, or where the engine encodes queries itself.
     :param engine: the open index. :meth:`close` closes it.
     :param fusion: how the legs are joined where a search names nothing else; the index's own by default.
-    :param observer: is told of every search, and closed with the retriever.
+    :ivar source: lends the index to each call; see :class:`~hybrid_search.alias_retriever.AliasFollower`.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
-    observer: Observer | None = None
+    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
+        self.source = IndexSource(OpenIndex(encoder, engine, fusion))
 
-    def __init__(
-        self,
-        encoder: Encoder | None,
-        engine: Engine,
-        fusion: Fusion | None = None,
-        *,
-        observer: Observer | None = None,
-    ) -> None:
-        if encoder is not None:
-            _check_model(encoder, engine.settings)
-        self.encoder = encoder
-        self.engine = engine
-        self.fusion = fusion or engine.settings.fusion
-        self.observer = observer
+    @classmethod
+    def through(cls, source: IndexSource) -> Self:
+        """Make a retriever that works with what a source lends."""
+        made = cls.__new__(cls)
+        made.source = source
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -86,9 +185,24 @@ class Retriever:
         self.close()
 
     @property
+    def encoder(self) -> Encoder | None:
+        """The towers of the index that answers at the moment."""
+        return self.source.current.encoder
+
+    @property
+    def engine(self) -> Engine:
+        """The index that answers at the moment."""
+        return self.source.current.engine
+
+    @property
+    def fusion(self) -> Fusion:
+        """How its legs are joined where a search names nothing else."""
+        return self.source.current.fusion
+
+    @property
     def searches_vectors(self) -> bool:
         """Whether there is a query tower, here or in the engine, for the modes ``knn`` and ``hybrid``."""
-        return self.encoder is not None or self.engine.capabilities.encodes_queries
+        return self.source.current.searches_vectors
 
     def search(
         self,
@@ -126,51 +240,8 @@ class Retriever:
             be, or the retriever has no towers for the mode.
         :raises FilterError: if the filter can't be parsed or names a field that the index does not have.
         """
-        steps = self.search_steps(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-        return carried_out(steps, self.encode_queries, self.engine)
-
-    def search_steps(
-        self,
-        queries: Sequence[str],
-        k: int = 5,
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-    ) -> Steps[list[list[Hit]]]:
-        """What :meth:`search_many` does, for somebody else to carry out; its errors are raised by the first step."""
-        steps = self._search_steps(queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-        if self.observer is None:
-            return steps
-        joined = (fusion or self.fusion) if mode == "hybrid" else None
-        return observed(steps, Asked(queries, k, offset, mode, filter is not None, joined), self.observer)
-
-    def _search_steps(
-        self,
-        queries: Sequence[str],
-        k: int,
-        *,
-        mode: Mode,
-        filter: Filter | str | None,
-        offset: int,
-        fusion: Fusion | None,
-    ) -> Steps[list[list[Hit]]]:
-        check_page(k, offset)
-        self._check_mode(mode)
-        if not isinstance(fusion, Fusion | None):
-            raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.Fusion")
-        condition = parsed(filter)
-        asked, texts = asked_texts(queries)
-        if mode == "hybrid":
-            fusion, in_engine = fusion or self.fusion, self.encoder is None
-            found = yield from hits_of_hybrid(texts, k, condition, fusion, in_engine=in_engine, offset=offset)
-        else:
-            found = yield from hits_of_leg(texts, k, mode, condition, in_engine=self.encoder is None, offset=offset)
-        hits: list[list[Hit]] = [[] for _ in queries]
-        for place, of_query in zip(asked, found, strict=True):
-            hits[place] = of_query
-        return hits
+        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion)
+        return self._read(lambda index: index.engine.search(index.ready(search)))
 
     def rankings(
         self,
@@ -181,30 +252,14 @@ class Retriever:
         filter: Filter | str | None = None,
         bm25: Bm25 | None = None,
     ) -> list[Ranking]:
-        """Rank without fetching texts where the engine can: for evaluation and mining.
+        """Rank without fetching texts: for evaluation and mining.
 
         :param bm25: k1 and b instead of the index's, in mode ``bm25`` only.
         :return: one ranking of at most ``k`` documents per query; the same order as :meth:`search_many`.
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
-        check_page(k, 0)
-        self._check_mode(mode)
-        if not isinstance(bm25, Bm25 | None):
-            raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.Bm25")
-        if bm25 is not None and mode != "bm25":
-            raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
-        condition = parsed(filter)
-        asked, texts = asked_texts(queries)
-        if mode == "hybrid":
-            steps = hits_of_hybrid(texts, k, condition, self.fusion, in_engine=self.encoder is None, bare=True)
-            found = [_ranking(hits) for hits in carried_out(steps, self.encode_queries, self.engine)]
-        else:
-            leg = rankings_of_leg(texts, k, mode, condition, bm25, in_engine=self.encoder is None)
-            found = carried_out(leg, self.encode_queries, self.engine)
-        rankings = [Ranking((), ()) for _ in queries]
-        for place, ranking in zip(asked, found, strict=True):
-            rankings[place] = ranking
-        return rankings
+        search = Search.of(queries, k, mode, filter=filter, bm25=bm25)
+        return self._read(lambda index: index.engine.rank(index.ready(search)))
 
     def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
         """Encode and add (or replace) documents, batch by batch, then commit.
@@ -219,17 +274,8 @@ class Retriever:
             raise UsageError(f"documents is {type(documents).__name__}; give a list of hybrid_search.Document")
         if not (isinstance(batch_size, int) and 1 <= batch_size <= _LARGEST_BATCH):
             raise UsageError(f"batch_size is {shown(batch_size)}; it must be a whole number from 1 to {_LARGEST_BATCH}")
-        if self.encoder is None and self.engine.settings.dimension:
-            raise ModelMismatch(
-                f"the index holds vectors of model {self.engine.settings.fingerprint}, and this retriever has no "
-                "towers; open it with that model to add documents"
-            )
-        added, rejected = 0, list[Rejection]()
-        documents = _documents_alone(documents)
-        for done in index_corpus(self.engine, self.encoder, documents, batch_size=batch_size, commit_every=None):
-            added += done.new - len(done.rejected)
-            rejected += done.rejected
-        return AddReport(added, tuple(rejected))
+        with self._lent() as index:
+            return _added(index, documents, batch_size)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; ids that are not there are ignored. Returns how many were.
@@ -237,51 +283,81 @@ class Retriever:
         :raises UsageError: if these are not texts (one text would be taken for its letters), or one is nothing that
             can be a document's id.
         """
-        deleted = self.engine.delete(ids_of(ids))
-        self.engine.commit()
-        return deleted
+        with self._lent() as index:
+            deleted = index.engine.delete(ids_of(ids))
+            index.engine.commit()
+            return deleted
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id, None where there is none.
 
         :raises UsageError: as :meth:`delete`.
         """
-        return self.engine.get(ids_of(ids))
+        return self._read(lambda index: index.engine.get(ids_of(ids)))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode with the query tower: (n, dimension) float32; a text without a known word is a zero row.
 
         :raises UsageError: if the retriever has no towers.
         """
-        return self._towers().encode_queries(texts_of(texts, "texts"))
+        with self._lent() as index:
+            return index.towers().encode_queries(texts_of(texts, "texts"))
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode with the document tower; otherwise as :meth:`encode_queries`. A title comes before its text."""
-        return self._towers().encode_documents(texts_of(texts, "texts"))
+        with self._lent() as index:
+            return index.towers().encode_documents(texts_of(texts, "texts"))
+
+    def refresh(self) -> bool:
+        """Look now whether the alias that the index was opened by has moved; returns whether it had.
+
+        The new index then answers. False for an index that was opened by its own name.
+
+        :raises HybridSearchError: if the server can't be asked, or the new index can't be opened; the old one stays.
+        :raises UsageError: if the retriever is closed.
+        """
+        return self.source.refresh()
 
     def close(self) -> None:
-        """Close the engine; what was not committed is dropped."""
+        """Close the index; what was not committed is dropped."""
+        self.source.close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[OpenIndex]:
+        self.source.look()
+        lease = self.source.lend()
         try:
-            self.engine.close()
+            yield lease.index
         finally:
-            if self.observer is not None:
-                self.observer.close()
+            if self.source.take_back(lease):
+                lease.index.engine.close()
 
-    def _check_mode(self, mode: str) -> None:
-        if mode not in MODES:
-            raise UsageError(f"mode is {shown(mode)}; it must be one of {', '.join(MODES)}")
-        if mode != "bm25" and not self.searches_vectors:
-            self._towers()
+    def _read(self, ask: Callable[[OpenIndex], Answer]) -> Answer:
+        """Ask; once more if it is another index by now, and the first was dropped."""
+        with self._lent() as first:
+            try:
+                return ask(first)
+            except SearchIndexError:  # an index that is being deleted fails in many ways
+                if not self.source.has_left(first):
+                    raise
+        with self._lent() as now:
+            return ask(now)
 
-    def _towers(self) -> Encoder:
-        if self.encoder is None:
-            if self.engine.settings.dimension:
-                raise UsageError(
-                    "the index was opened without its towers, or they are not stored with it (any more); give the "
-                    "model that made its vectors, or search with mode 'bm25'"
-                )
-            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
-        return self.encoder
+
+def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> AddReport:
+    encoder, engine = index.encoder, index.engine
+    if encoder is None and engine.settings.dimension:
+        raise ModelMismatch(
+            f"the index holds vectors of model {engine.settings.fingerprint}, and this retriever has no "
+            "towers; open it with that model to add documents"
+        )
+    added, rejected = 0, list[Rejection]()
+    for done in index_corpus(
+        engine, encoder, _documents_alone(documents), batch_size=batch_size, commit_every=None
+    ):
+        added += done.new - len(done.rejected)
+        rejected += done.rejected
+    return AddReport(added, tuple(rejected))
 
 
 def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
@@ -298,10 +374,6 @@ def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
             + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
             + "open the index with the model it was built with, or load the documents into a new index with this one"
         )
-
-
-def _ranking(hits: list[Hit]) -> Ranking:
-    return Ranking(tuple(hit.id for hit in hits), tuple(hit.score for hit in hits))
 
 
 def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:

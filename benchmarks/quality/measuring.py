@@ -16,6 +16,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
 from hybrid_search.fusion import fuse
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.training.fit.weights import Bm25Fit, fit_bm25, fit_fusion
 from hybrid_search.types import Ranking
@@ -132,7 +133,7 @@ class _indexed:  # noqa: N801
         self._engine.commit()
 
     def __enter__(self) -> Callable[[Sequence[str], Bm25, int], list[Ranking]]:
-        return lambda texts, bm25, k: self._engine.search_lexical(texts, k, bm25=bm25)
+        return lambda texts, bm25, k: self._engine.rank(Search.of(texts, k, "bm25", bm25=bm25))
 
     def __exit__(self, *_: object) -> None:
         self._engine.close()

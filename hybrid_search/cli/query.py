@@ -18,7 +18,8 @@ from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import Mode, Retriever
+    from hybrid_search.retriever import Retriever
+    from hybrid_search.search import Mode
     from hybrid_search.settings.index import Fusion
 
 __all__ = ["command", "print_hits"]

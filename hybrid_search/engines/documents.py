@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.protocols import Vectors
+from hybrid_search.search import Search
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
-__all__ = ["Limits", "Sifted", "checked_vectors", "ids_of", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "checked_vectors", "ids_of", "query_vectors", "refusal", "sift"]
 
 
 LONGEST_KEYWORD = 32_766
@@ -243,3 +244,17 @@ def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: 
         )
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused where it matters
         return np.ascontiguousarray(array, np.float32)
+
+
+def query_vectors(search: Search, dimension: int) -> NDArray[np.float32]:
+    """Return a search's vectors as contiguous float32, (queries, dimension).
+
+    :raises ModelMismatch: if their length is not the index's dimension.
+    :raises UsageError: if there are none, or they are not one row of finite floats for each query.
+    """
+    if search.vectors is None:
+        raise UsageError("this index does not encode queries; give their vectors, or search with mode 'bm25'")
+    checked = checked_vectors(search.vectors, len(search.texts), dimension)
+    if not np.isfinite(checked).all():
+        raise UsageError("a query vector has a number that is not finite; encode the query again")
+    return checked

@@ -17,7 +17,8 @@ from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of
 from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.modes import modes_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
-from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.index import Bm25
 from hybrid_search.streams import in_batches

@@ -10,7 +10,8 @@ from typing import Any, Final
 from hybrid_search.evaluation.measures import PRIMARY, Qrels
 from hybrid_search.evaluation.own_documents import without_own
 from hybrid_search.evaluation.protocol import Evaluation
-from hybrid_search.retriever import MAX_K, MODES, Mode, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.types import Document, Query, Ranking
 
 __all__ = ["Answer", "QueryExample", "WinsAndLosses", "as_json", "example_rows", "wins_and_losses"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hybrid_search.opening import open_encoder
 from hybrid_search.protocols import Encoder, Vectors
+from hybrid_search.search import Mode, Search
 from hybrid_search.types import Document, Ranking
 
 if TYPE_CHECKING:
@@ -153,9 +154,9 @@ def _recall(engine: OpenSearchEngine, vectors: Vectors, least: float) -> Iterato
     asked = vectors[vectors.any(axis=1)]
     if not len(asked):
         return
-    found = engine.search_dense(asked, engine.settings.fusion.window)
+    found = engine.rank(Search.near(asked, engine.settings.fusion.window))
     # One at a time: over millions of vectors this takes the server seconds.
-    exact = [engine.search_dense(vector[None], _NEIGHBOURS, exact=True)[0] for vector in asked]
+    exact = [engine.rank(Search.near(vector[None], _NEIGHBOURS, exact=True))[0] for vector in asked]
     recall = float(np.mean([recall_of(ours, truth) for ours, truth in zip(found, exact, strict=True)]))
     told = (
         f"recall@{_NEIGHBOURS} {recall:.3f} of the graph against exact search, {len(asked)} queries "
@@ -178,10 +179,8 @@ def _answers(engine: OpenSearchEngine, queries: Sequence[str], vectors: Vectors 
     if place is None:
         return
     text = queries[place : place + 1]
-    hits = {"bm25": len(engine.search_lexical(text, _NEIGHBOURS)[0])}
-    if vectors is not None:
-        vector = vectors[place : place + 1]
-        hits["knn"] = len(engine.search_dense(vector, _NEIGHBOURS)[0])
-        hits["hybrid"] = len(engine.search_hybrid(text, vector, _NEIGHBOURS)[0])
+    vector = None if vectors is None else vectors[place : place + 1]
+    modes: Sequence[Mode] = ("bm25",) if vector is None else ("bm25", "knn", "hybrid")
+    hits = {mode: len(engine.search(Search.of(text, _NEIGHBOURS, mode, vectors=vector))[0]) for mode in modes}
     told = ", ".join(f"{name} {count} hits" for name, count in hits.items())
     yield Check("query", all(hits.values()), told)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Progress, Task
+from hybrid_search.search import Search
 from hybrid_search.settings.training import NegativeSource, TrainConfig
 from hybrid_search.training.data.pairs import Pairs
 from hybrid_search.training.mine import negatives_header
@@ -97,7 +98,7 @@ def _mine(
 
 def _search(engine: EmbeddedEngine, task: Task) -> Callable[[Sequence[str], int], list[Ranking]]:
     def search(texts: Sequence[str], k: int) -> list[Ranking]:
-        rankings = engine.search_lexical(texts, k)
+        rankings = engine.rank(Search.of(texts, k, "bm25"))
         task.advance(len(texts))
         return rankings
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hybrid_search.errors import UsageError
+from hybrid_search.search import Mode, Search
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.search.shown import ShownRequest
-    from hybrid_search.retriever import Mode, Retriever
+    from hybrid_search.retriever import Retriever
     from hybrid_search.settings.index import Fusion
 
 __all__ = ["show_request"]
@@ -27,5 +28,5 @@ def show_request(
 
     if not isinstance(retriever.engine, OpenSearchEngine):
         raise UsageError("an index in a folder is not asked by requests; give one on a server, opensearch://host/index")
-    steps = retriever.search_steps([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-    return retriever.engine.shown(steps, retriever.encode_queries, k, offset)
+    search = Search.of([query], k, mode, filter=filter, offset=offset, fusion=fusion)
+    return retriever.engine.shown(retriever.source.current.ready(search))

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 from fleas import FLEAS, VECTORS, ids
 
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filters import Filter, Or, Range, Term, Terms
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Engine
+from hybrid_search.search import MODES, Mode, Search
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Similarity
-from hybrid_search.types import Document, Ranking
+from hybrid_search.types import Document, Leg, Ranking
 
 
 def test_documents_come_back_as_they_were_added(filled: Engine) -> None:
@@ -28,36 +30,36 @@ def test_nothing_is_found_before_the_commit_where_the_engine_says_so(engine: Eng
         pytest.skip("what was sent comes to light by itself: tests/integration/test_opensearch_writers.py")
     engine.add(FLEAS, VECTORS)
     assert engine.count() == 0
-    assert engine.search_lexical(["flea"], 5) == [Ranking((), ())]
-    assert engine.search_dense(VECTORS[:1], 5) == [Ranking((), ())]
+    assert by_text(engine, ["flea"], 5) == [Ranking((), ())]
+    assert by_vector(engine, VECTORS[:1], 5) == [Ranking((), ())]
 
 
 def test_a_document_is_found_by_its_text_and_by_its_vector(filled: Engine) -> None:
-    lexical = filled.search_lexical(["Life cycles", "sea"], 5)
+    lexical = by_text(filled, ["Life cycles", "sea"], 5)
     assert [ids(ranking) for ranking in lexical] == [["flea"], ["sea"]]
-    dense = filled.search_dense(np.array([[1, 0], [0, 2]], np.float32), 2)
+    dense = by_vector(filled, np.array([[1, 0], [0, 2]], np.float32), 2)
     assert [ids(ranking) for ranking in dense] == [["flea", "dog"], ["sea", "dog"]]
 
 
 def test_the_title_is_searched_too(filled: Engine) -> None:
-    assert ids(filled.search_lexical(["pet"], 5)[0]) == ["dog"]
+    assert ids(by_text(filled, ["pet"], 5)[0]) == ["dog"]
 
 
 def test_the_bm25_score_is_lucenes_without_the_factor_of_k1_plus_1(filled: Engine) -> None:
     # "sea" in 1 of 3 documents of 6, 5 and 4 terms: idf = ln(1 + 2.5/1.5), average length 5.
     expected = np.log(1 + 2.5 / 1.5) * 1 / (1 + 1.2 * (0.25 + 0.75 * 4 / 5))
-    assert filled.search_lexical(["sea"], 5)[0].scores == pytest.approx((expected,), rel=1e-6)
+    assert by_text(filled, ["sea"], 5)[0].scores == pytest.approx((expected,), rel=1e-6)
 
 
 def test_k1_and_b_can_be_given_with_a_search(filled: Engine) -> None:
     if not filled.capabilities.bm25_at_query_time:
         pytest.skip("this engine takes k1 and b when an index is made")
     expected = np.log(1 + 2.5 / 1.5) * 1 / (1 + 0.9 * (0.6 + 0.4 * 4 / 5))
-    assert filled.search_lexical(["sea"], 5, bm25=Bm25(k1=0.9, b=0.4))[0].scores == pytest.approx((expected,), rel=1e-6)
+    assert by_text(filled, ["sea"], 5, bm25=Bm25(k1=0.9, b=0.4))[0].scores == pytest.approx((expected,), rel=1e-6)
 
 
 def test_a_word_that_stands_twice_in_the_query_counts_twice(filled: Engine) -> None:
-    once, twice = filled.search_lexical(["sea", "sea sea"], 5)
+    once, twice = by_text(filled, ["sea", "sea sea"], 5)
     assert twice.scores == pytest.approx((2 * once.scores[0],), rel=1e-6)
 
 
@@ -75,7 +77,7 @@ def test_knn_scores_are_in_opensearchs_scale(
     engine = make_engine(IndexSettings(dimension=2, similarity=similarity))
     engine.add(FLEAS, VECTORS)
     engine.commit()
-    ranking = engine.search_dense(np.array([[2, 0]], np.float32), 3)[0]
+    ranking = by_vector(engine, np.array([[2, 0]], np.float32), 3)[0]
     assert dict(zip(ranking.ids, ranking.scores, strict=True)) == pytest.approx(expected, abs=1e-6)
 
 
@@ -83,7 +85,7 @@ def test_a_negative_dot_product_scores_between_0_and_1(make_engine: Callable[[In
     engine = make_engine(IndexSettings(dimension=2, similarity="dot"))
     engine.add(FLEAS[:1], np.array([[-3, 0]], np.float32))
     engine.commit()
-    assert engine.search_dense(np.array([[1, 0]], np.float32), 1)[0].scores == pytest.approx((0.25,))
+    assert by_vector(engine, np.array([[1, 0]], np.float32), 1)[0].scores == pytest.approx((0.25,))
 
 
 def test_ties_are_broken_by_id_also_at_the_cut(engine: Engine) -> None:
@@ -91,8 +93,8 @@ def test_ties_are_broken_by_id_also_at_the_cut(engine: Engine) -> None:
     engine.add(documents, np.tile(np.array([[1, 2]], np.float32), (300, 1)))
     engine.commit()
     expected = [f"d{number:03}" for number in range(1, 8)]
-    assert ids(engine.search_lexical(["same words"], 7)[0]) == expected
-    assert ids(engine.search_dense(np.array([[1, 1]], np.float32), 7)[0]) == expected
+    assert ids(by_text(engine, ["same words"], 7)[0]) == expected
+    assert ids(by_vector(engine, np.array([[1, 1]], np.float32), 7)[0]) == expected
 
 
 def test_adding_an_id_again_replaces_the_document_in_both_legs(filled: Engine) -> None:
@@ -101,11 +103,11 @@ def test_adding_an_id_again_replaces_the_document_in_both_legs(filled: Engine) -
     filled.commit()
     assert filled.count() == 3
     assert filled.get(["flea"]) == [replacement]
-    assert ids(filled.search_lexical(["cycle"], 5)[0]) == []
-    assert ids(filled.search_lexical(["octopus"], 5)[0]) == ["flea"]
-    assert ids(filled.search_dense(VECTORS[:1], 3)[0]) == ["dog", "sea", "flea"]
-    assert ids(filled.search_lexical(["octopus"], 5, parse_filter("year < 2000"))[0]) == ["flea"]
-    assert ids(filled.search_lexical(["octopus"], 5, parse_filter("year = 2019"))[0]) == []
+    assert ids(by_text(filled, ["cycle"], 5)[0]) == []
+    assert ids(by_text(filled, ["octopus"], 5)[0]) == ["flea"]
+    assert ids(by_vector(filled, VECTORS[:1], 3)[0]) == ["dog", "sea", "flea"]
+    assert ids(by_text(filled, ["octopus"], 5, parse_filter("year < 2000"))[0]) == ["flea"]
+    assert ids(by_text(filled, ["octopus"], 5, parse_filter("year = 2019"))[0]) == []
     assert [document.id for document in filled.documents()] == ["flea", "dog", "sea"]
 
 
@@ -122,8 +124,8 @@ def test_a_deleted_document_is_gone_from_both_legs(filled: Engine) -> None:
     filled.commit()
     assert filled.count() == 2
     assert filled.get(["flea"]) == [None]
-    assert ids(filled.search_lexical(["flea"], 5)[0]) == ["dog"]
-    assert ids(filled.search_dense(VECTORS[:1], 5)[0]) == ["dog", "sea"]
+    assert ids(by_text(filled, ["flea"], 5)[0]) == ["dog"]
+    assert ids(by_vector(filled, VECTORS[:1], 5)[0]) == ["dog", "sea"]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +148,9 @@ def test_a_deleted_document_is_gone_from_both_legs(filled: Engine) -> None:
 )
 def test_a_filter_narrows_both_legs_before_the_top_k(filled: Engine, expression: str, expected: set[str]) -> None:
     filter = parse_filter(expression)
-    assert set(filled.search_lexical(["flea sea"], 5, filter)[0].ids) == expected
-    assert set(filled.search_dense(VECTORS[:1], 5, filter)[0].ids) == expected
-    hits = filled.search_hybrid(["flea sea"], VECTORS[:1], 5, filter=filter)[0]
+    assert set(by_text(filled, ["flea sea"], 5, filter)[0].ids) == expected
+    assert set(by_vector(filled, VECTORS[:1], 5, filter)[0].ids) == expected
+    hits = by_both(filled, ["flea sea"], VECTORS[:1], 5, filter=filter)[0]
     assert {hit.id for hit in hits} == expected
 
 
@@ -173,18 +175,18 @@ def test_minus_zero_is_zero_in_every_comparison(engine: Engine, filter: Filter, 
     rows = [Document(name, "flea", metadata={"price": price, "year": year}) for name, (price, year) in prices.items()]
     assert engine.add(rows, np.ones((4, 2), np.float32)) == []
     engine.commit()
-    assert set(engine.search_lexical(["flea"], 5, filter)[0].ids) == expected
+    assert set(by_text(engine, ["flea"], 5, filter)[0].ids) == expected
 
 
 def test_a_filter_does_not_change_scores(filled: Engine) -> None:
-    free = filled.search_lexical(["flea"], 5)[0]
-    narrowed = filled.search_lexical(["flea"], 5, parse_filter("year = 2021"))[0]
+    free = by_text(filled, ["flea"], 5)[0]
+    narrowed = by_text(filled, ["flea"], 5, parse_filter("year = 2021"))[0]
     assert narrowed.scores == (free.scores[free.ids.index("dog")],)
 
 
 def test_a_filter_on_an_unknown_field_names_the_fields(filled: Engine) -> None:
     with pytest.raises(FilterError, match=r"no field 'yaer'.*lang \(keyword\), open \(boolean\).*year \(long\)"):
-        filled.search_lexical(["flea"], 5, parse_filter("yaer = 1"))
+        by_text(filled, ["flea"], 5, parse_filter("yaer = 1"))
 
 
 def test_a_value_of_another_type_is_refused_and_the_rest_goes_in(filled: Engine) -> None:
@@ -229,64 +231,69 @@ def test_vectors_of_another_length_are_refused_with_both_numbers(filled: Engine)
     with pytest.raises(ModelMismatch, match=r"dimension 3.*dimension 2"):
         filled.add(FLEAS[:1], wrong)
     with pytest.raises(ModelMismatch, match=r"dimension 3.*dimension 2"):
-        filled.search_dense(wrong, 5)
+        by_vector(filled, wrong, 5)
     with pytest.raises(UsageError, match="must be 3 rows"):
         filled.add(FLEAS, VECTORS[:2])
     with pytest.raises(UsageError, match="int64"):
-        filled.search_dense(np.ones((1, 2), np.int64), 5)  # type: ignore[arg-type]
+        by_vector(filled, np.ones((1, 2), np.int64), 5)  # type: ignore[arg-type]
 
 
 def test_a_document_with_a_zero_vector_is_found_by_its_text_only(engine: Engine) -> None:
     engine.add(FLEAS[:2], np.array([[0, 0], [1, 0]], np.float32))
     engine.commit()
-    assert ids(engine.search_lexical(["flea"], 5)[0]) == ["dog", "flea"]
-    assert ids(engine.search_dense(VECTORS[:1], 5)[0]) == ["dog"]
+    assert ids(by_text(engine, ["flea"], 5)[0]) == ["dog", "flea"]
+    assert ids(by_vector(engine, VECTORS[:1], 5)[0]) == ["dog"]
 
 
 def test_a_zero_query_vector_leaves_the_answer_to_bm25(filled: Engine) -> None:
     zero = np.zeros((1, 2), np.float32)
-    assert filled.search_dense(zero, 5) == [Ranking((), ())]
-    hits = filled.search_hybrid(["flea"], zero, 5)[0]
-    assert [(hit.id, sorted(hit.legs)) for hit in hits] == [("dog", ["bm25"]), ("flea", ["bm25"])]
+    assert by_vector(filled, zero, 5) == [Ranking((), ())]
+    for weights in ((0.5, 0.5), (0.0, 1.0)):
+        vectors = np.concatenate([zero, VECTORS[:1]])
+        hits, known = by_both(filled, ["flea", "flea"], vectors, 5, fusion=Fusion(weights=weights))
+        assert [(hit.id, sorted(hit.legs)) for hit in hits] == [("dog", ["bm25"]), ("flea", ["bm25"])]
+        assert [hit.legs["bm25"].weight for hit in hits] == [1.0, 1.0]
+        assert [hit.score for hit in hits] == pytest.approx([1.0, 0.001])
+        assert ("bm25" in known[0].legs) == bool(weights[0])
 
 
 @pytest.mark.parametrize("text", ["", "   ", "!?", "🙂", "zzzzunknown"])
 def test_a_query_without_known_words_is_left_to_knn(filled: Engine, text: str) -> None:
-    assert filled.search_lexical([text], 5) == [Ranking((), ())]
-    hits = filled.search_hybrid([text], VECTORS[:1], 2)[0]
+    assert by_text(filled, [text], 5) == [Ranking((), ())]
+    hits = by_both(filled, [text], VECTORS[:1], 2)[0]
     assert [(hit.id, sorted(hit.legs)) for hit in hits] == [("flea", ["knn"]), ("dog", ["knn"])]
 
 
 @pytest.mark.parametrize("text", ["flea AND", '"flea', "flea:(", "text:flea~", "-flea +", "flea\x00"])
 def test_a_query_has_no_syntax_to_get_wrong(filled: Engine, text: str) -> None:
-    assert "flea" in filled.search_lexical([text], 5)[0].ids
+    assert "flea" in by_text(filled, [text], 5)[0].ids
 
 
 def test_k_may_exceed_the_corpus_and_must_be_positive(filled: Engine) -> None:
-    assert len(filled.search_lexical(["flea sea of"], 10_000)[0]) == 3
-    assert len(filled.search_dense(VECTORS[:1], 10_000)[0]) == 3
+    assert len(by_text(filled, ["flea sea of"], 10_000)[0]) == 3
+    assert len(by_vector(filled, VECTORS[:1], 10_000)[0]) == 3
     for k in (0, -1):
         with pytest.raises(UsageError, match=f"k is {k}"):
-            filled.search_lexical(["flea"], k)
+            by_text(filled, ["flea"], k)
         with pytest.raises(UsageError, match=f"k is {k}"):
-            filled.search_dense(VECTORS[:1], k)
+            by_vector(filled, VECTORS[:1], k)
 
 
 def test_an_empty_index_finds_nothing(engine: Engine) -> None:
-    assert engine.search_lexical(["flea"], 5) == [Ranking((), ())]
-    assert engine.search_dense(VECTORS[:1], 5) == [Ranking((), ())]
-    assert engine.search_hybrid(["flea"], VECTORS[:1], 5) == [[]]
+    assert by_text(engine, ["flea"], 5) == [Ranking((), ())]
+    assert by_vector(engine, VECTORS[:1], 5) == [Ranking((), ())]
+    assert by_both(engine, ["flea"], VECTORS[:1], 5) == [[]]
     assert list(engine.documents()) == []
 
 
 def test_no_queries_give_no_answers(filled: Engine) -> None:
-    assert filled.search_lexical([], 5) == []
-    assert filled.search_dense(np.empty((0, 2), np.float32), 5) == []
+    assert by_text(filled, [], 5) == []
+    assert by_vector(filled, np.empty((0, 2), np.float32), 5) == []
 
 
 def test_a_hybrid_hit_explains_both_legs(filled: Engine) -> None:
     # BM25 for "sea waves": sea alone (1.0). k-NN: sea 1.0, dog .9, flea .5 -> min-max 1, .8, .001.
-    hits = filled.search_hybrid(["sea waves"], np.array([[0, 1]], np.float32), 5)[0]
+    hits = by_both(filled, ["sea waves"], np.array([[0, 1]], np.float32), 5)[0]
     assert [hit.id for hit in hits] == ["sea", "dog", "flea"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.4, 0.0005], abs=1e-6)
     assert [hit.rank for hit in hits] == [1, 2, 3]
@@ -297,40 +304,40 @@ def test_a_hybrid_hit_explains_both_legs(filled: Engine) -> None:
     assert hits[1].metadata == FLEAS[1].metadata
 
 
-def test_bare_hits_are_the_same_without_texts_and_legs(filled: Engine) -> None:
-    asked = ["flea sea", "dog"], VECTORS[1:3]
-    whole = filled.search_hybrid(*asked, 2, offset=1)
-    bare = filled.search_hybrid(*asked, 2, offset=1, bare=True)
-    assert [[(hit.id, hit.rank) for hit in hits] for hits in bare] == [
-        [(hit.id, hit.rank) for hit in hits] for hits in whole
+@pytest.mark.parametrize("mode", MODES)
+def test_a_ranking_has_the_ids_and_scores_of_the_hits_page_by_page(filled: Engine, mode: Mode) -> None:
+    search = Search.of(["flea sea", "dog", ""], 2, mode, vectors=VECTORS, offset=1)
+    hits = filled.search(search)
+    assert filled.rank(search) == [
+        Ranking(tuple(hit.id for hit in of_query), tuple(hit.score for hit in of_query)) for of_query in hits
     ]
-    assert [hit.score for hits in bare for hit in hits] == [hit.score for hits in whole for hit in hits]
-    assert not any(hit.text or hit.legs for hits in bare for hit in hits)
+    assert [[hit.rank for hit in of_query] for of_query in hits] == [[2, 3][: len(of_query)] for of_query in hits]
+    assert any(hits)
 
 
 def test_pages_continue_one_ranking(filled: Engine) -> None:
-    whole = filled.search_hybrid(["flea sea"], VECTORS[1:2], 3)[0]
-    pages = [filled.search_hybrid(["flea sea"], VECTORS[1:2], 1, offset=offset)[0] for offset in range(4)]
+    whole = by_both(filled, ["flea sea"], VECTORS[1:2], 3)[0]
+    pages = [by_both(filled, ["flea sea"], VECTORS[1:2], 1, offset=offset)[0] for offset in range(4)]
     assert [page[0] for page in pages[:3]] == whole
     assert pages[3] == []
 
 
 def test_an_offset_outside_the_window_is_refused(filled: Engine) -> None:
     with pytest.raises(UsageError, match=r"offset is 20; it must be 0 to 19"):
-        filled.search_hybrid(["flea"], VECTORS[:1], 5, offset=20, fusion=Fusion(window=10))
+        by_both(filled, ["flea"], VECTORS[:1], 5, offset=20, fusion=Fusion(window=10))
     with pytest.raises(UsageError, match="offset is -1"):
-        filled.search_hybrid(["flea"], VECTORS[:1], 5, offset=-1)
+        by_both(filled, ["flea"], VECTORS[:1], 5, offset=-1)
 
 
 def test_the_hits_of_one_leg_carry_its_name(filled: Engine) -> None:
-    hits = filled.hits(filled.search_lexical(["flea"], 5)[0], leg="bm25", first_rank=3)
-    assert [(hit.id, hit.rank, hit.legs["bm25"].rank) for hit in hits] == [("dog", 3, 3), ("flea", 4, 4)]
-    assert hits[1].text == FLEAS[0].text
+    [[hit]] = filled.search(Search.of(["flea"], 5, "bm25", offset=1))
+    assert (hit.id, hit.rank, hit.text) == ("flea", 2, FLEAS[0].text)
+    assert hit.legs == {"bm25": Leg(hit.score, 2, normalised=hit.score, weight=1.0, share=1.0)}
 
 
 def test_a_text_alone_and_in_a_batch_gets_the_same_ranking(filled: Engine) -> None:
     texts = ["flea", "sea", "", "dog life"] * 10
-    assert filled.search_lexical(texts, 3) == [filled.search_lexical([text], 3)[0] for text in texts]
+    assert by_text(filled, texts, 3) == [by_text(filled, [text], 3)[0] for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -347,14 +354,14 @@ def test_a_text_alone_and_in_a_batch_gets_the_same_ranking(filled: Engine) -> No
 def test_texts_are_cut_into_terms_as_documented(engine: Engine, text: str, query: str) -> None:
     engine.add([Document("a", text), Document("b", "something else")], None)
     engine.commit()
-    assert ids(engine.search_lexical([query], 5)[0]) == ["a"]
+    assert ids(by_text(engine, [query], 5)[0]) == ["a"]
 
 
 def test_a_document_of_one_megabyte_is_found_and_returned(engine: Engine) -> None:
     long = Document("long", "needle " + "hay " * 262_144)
     assert engine.add([long, Document("short", "hay")], None) == []
     engine.commit()
-    assert ids(engine.search_lexical(["needle"], 5)[0]) == ["long"]
+    assert ids(by_text(engine, ["needle"], 5)[0]) == ["long"]
     assert engine.get(["long"]) == [long]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -110,10 +111,10 @@ def filled(engine: Engine) -> Engine:
 def found(engine: Engine, filter: Filter | None) -> dict[str, set[str]]:
     """Ask in every way that takes a filter."""
     query = VECTORS[:1]
-    hybrid = engine.search_hybrid(["salaries"], query, 10, fusion=Fusion(), filter=filter)[0]
+    hybrid = by_both(engine, ["salaries"], query, 10, fusion=Fusion(), filter=filter)[0]
     return {
-        "bm25": set(engine.search_lexical(["salaries"], 10, filter)[0].ids),
-        "knn": set(engine.search_dense(query, 10, filter)[0].ids),
+        "bm25": set(by_text(engine, ["salaries"], 10, filter)[0].ids),
+        "knn": set(by_vector(engine, query, 10, filter)[0].ids),
         "hybrid": {hit.id for hit in hybrid},
     }
 
@@ -177,7 +178,7 @@ def test_what_is_no_tree_of_filters_is_refused(filled: Engine) -> None:
         (Not("acme"), "'acme' is no filter"),
     ):
         with pytest.raises(FilterError, match=message):
-            filled.search_lexical(["salaries"], 5, wrong)  # type: ignore[arg-type]
+            by_text(filled, ["salaries"], 5, wrong)  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="values is 'acme'; give a tuple"):
         Terms("tenant", "acme")  # type: ignore[arg-type]
     with pytest.raises(FilterError, match="filters is an object of type Term"):
@@ -186,4 +187,4 @@ def test_what_is_no_tree_of_filters_is_refused(filled: Engine) -> None:
     for _ in range(3_000):
         deep = Not(deep)
     with pytest.raises(FilterError, match="nested more than 100 levels"):
-        filled.search_lexical(["salaries"], 5, deep)
+        by_text(filled, ["salaries"], 5, deep)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from asked import by_both, by_vector
 
 from hybrid_search.protocols import Engine
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings, Normalisation
 from hybrid_search.types import Document
 
@@ -17,12 +19,12 @@ def test_a_leg_of_weight_zero_contributes_no_documents(filled: Engine, method: N
     vector = np.array([[1, 0]], np.float32)
     for text, expected in (("zzzz qqqq", []), ("sea", ["sea"])):
         fusion = Fusion(method=method, weights=(1.0, 0.0))
-        hits = filled.search_hybrid([text], vector, 5, fusion=fusion)[0]
+        hits = by_both(filled, [text], vector, 5, fusion=fusion)[0]
         assert [hit.id for hit in hits] == expected
         assert [set(hit.legs) for hit in hits] == [{"bm25"}] * len(expected)
-        bare = filled.search_hybrid([text], vector, 5, fusion=fusion, bare=True)[0]
-        assert [hit.id for hit in bare] == expected
-    hits = filled.search_hybrid(["sea"], vector, 5, fusion=Fusion(method=method, weights=(0.0, 1.0)))[0]
+        [ranking] = filled.rank(Search.of([text], 5, vectors=vector, fusion=fusion))
+        assert list(ranking.ids) == expected
+    hits = by_both(filled, ["sea"], vector, 5, fusion=Fusion(method=method, weights=(0.0, 1.0)))[0]
     assert [hit.id for hit in hits] == ["flea", "dog", "sea"]
     assert [set(hit.legs) for hit in hits] == [{"knn"}] * 3
 
@@ -37,9 +39,9 @@ def test_documents_that_are_alike_tie_by_id_in_every_mode(make_engine: Callable[
     engine.add([Document(f"{number:02}", text) for number, text in enumerate(texts)], vectors)
     engine.commit()
     queries = np.repeat(vectors[:1], 30, axis=0) + chance.standard_normal((30, 64)).astype(np.float32) / 50
-    for ranking in engine.search_dense(queries, 3):
+    for ranking in by_vector(engine, queries, 3):
         assert ranking.ids == ("00", "20", "39")
         assert len(set(ranking.scores)) == 1
-    for hits in engine.search_hybrid(["one text"] * 30, queries, 3, fusion=Fusion(window=3)):
+    for hits in by_both(engine, ["one text"] * 30, queries, 3, fusion=Fusion(window=3)):
         assert [hit.id for hit in hits] == ["00", "20", "39"]
         assert [hit.score for hit in hits] == [1.0] * 3

@@ -9,6 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from asked import by_both, by_text
 
 from hybrid_search.analysis import MOST_WORDS
 from hybrid_search.errors import FilterError
@@ -56,7 +57,7 @@ QUERIES = {
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_long_query_is_ranked_as_the_formula_says(filled: Engine, name: str) -> None:
-    [found] = filled.search_lexical([QUERIES[name]], 20)
+    [found] = by_text(filled, [QUERIES[name]], 20)
     right = bm25(QUERIES[name].lower(), 20)
     assert list(found.ids) == [id for id, _ in right]
     assert found.scores == pytest.approx([score for _, score in right], rel=1e-5)
@@ -67,7 +68,7 @@ def test_of_too_many_different_words_the_first_count_and_that_is_said(
 ) -> None:
     first, others = WORDS[100 : 100 + MOST_WORDS], [*WORDS[:100], *WORDS[2_000:4_000]]
     with caplog.at_level(logging.WARNING):
-        [found] = filled.search_lexical([" ".join([*first, *others])], 20)
+        [found] = by_text(filled, [" ".join([*first, *others])], 20)
     assert "has 2900 different words, of which the first 800 count; it begins 'w100 w101" in caplog.text
     right = bm25(" ".join(first), 20)
     assert list(found.ids) == [id for id, _ in right]
@@ -78,11 +79,11 @@ def test_no_long_query_ends_a_batch(filled: Engine) -> None:
     batch = ["w1", " ".join(WORDS), "w3 " * 3_000, "", "x" * 100_000, "\ufdfa" * 1_500, "w1"]
     vectors = np.repeat(VECTORS[:1], len(batch), axis=0)
     condition = And((Range("year", gte=5), Or(tuple(Term("year", year) for year in range(50)))))
-    lexical = filled.search_lexical(batch, 5, condition)
-    assert lexical[0] == lexical[-1] == filled.search_lexical(["w1"], 5, condition)[0]
+    lexical = by_text(filled, batch, 5, condition)
+    assert lexical[0] == lexical[-1] == by_text(filled, ["w1"], 5, condition)[0]
     assert lexical[1].ids
     assert [ranking.ids for ranking in lexical[3:6]] == [()] * 3
-    hybrid = filled.search_hybrid(batch, vectors, 5, fusion=Fusion(), filter=condition)
+    hybrid = by_both(filled, batch, vectors, 5, fusion=Fusion(), filter=condition)
     assert all(len(hits) == 5 for hits in hybrid)
     assert [hit.id for hit in hybrid[0]] == [hit.id for hit in hybrid[-1]]
     with_legs = {leg for hits in hybrid[:3] for hit in hits for leg in hit.legs}
@@ -94,10 +95,10 @@ def test_a_filter_of_many_conditions_leaves_room_for_fewer_words_or_is_refused_a
         return Or(tuple(Range("year", gte=2 + number % 40, lt=60 + number) for number in range(count)))
 
     long = " ".join(WORDS)
-    assert filled.search_lexical([long], 60, whole(200))[0].ids
-    assert filled.search_hybrid([long], VECTORS[:1], 60, filter=whole(200))[0]
+    assert by_text(filled, [long], 60, whole(200))[0].ids
+    assert by_both(filled, [long], VECTORS[:1], 60, filter=whole(200))[0]
     if filled.capabilities.engine == "opensearch":
         with pytest.raises(FilterError, match="the filter has 400 conditions, and a server takes at most 229"):
-            filled.search_lexical(["w1"], 5, whole(400))
+            by_text(filled, ["w1"], 5, whole(400))
     else:
-        assert filled.search_lexical(["w1"], 60, whole(400))[0].ids
+        assert by_text(filled, ["w1"], 60, whole(400))[0].ids

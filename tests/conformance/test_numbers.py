@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asked import by_text
 
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Engine
@@ -20,7 +21,7 @@ def priced(id: str, price: Any) -> Document:
 
 
 def found(engine: Engine, filter: str) -> set[str]:
-    return set(engine.search_lexical(["tea"], 10, parse_filter(filter))[0].ids)
+    return set(by_text(engine, ["tea"], 10, parse_filter(filter))[0].ids)
 
 
 def test_a_fraction_after_a_whole_number_is_refused_with_the_option_that_declares_the_field(engine: Engine) -> None:

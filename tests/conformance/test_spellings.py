@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import pytest
+from asked import by_text
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from node.server import Server
@@ -43,15 +44,15 @@ def test_a_text_is_found_by_another_spelling_of_its_words(engine: Engine, kind: 
     there, asked = SPELLINGS[kind]
     engine.add([Document("there", there), Document("other", "something else")], None)
     engine.commit()
-    assert engine.search_lexical([asked, there], 5)[0].ids == ("there",)
-    assert len({ranking.scores for ranking in engine.search_lexical([asked, there], 5)}) == 1
+    assert by_text(engine, [asked, there], 5)[0].ids == ("there",)
+    assert len({ranking.scores for ranking in by_text(engine, [asked, there], 5)}) == 1
 
 
 def test_an_index_made_with_the_analyzer_before_is_searched_and_filled_as_it_was(make_engine) -> None:
     engine = make_engine(IndexSettings(analyzer="english"))
     engine.add([Document("cafe", "Café files"), Document("ligature", "ﬁle")], None)
     engine.commit()
-    found = engine.search_lexical(["café", "file", "ﬁle"], 5)
+    found = by_text(engine, ["café", "file", "ﬁle"], 5)
     assert [ranking.ids for ranking in found] == [("cafe",), ("cafe",), ("ligature",)]
     assert engine.settings.analyzer == "english"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 from fleas import FLEAS, VECTORS, ids
 
 from hybrid_search.errors import FilterError, UsageError
@@ -76,7 +77,7 @@ def test_bad_metadata_is_refused_with_its_document(filled: Engine, metadata: dic
 @pytest.mark.parametrize("text", ["flea \ud800", "\ud800", "flea\0sea", "\0"], ids=ascii)
 def test_a_broken_character_in_a_query_separates_words(filled: Engine, text: str) -> None:
     expected = sorted(word for word in ("flea", "sea") if word in text)
-    found = sorted(id for id in filled.search_lexical([text], 5)[0].ids if id != "dog")
+    found = sorted(id for id in by_text(filled, [text], 5)[0].ids if id != "dog")
     assert found == expected
 
 
@@ -98,9 +99,9 @@ def test_a_broken_character_in_a_query_separates_words(filled: Engine, text: str
 )
 def test_a_filter_with_a_bad_text_is_an_error_in_words(filled: Engine, filter: Filter) -> None:
     for search in (
-        lambda: filled.search_lexical(["sea"], 5, filter),
-        lambda: filled.search_dense(VECTORS, 5, filter),
-        lambda: filled.search_hybrid(["sea"], VECTORS[:1], 5, filter=filter),
+        lambda: by_text(filled, ["sea"], 5, filter),
+        lambda: by_vector(filled, VECTORS, 5, filter),
+        lambda: by_both(filled, ["sea"], VECTORS[:1], 5, filter=filter),
     ):
         with pytest.raises(FilterError) as caught:
             search()
@@ -111,4 +112,4 @@ def test_a_filter_with_a_bad_text_is_an_error_in_words(filled: Engine, filter: F
 def test_any_other_text_can_be_a_value_and_be_filtered_by(filled: Engine, value: str) -> None:
     filled.add([Document("new", "waves", metadata={"lang": value})], np.ones((1, 2), np.float32))
     filled.commit()
-    assert ids(filled.search_lexical(["waves"], 5, Term("lang", value))[0]) == ["new"]
+    assert ids(by_text(filled, ["waves"], 5, Term("lang", value))[0]) == ["new"]

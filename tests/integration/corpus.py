@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from asked import by_text, by_vector
 from conftest import TOPICS
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -88,6 +89,6 @@ def assert_holds(location: str, documents: Iterable[Document], encoder: Encoder,
         places = random.Random(len(wanted)).sample(range(len(wanted)), min(sample, len(wanted)))
         ids = [list(wanted)[place] for place in places]
         own_words = [wanted[id].text.rsplit(" ", 1)[1] for id in ids]
-        assert [ranking.ids for ranking in engine.search_lexical(own_words, 10)] == [(id,) for id in ids]
-        near = engine.search_dense(expected[places], 100)
+        assert [ranking.ids for ranking in by_text(engine, own_words, 10)] == [(id,) for id in ids]
+        near = by_vector(engine, expected[places], 100)
         assert [id for id, ranking in zip(ids, near, strict=True) if ranking.ids.count(id) != 1] == []

@@ -31,6 +31,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 from node.server import Server
 
 from hybrid_search.engines.embedded import EmbeddedEngine
@@ -45,6 +46,7 @@ from hybrid_search.fusion import fuse
 from hybrid_search.location import Address
 from hybrid_search.protocols import Dataset, Vectors
 from hybrid_search.retriever import Retriever
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.streams import in_batches
@@ -145,7 +147,7 @@ def filled(dataset: Dataset, splits: Sequence[str], server: Server, folder: Path
         every = chain.from_iterable(dataset.queries(split) for split in splits)
         texts = [query.text for query in islice(every, QUERIES)]
         vectors = vectors_of(texts)
-        exact = opensearch.search_dense(vectors, 100, exact=True)
+        exact = by_vector(opensearch, vectors, 100, exact=True)
         yield Pair(dataset, splits[0], folder / "index", location, embedded, opensearch, texts, vectors, exact)
     OpenSearchEngine.drop(location)
 
@@ -181,8 +183,8 @@ def test_both_hold_the_same_documents_in_the_same_order(pair: Pair) -> None:
 
 
 def test_bm25_finds_the_same(pair: Pair) -> None:
-    ours = pair.embedded.search_lexical(pair.queries, 100)
-    theirs = pair.opensearch.search_lexical(pair.queries, 100)
+    ours = by_text(pair.embedded, pair.queries, 100)
+    theirs = by_text(pair.opensearch, pair.queries, 100)
     both = list(zip(ours, theirs, strict=True))
     alike = sum(one.ids[:10] == other.ids[:10] for one, other in both) / len(both)
     shared = float(np.mean([overlap(one, other) for one, other in both]))
@@ -192,7 +194,7 @@ def test_bm25_finds_the_same(pair: Pair) -> None:
 
 
 def test_exact_knn_is_the_same(pair: Pair) -> None:
-    for ours, theirs in zip(pair.embedded.search_dense(pair.vectors, 100), pair.exact, strict=True):
+    for ours, theirs in zip(by_vector(pair.embedded, pair.vectors, 100), pair.exact, strict=True):
         check_same(ours, theirs, SAME)
 
 
@@ -209,7 +211,7 @@ def check_same(ours: Ranking, theirs: Ranking, tolerance: float) -> None:
 
 
 def test_the_graph_misses_little(pair: Pair) -> None:
-    found = pair.opensearch.search_dense(pair.vectors, 100)
+    found = by_vector(pair.opensearch, pair.vectors, 100)
     recall = np.mean([overlap(one, other) for one, other in zip(found, pair.exact, strict=True)])
     assert recall >= 0.95, f"recall {recall:.4f}"
 
@@ -217,7 +219,7 @@ def test_the_graph_misses_little(pair: Pair) -> None:
 @pytest.mark.parametrize("fusion", FUSIONS, ids=lambda f: f"{f.method}-{f.combination}-{f.weights[0]}")
 def test_a_fusion_is_the_same_given_the_same_legs(pair: Pair, fusion: Fusion) -> None:
     queries, vectors = pair.queries[:12], pair.vectors[:12]
-    found = pair.opensearch.search_hybrid(queries, vectors, 2 * fusion.window, fusion=fusion)
+    found = by_both(pair.opensearch, queries, vectors, 2 * fusion.window, fusion=fusion)
     for text, vector, hits in zip(queries, vectors, found, strict=True):
         legs = legs_of(pair.location, requests.Hybrid(fusion).legs((text, vector.tolist())))
         expected = {one.id: one for one in fuse(legs[0], legs[1], fusion)}
@@ -260,14 +262,16 @@ def at_the_cut(legs: Sequence[Ranking], window: int) -> set[str]:
 
 def test_pages_continue_one_ranking_in_both(pair: Pair) -> None:
     for engine in (pair.embedded, pair.opensearch):
-        asked = pair.queries[:3], pair.vectors[:3]
-        whole = engine.search_hybrid(*asked, 60, bare=True)
-        pages = [engine.search_hybrid(*asked, 20, offset=offset, bare=True) for offset in (0, 20, 40)]
-        assert [[hit for page in pages for hit in page[number]] for number in range(3)] == whole
+        asked = {"queries": pair.queries[:3], "vectors": pair.vectors[:3]}
+        whole = engine.rank(Search.of(k=60, **asked))
+        pages = [engine.rank(Search.of(k=20, offset=offset, **asked)) for offset in (0, 20, 40)]
+        for number, ranking in enumerate(whole):
+            assert tuple(id for page in pages for id in page[number].ids) == ranking.ids
+            assert tuple(score for page in pages for score in page[number].scores) == ranking.scores
 
 
 def test_odd_queries_are_answered_alike(pair: Pair) -> None:
-    ours, theirs = (engine.search_lexical(ODD, 20) for engine in (pair.embedded, pair.opensearch))
+    ours, theirs = (by_text(engine, ODD, 20) for engine in (pair.embedded, pair.opensearch))
     for text, one, other in zip(ODD, ours, theirs, strict=True):
         assert len(one) == len(other), text[:20]
         assert overlap(one, other) == 1.0, text[:20]
@@ -318,8 +322,8 @@ def test_mining_finds_the_same_negatives(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_hybrid_hits_are_the_same_in_both_engines(pair: Pair) -> None:
-    ours = pair.embedded.search_hybrid(pair.queries, pair.vectors, 10)
-    theirs = pair.opensearch.search_hybrid(pair.queries, pair.vectors, 10)
+    ours = by_both(pair.embedded, pair.queries, pair.vectors, 10)
+    theirs = by_both(pair.opensearch, pair.queries, pair.vectors, 10)
     shared = [
         len({hit.id for hit in one} & {hit.id for hit in other}) / 10 for one, other in zip(ours, theirs, strict=True)
     ]
@@ -330,10 +334,11 @@ def test_hybrid_hits_are_the_same_in_both_engines(pair: Pair) -> None:
 
 def test_a_filter_leaves_the_same_documents(python_docs: Pair) -> None:
     filter = parse_filter("kind = class and not module = json")
-    for search in ("search_lexical", "search_dense"):
-        given = python_docs.queries if search == "search_lexical" else python_docs.vectors
-        ours = getattr(python_docs.embedded, search)(given, 20, filter)
-        theirs = getattr(python_docs.opensearch, search)(given, 20, filter)
+    for search in (
+        Search.of(python_docs.queries, 20, "bm25", filter=filter),
+        Search.near(python_docs.vectors, 20, filter=filter),
+    ):
+        ours, theirs = python_docs.embedded.rank(search), python_docs.opensearch.rank(search)
         assert np.mean([overlap(one, other) for one, other in zip(ours, theirs, strict=True)]) >= 0.97
 
 
@@ -344,6 +349,6 @@ def test_a_replaced_and_a_deleted_document_change_both_alike(python_docs: Pair) 
         assert engine.add([changed], vectors_of([changed.text])) == []
         assert engine.delete([second.id]) == 1
         engine.commit()
-        assert engine.search_lexical(["zyzzyva"], 5)[0].ids == (first.id,)
+        assert by_text(engine, ["zyzzyva"], 5)[0].ids == (first.id,)
         assert engine.get([second.id]) == [None]
     assert list(python_docs.opensearch.documents()) == list(python_docs.embedded.documents())

@@ -26,7 +26,8 @@ from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, e
 from hybrid_search.evaluation.protocol import EvaluationSettings
 from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.location import Address
-from hybrid_search.retriever import Mode, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import Mode
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions
 from hybrid_search.types import Document, Judgement, Query

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_vector
 from conftest import ROOT, Home
 
 import hybrid_search
@@ -134,6 +135,6 @@ def test_a_megabyte_an_emoji_and_a_blank_document_end_well(index: Path) -> None:
 def test_swapping_the_towers_changes_the_ranking(home: Home, index: Path) -> None:
     with hybrid_search.open(index) as retriever:
         texts = [document.searchable_text for document in retriever.engine.documents()]
-        right = retriever.engine.search_dense(retriever.encode_queries(texts[:20]), 10)
-        wrong = retriever.engine.search_dense(retriever.encode_documents(texts[:20]), 10)
+        right = by_vector(retriever.engine, retriever.encode_queries(texts[:20]), 10)
+        wrong = by_vector(retriever.engine, retriever.encode_documents(texts[:20]), 10)
     assert [ranking.ids for ranking in right] != [ranking.ids for ranking in wrong]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_text
 from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -72,7 +73,7 @@ def test_a_reader_sees_commits_and_fields_of_a_writer(location: str) -> None:
     with OpenSearchEngine.create(location, SETTINGS) as writer, OpenSearchEngine.open(location) as reader:
         writer.add([Document("a", "one", metadata={"year": 2020, "a.b*c %": "x"})], VECTORS[:1])
         writer.commit()
-        assert reader.search_lexical(["one"], 1, parse_filter("year = 2020"))[0].ids == ("a",)
+        assert by_text(reader, ["one"], 1, parse_filter("year = 2020"))[0].ids == ("a",)
         assert reader.settings.fields == {"year": "long", "a.b*c %": "keyword"}
         assert reader.get(["a"]) == [Document("a", "one", metadata={"year": 2020, "a.b*c %": "x"})]
         with pytest.raises(UsageError, match="writable=True"):
@@ -105,9 +106,9 @@ def test_k1_and_b_of_the_index_are_used_and_others_are_refused(location: str) ->
         engine.add([Document("a", "sea"), Document("b", "sea sea sea and more")], None)
         engine.commit()
         # With k1 = 0 only the idf is left, however often and in however long a text a word stands: ln(1 + .5/2.5).
-        assert engine.search_lexical(["sea"], 2)[0].scores == pytest.approx((np.log(1.2),) * 2, rel=1e-6)
+        assert by_text(engine, ["sea"], 2)[0].scores == pytest.approx((np.log(1.2),) * 2, rel=1e-6)
         with pytest.raises(UnsupportedCapability, match="k1"):
-            engine.search_lexical(["sea"], 2, bm25=Bm25())
+            by_text(engine, ["sea"], 2, bm25=Bm25())
 
 
 def test_an_index_of_something_else_is_not_touched(location: str, client: Client) -> None:

@@ -16,7 +16,7 @@ from corpus import assert_holds, made_documents
 from made_models import make_model
 from node.server import Server
 
-from hybrid_search.alias_retriever import FollowingRetriever
+from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -32,6 +32,7 @@ from hybrid_search.loading.reindex import reindex, reindex_behind_alias
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
+from hybrid_search.retriever import Retriever
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
 
@@ -75,7 +76,7 @@ Answer = tuple[tuple[str, float], ...]
 class Users:
     """Threads that ask one query after the other, and note every answer and every failure."""
 
-    def __init__(self, retriever: FollowingRetriever, count: int = 3) -> None:
+    def __init__(self, retriever: Retriever, count: int = 3) -> None:
         self.answers: list[list[tuple[int, Answer]]] = [[] for _ in range(count)]
         self.failures: list[BaseException] = []
         self._retriever = retriever
@@ -108,7 +109,7 @@ class Users:
             self._stop.wait(0.01)
 
 
-def answer(retriever: FollowingRetriever, number: int) -> Answer:
+def answer(retriever: Retriever, number: int) -> Answer:
     return tuple((hit.id, round(hit.score, 4)) for hit in retriever.search(QUERIES[number], 10))
 
 
@@ -117,10 +118,14 @@ def answers_of(location: Address) -> list[Answer]:
         return [answer(retriever, number) for number in range(len(QUERIES))]  # type: ignore[arg-type]
 
 
-def following(address: Address) -> FollowingRetriever:
+def look_every(retriever: Retriever, seconds: float) -> None:
+    assert isinstance(retriever.source, AliasFollower)
+    retriever.source.check_every = seconds
+
+
+def following(address: Address) -> Retriever:
     retriever = open_retriever(str(address), follow=True)
-    assert isinstance(retriever, FollowingRetriever)
-    retriever.check_every = 0.05
+    look_every(retriever, 0.05)
     retriever.refresh()
     return retriever
 
@@ -170,7 +175,7 @@ def turns(used: Sequence[str]) -> list[str]:
 
 def test_an_old_index_that_is_dropped_at_once_costs_no_query(address: Address, models: list[Path]) -> None:
     with following(address) as retriever, Users(retriever) as users:
-        retriever.check_every = 3_600
+        look_every(retriever, 3_600)
         retriever.refresh()
         for model in models:
             users.wait_for_answers()
@@ -231,6 +236,7 @@ def test_the_asynchronous_retriever_follows_too(address: Address, models: list[P
             await asyncio.to_thread(reindex_behind_alias, address, models[1])
             await asyncio.sleep(0.06)
             await retriever.search(QUERIES[0])
+            assert await retriever.get([DOCUMENTS[0].id]) == [DOCUMENTS[0]]
             return before, retriever.retriever.engine.settings.fingerprint
 
     assert asyncio.run(ask()) == tuple(OnnxEncoder.load(model).fingerprint for model in models)
@@ -241,7 +247,7 @@ def test_an_index_opened_by_its_own_name_is_not_followed(address: Address) -> No
         live = live_index(client, ALIAS)
     assert live
     with open_retriever(str(address.at(live)), follow=True) as retriever:
-        assert not isinstance(retriever, FollowingRetriever)
+        assert not isinstance(retriever.source, AliasFollower)
 
 
 PLAIN = {

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import by_both, by_text
 from node.server import Server
 
 from hybrid_search.async_retriever import AsyncRetriever
@@ -23,6 +24,7 @@ from hybrid_search.engines.opensearch.search.shown import ShownRequest
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.curl import curl_arguments
+from hybrid_search.engines.opensearch.transport.plan import Request
 from hybrid_search.errors import (
     ConfigError,
     IndexNotFound,
@@ -33,7 +35,8 @@ from hybrid_search.errors import (
 )
 from hybrid_search.location import Address
 from hybrid_search.protocols import Vectors
-from hybrid_search.retriever import Mode, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MODES, Mode
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document
@@ -104,11 +107,41 @@ def test_awaiting_gives_the_same_hits_and_blocks_no_loop(engine: OpenSearchEngin
         answers = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
         assert await asyncio.gather(*(twin.search(query, 3) for query in QUERIES * 10)) == alone
         assert await twin.get(["d01", "nowhere"]) == [DOCUMENTS[1], None]
-        await twin._engine.close()
+        await twin._awaited.engine.close()
         return answers
 
     assert asyncio.run(session()) == expected
     assert threading.get_ident() not in encoder.threads
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_takes_two_requests_however_many_queries_it_has(
+    engine: OpenSearchEngine, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for the searches and one for the texts of all hits; ranking alone takes one."""
+    retriever, paths, send = Retriever(Letters(), engine), list[str](), Client.send
+
+    def counted(client: Client, request: Request) -> bytes:
+        paths.append(request.path)
+        return send(client, request)
+
+    one_by_one = [retriever.search(query, 7, mode=mode, offset=1) for query in QUERIES * 6]
+    monkeypatch.setattr(Client, "send", counted)
+    assert retriever.search_many(QUERIES * 6, 7, mode=mode, offset=1) == one_by_one
+    assert paths == ["/searching/_msearch", "/searching/_mget"]
+    paths.clear()
+    rankings = retriever.rankings(QUERIES * 6, 8, mode=mode)
+    assert paths == ["/searching/_msearch"]
+    assert [ranking.ids[1:] for ranking in rankings] == [tuple(hit.id for hit in hits) for hits in one_by_one]
+
+
+def test_nothing_is_sent_for_queries_that_ask_nothing(
+    engine: OpenSearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client, "send", lambda *_: pytest.fail("a request was sent"))
+    retriever = Retriever(Letters(), engine)
+    assert retriever.search_many([" ", "zzz"], mode="knn") == [[], []]
+    assert retriever.search_many(["", "\t"], mode="bm25") == retriever.search_many(["", "\t"]) == [[], []]
 
 
 def test_hits_need_not_be_explained(engine: OpenSearchEngine, location: str) -> None:
@@ -164,7 +197,7 @@ def test_a_pipeline_that_is_missing_or_computes_something_else_is_never_used(
 
     def asked(pipeline: str, fusion: Fusion | None = None) -> None:
         with OpenSearchEngine.open(location, options=SearchOptions(pipeline=pipeline)) as through:
-            through.search_hybrid(["tide"], vector, 3, fusion=fusion)
+            by_both(through, ["tide"], vector, 3, fusion=fusion)
 
     with pytest.raises(ConfigError, match=r"no search pipeline 'nope'.*load --pipeline nope"):
         asked("nope")
@@ -204,11 +237,11 @@ def test_missing_shards_are_an_error_unless_what_is_there_is_wanted(opensearch_s
     ):
         whole.add(DOCUMENTS, None)
         whole.commit()
-        every = whole.search_lexical(["and"], 100)[0].ids
+        every = by_text(whole, ["and"], 100)[0].ids
         lose_a_shard(client, "searching-shards")
         with pytest.raises(SearchIndexError, match=r"1 of 2 shards failed \(no node holds them.*--allow-partial"):
-            whole.search_lexical(["and"], 100)
-        some = partial.search_lexical(["and"], 100)[0].ids
+            by_text(whole, ["and"], 100)
+        some = by_text(partial, ["and"], 100)[0].ids
     assert 0 < len(some) < len(every) == 40
     assert [line.partition(" (")[0] for line in told] == ["searching-shards: 1 of 2 shards failed"]
     OpenSearchEngine.drop(location)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asked import by_text
 from conftest import Home, run
 from node.secured import PASSWORD, SecuredNode
 
@@ -87,7 +88,7 @@ def test_who_lacks_a_right_is_told_which(secured_node: SecuredNode, admin: Conne
     reader = dataclasses.replace(admin, user="reader")
     with connected(reader):
         with OpenSearchEngine.open(index) as engine:
-            assert engine.search_lexical(["sealed"], 1)[0].ids == ("a",)
+            assert by_text(engine, ["sealed"], 1)[0].ids == ("a",)
         with pytest.raises(AccessDenied, match=r"no permissions for \[indices:admin/delete\].*name=reader"):
             OpenSearchEngine.drop(index)
     with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from asked import by_text
 from conftest import Home
 from node.process import LocalNode
 
@@ -31,7 +32,7 @@ def test_texts_alone_can_be_indexed_and_searched(server: str) -> None:
     with OpenSearchEngine.create(f"{server}/texts", IndexSettings()) as engine:
         engine.add([Document("a", "plain words")], None)
         engine.commit()
-        assert engine.search_lexical(["plain"], 1)[0].ids == ("a",)
+        assert by_text(engine, ["plain"], 1)[0].ids == ("a",)
 
 
 def test_the_doctor_names_both_plugins_and_how_to_have_them(server: str) -> None:

@@ -13,7 +13,7 @@ from made_models import make_model
 from node.server import Server
 
 import hybrid_search
-from hybrid_search.alias_retriever import FollowingRetriever
+from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.dashboards.exports import pack_of
 from hybrid_search.dashboards.measure import measure_documents
 from hybrid_search.doctor.diagnosis import diagnose
@@ -151,13 +151,14 @@ def test_of_several_indexes_one_that_is_hidden_in_part_is_said_first(address: Ad
 
 def test_a_retriever_that_follows_an_alias_answers_nothing_once_the_alias_hides_something(address: Address) -> None:
     retriever = hybrid_search.open(str(address))
-    assert isinstance(retriever, FollowingRetriever)
-    retriever.check_every = 0.0
+    follower = retriever.source
+    assert isinstance(follower, AliasFollower)
+    follower.check_every = 0.0
     with retriever:
         for mode in ("hybrid", "bm25", "knn"):
             assert {hit.id[:4] for hit in retriever.search("salaries", 40, mode=mode)} == {"acme", "glob"}
         make_alias(address, filter=GLOBEX)
-        retriever.check_every = 3_600.0  # what was refused once is asked about again each time, whatever this says
+        follower.check_every = 3_600.0  # what was refused once is asked about again each time, whatever this says
         uses: list[Callable[[], object]] = [
             *(lambda mode=mode: retriever.search("salaries", mode=mode) for mode in ("hybrid", "bm25", "knn")),
             lambda: retriever.rankings(["salaries"], 5),
@@ -165,7 +166,7 @@ def test_a_retriever_that_follows_an_alias_answers_nothing_once_the_alias_hides_
             lambda: retriever.add([DOCUMENTS[0]]),
             lambda: retriever.delete(["acme-1"]),
         ]
-        retriever._next_look = 0.0
+        follower._next_look = 0.0
         for use in uses * 2:
             with pytest.raises(PartialAlias):
                 use()

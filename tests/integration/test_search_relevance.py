@@ -12,7 +12,7 @@ from asked_by_text import NAME, Prepared
 from in_cluster import plain
 
 from hybrid_search.dashboards.relevance import relevance_requests
-from hybrid_search.retriever import Mode
+from hybrid_search.search import Mode
 from hybrid_search.types import Judgement, Query
 
 pytestmark = pytest.mark.opensearch

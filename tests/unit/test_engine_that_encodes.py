@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
@@ -16,23 +15,27 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.protocols import Capabilities
 from hybrid_search.retriever import Retriever
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Hit, Ranking
 
 
 class EncodingEngine(EmbeddedEngine):
-    """Makes vectors of the texts that it gets in their place."""
+    """Makes vectors of the texts that come without."""
 
     @property
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, encodes_queries=True)
 
-    def search_dense(self, vectors: Any, k: int, *more: Any) -> list[Ranking]:
-        return super().search_dense(AxisEncoder().encode_queries(vectors), k, *more)
+    def search(self, search: Search) -> list[list[Hit]]:
+        return super().search(self._encoded(search))
 
-    def search_hybrid(self, texts: Sequence[str], vectors: Any, k: int, **more: Any) -> list[list[Hit]]:
-        assert vectors == texts
-        return super().search_hybrid(texts, AxisEncoder().encode_queries(vectors), k, **more)
+    def rank(self, search: Search) -> list[Ranking]:
+        return super().rank(self._encoded(search))
+
+    def _encoded(self, search: Search) -> Search:
+        assert search.vectors is None
+        return search.with_vectors(AxisEncoder().encode_queries(search.texts))
 
 
 @pytest.fixture

@@ -12,22 +12,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from hybrid_search.engines.documents import checked_vectors, ids_of
+import numpy as np
+
+from hybrid_search.engines.documents import checked_vectors, ids_of, query_vectors
 from hybrid_search.engines.embedded import lifecycle
-from hybrid_search.engines.embedded.asked import check_k, check_offset, checked_queries
 from hybrid_search.engines.embedded.caches import POLL, Caches, Lag
 from hybrid_search.engines.embedded.checks import miscounts, seal, store_problems
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
-from hybrid_search.engines.embedded.fusing import fused_page, page_of_one
+from hybrid_search.engines.embedded.fusing import Page, fused_page, hits_of, page_of_leg, ranking_of
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.own_files import copy_model, model_folder
-from hybrid_search.engines.embedded.ranking import ScoredRows, to_ranking
+from hybrid_search.engines.embedded.ranking import ScoredRows
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.writing import StoreWriter
-from hybrid_search.errors import StorageError, UsageError
+from hybrid_search.errors import StorageError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter
+from hybrid_search.fusion import bm25_alone
 from hybrid_search.protocols import Capabilities, Vectors
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
@@ -168,83 +171,19 @@ class EmbeddedEngine:
         self._check_open()
         return self._store.all_documents()
 
-    def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> list[Ranking]:
-        """Rank by BM25; a text without known terms finds nothing. Many texts are searched on all cores.
+    def search(self, search: Search) -> list[list[Hit]]:
+        """Answer queries, each hit with its text as it was ranked; see the protocol. Many are searched on all cores.
 
-        :raises UsageError: if k is below 1.
         :raises FilterError: if the filter does not fit the index's fields.
-        """
-        check_k(k)
-
-        def search(generation: int) -> list[Ranking]:
-            found = self._lexical(texts, k, self._resolved(filter, generation), bm25 or self._settings.bm25)
-            return [to_ranking(one, self._store.row_ids) for one in found]
-
-        return self._answered(search)
-
-    def search_dense(self, vectors: Vectors, k: int, filter: Filter | None = None) -> list[Ranking]:
-        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
-
-        :param vectors: (n, dimension) finite floats.
-        :raises UsageError: if k is below 1 or a vector is not finite.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
+        :raises UsageError: if the vectors are not one row of finite floats for each query.
+        :raises UnsupportedCapability: if every vector is to be compared, and the index walks a graph.
         """
-        check_k(k)
-        queries = checked_queries(vectors, len(vectors), self._settings.dimension)
+        return self._answered(search, hits_of)
 
-        def search(generation: int) -> list[Ranking]:
-            found = self._caches.dense.search(queries, k, self._resolved(filter, generation))
-            return [to_ranking(one, self._store.row_ids) for one in found]
-
-        return self._answered(search)
-
-    def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: Vectors,
-        k: int,
-        *,
-        fusion: Fusion | None = None,
-        filter: Filter | None = None,
-        offset: int = 0,
-        bare: bool = False,
-    ) -> list[list[Hit]]:
-        """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
-
-        A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
-        terms by k-NN alone, each through the same arithmetic.
-
-        :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
-        """
-        check_k(k)
-        fusion = fusion or self._settings.fusion
-        check_offset(offset, fusion)
-        queries = checked_queries(vectors, len(texts), self._settings.dimension)
-
-        def search(generation: int) -> list[list[Hit]]:
-            allowed = self._resolved(filter, generation)
-            # A leg of weight 0 contributes nothing, no documents either.
-            lexical = dense = [ScoredRows()] * len(texts)
-            if fusion.weights[0]:
-                lexical = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-            if fusion.weights[1]:
-                dense = self._caches.dense.search(queries, fusion.window, allowed)
-            return [
-                fused_page(*legs, fusion, offset=offset, size=k, store=self._store, bare=bare)
-                for legs in zip(lexical, dense, strict=True)
-            ]
-
-        return self._answered(search)
-
-    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) a ranking; those deleted or replaced meanwhile are left out.
-
-        :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
-        """
-        self._check_open()
-        return page_of_one(ranking, first_rank=first_rank, leg=leg, store=self._store)
+    def rank(self, search: Search) -> list[Ranking]:
+        """Answer queries with ids and scores; otherwise as :meth:`search`."""
+        return self._answered(search, ranking_of)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, in one step.
@@ -340,18 +279,45 @@ class EmbeddedEngine:
             self._check_open()
             yield self._generation
 
-    def _answered(self, search: Callable[[int], T]) -> T:
+    def _answered(self, search: Search, looked_up: Callable[[Page, Store], T]) -> list[T]:
         """Search what was committed up to one moment, again while another process's commit is half there."""
         began = time.monotonic()
         while True:
             with self._searching() as generation:
-                found = search(generation)
+                found = [looked_up(page, self._store) for page in self._pages(search, generation)]
                 # Our own commit lets no search in; if it failed half-way, only the next one goes on.
                 if self._writer is not None or not self._lag.hides(began):
                     return found
             while self._lag.hides(began):
                 time.sleep(POLL)
                 self._refresh()
+
+    def _pages(self, search: Search, generation: int) -> list[Page]:
+        allowed = None if search.filter is None else self._resolved(search.filter, generation)
+        if search.mode == "bm25":
+            found = self._lexical(search.texts, search.end, allowed, search.bm25 or self._settings.bm25)
+            return [page_of_leg(one, search) for one in found]
+        vectors = query_vectors(search, self._settings.dimension)
+        if search.exact and not self.capabilities.exact_knn:
+            raise UnsupportedCapability(f"{self._layout.folder}: walks a graph, and can't compare with every vector")
+        if search.mode == "knn":
+            return [page_of_leg(one, search) for one in self._caches.dense.search(vectors, search.end, allowed)]
+        return self._fused(search, vectors, search.fusion or self._settings.fusion, allowed)
+
+    def _fused(self, search: Search, vectors: Vectors, fusion: Fusion, allowed: RowFilter | None) -> list[Page]:
+        fusions = [fusion if known else bm25_alone(fusion) for known in np.any(vectors, axis=1)]
+        # A leg of weight 0 contributes nothing, no documents either.
+        dense = lexical = [ScoredRows()] * len(fusions)
+        if fusion.weights[1]:
+            dense = self._caches.dense.search(vectors, fusion.window, allowed)
+        if by_text := [place for place, one in enumerate(fusions) if one.weights[0]]:
+            texts = [search.texts[place] for place in by_text]
+            found = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+            lexical = lexical.copy()
+            for place, of_text in zip(by_text, found, strict=True):
+                lexical[place] = of_text
+        ids = self._store.row_ids
+        return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 
     def _refresh(self) -> None:
         """Follow a writer in another process; take over from one that died between the store and the caches."""
@@ -377,7 +343,7 @@ class EmbeddedEngine:
                 self._settings = self._store.settings()
                 self._generation = newest
 
-    def _resolved(self, filter: Filter | None, generation: int) -> RowFilter | None:
+    def _resolved(self, filter: Filter, generation: int) -> RowFilter | None:
         committed = self._writer.committed if self._writer else self._settings
         return self._filters.resolve(filter, generation, committed.fields)
 

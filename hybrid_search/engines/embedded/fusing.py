@@ -1,64 +1,83 @@
-"""Fusing both legs by row: ids and texts are looked up for the one page that is shown, not for both windows."""
+"""Pages of hits by row: ids and texts are looked up for the one page that is wanted, not for whole windows."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.ranking import ScoredRows, settled
+from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.fusion import join
+from hybrid_search.fusion import explain_one_leg, join
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Hit, Leg, Ranking
 
-__all__ = ["fused_page", "page_of_one"]
+__all__ = ["Page", "fused_page", "hits_of", "page_of_leg", "ranking_of"]
 
 Rows = NDArray[np.int64]
+Legs = Sequence[Mapping[str, Leg]]
 
 
-def fused_page(
-    bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, *, offset: int, size: int, store: Store, bare: bool = False
-) -> list[Hit]:
-    """Fuse two windows and fetch the hits ``offset + 1`` to ``offset + size``; a row that is gone is left out.
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """The hits of one query that are wanted, before their documents are looked up.
 
-    :param bare: ids and scores only.
+    :ivar rows: (n,) best first.
+    :ivar legs: makes the n hits' explanations.
+    :ivar first_rank: of the first hit.
     """
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    scores: Sequence[float] = ()
+    legs: Callable[[], Legs] = tuple
+    first_rank: int = 1
+
+
+def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search, ids: RowIds) -> Page:
+    """Fuse two windows and cut the page out."""
     rows, columns = _union(bm25.rows, knn.rows)
     if not len(rows):
-        return []
+        return Page()
     joined = join(bm25.scores, knn.scores, columns, fusion)
-    top = joined.top(offset + size)
+    top = joined.top(search.end)
     column_of = dict(zip(rows[top].tolist(), top.tolist(), strict=True))
-    shown = settled(rows[top], joined.scores[top], store.row_ids)[offset : offset + size]
-    page = shown.tolist()
-    page_columns = [column_of[row] for row in page]
-    if bare:
-        named = zip(store.row_ids.ids(shown), joined.scores[page_columns].tolist(), strict=True)
-        return [Hit(id, rank, score) for rank, (id, score) in enumerate(named, start=offset + 1) if id is not None]
-    found = zip(joined.scores[page_columns].tolist(), joined.legs(page_columns), store.documents_at(page), strict=True)
+    shown = settled(rows[top], joined.scores[top], ids)[search.offset : search.end]
+    of_page = [column_of[row] for row in shown.tolist()]
+    scores: list[float] = joined.scores[of_page].tolist()
+    return Page(shown, scores, lambda: joined.legs(of_page), search.offset + 1)
+
+
+def page_of_leg(found: ScoredRows, search: Search) -> Page:
+    """Cut the page out of one leg's ranking."""
+    scores, first = found.scores[search.offset : search.end].tolist(), search.offset + 1
+
+    def legs() -> Legs:
+        return [explain_one_leg(search.mode, score, rank) for rank, score in enumerate(scores, first)]
+
+    return Page(found.rows[search.offset : search.end], scores, legs, first)
+
+
+def hits_of(page: Page, store: Store) -> list[Hit]:
+    """Fetch the documents of a page; a row that is gone is left out."""
+    if not len(page.rows):
+        return []
+    found = zip(page.scores, page.legs(), store.documents_at(page.rows.tolist()), strict=True)
     return [
         Hit(document.id, rank, score, document.text, document.title, document.metadata, legs)
-        for rank, (score, legs, document) in enumerate(found, start=offset + 1)
+        for rank, (score, legs, document) in enumerate(found, page.first_rank)
         if document is not None
     ]
 
 
-def page_of_one(ranking: Ranking, *, first_rank: int, leg: str | None, store: Store) -> list[Hit]:
-    """Fetch the documents of (a page of) one leg's ranking; those deleted or replaced meanwhile are left out.
-
-    :param leg: gives each hit that leg's explanation; None for none.
-    """
-    documents = store.documents_at(ranking.versions) if ranking.versions else store.documents(ranking.ids)
-    found = enumerate(zip(ranking.ids, ranking.scores, documents, strict=True), start=first_rank)
-    return [
-        Hit(id, rank, score, document.text, document.title, document.metadata, _alone(leg, score, rank))
-        for rank, (id, score, document) in found
-        if document is not None
-    ]
-
-
-def _alone(leg: str | None, score: float, rank: int) -> dict[str, Leg]:
-    return {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
+def ranking_of(page: Page, store: Store) -> Ranking:
+    """Look the ids of a page up; a row that is gone is left out. A row is the version of its document."""
+    known = zip(store.row_ids.ids(page.rows), page.scores, page.rows.tolist(), strict=True)
+    there = [(id, score, row) for id, score, row in known if id is not None]
+    return Ranking(*zip(*there, strict=True)) if there else Ranking((), ())
 
 
 def _union(first: Rows, second: Rows) -> tuple[Rows, NDArray[np.intp]]:

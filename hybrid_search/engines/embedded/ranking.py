@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.row_ids import RowIds
-from hybrid_search.types import Ranking
 
-__all__ = ["ScoredRows", "best", "joined", "settled", "to_ranking"]
+__all__ = ["ScoredRows", "best", "joined", "settled"]
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -69,10 +68,3 @@ def settled(rows: Rows, scores: NDArray[np.floating], ids: RowIds) -> Rows:
     rows = rows.copy()
     rows[member] = [row for _, _, row in by_id]
     return rows
-
-
-def to_ranking(found: ScoredRows, ids: RowIds) -> Ranking:
-    """Look the ids up; rows that went meanwhile are left out. A row is the version of its document."""
-    known = zip(ids.ids(found.rows), found.scores.tolist(), found.rows.tolist(), strict=True)
-    there = [(id, score, row) for id, score, row in known if id is not None]
-    return Ranking(*zip(*there, strict=True)) if there else Ranking((), ())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
@@ -20,30 +20,28 @@ from hybrid_search.engines.opensearch.index.query_tower import query_tower
 from hybrid_search.engines.opensearch.index.tower_files import fetch_towers, store_towers
 from hybrid_search.engines.opensearch.search import answers as responses
 from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
+from hybrid_search.engines.opensearch.search.query_log import QueryLog
 from hybrid_search.engines.opensearch.search.reading import Reading
 from hybrid_search.engines.opensearch.search.scan import HeldDocuments, all_documents, random_ids, stored_vectors
-from hybrid_search.engines.opensearch.search.shown import Showing, ShownRequest, shown_body
+from hybrid_search.engines.opensearch.search.shown import ShownRequest, for_people
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.curl import curl_arguments
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
-from hybrid_search.engines.opensearch.transport.plan import Plan, carried_out
+from hybrid_search.engines.opensearch.transport.plan import carried_out
 from hybrid_search.engines.opensearch.writing.fields import check_pipelines, dropped_if_unfit
 from hybrid_search.engines.opensearch.writing.writer import Writer
 from hybrid_search.errors import UsageError
-from hybrid_search.filters import Filter
 from hybrid_search.location import Address
-from hybrid_search.protocols import Capabilities, DenseQueries, Vectors
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.protocols import Capabilities, Vectors
+from hybrid_search.search import Search
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
-from hybrid_search.steps import Steps
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.async_engine import AsyncOpenSearchEngine
 
 __all__ = ["OpenSearchEngine"]
-
-T = TypeVar("T")
 
 
 class OpenSearchEngine:
@@ -71,12 +69,15 @@ class OpenSearchEngine:
         self._server = ServerCapabilities.read(client)
         options = options or SearchOptions()
         tower = query_tower(client, place, settings, self._server) if options.in_cluster else ""
-        self._reading = Reading(place.address, settings, self._server, options, query_model=tower)
         base64 = self._server.base64_vectors
         self._writer = Writer(client, self._index, place.uuid, settings.fields, base64_vectors=base64)
         if writable:
             self._writer.repair()
             check_pipelines(client, place)
+        self._log: QueryLog | None = None
+        if options.log_queries:
+            self._log = QueryLog(place, settings, hash_texts=options.log_queries == "hash")
+        self._reading = Reading(place.address, settings, self._server, options, query_model=tower, log=self._log)
         self._closed = False
 
     @staticmethod
@@ -228,7 +229,8 @@ class OpenSearchEngine:
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id, None where there is none."""
-        return self._carried_out(self._reading.documents(ids_of(ids)))
+        self._check_open()
+        return carried_out(self._reading.documents(ids_of(ids)), self._client.send)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of documents by id, of those that have one; (dimension,) each."""
@@ -250,37 +252,15 @@ class OpenSearchEngine:
         self._check_open()
         return all_documents(self._client, self._index)
 
-    def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> list[Ranking]:
-        """Rank by BM25; see :meth:`Reading.search_lexical`."""
-        return self._carried_out(self._reading.search_lexical(texts, k, filter, bm25=bm25))
+    def search(self, search: Search) -> list[list[Hit]]:
+        """Answer queries, ranked and fused on the server; see :meth:`Reading.search`."""
+        self._check_open()
+        return carried_out(self._reading.search(search), self._client.send)
 
-    def search_dense(
-        self, vectors: DenseQueries, k: int, filter: Filter | None = None, *, exact: bool = False
-    ) -> list[Ranking]:
-        """Rank by vector similarity; see :meth:`Reading.search_dense`."""
-        return self._carried_out(self._reading.search_dense(vectors, k, filter, exact=exact))
-
-    def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: DenseQueries,
-        k: int,
-        *,
-        fusion: Fusion | None = None,
-        filter: Filter | None = None,
-        offset: int = 0,
-        bare: bool = False,
-    ) -> list[list[Hit]]:
-        """Fuse both legs on the server; see :meth:`Reading.search_hybrid`."""
-        return self._carried_out(
-            self._reading.search_hybrid(texts, vectors, k, fusion=fusion, filter=filter, offset=offset, bare=bare)
-        )
-
-    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> list[Hit]:
-        """Fetch the documents of (a page of) a ranking; see :meth:`Reading.hits`."""
-        return self._carried_out(self._reading.hits(ranking, first_rank=first_rank, leg=leg))
+    def rank(self, search: Search) -> list[Ranking]:
+        """Answer queries with ids and scores; see :meth:`Reading.rank`."""
+        self._check_open()
+        return carried_out(self._reading.rank(search), self._client.send)
 
     def asynchronous(self) -> AsyncOpenSearchEngine:
         """Make the searches of this engine for ``asyncio``; to be closed before this.
@@ -289,19 +269,16 @@ class OpenSearchEngine:
         """
         from hybrid_search.engines.opensearch.async_engine import AsyncOpenSearchEngine
 
+        self._check_open()
         return AsyncOpenSearchEngine(self._reading, self._address, self._client.connection)
 
-    def shown(self, steps: Steps[Any], encode: Callable[[list[str]], Vectors], k: int, offset: int) -> ShownRequest:
+    def shown(self, search: Search) -> ShownRequest:
         """Show what a search of one query would send.
 
-        :param steps: the search, of :meth:`~hybrid_search.retriever.Retriever.search_steps`.
         :raises UsageError: if it would send nothing.
         """
         self._check_open()
-        showing = Showing(self._reading, k, offset)
-        body = shown_body(steps, encode, showing)
-        if showing.fusion is not None:
-            self._carried_out(self._reading.ready_to_fuse(showing.fusion))
+        body = for_people(carried_out(self._reading.body(search), self._client.send), search.k, search.offset)
         address = self._place.asked
         arguments = curl_arguments(address, self._client.connection)
         return ShownRequest(address.server, f"/{address.index}/_search", body, arguments)
@@ -368,7 +345,7 @@ class OpenSearchEngine:
         }
 
     def close(self) -> None:
-        """Give the server back what a load held, and close the connections. Closing again is harmless."""
+        """Give the server back what a load held, end the query log, and close the connections. Again is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -376,6 +353,8 @@ class OpenSearchEngine:
             self._writer.close()
         finally:
             self._client.close()
+            if self._log is not None:
+                self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -391,7 +370,3 @@ class OpenSearchEngine:
         self._check_open()
         if not self._writable:
             raise UsageError(f"{self._address}: opened to read; open it with writable=True to change it")
-
-    def _carried_out(self, plan: Plan[T]) -> T:
-        self._check_open()
-        return carried_out(plan, self._client.send)

@@ -17,10 +17,11 @@ from campaign.crowds.crowd import Crowd, switching_fast
 from campaign.crowds.planted import planted
 from campaign.crowds.server import asked, location_of
 from hybrid_search import AsyncRetriever, Document, Hit, Retriever
-from hybrid_search.alias_retriever import FollowingRetriever
+from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.errors import UsageError
 from hybrid_search.opening import create_index, drop_index, open_engine
 from hybrid_search.protocols import Vectors
+from hybrid_search.retriever import OpenIndex
 
 __all__ = ["AliasCrowd"]
 
@@ -81,10 +82,10 @@ class _Moves:
         if old:
             drop_index(location_of(self._bench, f"{self.name}-{old}"))
 
-    def opened(self) -> Retriever:
+    def opened(self) -> OpenIndex:
         """Open what the alias stands for."""
         engine = open_engine(location_of(self._bench, self.name))
-        return Retriever(_TOWERS[engine.settings.fingerprint], engine)
+        return OpenIndex(_TOWERS[engine.settings.fingerprint], engine)
 
 
 def _document(number: int, generation: int) -> Document:
@@ -94,7 +95,7 @@ def _document(number: int, generation: int) -> Document:
 def _trial(bench: Bench, trial: int) -> Outcome:
     moves = _Moves(bench, f"crowd-alias-{bench.draw(trial)}-{bench.planted or 'sound'}")
     moves.move()
-    follower = FollowingRetriever(moves.opened(), moves.opened, _moved, check_every=_CHECK_EVERY)
+    follower = Retriever.through(AliasFollower(moves.opened(), moves.opened, _moved, check_every=_CHECK_EVERY))
     crowd = Crowd(f"seed {bench.seed}, trial {trial}", _PER_TRIAL)
     shown = _Shown(moves)
     for number in range(_SEARCHERS):
@@ -106,8 +107,8 @@ def _trial(bench: Bench, trial: int) -> Outcome:
     return Outcome(max(1, crowd.counted), crowd.findings)
 
 
-def _moved(retriever: Retriever) -> bool:
-    engine: Any = retriever.engine
+def _moved(index: OpenIndex) -> bool:
+    engine: Any = index.engine
     moved: bool = engine.moved()
     return moved
 
@@ -168,7 +169,10 @@ def _tasks(follower: Retriever, shown: _Shown):
         async def search(word: str) -> None:
             told(1, shown.judged(word, await awaited.search(word, 50)))
 
-        while True:
-            await asyncio.gather(*(search(word) for word in _WORDS))
+        try:
+            while True:
+                await asyncio.gather(*(search(word) for word in _WORDS))
+        finally:
+            await awaited.close()
 
     return work

@@ -150,13 +150,13 @@ def _unrefreshed() -> AbstractContextManager[Any]:
 
 
 def _closed_early() -> AbstractContextManager[Any]:
-    from hybrid_search.alias_retriever import FollowingRetriever
+    from hybrid_search.alias_retriever import AliasFollower
 
-    def leave(self: Any, held: Any) -> None:
-        held.left = True
-        held.retriever.close()
+    def leave(self: Any, lease: Any) -> None:
+        lease.left = True
+        lease.index.engine.close()
 
-    return replaced(FollowingRetriever, "_leave", lambda _: leave)
+    return replaced(AliasFollower, "_leave", lambda _: leave)
 
 
 def _refreshing_lost() -> AbstractContextManager[Any]:

@@ -134,7 +134,7 @@ _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a rejected record is kept": (_RETRIEVER, "add", _keeping_rejected),
     "an accepted document is changed": (_RETRIEVER, "add", _stripping),
     "a swallowed error": (_RETRIEVER, "rankings", _swallowing),
-    "a bare TypeError": ("hybrid_search.retriever:", "check_page", lambda check: lambda k, offset: k < 1),
+    "a bare TypeError": ("hybrid_search.search:", "_check_page", lambda check: lambda k, offset: k < 1),
     "a damaged model is believed": (
         "hybrid_search.towers.onnx_encoder:",
         "verify_files",

@@ -25,7 +25,6 @@ __all__ = [
     "is_zero_vector",
     "leg_later",
     "leg_of",
-    "milliseconds",
     "pairs_of",
     "ranking",
     "ranking_of",
@@ -109,10 +108,7 @@ class Found(_Outcome, frozen=True):
 
 class _Answers(_Struct, frozen=True):
     responses: list[msgspec.Raw]
-
-
-class _Time(_Struct, frozen=True):
-    took: int
+    took: int = 0
 
 
 class _Stored(_Struct, frozen=True):
@@ -128,7 +124,6 @@ class _AllStored(_Struct, frozen=True):
 
 
 _read_answers = msgspec.json.Decoder(_Answers)
-_read_time = msgspec.json.Decoder(_Time)
 _read_found = msgspec.json.Decoder(Found)
 _read_outcome = msgspec.json.Decoder(_Outcome)
 _read_stored = msgspec.json.Decoder(_AllStored)
@@ -142,14 +137,10 @@ def refuse_partial(told: str) -> None:
     raise SearchIndexError(f"{told}; so there is no answer (--allow-partial takes what is there)")
 
 
-def searches(answer: bytes, where: str) -> list[msgspec.Raw]:
-    """Take the answer of an ``_msearch`` apart, into one for each search."""
-    return _decoded(_read_answers, answer, where).responses
-
-
-def milliseconds(answer: bytes, where: str) -> int:
-    """Return how long the server says that it worked for an ``_msearch``."""
-    return _decoded(_read_time, answer, where).took
+def searches(answer: bytes, where: str) -> tuple[list[msgspec.Raw], int]:
+    """Take the answer of an ``_msearch`` apart: one answer for each search, and the milliseconds the server worked."""
+    read = _decoded(_read_answers, answer, where)
+    return read.responses, read.took
 
 
 def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +11,13 @@ import mappings
 from hybrid_search.engines.opensearch.index.template import SPACES
 from hybrid_search.engines.opensearch.search.filter_queries import filter_query
 from hybrid_search.filters import Filter
+from hybrid_search.fusion import bm25_alone
 from hybrid_search.settings.index import Combination, Fusion, Normalisation, Similarity
 from hybrid_search.settings.server import IN_QUERY, INDEX_DEFAULT, INLINE
 
 __all__ = [
     "IN_ORDER",
+    "Body",
     "DenseQuery",
     "EncodedThere",
     "Hybrid",
@@ -50,7 +52,7 @@ Words = str | Mapping[str, int]
 """What BM25 is asked: a text, or the different words of a long one and how often each stands in it."""
 
 HybridQuery = tuple[Words, DenseQuery | None]
-"""A text for BM25, and what the k-NN leg is asked unless its vector is zero."""
+"""A text for BM25, and what the k-NN leg is asked; None for a zero vector."""
 
 _COMBINATIONS: Mapping[Combination, str] = {
     "arithmetic": "arithmetic_mean",
@@ -119,25 +121,26 @@ class Hybrid:
     def body(self, query: HybridQuery, size: int) -> Body:
         """Both legs, fused by the server.
 
-        A query without a vector leaves the k-NN leg empty, which the arithmetic then sees. No stored pipeline has the
-        weights for that, so those queries bring their own. A leg of weight 0 is left empty too: the server would take
-        its documents, with a score of 0.
+        A query without a vector leaves the k-NN leg empty, and is fused as :meth:`fusion_of` says. No stored pipeline
+        has the weights for that, so those queries bring their own. A leg of weight 0 is left empty too: the server
+        would take its documents, with a score of 0.
         """
         text, asked = query
+        fusion = self.fusion_of(query)
         through = INLINE if asked is None and self.through != IN_QUERY else self.through
         inside = None if self.filter_in_hybrid else self.filter
-        knn = _NOTHING if asked is None or not self.fusion.weights[1] else _nearest(asked, self.fusion.window, inside)
-        bm25 = _filtered(_match(text), inside) if self.fusion.weights[0] else _NOTHING
+        knn = _NOTHING if asked is None or not fusion.weights[1] else _nearest(asked, fusion.window, inside)
+        bm25 = _filtered(_match(text), inside) if fusion.weights[0] else _NOTHING
         hybrid: Body = {"queries": [bm25, knn]}
         if through == IN_QUERY:
-            hybrid["fusion"] = fusion_in_query(self.fusion)
+            hybrid["fusion"] = fusion_in_query(fusion)
         else:
-            hybrid["pagination_depth"] = self.fusion.window
+            hybrid["pagination_depth"] = fusion.window
         if self.filter is not None and self.filter_in_hybrid:
             hybrid["filter"] = filter_query(self.filter)
         body: Body = {"query": {"hybrid": hybrid}, "size": size, **_IDS_ONLY}
         if through == INLINE:
-            body["search_pipeline"] = fusion_pipeline(self.fusion)
+            body["search_pipeline"] = fusion_pipeline(fusion)
         elif through not in (INDEX_DEFAULT, IN_QUERY):
             body["search_pipeline"] = through
         return body
@@ -145,7 +148,7 @@ class Hybrid:
     def legs(self, query: HybridQuery) -> list[Body]:
         """The legs as the hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
         text, asked = query
-        queries = [_filtered(_match(text), self.filter) if self.fusion.weights[0] else _NOTHING]
+        queries = [_filtered(_match(text), self.filter) if self.fusion_of(query).weights[0] else _NOTHING]
         if asked is not None and self.fusion.weights[1]:
             queries.append(_nearest(asked, self.fusion.window, self.filter))
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
@@ -154,9 +157,9 @@ class Hybrid:
         """The hybrid query, and its legs beside it if its hits are to say what each contributed."""
         return [self.body(query, size), *(self.legs(query) if explained else ())]
 
-    def of_bm25(self) -> Hybrid:
-        """Return how queries without a vector are put, which must not depend on the weight of a leg that is empty."""
-        return replace(self, fusion=self.fusion.replace(weights=(1.0, 0.0)))
+    def fusion_of(self, query: HybridQuery) -> Fusion:
+        """Return how a query is fused: one without a vector by BM25 alone."""
+        return self.fusion if query[1] is not None else bm25_alone(self.fusion)
 
 
 @lru_cache(maxsize=64)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
+from time import perf_counter
 from typing import Any
 
 from hybrid_search.engines.opensearch.index.aliases import Place
 from hybrid_search.engines.opensearch.index.side_index import BackgroundWriter, CompanionIndex
-from hybrid_search.engines.opensearch.search import timing
 from hybrid_search.engines.opensearch.search.explanation import rankings_behind
 from hybrid_search.engines.opensearch.search.keyed_hash import hash_key, keyed_hash
-from hybrid_search.observing import Asked, Searched
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.types import Hit
 
@@ -24,7 +24,7 @@ _LONGEST_TEXT = 1_000
 
 
 class QueryLog:
-    """Is told of searches, and writes them from a thread of its own; see :class:`BackgroundWriter` for what fails.
+    """Writes searches from a thread of its own; see :class:`BackgroundWriter` for what fails.
 
     :param place: of the index that answers; the log's name is that by which it was asked for, perhaps an alias.
     :param settings: that the index carries.
@@ -37,14 +37,13 @@ class QueryLog:
         self._source = Source(place.address.index, settings.fingerprint)
         self._writer = BackgroundWriter(CompanionIndex(place.asked, "queries", patient=False))
 
-    def began(self) -> None:
-        """Forget the time of the search before."""
-        timing.forget()
+    def note(self, search: Search, hits: Sequence[Sequence[Hit]], took: int | None) -> None:
+        """Have an answered search written.
 
-    def ended(self, search: Searched) -> None:
-        """Have the search written."""
-        moment = Moment(datetime.now(UTC), timing.noted())
-        self._writer.put(lambda: entries_of(search, self._source, moment, self._key))
+        :param took: the server's milliseconds; None where it was asked nothing.
+        """
+        moment = Moment(datetime.now(UTC), took, perf_counter() - search.began)
+        self._writer.put(lambda: entries_of(search, hits, self._source, moment, self._key))
 
     def close(self) -> None:
         """Write what waits, for a few seconds at most."""
@@ -61,35 +60,42 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a search ended, and how many milliseconds the server worked; None where it did not say."""
+    """When a search ended, and how long it took.
+
+    :ivar took: the server's milliseconds; None where it was asked nothing.
+    :ivar seconds: all of the call's, encoding and the texts of the hits included.
+    """
 
     time: datetime
     took: int | None
+    seconds: float
 
 
-def entries_of(search: Searched, source: Source, moment: Moment, key: bytes | None = None) -> Iterator[dict[str, Any]]:
+def entries_of(
+    search: Search, hits: Sequence[Sequence[Hit]], source: Source, moment: Moment, key: bytes | None = None
+) -> Iterator[dict[str, Any]]:
     """Make the entries of a call, one for each query that is not blank.
 
     ``overlap_*`` counts the documents that two of the top tens share; they and ``top_*`` are there where a hybrid
     search found something and told its legs.
 
+    :param hits: of each query.
     :param key: hash the texts with it.
     """
-    asked = search.asked
     common = {
         "time": moment.time.isoformat(timespec="milliseconds"),
         "index": source.index,
         "fingerprint": source.fingerprint or None,
-        "mode": asked.mode,
-        **_fusion_of(asked),
-        "k": asked.k,
-        "offset": asked.offset,
-        "filtered": asked.filtered,
-        "batch": len(asked.queries),
+        "mode": search.mode,
+        **_fusion_of(search.fusion),
+        "k": search.k,
+        "offset": search.offset,
+        "filtered": search.filter is not None,
+        "batch": len(search.texts),
         "took_ms": moment.took,
-        "client_ms": round(search.seconds * 1_000, 3),
+        "client_ms": round(moment.seconds * 1_000, 3),
     }
-    for query, hits in zip(asked.queries, search.hits, strict=True):
+    for query, found in zip(search.texts, hits, strict=True):
         if not query.strip():
             continue
         text = _text(query) if key is None else {"text_hash": keyed_hash(query, key)}
@@ -97,9 +103,9 @@ def entries_of(search: Searched, source: Source, moment: Moment, key: bytes | No
             **common,
             **text,
             "words": len(query.split()),
-            "hits": len(hits),
-            "zero_results": not hits and not asked.offset,
-            **_legs(hits, with_ids=key is None),
+            "hits": len(found),
+            "zero_results": not found and not search.offset,
+            **_legs(found, with_ids=key is None),
         }
         yield {name: value for name, value in entry.items() if value is not None}
 
@@ -109,10 +115,8 @@ def _named(fusion: Fusion) -> str:
     return f"rrf {fusion.rank_constant}" if fusion.method == "rrf" else f"{fusion.method} {fusion.combination}"
 
 
-def _fusion_of(asked: Asked) -> dict[str, Any]:
-    if asked.fusion is None:
-        return {}
-    return {"fusion": _named(asked.fusion), "bm25_weight": asked.fusion.weights[0]}
+def _fusion_of(fusion: Fusion | None) -> dict[str, Any]:
+    return {} if fusion is None else {"fusion": _named(fusion), "bm25_weight": fusion.weights[0]}
 
 
 def _text(query: str) -> dict[str, str]:

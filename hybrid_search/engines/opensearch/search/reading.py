@@ -1,46 +1,63 @@
-"""Reading an index: arguments checked, searches planned, hits put together. Pure; both engines carry its plans out."""
+"""Reading an index: searches checked against it, planned, hits put together. Pure; both engines carry its plans out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hybrid_search.analysis import MOST_WORDS, analyzer, counted_words
-from hybrid_search.engines.documents import checked_vectors
+from hybrid_search.engines.documents import query_vectors
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.index.fitness import other_fields
 from hybrid_search.engines.opensearch.index.template import mapping_plan, settings_of
 from hybrid_search.engines.opensearch.search import bodies as requests
 from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
-from hybrid_search.engines.opensearch.search import timing
-from hybrid_search.engines.opensearch.search.answers import refuse_partial
-from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, Words
+from hybrid_search.engines.opensearch.search.answers import ranking, refuse_partial
+from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Words
+from hybrid_search.engines.opensearch.search.explanation import LegsOfHit
 from hybrid_search.engines.opensearch.search.filter_queries import check_size, room_for_words
-from hybrid_search.engines.opensearch.search.searcher import LARGEST_PAGE, Page, Searches
+from hybrid_search.engines.opensearch.search.query_log import QueryLog
+from hybrid_search.engines.opensearch.search.searcher import Page, Searches, Stored
 from hybrid_search.engines.opensearch.transport.plan import Plan
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter, check_filter
 from hybrid_search.filters.numbers import in_its_type
-from hybrid_search.fusion import Fused
+from hybrid_search.fusion import explain_one_leg
 from hybrid_search.location import Address
-from hybrid_search.protocols import DenseQueries
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.search import Search
+from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.types import Document, Hit, Leg, Ranking
 
 __all__ = ["Reading"]
 
-_EMPTY = Ranking((), ())
-
 _TRIES = 5
 """How often a search is made while documents are replaced between it and the reading of their texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A search as this server is asked.
+
+    :ivar search: with the fusion, in mode ``hybrid``.
+    :ivar queries: an empty text where BM25 is not asked, None where the k-NN leg is not.
+    """
+
+    search: Search
+    filter: Filter | None
+    queries: Sequence[HybridQuery]
+
+    @property
+    def asked(self) -> list[int]:
+        """The positions of the queries that can find anything; the others are not sent."""
+        return [place for place, (words, dense) in enumerate(self.queries) if words or dense is not None]
 
 
 class Reading:
     """The searches of one index, as plans.
 
-    :param query_model: the query tower in the cluster, for queries that are texts; empty for none.
+    :param query_model: the query tower in the cluster, for searches without vectors; empty for none.
+    :param log: is told of every search that was answered.
     :ivar settings: those that the index carries, with the fields declared so far.
     """
 
@@ -52,131 +69,113 @@ class Reading:
         options: SearchOptions,
         *,
         query_model: str = "",
+        log: QueryLog | None = None,
     ) -> None:
         self.settings = settings
         self.query_model = query_model
         self._address = address
         self._server = server
         self._options = options
-        self._searches = Searches(
-            address.index, options.partial or refuse_partial, timing.note if options.log_queries else None
-        )
+        self._log = log
         self._ready = set[Fusion]()
 
-    def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> Plan[list[Ranking]]:
-        """Rank by BM25; a text without known terms finds nothing.
+    def search(self, search: Search) -> Plan[list[list[Hit]]]:
+        """Answer queries, each hit with its text as it was ranked; two requests, unless documents are replaced between.
 
-        :raises UsageError: if k is below 1, or more than a server returns.
         :raises FilterError: if the filter does not fit the index's fields.
-        :raises UnsupportedCapability: if ``bm25`` is not what the index was made with.
-        """
-        filter = yield from self._checked(k, filter)
-        if bm25 is not None and bm25 != self.settings.bm25:
-            raise UnsupportedCapability(
-                f"{self._address} was made with {self.settings.bm25}; OpenSearch can't search it with {bm25}: "
-                f"load the data with these, or use an index in a folder"
-            )
-        return (yield from self._searches.lexical(self.asked(texts, filter), k, filter))
-
-    def search_dense(
-        self, vectors: DenseQueries, k: int, filter: Filter | None = None, *, exact: bool = False
-    ) -> Plan[list[Ranking]]:
-        """Rank by vector similarity, scores in OpenSearch's scale; a zero vector finds nothing.
-
-        :param vectors: (n, dimension) finite floats, or texts that the server encodes.
-        :param exact: compare with every vector, instead of walking the graph, which may miss a neighbour.
-        :raises UsageError: if k is below 1, or more than a server returns, or a vector is not finite, or a text is to
-            be compared exactly.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
-        """
-        filter = yield from self._checked(k, filter)
-        queries = self.dense_queries(vectors, len(vectors))
-        given = [query for query in queries if query is not None]
-        if exact:
-            numbers = [query for query in given if not isinstance(query, EncodedThere)]
-            if len(numbers) < len(given):
-                raise UsageError(
-                    f"{self._address}: a text can't be compared with every vector; encode it and give that"
-                )
-            rankings = yield from self._searches.exact_dense(numbers, k, filter, self.settings.similarity)
-        else:
-            rankings = yield from self._searches.dense(given, k, filter)
-        found = iter(rankings)
-        return [_EMPTY if query is None else next(found) for query in queries]
-
-    def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: DenseQueries,
-        k: int,
-        *,
-        fusion: Fusion | None = None,
-        filter: Filter | None = None,
-        offset: int = 0,
-        bare: bool = False,
-    ) -> Plan[list[list[Hit]]]:
-        """Fuse both legs over the fusion's window; return the hits ``offset + 1`` to ``offset + k``, with texts.
-
-        A page past the last hit is empty. A query with a zero vector is answered by BM25 alone, a text without known
-        terms by k-NN alone, each through the same arithmetic.
-
-        :param vectors: one for each text, or the texts once more for the server to encode.
-        :param bare: ids and scores only, neither texts nor legs.
-        :raises UsageError: if k is below 1, or the offset lies outside what two windows can hold.
+        :raises UsageError: if the vectors are not one row of finite floats for each query.
         :raises ConfigError: if the pipeline to use is not there, or computes something else.
-        :raises UnsupportedCapability: if the server can't fuse like this.
+        :raises UnsupportedCapability: if the server can't fuse like this, or has no BM25 of these parameters.
         """
-        filter = yield from self._checked(k, filter)
-        fusion = fusion or self.settings.fusion
-        page = Page.inside(fusion, offset, k)
-        queries = list(zip(self.asked(texts, filter), self.dense_queries(vectors, len(texts)), strict=True))
-        if any(dense is not None for _, dense in queries):
-            yield from self.ready_to_fuse(fusion)
-        asking = self.asking(fusion, filter)
-        explained = self._options.explain and not bare
+        prepared = yield from self._prepared(search)
+        searches = self._searches()
         for _ in range(_TRIES):
-            pages = yield from self._searches.hybrid(queries, page, asking, explained=explained)
-            if bare:
-                return [
-                    [Hit(one.id, rank, one.score) for rank, one in enumerate(of_query.fused, offset + 1)]
-                    for of_query in pages
-                ]
-            versions = [version for of_query in pages for version in of_query.versions]
-            ids = [one.id for of_query in pages for one in of_query.fused]
-            documents = yield from self._searches.documents(ids, versions)
-            if None not in documents:  # else one was replaced or deleted since it was ranked
-                break
-        rest = iter(documents)
-        return [_with_documents(of_query.fused, rest, offset + 1) for of_query in pages]
+            pages = yield from self._pages(searches, prepared, explained=self._options.explain)
+            stored = yield from searches.documents(id for page in pages for id, _, _ in page.pairs)
+            hits = [_hits(page, stored, search) for page in pages]
+            if all(len(of_page) == len(page.pairs) for of_page, page in zip(hits, pages, strict=True)):
+                break  # else one was replaced or deleted since it was ranked
+        if self._log is not None:
+            self._log.note(prepared.search, hits, searches.took)
+        return hits
 
-    def hits(self, ranking: Ranking, *, first_rank: int = 1, leg: str | None = None) -> Plan[list[Hit]]:
-        """Fetch the documents of (a page of) a ranking; those deleted or replaced meanwhile are left out.
+    def rank(self, search: Search) -> Plan[list[Ranking]]:
+        """Answer queries with ids and scores, in one request; otherwise as :meth:`search`."""
+        prepared = yield from self._prepared(search)
+        pages = yield from self._pages(self._searches(), prepared, explained=False)
+        return [ranking(page.pairs) for page in pages]
 
-        :param leg: ``bm25`` or ``knn`` gives each hit that leg's explanation.
+    def body(self, search: Search) -> Plan[requests.Body]:
+        """Return the body that a search of one query sends.
+
+        :raises UsageError: if it would send nothing; otherwise as :meth:`search`.
         """
-        found = []
-        for rank, (id, score) in enumerate(zip(ranking.ids, ranking.scores, strict=True), start=first_rank):
-            legs = {leg: Leg(score, rank, normalised=score, weight=1.0, share=1.0)} if leg else {}
-            found.append(Fused(id, score, legs))
-        documents = yield from self._searches.documents(ranking.ids, ranking.versions)
-        return _with_documents(found, documents, first_rank)
+        prepared = yield from self._prepared(search)
+        [(words, dense)] = prepared.queries
+        if not search.texts[0].strip():
+            raise UsageError("the query is empty, so it finds nothing and is not sent")
+        if search.mode == "bm25":
+            return requests.lexical(words, search.end, prepared.filter)
+        if search.mode == "hybrid":
+            return self._asking(prepared).body((words, dense), search.end)
+        if dense is None:
+            raise UsageError("the towers know no word of the query, so a k-NN search finds nothing and is not sent")
+        return requests.dense(dense, search.end, prepared.filter)
 
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
         """Fetch committed documents by id, None where there is none."""
-        return self._searches.documents(ids)
+        stored = yield from self._searches().documents(ids)
+        return [found.document if (found := stored.get(id)) else None for id in ids]
 
-    def asked(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
-        """Return what BM25 is asked for each query: the text, or the words of a long one that count."""
-        known, most = analyzer(self.settings.analyzer), min(MOST_WORDS, room_for_words(filter))
-        return [counted_words(text, known, most) or text for text in texts]
+    def _searches(self) -> Searches:
+        return Searches(self._address.index, self._options.partial or refuse_partial)
 
-    def asking(self, fusion: Fusion, filter: Filter | None) -> requests.Hybrid:
+    def _pages(self, searches: Searches, prepared: _Prepared, *, explained: bool) -> Plan[list[Page]]:
+        """Have the server rank; a page for each query, an empty one for those that ask for nothing."""
+        search, asked = prepared.search, prepared.asked
+        queries = [prepared.queries[place] for place in asked]
+        dense = [vector for _, vector in queries if vector is not None]
+        page = search.offset, search.end
+        if search.mode == "bm25":
+            found = yield from searches.lexical([words for words, _ in queries], *page, prepared.filter)
+        elif search.mode == "hybrid":
+            found = yield from searches.hybrid(queries, *page, self._asking(prepared), explained=explained)
+        elif search.exact:
+            numbers = [vector for vector in dense if not isinstance(vector, EncodedThere)]
+            found = yield from searches.exact_dense(numbers, *page, prepared.filter, self.settings.similarity)
+        else:
+            found = yield from searches.dense(dense, *page, prepared.filter)
+        pages = [Page([])] * len(prepared.queries)
+        for place, of_query in zip(asked, found, strict=True):
+            pages[place] = of_query
+        return pages
+
+    def _prepared(self, search: Search) -> Plan[_Prepared]:
+        """Check a search against this index and its server."""
+        filter = yield from self._filter_of(search)
+        if search.bm25 is not None and search.bm25 != self.settings.bm25:
+            raise UnsupportedCapability(
+                f"{self._address} was made with {self.settings.bm25}; OpenSearch can't search it with {search.bm25}: "
+                f"load the data with these, or use an index in a folder"
+            )
+        search = search.with_fusion(self.settings.fusion)
+        dense: Sequence[DenseQuery | None] = [None] * len(search.texts)
+        words: Sequence[Words] = [""] * len(search.texts)
+        if search.mode != "bm25":
+            dense = self._dense_queries(search)
+        if search.mode != "knn":
+            words = self._words(search.texts, filter)
+        if search.fusion is not None and any(query is not None for query in dense):
+            yield from self._ready_to_fuse(search.fusion)
+        return _Prepared(search, filter, list(zip(words, dense, strict=True)))
+
+    def _asking(self, prepared: _Prepared) -> requests.Hybrid:
         """Return how hybrid queries are put to this server."""
-        return requests.Hybrid(fusion, filter, self._server.filter_in_hybrid, self._options.pipeline)
+        fusion = prepared.search.fusion or self.settings.fusion
+        return requests.Hybrid(fusion, prepared.filter, self._server.filter_in_hybrid, self._options.pipeline)
 
-    def ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
+    def _ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
         """Check once that the server computes this fusion where it is not told with each search."""
         if fusion in self._ready:
             return
@@ -184,38 +183,56 @@ class Reading:
         yield from pipelines.check(self._address, self._options.pipeline, fusion, self._server)
         self._ready.add(fusion)
 
-    def _checked(self, k: int, filter: Filter | None) -> Plan[Filter | None]:
-        """Check what is asked; returns the filter as the server is to be asked."""
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be at least 1")
-        if k > LARGEST_PAGE:
-            raise UsageError(f"k is {k}; OpenSearch returns at most {LARGEST_PAGE} hits for a search")
-        if filter is None:
+    def _filter_of(self, search: Search) -> Plan[Filter | None]:
+        """Check the filter; returns it as the server is to be asked."""
+        if search.filter is None:
             return None
         try:
-            check_filter(filter, self.settings.fields)
+            check_filter(search.filter, self.settings.fields)
         except FilterError:
             # Another writer may have declared the field since.
             mapping = yield from mapping_plan(self._address)
             self.settings = settings_of(mapping, str(self._address))
-            _check_again(filter, self.settings, other_fields(mapping))
-        filter = in_its_type(filter, self.settings.fields)
+            _check_again(search.filter, self.settings, other_fields(mapping))
+        filter = in_its_type(search.filter, self.settings.fields)
         check_size(filter)
         return filter
 
-    def dense_queries(self, vectors: DenseQueries, count: int) -> list[DenseQuery | None]:
+    def _words(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
+        """Return what BM25 is asked for each query: the text, or the words of a long one that count."""
+        known, most = analyzer(self.settings.analyzer), min(MOST_WORDS, room_for_words(filter))
+        return [counted_words(text, known, most) or text if text.strip() else "" for text in texts]
+
+    def _dense_queries(self, search: Search) -> list[DenseQuery | None]:
         """Return what the k-NN leg is asked for each query, None for a zero vector.
 
-        :raises UsageError: if these are texts and the index was not opened for them, or numbers that are not finite.
+        :raises UsageError: if the server is to encode and the index was not opened for it, or the vectors are no good.
         """
-        if texts := [] if isinstance(vectors, np.ndarray) else [one for one in vectors if isinstance(one, str)]:
-            if not self.query_model:
-                raise UsageError(f"{self._address}: was not opened to encode queries in the cluster; give vectors")
-            return [EncodedThere(text, self.query_model) for text in texts]
-        checked = checked_vectors(np.asarray(vectors), count, self.settings.dimension)
-        if not np.isfinite(checked).all():
-            raise UsageError("a query vector has a number that is not finite; encode the query again")
-        return [vector.tolist() if vector.any() else None for vector in checked]
+        if search.vectors is not None:
+            rows = query_vectors(search, self.settings.dimension)
+            return [row.tolist() if row.any() else None for row in rows]
+        if not self.query_model:
+            raise UsageError(f"{self._address}: was not opened to encode queries in the cluster; give vectors")
+        if search.exact:
+            raise UsageError(f"{self._address}: a text can't be compared with every vector; encode it and give that")
+        return [EncodedThere(text, self.query_model) if text.strip() else None for text in search.texts]
+
+
+def _hits(page: Page, stored: Mapping[str, Stored], search: Search) -> list[Hit]:
+    """Give the hits of a page their texts; one that was replaced or deleted since it was ranked is left out."""
+    hits = []
+    for rank, (id, score, version) in enumerate(page.pairs, search.offset + 1):
+        found = stored.get(id)
+        if found is None or not found.is_of(version):
+            continue
+        legs: Mapping[str, Leg] = {}
+        if page.legs is not None:
+            legs = LegsOfHit(page.legs, id)
+        elif search.mode != "hybrid":
+            legs = explain_one_leg(search.mode, score, rank)
+        document = found.document
+        hits.append(Hit(id, rank, score, document.text, document.title, document.metadata, legs))
+    return hits
 
 
 def _check_again(filter: Filter, settings: IndexSettings, others: Mapping[str, str]) -> None:
@@ -226,11 +243,3 @@ def _check_again(filter: Filter, settings: IndexSettings, others: Mapping[str, s
             raise
         told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
         raise FilterError(f"{error}; filters can't use fields that were declared by somebody else: {told}") from None
-
-
-def _with_documents(page: Sequence[Fused], documents: Iterable[Document | None], first_rank: int) -> list[Hit]:
-    return [
-        Hit(one.id, rank, one.score, document.text, document.title, document.metadata, one.legs)
-        for rank, (one, document) in enumerate(zip(page, documents, strict=False), start=first_rank)
-        if document is not None
-    ]

@@ -1,11 +1,11 @@
-"""Searches as plans: many in a request, every answer checked, ties at the cut decided by id. Pure."""
+"""What one call asks of a server, as plans: many searches in a request, answers checked, ties settled by id. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -13,19 +13,15 @@ from hybrid_search.engines.opensearch.search import answers as responses
 from hybrid_search.engines.opensearch.search import bodies as requests
 from hybrid_search.engines.opensearch.search.answers import UNKNOWN, Found, Pairs
 from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Words
-from hybrid_search.engines.opensearch.search.explanation import LegsOfHit, LegsOfPage
+from hybrid_search.engines.opensearch.search.explanation import LegsOfPage
 from hybrid_search.engines.opensearch.transport.plan import Plan, Request
-from hybrid_search.errors import UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.fusion import Fused
+from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Fusion, Similarity
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Document, Ranking
+from hybrid_search.types import Document
 
-__all__ = ["LARGEST_PAGE", "FusedPage", "Page", "Searches"]
-
-LARGEST_PAGE = 10_000
-"""Hits that a server returns at most for one search (``index.max_result_window``)."""
+__all__ = ["Page", "Searches", "Stored"]
 
 _SPARE = 16
 _AT_ONCE = 96
@@ -41,95 +37,81 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The hits ``offset + 1`` to ``offset + size`` of a ranking."""
+    """The hits of one query that are wanted, before their texts are fetched.
 
-    offset: int
-    size: int
-
-    @classmethod
-    def inside(cls, fusion: Fusion, offset: int, size: int) -> Self:
-        """Make a page of what a fusion's windows can hold.
-
-        :raises UsageError: if it starts outside.
-        """
-        if not 0 <= offset < 2 * fusion.window:
-            raise UsageError(
-                f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits "
-                f"hold no more; raise the fusion's window to page further"
-            )
-        return cls(offset, size)
-
-    @property
-    def end(self) -> int:
-        """Rank of the last hit."""
-        return self.offset + self.size
-
-
-@dataclass(frozen=True, slots=True)
-class FusedPage:
-    """A page of fused hits, and the version of each document that was ranked."""
-
-    fused: list[Fused]
-    versions: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Searches:
-    """Searches of one index.
-
-    :ivar partial: is told of answers that lack a shard's hits.
-    :ivar took: is told the server's milliseconds of each request.
+    :ivar pairs: (id, score, version) of each, best first.
+    :ivar legs: says of a hybrid's hits what each leg contributed; None where nobody asked.
     """
 
-    index: str
-    partial: responses.Partial = responses.refuse_partial
-    took: Callable[[int], None] | None = None
+    pairs: Pairs
+    legs: LegsOfPage | None = None
 
-    def lexical(self, asked: Sequence[Words], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
-        """Rank by BM25."""
-        answers = yield from self._answers([requests.lexical(words, k, filter) for words in asked])
-        rankings = []
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as the server has it, and its version."""
+
+    document: Document
+    version: int
+
+    def is_of(self, version: int) -> bool:
+        """Tell whether a hit of this version was ranked by this text; who does not tell a version is believed."""
+        return UNKNOWN in (version, self.version) or version == self.version
+
+
+class Searches:
+    """The searches of one call, of one index.
+
+    :param partial: is told of answers that lack a shard's hits.
+    :ivar took: the milliseconds that the server has worked for them; None before its first answer.
+    """
+
+    def __init__(self, index: str, partial: responses.Partial = responses.refuse_partial) -> None:
+        self.took: int | None = None
+        self._index = index
+        self._partial = partial
+
+    def lexical(self, asked: Sequence[Words], offset: int, end: int, filter: Filter | None) -> Plan[list[Page]]:
+        """Rank by BM25; the hits of ranks ``offset + 1`` to ``end``."""
+        answers = yield from self._answers([requests.lexical(words, end, filter) for words in asked])
+        pages = []
         for words, found in zip(asked, self._found(answers), strict=True):
-            pairs, size = responses.pairs_of(found, self.index), k
-            while len(pairs) < k and len(found.hits.hits) >= size < LARGEST_PAGE:  # some of them have no id
-                size = min(size * _WIDER, LARGEST_PAGE)
+            pairs, size = responses.pairs_of(found, self._index), end
+            while len(pairs) < end and len(found.hits.hits) >= size < MAX_K:  # some of them have no id
+                size = min(size * _WIDER, MAX_K)
                 [answer] = yield from self._answers([requests.lexical(words, size, filter)])
-                found = responses.found(answer, self.index, self.partial)
-                pairs = responses.pairs_of(found, self.index)
-            rankings.append(responses.ranking(pairs[:k]))
-        return rankings
+                found = responses.found(answer, self._index, self._partial)
+                pairs = responses.pairs_of(found, self._index)
+            pages.append(Page(pairs[offset:end]))
+        return pages
 
-    def dense(self, queries: Sequence[DenseQuery], k: int, filter: Filter | None) -> Plan[list[Ranking]]:
+    def dense(self, queries: Sequence[DenseQuery], offset: int, end: int, filter: Filter | None) -> Plan[list[Page]]:
         """Rank by vector similarity over the graph; a text without a known word finds nothing."""
-        size = _with_spare(k, LARGEST_PAGE)
+        size = _with_spare(end, MAX_K)
         answers = yield from self._answers([requests.dense(query, size, filter) for query in queries])
-        rankings = []
+        pages = []
         for query, answer in zip(queries, answers, strict=True):
             if _is_unknown(query, answer):
-                rankings.append(responses.ranking([]))
+                pages.append(Page([]))
                 continue
-            found = responses.found(answer, self.index, self.partial)
+            found = responses.found(answer, self._index, self._partial)
             wider = partial(requests.dense, query, filter=filter)
-            pairs = yield from self._past_the_tie(found, k, size, wider, LARGEST_PAGE)
-            rankings.append(responses.ranking(pairs[:k]))
-        return rankings
+            pairs = yield from self._past_the_tie(found, end, size, wider, MAX_K)
+            pages.append(Page(pairs[offset:end]))
+        return pages
 
     def exact_dense(
-        self, vectors: Sequence[Sequence[float]], k: int, filter: Filter | None, similarity: Similarity
-    ) -> Plan[list[Ranking]]:
+        self, vectors: Sequence[Sequence[float]], offset: int, end: int, filter: Filter | None, similarity: Similarity
+    ) -> Plan[list[Page]]:
         """Rank by vector similarity over all vectors."""
-        answers = yield from self._answers([requests.exact_dense(vector, k, similarity, filter) for vector in vectors])
-        return [responses.ranking_of(answer, k, self.index) for answer in self._found(answers)]
+        bodies = [requests.exact_dense(vector, end, similarity, filter) for vector in vectors]
+        answers = yield from self._answers(bodies)
+        return [Page(responses.pairs_of(found, self._index)[offset:end]) for found in self._found(answers)]
 
     def hybrid(
-        self,
-        queries: Sequence[HybridQuery],
-        page: Page,
-        asking: requests.Hybrid,
-        *,
-        explained: bool = True,
-    ) -> Plan[list[FusedPage]]:
-        """Fuse on the server and return a page of results for each query; see :meth:`Engine.search_hybrid`.
+        self, queries: Sequence[HybridQuery], offset: int, end: int, asking: requests.Hybrid, *, explained: bool
+    ) -> Plan[list[Page]]:
+        """Fuse on the server.
 
         What each leg contributed comes from the legs alone, asked for in the same request and put through the
         reference arithmetic when somebody looks: a hybrid search that is told to explain its scores takes many times
@@ -139,51 +121,50 @@ class Searches:
 
         :param explained: False leaves the legs out, which takes the server about a third less.
         """
-        size = _with_spare(page.end, _most(asking.fusion))
+        size = _with_spare(end, _most(asking.fusion))
         groups = [asking.bodies(query, size, explained=explained) for query in queries]
         answers = iter((yield from self._answers([body for group in groups for body in group])))
-        results = []
+        pages = []
         for query, group in zip(queries, groups, strict=True):
-            answered, told = [next(answers) for _ in group], asking
+            answered = [next(answers) for _ in group]
             if _is_unknown(query[1], answered[0]):
-                query, told = (query[0], None), asking.of_bm25()
-                answered = yield from self._answers(told.bodies(query, size, explained=explained))
-            results.append((yield from self._fused(query, page, size, told, answered)))
-        return results
+                query = (query[0], None)
+                answered = yield from self._answers(asking.bodies(query, size, explained=explained))
+            pages.append((yield from self._fused(query, offset, end, size, asking, answered)))
+        return pages
 
     def _fused(
-        self, query: HybridQuery, page: Page, size: int, asking: requests.Hybrid, answers: Sequence[msgspec.Raw]
-    ) -> Plan[FusedPage]:
-        """Read a query's page of results.
+        self,
+        query: HybridQuery,
+        offset: int,
+        end: int,
+        size: int,
+        asking: requests.Hybrid,
+        answers: Sequence[msgspec.Raw],
+    ) -> Plan[Page]:
+        """Read a query's page.
 
         :param size: how many hits the search was asked for.
         :param answers: the hybrid's, then its legs' where they were asked for.
         """
-        first = responses.found(answers[0], self.index, self.partial)
+        first = responses.found(answers[0], self._index, self._partial)
         wider = partial(asking.body, query)
-        pairs = yield from self._past_the_tie(first, page.end, size, wider, _most(asking.fusion))
-        shown = pairs[page.offset : page.end]
-        legs = [responses.leg_later(answer, self.index, self.partial) for answer in answers[1:]]
-        told = LegsOfPage(legs, asking.fusion, {id: version for id, _, version in shown})
-        fused = [Fused(id, score, LegsOfHit(told, id) if legs else {}) for id, score, _ in shown]
-        return FusedPage(fused, [version for _, _, version in shown])
+        pairs = yield from self._past_the_tie(first, end, size, wider, _most(asking.fusion))
+        wanted = pairs[offset:end]
+        legs = [responses.leg_later(answer, self._index, self._partial) for answer in answers[1:]]
+        versions = {id: version for id, _, version in wanted}
+        return Page(wanted, LegsOfPage(legs, asking.fusion_of(query), versions) if legs else None)
 
-    def documents(self, ids: Sequence[str], versions: Sequence[int] = ()) -> Plan[list[Document | None]]:
-        """Fetch documents, None where there is none.
-
-        :param versions: that they must have; one that was replaced since is None too.
-        """
-        found: list[tuple[Document | None, int]] = []
-        for batch in in_batches(ids, _DOCUMENTS_AT_ONCE):
+    def documents(self, ids: Iterable[str]) -> Plan[dict[str, Stored]]:
+        """Fetch documents by id; those that are not there are left out."""
+        stored: dict[str, Stored] = {}
+        for batch in in_batches(dict.fromkeys(ids), _DOCUMENTS_AT_ONCE):
             body = msgspec.json.encode({"ids": batch})
-            answer = yield Request("POST", f"/{self.index}/_mget", body, _DOCUMENTS_NEEDED)
-            found += responses.documents(answer, self.index)
-        if not versions:
-            return [document for document, _ in found]
-        return [
-            document if UNKNOWN in (version, known) or version == known else None
-            for (document, version), known in zip(found, versions, strict=True)
-        ]
+            answer = yield Request("POST", f"/{self._index}/_mget", body, _DOCUMENTS_NEEDED)
+            for id, (document, version) in zip(batch, responses.documents(answer, self._index), strict=True):
+                if document is not None:
+                    stored[id] = Stored(document, version)
+        return stored
 
     def _past_the_tie(
         self, found: Found, wanted: int, size: int, body: Callable[[int], Body], most: int
@@ -193,7 +174,7 @@ class Searches:
         :param size: how many hits ``found`` was asked for.
         :param body: makes the search for another number of hits.
         """
-        pairs = responses.pairs_of(found, self.index)
+        pairs = responses.pairs_of(found, self._index)
         while (
             size < most
             and len(found.hits.hits) >= size
@@ -201,29 +182,29 @@ class Searches:
         ):
             size = min(size * _WIDER, most)
             answers = yield from self._answers([body(size)])
-            found = responses.found(answers[0], self.index, self.partial)
-            pairs = responses.pairs_of(found, self.index)
+            found = responses.found(answers[0], self._index, self._partial)
+            pairs = responses.pairs_of(found, self._index)
         return pairs
 
     def _found(self, answers: Sequence[msgspec.Raw]) -> list[Found]:
         return [
-            responses.found(answer, self._one_of(number, len(answers)), self.partial)
+            responses.found(answer, self._one_of(number, len(answers)), self._partial)
             for number, answer in enumerate(answers, 1)
         ]
 
     def _one_of(self, number: int, queries: int) -> str:
         """Name a query for an error: which of many."""
-        return self.index if queries == 1 else f"{self.index}, query {number} of {queries}"
+        return self._index if queries == 1 else f"{self._index}, query {number} of {queries}"
 
     def _answers(self, bodies: Sequence[Body]) -> Plan[list[msgspec.Raw]]:
         answers: list[msgspec.Raw] = []
         for batch in _requestfuls(map(msgspec.json.encode, bodies)):
             lines = [line for body in batch for line in (_NO_HEADER, body)]
-            path = f"/{self.index}/_msearch"
+            path = f"/{self._index}/_msearch"
             answer = yield Request("POST", path, b"\n".join([*lines, b""]), in_lines=True)
-            answers += responses.searches(answer, self.index)
-            if self.took is not None:
-                self.took(responses.milliseconds(answer, self.index))
+            of_batch, took = responses.searches(answer, self._index)
+            answers += of_batch
+            self.took = (self.took or 0) + took
         return answers
 
 
@@ -247,7 +228,7 @@ def _is_unknown(asked: DenseQuery | None, answer: msgspec.Raw) -> bool:
 
 
 def _most(fusion: Fusion) -> int:
-    return min(2 * fusion.window, LARGEST_PAGE)
+    return min(2 * fusion.window, MAX_K)
 
 
 def _with_spare(wanted: int, most: int) -> int:

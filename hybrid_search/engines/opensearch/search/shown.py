@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from hybrid_search.engines.opensearch.search import bodies as requests
-from hybrid_search.engines.opensearch.search.reading import Reading
 from hybrid_search.engines.opensearch.transport.curl import shell_line
-from hybrid_search.errors import UsageError
-from hybrid_search.filters import Filter, check_filter
-from hybrid_search.filters.numbers import in_its_type
-from hybrid_search.protocols import DenseQueries, Vectors
-from hybrid_search.settings.index import Bm25, Fusion
-from hybrid_search.steps import Encode, Steps
 
-__all__ = ["SHOWN", "Showing", "ShownRequest", "console_form", "for_people", "shown_body"]
+__all__ = ["SHOWN", "ShownRequest", "console_form", "for_people"]
 
 Body = dict[str, Any]
 
@@ -71,80 +62,6 @@ def for_people(body: Body, size: int, offset: int = 0) -> Body:
     kept = {name: value for name, value in body.items() if name not in _NOT_SHOWN}
     page = {"size": size, "from": offset} if offset else {"size": size}
     return {**kept, **page, "_source": SHOWN}
-
-
-def shown_body(steps: Steps[Any], encode: Callable[[list[str]], Vectors], showing: Showing) -> Body:
-    """Take a search's steps up to the first that would ask the server, and show that.
-
-    :raises UsageError: if there is none.
-    """
-    try:
-        step = next(steps)
-        while isinstance(step, Encode):
-            step = steps.send(encode(step.texts))
-    except StopIteration:
-        raise UsageError("the query is empty, so it finds nothing and is not sent") from None
-    body: Body = step.call(showing)
-    steps.close()
-    return body
-
-
-class Showing:
-    """Answers the calls of a search with the body that would be sent, instead of sending it.
-
-    :ivar fusion: of the hybrid query that was shown, if its vector is not zero.
-    """
-
-    def __init__(self, reading: Reading, k: int, offset: int) -> None:
-        self.fusion: Fusion | None = None
-        self._reading = reading
-        self._page = k, offset
-
-    def search_lexical(
-        self, texts: Sequence[str], k: int, filter: Filter | None = None, *, bm25: Bm25 | None = None
-    ) -> Body:
-        """Show a BM25 search."""
-        filter = self._checked(filter)
-        [asked] = self._reading.asked(texts, filter)
-        return self._for_people(requests.lexical(asked, k, filter))
-
-    def search_dense(self, vectors: DenseQueries, k: int, filter: Filter | None = None) -> Body:
-        """Show a k-NN search.
-
-        :raises UsageError: if the vector is zero, so that nothing would be sent.
-        """
-        filter = self._checked(filter)
-        [query] = self._reading.dense_queries(vectors, 1)
-        if query is None:
-            raise UsageError("the towers know no word of the query, so a k-NN search finds nothing and is not sent")
-        return self._for_people(requests.dense(query, k, filter))
-
-    def search_hybrid(
-        self,
-        texts: Sequence[str],
-        vectors: DenseQueries,
-        k: int,
-        *,
-        fusion: Fusion,
-        filter: Filter | None,
-        **_: Any,
-    ) -> Body:
-        """Show a hybrid search."""
-        filter = self._checked(filter)
-        [query] = self._reading.dense_queries(vectors, 1)
-        self.fusion = None if query is None else fusion
-        [asked] = self._reading.asked(texts, filter)
-        return self._for_people(self._reading.asking(fusion, filter).body((asked, query), k))
-
-    def _checked(self, filter: Filter | None) -> Filter | None:
-        """Check a filter; returns it as the server is asked."""
-        if filter is None:
-            return None
-        check_filter(filter, self._reading.settings.fields)
-        return in_its_type(filter, self._reading.settings.fields)
-
-    def _for_people(self, body: Body) -> Body:
-        return for_people(body, *self._page)
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ import bm25s
 import ir_measures
 import numpy as np
 import pytest
+from asked import by_text
 
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.embedded import EmbeddedEngine
@@ -51,7 +52,7 @@ def test_scores_equal_bm25s_for_any_k1_and_b(tmp_path: Path, words: list[Documen
         engine.commit()
         engine.add(words[700:], None)
         engine.commit()
-        for query, ranking in zip(queries, engine.search_lexical(queries, 20), strict=True):
+        for query, ranking in zip(queries, by_text(engine, queries, 20), strict=True):
             exact = oracle.get_scores(terms_of(query))
             assert ranking.scores == pytest.approx(sorted(exact[exact > 0].tolist(), reverse=True)[:20], rel=1e-5)
             by_id = dict(zip((document.id for document in words), exact, strict=True))
@@ -63,7 +64,7 @@ def read_tsv(path: Path) -> list[list[str]]:
 
 
 def ndcg(engine: EmbeddedEngine, queries: dict[str, str], qrels: Path, bm25: Bm25) -> float:
-    rankings = engine.search_lexical(list(queries.values()), 1000, bm25=bm25)
+    rankings = by_text(engine, list(queries.values()), 1000, bm25=bm25)
     run = {
         query: dict(zip(ranking.ids, ranking.scores, strict=True))
         for query, ranking in zip(queries, rankings, strict=True)
@@ -120,7 +121,7 @@ def test_the_first_ten_are_those_of_bm25s(passages: EmbeddedEngine, bm25: Bm25) 
     oracle.index([terms_of(document.text) for document in documents], show_progress=False)
     queries = [text for _, text in read_tsv(DATA / "msmarco-passage" / "queries.dev.small.tsv")[:200]]
     shared = []
-    for query, ranking in zip(queries, passages.search_lexical(queries, 10, bm25=bm25), strict=True):
+    for query, ranking in zip(queries, by_text(passages, queries, 10, bm25=bm25), strict=True):
         exact = oracle.get_scores(terms_of(query))
         tenth = np.sort(exact)[-10]
         # A document that ties with the tenth (or, its length rounded, all but does) is as right as another.
@@ -136,7 +137,7 @@ def test_tantivy_s_own_scores_rank_as_the_exact_ones_ties_included(tmp_path: Pat
     with EmbeddedEngine.create(tmp_path / "index", IndexSettings()) as engine:
         engine.add(words, None)
         engine.commit()
-        ours, theirs = engine.search_lexical(queries, 50), engine.search_lexical(queries, 50, bm25=exact)
+        ours, theirs = by_text(engine, queries, 50), by_text(engine, queries, 50, bm25=exact)
         for one, other in zip(ours, theirs, strict=True):
             assert one.scores == pytest.approx(other.scores, rel=1e-6)
             assert one.ids == other.ids

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import CorruptIndex, StorageError
 from hybrid_search.filters.parser import parse_filter
+from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
@@ -84,8 +86,8 @@ def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None
             # The batch being committed at the kill may be in as well, whole.
             assert stored[: len(expected)] == expected
             assert len(stored) - len(expected) in (0, 5)
-            assert sorted(engine.search_lexical(["everywhere"], 10_000)[0].ids) == stored
-            assert sorted(engine.search_dense(QUERY, 10_000)[0].ids) == stored
+            assert sorted(by_text(engine, ["everywhere"], 10_000)[0].ids) == stored
+            assert sorted(by_vector(engine, QUERY, 10_000)[0].ids) == stored
             assert engine.verify() == []
         acknowledged = len(stored) - 1
 
@@ -102,9 +104,9 @@ def test_a_reader_repairs_what_a_killed_writer_left(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "index" / cache)
         shutil.copytree(tmp_path / "before" / cache, tmp_path / "index" / cache)
     with EmbeddedEngine.open(tmp_path / "index") as reader:
-        assert reader.search_lexical(["later"], 5)[0].ids == ("00100",)
-        assert len(reader.search_lexical(["everywhere"], 100)[0]) == 58
-        assert len(reader.search_dense(QUERY, 100)[0]) == 59
+        assert by_text(reader, ["later"], 5)[0].ids == ("00100",)
+        assert len(by_text(reader, ["everywhere"], 100)[0]) == 58
+        assert len(by_vector(reader, QUERY, 100)[0]) == 59
         assert reader.verify() == []
 
 
@@ -121,7 +123,7 @@ def test_a_deletion_list_of_an_unfinished_commit_is_no_obstacle(tmp_path: Path) 
     with EmbeddedEngine.open(tmp_path / "index", writable=True) as engine:
         engine.delete(["00009"])
         engine.commit()
-        assert len(engine.search_lexical(["everywhere"], 100)[0]) == 58
+        assert len(by_text(engine, ["everywhere"], 100)[0]) == 58
         assert engine.verify() == []
 
 
@@ -156,8 +158,8 @@ def test_a_cache_that_is_missing_is_built_again(tmp_path: Path, cache: str) -> N
     fill(tmp_path / "index")
     shutil.rmtree(tmp_path / "index" / cache)
     with EmbeddedEngine.open(tmp_path / "index") as engine:
-        assert len(engine.search_lexical(["everywhere"], 100)[0]) == 59
-        assert len(engine.search_dense(QUERY, 100)[0]) == 59
+        assert len(by_text(engine, ["everywhere"], 100)[0]) == 59
+        assert len(by_vector(engine, QUERY, 100)[0]) == 59
 
 
 def test_caches_ahead_of_the_documents_tell_that_commits_were_lost(tmp_path: Path) -> None:
@@ -176,10 +178,10 @@ def answers(folder: Path) -> object:
     with EmbeddedEngine.open(folder) as engine:
         filter = parse_filter("number >= 20 and number < 40")
         return (
-            engine.search_lexical(["everywhere", "only13", "everywhere only44"], 100),
-            engine.search_lexical(["everywhere"], 100, filter),
-            engine.search_dense(QUERY, 100),
-            engine.search_hybrid(["only13"], QUERY, 20),
+            by_text(engine, ["everywhere", "only13", "everywhere only44"], 100),
+            by_text(engine, ["everywhere"], 100, filter),
+            by_vector(engine, QUERY, 100),
+            by_both(engine, ["only13"], QUERY, 20),
             list(engine.documents()),
         )
 
@@ -275,8 +277,8 @@ def test_a_full_disk_keeps_what_was_committed(small_disk: Path) -> None:
     shutil.copytree(small_disk / "index", small_disk.parent / "rescued")
     with EmbeddedEngine.open(small_disk.parent / "rescued", writable=True) as engine:
         assert engine.count() == stored
-        assert len(engine.search_lexical(["everywhere"], 100_000)[0]) == stored
-        assert len(engine.search_dense(np.ones((1, 64), np.float32), 100_000)[0]) == stored
+        assert len(by_text(engine, ["everywhere"], MAX_K)[0]) == stored
+        assert len(by_vector(engine, np.ones((1, 64), np.float32), MAX_K)[0]) == stored
         engine.add([Document("one more", "everywhere")], None)
         engine.commit()
         assert engine.verify() == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_both, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError
@@ -53,7 +54,7 @@ def test_flat_finds_what_a_brute_force_finds(
         kept = np.arange(COUNT) % 10 != 0
         if expression:
             kept &= (np.arange(COUNT) < 40) == ("<" in expression)
-        rankings = engine.search_dense(queries, 12, parse_filter(expression) if expression else None)
+        rankings = by_vector(engine, queries, 12, parse_filter(expression) if expression else None)
     for query, ranking in zip(queries, rankings, strict=True):
         scores = np.where(kept, brute_force(vectors, query, similarity), -1)
         best = np.argsort(-scores)[:12]
@@ -82,7 +83,7 @@ def test_any_factory_finds_most_of_it_and_returns_k(
         engine.add(documents(), vectors)
         engine.commit()
         assert engine.stats()["dense"]["kind"] == factory
-        rankings = engine.search_dense(queries, 10, filter)
+        rankings = by_vector(engine, queries, 10, filter)
     kept = np.ones(COUNT, bool)
     if expression:
         kept = np.arange(COUNT) < 30 if "<" in expression else np.arange(COUNT) >= 1000
@@ -119,14 +120,14 @@ def test_many_deletions_make_the_index_anew(tmp_path: Path, vectors: np.ndarray,
         engine.delete([f"{number:05}" for number in range(600)])
         engine.commit()
         assert engine.stats()["dense"] == {"kind": "Flat", "vectors": 1400, "dead": 0}
-        assert all(int(id) >= 600 for ranking in engine.search_dense(queries, 50) for id in ranking.ids)
+        assert all(int(id) >= 600 for ranking in by_vector(engine, queries, 50) for id in ranking.ids)
 
 
 def test_k_beyond_the_graphs_effort_still_returns_k(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
     with EmbeddedEngine.create(tmp_path / "index", IndexSettings(dimension=DIMENSION, faiss="HNSW32")) as engine:
         engine.add(documents(), vectors)
         engine.commit()
-        assert [len(ranking) for ranking in engine.search_dense(queries, COUNT + 5)] == [COUNT] * 30
+        assert [len(ranking) for ranking in by_vector(engine, queries, COUNT + 5)] == [COUNT] * 30
 
 
 def test_vectors_that_differ_by_rounding_alone_tie_by_id(tmp_path: Path) -> None:
@@ -142,9 +143,9 @@ def test_vectors_that_differ_by_rounding_alone_tie_by_id(tmp_path: Path) -> None
         engine.add(documents, np.concatenate([near, far]))
         engine.commit()
         for k in (1, 7, 60):
-            (found,) = engine.search_dense(vector[None, :], k)
+            (found,) = by_vector(engine, vector[None, :], k)
             assert list(found.ids) == sorted(ids)[:k]
             assert len(set(found.scores)) == 1
-        assert len(engine.search_dense(vector[None, :], 63)[0]) == 63
-        hits = engine.search_hybrid(["nothing"], vector[None, :], 2, fusion=Fusion(window=2))[0]
+        assert len(by_vector(engine, vector[None, :], 63)[0]) == 63
+        hits = by_both(engine, ["nothing"], vector[None, :], 2, fusion=Fusion(window=2))[0]
         assert [(hit.id, hit.score) for hit in hits] == [("00", 0.5), ("01", 0.5)]

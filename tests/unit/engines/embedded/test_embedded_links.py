@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage, repair
 from hybrid_search.errors import CorruptIndex, CorruptModel, HybridSearchError
@@ -37,8 +38,8 @@ def use(folder: Path) -> None:
     """Everything that opens an index, with and without the right to change it."""
     for writable in (False, True):
         with contextlib.suppress(HybridSearchError), EmbeddedEngine.open(folder, writable=writable) as engine:
-            assert engine.search_lexical(["only7"], 3)[0].ids == ("07",)
-            assert len(engine.search_dense(QUERY, 99)[0]) >= 30
+            assert by_text(engine, ["only7"], 3)[0].ids == ("07",)
+            assert len(by_vector(engine, QUERY, 99)[0]) >= 30
             assert engine.model_folder() in (None, folder / "model")
             if writable:
                 engine.add([Document("30", "everywhere only30")], QUERY)
@@ -100,8 +101,8 @@ def test_caches_that_are_links_are_built_again_as_files(index: Path, tmp_path: P
         shutil.rmtree(index / name) if name == "dense" else (index / name).unlink()
         (index / name).symlink_to(tmp_path / "victim")
         with EmbeddedEngine.open(index) as reader:
-            assert reader.search_lexical(["only7"], 3)[0].ids == ("07",)
-            assert len(reader.search_dense(QUERY, 99)[0]) == 30
+            assert by_text(reader, ["only7"], 3)[0].ids == ("07",)
+            assert len(by_vector(reader, QUERY, 99)[0]) == 30
         EmbeddedEngine.open(index, writable=True).close()
         assert not (index / name).is_symlink()
         shutil.rmtree(tmp_path / "victim") if name == "dense" else (tmp_path / "victim").unlink()
@@ -124,7 +125,7 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(index: Path) -> None:
         (index / name).unlink()
         os.mkfifo(index / name)
         with EmbeddedEngine.open(index) as reader:
-            assert reader.search_lexical(["only7"], 3)[0].ids == ("07",)
+            assert by_text(reader, ["only7"], 3)[0].ids == ("07",)
         (index / name).unlink(missing_ok=True)
 
 
@@ -146,7 +147,7 @@ def test_a_file_that_has_another_name_elsewhere_is_copied_before_it_is_changed(i
     with EmbeddedEngine.open(index, writable=True) as engine:
         engine.add([Document("30", "everywhere only30")], QUERY)
         engine.commit()
-        assert engine.search_lexical(["only30"], 3)[0].ids == ("30",)
+        assert by_text(engine, ["only30"], 3)[0].ids == ("30",)
     assert {path: path.read_bytes() for path in (tmp_path / "backup" / "forward").iterdir()} == before
     assert damage(index) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from fakes import AXIS_SETTINGS, AxisEncoder
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded import caches as lag
 from hybrid_search.engines.embedded.caches import Caches
-from hybrid_search.retriever import Mode, Retriever
+from hybrid_search.engines.embedded.store import Store
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MODES, Mode
 from hybrid_search.types import Document
 
 OLD = [Document("a", "cat"), Document("b", "cat cat dog")]
 NEW = Document("a", "dog")
-MODES: tuple[Mode, ...] = ("hybrid", "bm25", "knn")
 
 
 @contextmanager
@@ -78,18 +79,19 @@ def test_a_writer_that_takes_too_long_is_waited_for_once(folder: Path, monkeypat
         assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("mode", ["bm25", "knn"])
-def test_a_hit_of_one_leg_has_the_text_that_was_ranked(
-    folder: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True)) as retriever:
-        fetch, replaced = retriever.engine.hits, []
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hit_has_the_text_that_was_ranked(folder: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        Retriever(AxisEncoder(), EmbeddedEngine.open(folder)) as reader,
+        Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True)) as writer,
+    ):
+        fetch, replaced = Store.documents_at, []
 
-        def replaced_before(*arguments, **named):
+        def replaced_before(store: Store, rows: Sequence[int]) -> list[Document | None]:
             if not replaced:
-                replaced.append(retriever.add([NEW]))
-            return fetch(*arguments, **named)
+                replaced.append(writer.add([NEW]))
+            return fetch(store, rows)
 
-        monkeypatch.setattr(retriever.engine, "hits", replaced_before)
-        hits = retriever.search("cat", 1, mode=mode)
+        monkeypatch.setattr(Store, "documents_at", replaced_before)
+        hits = reader.search("cat", 1, mode=mode)
     assert [(hit.id, hit.rank, hit.text) for hit in hits] == [("b", 1, "cat cat dog")]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.errors import StorageError
@@ -36,13 +37,15 @@ from pathlib import Path
 import numpy as np
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.errors import StorageError
+from hybrid_search.search import Search
 folder = Path(sys.argv[1])
 # All modules are loaded first: nobody may not read this Python's.
 damage(Path(sys.argv[2]))
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 with EmbeddedEngine.open(folder) as engine:
-    print(engine.search_lexical(["only7"], 3)[0].ids, len(engine.search_dense(np.ones((1, 4), np.float32), 99)[0]))
-    print(engine.stats()["documents"], engine.hits(engine.search_lexical(["only7"], 3)[0])[0].text)
+    asked = Search.of(["only7"], 3, "bm25")
+    print(engine.rank(asked)[0].ids, len(engine.rank(Search.near(np.ones((1, 4), np.float32), 99))[0]))
+    print(engine.stats()["documents"], engine.search(asked)[0][0].text)
 print(damage(folder))
 try:
     EmbeddedEngine.open(folder, writable=True)
@@ -102,8 +105,8 @@ def use_up(folder: Path) -> None:
 def test_a_full_disk_is_searched(full_disk: Path) -> None:
     use_up(full_disk)
     with EmbeddedEngine.open(full_disk / "index") as engine:
-        assert engine.search_lexical(["only7"], 3)[0].ids == ("07",)
-        assert len(engine.search_dense(QUERY, 99)[0]) == 30
+        assert by_text(engine, ["only7"], 3)[0].ids == ("07",)
+        assert len(by_vector(engine, QUERY, 99)[0]) == 30
         assert engine.count() == 30
     assert damage(full_disk / "index") == []
 
@@ -114,7 +117,7 @@ def test_what_a_full_disk_keeps_from_being_repaired_is_told_without_talk_of_addi
     shutil.rmtree(full_disk / "index" / "dense")
     use_up(full_disk)
     with EmbeddedEngine.open(full_disk / "index") as engine:  # vectors are built in memory
-        assert len(engine.search_dense(QUERY, 99)[0]) == 30
+        assert len(by_vector(engine, QUERY, 99)[0]) == 30
     shutil.rmtree(full_disk / "index" / "lexical")
     use_up(full_disk)
     with caplog.at_level(logging.CRITICAL), pytest.raises(StorageError, match="free some space, or open it") as caught:
@@ -134,5 +137,5 @@ def test_a_reader_of_an_unchanging_file_sees_a_change_all_the_same(
         with EmbeddedEngine.open(tmp_path / "index", writable=True) as writer:
             writer.add([Document("new", "fresh")], None)
             writer.commit()
-            assert reader.search_lexical(["fresh"], 3)[0].ids == ("new",)
+            assert by_text(reader, ["fresh"], 3)[0].ids == ("new",)
         assert reader.count() == 31

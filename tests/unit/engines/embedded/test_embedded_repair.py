@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.errors import CorruptIndex, UnsupportedCapability
@@ -34,7 +35,7 @@ def take_caches(source: Path, target: Path) -> None:
 
 def everything(folder: Path) -> tuple[list[str], ...]:
     with EmbeddedEngine.open(folder) as engine:
-        found = (engine.search_lexical(["text"], 99)[0], engine.search_dense(ONE, 99)[0])
+        found = (by_text(engine, ["text"], 99)[0], by_vector(engine, ONE, 99)[0])
         return [document.id for document in engine.documents()], *(list(ranking.ids) for ranking in found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import IndexExists, IndexLocked, IndexNotFound, SearchIndexError, UsageError
@@ -57,13 +58,13 @@ def test_an_open_reader_sees_each_commit_at_its_next_search(tmp_path: Path) -> N
     ):
         for expected in (("a",), ("a", "b"), ("a", "b", "c")):
             add(writer, expected[-1])
-            assert reader.search_lexical(["text"], 9)[0].ids == expected
-            assert reader.search_dense(ONE, 9)[0].ids == expected
+            assert by_text(reader, ["text"], 9)[0].ids == expected
+            assert by_vector(reader, ONE, 9)[0].ids == expected
         writer.delete(["b"])
-        assert reader.search_dense(ONE, 9)[0].ids == ("a", "b", "c")
+        assert by_vector(reader, ONE, 9)[0].ids == ("a", "b", "c")
         writer.commit()
-        assert reader.search_lexical(["text"], 9)[0].ids == ("a", "c")
-        assert reader.search_dense(ONE, 9)[0].ids == ("a", "c")
+        assert by_text(reader, ["text"], 9)[0].ids == ("a", "c")
+        assert by_vector(reader, ONE, 9)[0].ids == ("a", "c")
         assert reader.count() == 2
 
 
@@ -74,7 +75,7 @@ def test_a_reader_sees_fields_that_a_writer_declares(tmp_path: Path) -> None:
     ):
         writer.add([Document("a", "text", metadata={"year": 1})], ONE)
         writer.commit()
-        reader.search_lexical(["text"], 1)
+        by_text(reader, ["text"], 1)
         assert reader.settings.fields == {"year": "long"}
 
 
@@ -94,10 +95,10 @@ def test_searches_run_beside_commits_without_errors_or_halves(tmp_path: Path) ->
         def search() -> int:
             count = 0
             while not stop.is_set():
-                lexical, dense = engine.search_lexical(["text"], 500)[0], engine.search_dense(ONE, 500)[0]
+                lexical, dense = by_text(engine, ["text"], 500)[0], by_vector(engine, ONE, 500)[0]
                 assert len(set(lexical.ids)) == len(lexical)
                 assert len(dense) >= len(lexical) >= 1
-                assert engine.search_hybrid(["text"], ONE, 3)[0]
+                assert by_both(engine, ["text"], ONE, 3)[0]
                 count += 1
             return count
 
@@ -125,7 +126,7 @@ def test_a_document_that_another_writer_replaces_before_its_text_is_read_is_foun
                 return read(rows)
 
             monkeypatch.setattr(reader._store, "documents_at", replaced_first)
-            assert [hit.id for hit in reader.search_hybrid(["text"], ONE, 3)[0]] == ["000"]
+            assert [hit.id for hit in by_both(reader, ["text"], ONE, 3)[0]] == ["000"]
 
 
 def test_what_was_not_committed_is_dropped_at_close(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_closed_index_says_so(tmp_path: Path) -> None:
     engine.close()
     engine.close()
     with pytest.raises(UsageError, match="is closed"):
-        engine.search_lexical(["text"], 1)
+        by_text(engine, ["text"], 1)
 
 
 def test_opening_what_is_no_index_says_what_was_looked_for(tmp_path: Path) -> None:

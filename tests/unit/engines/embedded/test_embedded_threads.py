@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import by_both, by_text, by_vector
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search.async_retriever import AsyncRetriever
@@ -45,7 +46,7 @@ def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
 
 def found(engine: EmbeddedEngine) -> tuple[set[str], set[str], set[str]]:
     stored = [document.id for document in engine.documents()]
-    lexical, dense = engine.search_lexical(["text"], 1000)[0].ids, engine.search_dense(ONE, 1000)[0].ids
+    lexical, dense = by_text(engine, ["text"], 1000)[0].ids, by_vector(engine, ONE, 1000)[0].ids
     assert len(set(stored)) == len(stored)
     assert len(set(lexical)) == len(lexical)
     assert len(set(dense)) == len(dense)
@@ -56,9 +57,9 @@ def test_each_of_many_additions_at_once_is_found_from_when_it_returns(engine: Em
     def add(number: int) -> None:
         engine.add([Document(f"{number:03}", f"text only{number}", metadata={"n": number})], ONE)
         engine.commit()
-        assert engine.search_lexical([f"only{number}"], 5)[0].ids == (f"{number:03}",)
-        assert f"{number:03}" in engine.search_dense(ONE, 1000)[0].ids
-        assert engine.search_lexical(["text"], 5, Term("n", number))[0].ids == (f"{number:03}",)
+        assert by_text(engine, [f"only{number}"], 5)[0].ids == (f"{number:03}",)
+        assert f"{number:03}" in by_vector(engine, ONE, 1000)[0].ids
+        assert by_text(engine, ["text"], 5, Term("n", number))[0].ids == (f"{number:03}",)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(40)))
@@ -154,7 +155,7 @@ def test_closing_beside_everything_else_is_an_error_for_the_others_and_loses_not
                 engine.add([Document(f"{thread}-{number}", "text")], ONE)
                 engine.commit()
                 acknowledged.append(f"{thread}-{number}")
-                engine.search_hybrid(["text"], ONE, 3)
+                by_both(engine, ["text"], ONE, 3)
                 engine.get([f"{thread}-{number}"])
 
         with ThreadPoolExecutor(4) as pool:
@@ -211,7 +212,7 @@ def test_a_reader_that_refreshes_beside_batches_of_queries_does_not_stand_still(
 
         def search() -> None:
             while not stop.is_set():
-                assert all("000" in one.ids for one in reader.search_lexical(["text"] * 9, 100))
+                assert all("000" in one.ids for one in by_text(reader, ["text"] * 9, 100))
 
         threads = [threading.Thread(target=search, daemon=True) for _ in range(3)]
         for thread in threads:

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from asked import by_text
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.settings.index import Bm25, IndexSettings
@@ -46,7 +47,7 @@ def test_scores_agree_with_the_index_where_terms_are_the_same(tmp_path) -> None:
     with EmbeddedEngine.create(tmp_path / "index", IndexSettings(analyzer="plain")) as engine:
         engine.add([Document(str(i), " ".join(f"t{t}" for t in text)) for i, text in enumerate(texts)], None)
         engine.commit()
-        rankings = engine.search_lexical([" ".join(f"t{t}" for t in query) for query in queries], 30)
+        rankings = by_text(engine, [" ".join(f"t{t}" for t in query) for query in queries], 30)
         for scores, ranking in zip(ours, rankings, strict=True):
             theirs = dict(zip(ranking.ids, ranking.scores, strict=True))
             assert {int(i) for i in theirs} == set(np.flatnonzero(scores).tolist())

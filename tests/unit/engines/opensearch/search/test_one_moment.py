@@ -12,20 +12,24 @@ from hybrid_search.engines.opensearch.index.capabilities import ServerCapabiliti
 from hybrid_search.engines.opensearch.search.reading import Reading
 from hybrid_search.engines.opensearch.transport.plan import Plan, Request
 from hybrid_search.location import Address
+from hybrid_search.search import MODES, Mode, Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions
-from hybrid_search.types import Ranking
 
 VECTORS = np.array([[1, 0]], np.float32)
 
 
 class Server:
-    """Answers every search with document ``a``, and counts its changes: one comes before each of the first texts."""
+    """Answers every search with document ``a``, and counts its changes: one comes before each of the first texts.
 
-    def __init__(self, changes: int) -> None:
+    :param tells: hits say which version was ranked.
+    """
+
+    def __init__(self, changes: int, *, tells: bool = True) -> None:
         self.version = 1
-        self._left = changes
         self.searches = 0
+        self._left = changes
+        self._tells = tells
 
     def answered(self, plan: Plan[Any]) -> Any:
         try:
@@ -38,14 +42,17 @@ class Server:
     def _answer(self, request: Request) -> bytes:
         if request.path.endswith("/_msearch"):
             self.searches += 1
-            return json.dumps({"took": 1, "responses": [self._found(leg) for leg in range(3)]}).encode()
+            asked = len(request.body.splitlines()) // 2
+            return json.dumps({"took": 1, "responses": [self._found() for _ in range(asked)]}).encode()
         if self._left:
             self._left, self.version = self._left - 1, self.version + 1
         source = {"id": "a", "text": f"text {self.version}"}
         return json.dumps({"docs": [{"_id": "a", "found": True, "_seq_no": self.version, "_source": source}]}).encode()
 
-    def _found(self, leg: int) -> dict[str, Any]:
-        hit = {"_id": "a", "_score": float(self.version), "_seq_no": self.version, "fields": {"id": ["a"]}}
+    def _found(self) -> dict[str, Any]:
+        hit = {"_id": "a", "_score": float(self.version), "fields": {"id": ["a"]}}
+        if self._tells:
+            hit["_seq_no"] = self.version
         shards = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
         return {"_shards": shards, "hits": {"hits": [hit]}, "status": 200}
 
@@ -58,22 +65,25 @@ def reading() -> Reading:
     return Reading(address, settings, server, SearchOptions())
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("changes", [0, 1, 3])
-def test_a_hybrid_search_is_made_again_until_the_text_is_the_one_that_was_ranked(
-    reading: Reading, changes: int
+def test_a_search_is_made_again_until_the_text_is_the_one_that_was_ranked(
+    reading: Reading, mode: Mode, changes: int
 ) -> None:
     server = Server(changes)
-    [[hit]] = server.answered(reading.search_hybrid(["sea"], VECTORS, 1))
+    [[hit]] = server.answered(reading.search(Search.of(["sea"], 1, mode, vectors=VECTORS)))
     assert (hit.text, hit.score) == (f"text {changes + 1}", changes + 1.0)
     assert server.searches == changes + 1
 
 
-def test_a_hit_of_one_leg_that_was_replaced_is_left_out_so_that_it_is_ranked_again(reading: Reading) -> None:
-    assert Server(1).answered(reading.hits(Ranking(("a",), (1.0,), (1,)))) == []
-    [hit] = Server(0).answered(reading.hits(Ranking(("a",), (1.0,), (1,))))
-    assert hit.text == "text 1"
+def test_a_document_that_changes_all_the_time_is_left_out_in_the_end(reading: Reading) -> None:
+    server = Server(100)
+    assert server.answered(reading.search(Search.of(["sea"], 1, "bm25"))) == [[]]
+    assert server.searches == 5
 
 
-def test_an_answer_that_tells_no_version_is_taken_as_it_is(reading: Reading) -> None:
-    [hit] = Server(1).answered(reading.hits(Ranking(("a",), (1.0,), (-1,))))
-    assert hit.text == "text 2"
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_tells_no_version_is_taken_as_it_is(reading: Reading, mode: Mode) -> None:
+    server = Server(1, tells=False)
+    [[hit]] = server.answered(reading.search(Search.of(["sea"], 1, mode, vectors=VECTORS)))
+    assert (hit.text, server.searches) == ("text 2", 1)

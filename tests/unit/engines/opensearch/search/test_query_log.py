@@ -18,12 +18,12 @@ from hybrid_search.engines.opensearch.search.query_log import Moment, Source, en
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.connection_settings import connected
 from hybrid_search.errors import ConfigError, SearchIndexError
-from hybrid_search.observing import Asked, Searched
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.types import Hit, Ranking
 
-MOMENT = Moment(datetime(2026, 11, 21, 18, 0, 0, 123_000, tzinfo=UTC), 17)
+MOMENT = Moment(datetime(2026, 11, 21, 18, 0, 0, 123_000, tzinfo=UTC), 17, 0.0254321)
 SOURCE = Source("passages-000002", "abc")
 TAKEN = (200, {"errors": False, "items": []})
 THERE = (200, {})
@@ -43,13 +43,12 @@ def page(bm25: str, knn: str, fusion: Fusion, shown: str) -> list[Hit]:
     return [Hit(id, rank, 1.0, legs=LegsOfHit(told, id)) for rank, id in enumerate(shown, 1)]
 
 
-def searched(queries: list[str], hits: list[list[Hit]], **asked: Any) -> Searched:
-    values = {"k": 5, "offset": 0, "mode": "hybrid", "filtered": False, "fusion": Fusion(weights=(0.3, 0.7)), **asked}
-    return Searched(Asked(queries, **values), hits, 0.0254321)
+def searched(queries: list[str], hits: list[list[Hit]], **asked: Any) -> tuple[Search, list[list[Hit]]]:
+    return Search.of(queries, **{"k": 5, "fusion": Fusion(weights=(0.3, 0.7)), **asked}), hits
 
 
 def test_an_entry_says_when_what_and_how_fast() -> None:
-    [entry] = entries_of(searched(["read a  csv file"], [page("ab", "ba", Fusion(), "ab")]), SOURCE, MOMENT)
+    [entry] = entries_of(*searched(["read a  csv file"], [page("ab", "ba", Fusion(), "ab")]), SOURCE, MOMENT)
     expected = {
         "time": "2026-11-21T18:00:00.123+00:00",
         "index": "passages-000002",
@@ -74,7 +73,7 @@ def test_an_entry_says_when_what_and_how_fast() -> None:
 def test_overlaps_are_of_the_first_ten_whatever_the_page() -> None:
     """BM25 has a to l, k-NN has i to t: the first tens share i and j."""
     hits = page("abcdefghijkl", "ijklmnopqrst", Fusion(weights=(1.0, 0.0)), "ab")
-    [entry] = entries_of(searched(["q"], [hits]), SOURCE, MOMENT)
+    [entry] = entries_of(*searched(["q"], [hits]), SOURCE, MOMENT)
     assert (entry["bm25_hits"], entry["knn_hits"]) == (12, 12)
     assert entry["overlap_bm25_knn"] == 2
     # With weights (1, 0) the fused order is BM25's.
@@ -86,30 +85,30 @@ def test_overlaps_are_of_the_first_ten_whatever_the_page() -> None:
 
 
 def test_without_hits_there_is_no_overlap_to_average() -> None:
-    [entry] = entries_of(searched(["zzz"], [[]]), SOURCE, MOMENT)
+    [entry] = entries_of(*searched(["zzz"], [[]]), SOURCE, MOMENT)
     assert entry["zero_results"] is True
     assert not [name for name in entry if name.startswith(("overlap", "top", "bm25_hits"))]
 
 
 def test_a_page_behind_the_last_hit_is_no_query_without_results() -> None:
-    [entry] = entries_of(searched(["cat"], [[]], offset=50), SOURCE, MOMENT)
+    [entry] = entries_of(*searched(["cat"], [[]], offset=50), SOURCE, MOMENT)
     assert (entry["hits"], entry["zero_results"]) == (0, False)
 
 
 def test_one_leg_alone_has_neither_fusion_nor_overlap() -> None:
-    [entry] = entries_of(searched(["cat"], [[Hit("a", 1, 2.0)]], mode="bm25", fusion=None), SOURCE, MOMENT)
+    [entry] = entries_of(*searched(["cat"], [[Hit("a", 1, 2.0)]], mode="bm25", fusion=None), SOURCE, MOMENT)
     assert not {"fusion", "bm25_weight", "overlap_bm25_knn"} & entry.keys()
 
 
 def test_a_hashed_entry_has_neither_the_text_nor_what_it_found() -> None:
-    [entry] = entries_of(searched(["secret plan"], [page("ab", "ba", Fusion(), "ab")]), SOURCE, MOMENT, b"k" * 16)
+    [entry] = entries_of(*searched(["secret plan"], [page("ab", "ba", Fusion(), "ab")]), SOURCE, MOMENT, b"k" * 16)
     assert not {"text", "top_bm25", "top_knn", "top_hybrid"} & entry.keys()
     assert len(entry["text_hash"]) == 32
     assert entry["overlap_bm25_knn"] == 2
 
 
 def test_blank_queries_are_left_out_and_long_ones_cut() -> None:
-    entries = list(entries_of(searched(["", "x" * 5_000], [[], []]), SOURCE, MOMENT))
+    entries = list(entries_of(*searched(["", "x" * 5_000], [[], []]), SOURCE, MOMENT))
     assert [len(entry["text"]) for entry in entries] == [1_000]
     assert entries[0]["batch"] == 2
 
@@ -207,5 +206,5 @@ def test_a_misspelt_kind_of_log_is_refused_since_it_might_have_meant_hashes() ->
 
 def test_no_folder_is_touched_by_a_log_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYBRID_SEARCH_CACHE", str(tmp_path))
-    assert list(entries_of(searched(["q"], [[]]), SOURCE, MOMENT))
+    assert list(entries_of(*searched(["q"], [[]]), SOURCE, MOMENT))
     assert not list(tmp_path.iterdir())

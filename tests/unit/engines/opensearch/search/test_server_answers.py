@@ -38,7 +38,9 @@ WHOLE = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
 
 def read(*answers: dict[str, Any]) -> list[Found]:
     body = json.dumps({"took": 3, "responses": answers}).encode()
-    return [found(one, "passages") for one in searches(body, "passages")]
+    read, took = searches(body, "passages")
+    assert took == 3
+    return [found(one, "passages") for one in read]
 
 
 def answer(*pairs: tuple[str, float], **more: Any) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def test_a_copy_that_waits_for_its_node_is_no_failure_of_a_refresh() -> None:
 def test_what_is_missing_is_told_where_the_rest_is_wanted() -> None:
     told: list[str] = []
     lacking = answer(("a", 1.0), timed_out=True, _shards={**WHOLE, "total": 3})
-    [one] = searches(json.dumps({"responses": [lacking]}).encode(), "passages")
+    [one], _ = searches(json.dumps({"responses": [lacking]}).encode(), "passages")
     assert ranking_of(found(one, "passages", told.append), 5, "i").ids == ("a",)
     assert [line.split(": ")[1].split(",")[0] for line in told] == [
         "2 of 3 shards failed (no node holds them",
@@ -109,12 +111,12 @@ def test_a_search_that_timed_out_is_an_error() -> None:
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b'{"responses": 3}', b"\xff", b'{"responses": [{}]}'])
 def test_an_answer_that_is_not_a_servers_is_an_error_of_ours(body: bytes) -> None:
     with pytest.raises(SearchIndexError, match="is a proxy between"):
-        [found(one, "passages") for one in searches(body, "passages")]
+        [found(one, "passages") for one in searches(body, "passages")[0]]
 
 
 def test_a_leg_is_checked_at_once_and_read_when_somebody_looks() -> None:
     answers = [answer(("b", 1.0), ("a", 1.0)), {"error": {"reason": "gone"}, "status": 404}]
-    good, failed = searches(json.dumps({"responses": answers}).encode(), "passages")
+    (good, failed), _ = searches(json.dumps({"responses": answers}).encode(), "passages")
     assert leg_later(good, "passages")() == Ranking(("b", "a"), (1.0, 1.0))
     with pytest.raises(SearchIndexError, match="gone"):
         leg_later(failed, "passages")

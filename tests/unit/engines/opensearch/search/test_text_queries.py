@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hybrid_search.engines.opensearch.transport.plan import Plan, Request
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.filters import Term
 from hybrid_search.location import Address
+from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions
 from hybrid_search.types import Leg, Ranking
@@ -131,7 +133,7 @@ def test_a_text_without_a_known_word_is_asked_for_again_by_bm25_alone(reading: R
         [answer(("a", 1.0)), answer(("a", 7.0)), answer(("a", 0.9)), ZERO, answer(("b", 4.0)), ZERO],
         [answer(("b", 1.0)), answer(("b", 4.0))],
     )
-    [[known], [unknown]] = talk.carry_out(reading.search_hybrid(["ebb", "漢"], ["ebb", "漢"], 3))
+    [[known], [unknown]] = talk.carry_out(reading.search(Search.of(["ebb", "漢"], 3)))
     assert (known.id, set(known.legs)) == ("a", {"bm25", "knn"})
     assert (unknown.id, unknown.score, unknown.rank) == ("b", 1.0, 1)
     assert unknown.legs == {"bm25": Leg(4.0, 1, normalised=1.0, weight=1.0, share=1.0)}
@@ -143,26 +145,26 @@ def test_a_text_without_a_known_word_is_asked_for_again_by_bm25_alone(reading: R
 
 def test_a_knn_search_for_a_text_without_a_known_word_finds_nothing(reading: Reading) -> None:
     talk = Conversation([ZERO, answer(("a", 0.9))])
-    rankings = talk.carry_out(reading.search_dense(["漢", "ebb"], 3))
+    rankings = talk.carry_out(reading.rank(Search.of(["漢", "ebb"], 3, "knn")))
     assert rankings == [Ranking((), ()), Ranking(("a",), (0.9,))]
 
 
 def test_another_failure_is_an_error(reading: Reading) -> None:
     with pytest.raises(SearchIndexError, match="Model not ready yet"):
-        Conversation([NOT_READY]).carry_out(reading.search_dense(["ebb"], 3))
+        Conversation([NOT_READY]).carry_out(reading.rank(Search.of(["ebb"], 3, "knn")))
 
 
 def test_texts_need_an_index_that_was_opened_for_them() -> None:
     with pytest.raises(UsageError, match="not opened to encode queries in the cluster"):
-        Conversation().carry_out(opened("").search_dense(["ebb"], 3))
+        Conversation().carry_out(opened("").rank(Search.of(["ebb"], 3, "knn")))
 
 
 def test_a_text_has_no_exact_neighbours(reading: Reading) -> None:
     with pytest.raises(UsageError, match="can't be compared with every vector"):
-        Conversation().carry_out(reading.search_dense(["ebb"], 3, exact=True))
+        Conversation().carry_out(reading.rank(replace(Search.of(["ebb"], 3, "knn"), exact=True)))
 
 
 def test_vectors_are_taken_all_the_same(reading: Reading) -> None:
     talk = Conversation([answer(("a", 0.9))])
-    talk.carry_out(reading.search_dense(np.array([[1, 0, 0]], np.float32), 3))
+    talk.carry_out(reading.rank(Search.near(np.array([[1, 0, 0]], np.float32), 3)))
     assert talk.asked[0][0]["query"] == {"knn": {"vector": {"vector": [1.0, 0.0, 0.0], "k": 100}}}

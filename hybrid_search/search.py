@@ -1,0 +1,157 @@
+"""A search: what an engine is asked in one call, checked once where it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Literal, Self, get_args
+
+from hybrid_search.errors import UsageError, shown
+from hybrid_search.filters import Filter
+from hybrid_search.filters.parser import parse_filter
+from hybrid_search.protocols import Vectors
+from hybrid_search.settings.index import Bm25, Fusion
+
+__all__ = ["MAX_K", "MODES", "Mode", "Search", "texts_of"]
+
+Mode = Literal["hybrid", "bm25", "knn"]
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""How a query can be answered: both legs fused, or one leg alone."""
+
+MAX_K = 10_000
+"""The deepest rank that can be asked for, as on OpenSearch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """n queries of one call, and how they are answered. Made by :meth:`of` or :meth:`near`, which check it.
+
+    :ivar texts: of the n queries, in the order of the answer; a blank one is answered by its vector, if it has one.
+    :ivar k: hits per query.
+    :ivar vectors: (n, dimension) float32, a zero row for "no vector". None where the engine makes them of the texts,
+        and in mode ``bm25``. The engine, which knows the dimension, checks them.
+    :ivar filter: only documents that fit.
+    :ivar offset: the hits of ranks ``offset + 1`` to ``offset + k`` are wanted.
+    :ivar fusion: how mode ``hybrid`` joins its legs; None for the index's own, and in the other modes.
+    :ivar bm25: k1 and b instead of the index's, in mode ``bm25``.
+    :ivar exact: mode ``knn`` compares with every vector, also where the engine would walk a graph.
+    :ivar began: of ``time.perf_counter``, when the call came in; encoding comes after it.
+    """
+
+    texts: Sequence[str]
+    k: int
+    mode: Mode = "hybrid"
+    vectors: Vectors | None = None
+    filter: Filter | None = None
+    offset: int = 0
+    fusion: Fusion | None = None
+    bm25: Bm25 | None = None
+    exact: bool = False
+    began: float = field(default_factory=perf_counter)
+
+    @classmethod
+    def of(
+        cls,
+        queries: Sequence[str],
+        k: int,
+        mode: Mode = "hybrid",
+        *,
+        vectors: Vectors | None = None,
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+        bm25: Bm25 | None = None,
+    ) -> Self:
+        """Check what a user asks.
+
+        :raises UsageError: if k, the offset or the mode is none of those there are, or a value is of another type.
+        :raises FilterError: if the filter can't be parsed.
+        """
+        began = perf_counter()
+        _check_page(k, offset)
+        if mode not in MODES:
+            raise UsageError(f"mode is {shown(mode)}; it must be one of {', '.join(MODES)}")
+        if not isinstance(fusion, Fusion | None):
+            raise UsageError(f"fusion is {shown(fusion)}; give a hybrid_search.Fusion")
+        if not isinstance(bm25, Bm25 | None):
+            raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.Bm25")
+        if bm25 is not None and mode != "bm25":
+            raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
+        if mode != "hybrid":
+            fusion = None
+        elif fusion is not None:
+            _check_window(offset, fusion)
+        condition, texts = _parsed(filter), texts_of(queries, "queries")
+        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, began=began)
+
+    @classmethod
+    def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:
+        """Search by vectors alone, (n, dimension).
+
+        :raises UsageError: as :meth:`of`.
+        """
+        return replace(cls.of([""] * len(vectors), k, "knn", vectors=vectors, filter=filter), exact=exact)
+
+    @property
+    def end(self) -> int:
+        """The rank of the last hit that is wanted."""
+        return self.offset + self.k
+
+    def with_fusion(self, fusion: Fusion) -> Self:
+        """Return this search with the index's fusion, if it needs one and names none.
+
+        :raises UsageError: if the offset lies behind what two windows can hold.
+        """
+        if self.mode != "hybrid" or self.fusion is not None:
+            return self
+        _check_window(self.offset, fusion)
+        return replace(self, fusion=fusion)
+
+    def with_vectors(self, vectors: Vectors) -> Self:
+        """Return this search with the vectors of its texts."""
+        return replace(self, vectors=vectors)
+
+
+def texts_of(texts: Sequence[str], name: str) -> list[str]:
+    """Check that these are texts; lone surrogates, which have no UTF-8 form, become question marks.
+
+    :param name: of the argument, for the message.
+    :raises UsageError: if they are one text, which would be taken for its letters, or hold anything else.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        what = "one text" if isinstance(texts, str) else type(texts).__name__
+        raise UsageError(f"{name} is {what}; give a list of texts")
+    given = list(texts)
+    for text in given:
+        if not isinstance(text, str):
+            raise UsageError(f"{name} holds {shown(text)}, which is no text")
+    return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in given]
+
+
+def _check_page(k: int, offset: int) -> None:
+    if not (isinstance(k, int) and isinstance(offset, int)):
+        raise UsageError(f"k is {shown(k)} and offset {shown(offset)}; both must be whole numbers")
+    if not 1 <= k <= MAX_K:
+        raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
+    if not 0 <= offset <= MAX_K - k:
+        raise UsageError(f"offset is {offset}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit")
+
+
+def _check_window(offset: int, fusion: Fusion) -> None:
+    if offset >= 2 * fusion.window:
+        raise UsageError(
+            f"offset is {offset}; it must be 0 to {2 * fusion.window - 1}, as two legs of {fusion.window} hits hold "
+            f"no more; raise the fusion's window to page further"
+        )
+
+
+def _parsed(filter: Filter | str | None) -> Filter | None:
+    if filter is None or isinstance(filter, get_args(Filter)):
+        return filter
+    if isinstance(filter, str):
+        return parse_filter(filter)
+    raise UsageError(
+        f"filter is {shown(filter)}; give an expression such as 'year >= 2020', or a tree of hybrid_search.filters"
+    )
