@@ -140,7 +140,8 @@ class Store:
         """Fetch documents by row, None for a row that is gone; otherwise as :meth:`documents`."""
         found: dict[int, Document] = {}
         with self.database.reading(one_statement=len(rows) <= _CHUNK) as connection:
-            for chunk in in_batches(rows, _CHUNK):
+            for start in range(0, len(rows), _CHUNK):
+                chunk = rows[start : start + _CHUNK]
                 query = f"SELECT {_DOCUMENT} FROM documents WHERE row IN ({_marks(chunk)})"
                 found.update((record[5], self._document(record)) for record in connection.execute(query, chunk))
         return [found.get(row) for row in rows]
