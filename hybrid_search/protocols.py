@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.settings.index import IndexSettings, Similarity
+from hybrid_search.settings.index import Fusion, IndexSettings, Similarity
 from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
 
 if TYPE_CHECKING:

@@ -352,9 +352,7 @@ def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> 
             "towers; open it with that model to add documents"
         )
     added, rejected = 0, list[Rejection]()
-    for done in index_corpus(
-        engine, encoder, _documents_alone(documents), batch_size=batch_size, commit_every=None
-    ):
+    for done in index_corpus(engine, encoder, _documents_alone(documents), batch_size=batch_size, commit_every=None):
         added += done.new - len(done.rejected)
         rejected += done.rejected
     return AddReport(added, tuple(rejected))

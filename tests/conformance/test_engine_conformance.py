@@ -383,9 +383,9 @@ def test_an_index_carries_the_model_that_made_its_vectors(
 
 def test_a_fusion_that_is_set_is_carried_by_the_index_and_used_by_its_searches(filled: Engine) -> None:
     asked = (["flea"], np.array([[0.6, 0.8]], np.float32), 4)
-    assert any("knn" in hit.legs for hit in filled.search_hybrid(*asked)[0])
+    assert any("knn" in hit.legs for hit in by_both(filled, *asked)[0])
     declared = filled.settings
     filled.set_fusion(Fusion(weights=(1.0, 0.0), window=50))
     filled.commit()
     assert filled.settings == declared.replace(fusion=Fusion(weights=(1.0, 0.0), window=50))
-    assert not any("knn" in hit.legs for hit in filled.search_hybrid(*asked)[0])
+    assert not any("knn" in hit.legs for hit in by_both(filled, *asked)[0])

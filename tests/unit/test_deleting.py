@@ -10,6 +10,7 @@ import pytest
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import IndexLocked, IndexNotFound, UsageError
 from hybrid_search.indexes import Deletion, delete_documents
+from hybrid_search.search import Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
@@ -28,7 +29,7 @@ def test_it_says_how_many_went_and_which_were_not_there(index: str) -> None:
     assert delete_documents(index, ["a"]) == Deletion(index, 0, ["a"], 1)
     with closing(EmbeddedEngine.open(Path(index))) as engine:
         assert [document.id for document in engine.documents()] == ["b"]
-        assert engine.search_lexical(["text"], 5)[0].ids == ("b",)
+        assert engine.rank(Search.of(["text"], 5, "bm25"))[0].ids == ("b",)
 
 
 def test_more_ids_than_are_deleted_at_a_time_all_go(tmp_path: Path) -> None:

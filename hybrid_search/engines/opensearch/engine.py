@@ -34,7 +34,7 @@ from hybrid_search.errors import UsageError
 from hybrid_search.location import Address
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search
-from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 

@@ -13,7 +13,8 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.own_documents import own_documents, without_own
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Progress
-from hybrid_search.retriever import MAX_K, Retriever
+from hybrid_search.retriever import Retriever
+from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx_encoder import OnnxEncoder

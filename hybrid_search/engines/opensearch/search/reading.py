@@ -75,6 +75,7 @@ class Reading:
         self.query_model = query_model
         self._address = address
         self._server = server
+        self._filter_in_hybrid = server.filter_in_hybrid
         self._options = options
         self._log = log
         self._ready = set[Fusion]()
@@ -173,7 +174,7 @@ class Reading:
     def _asking(self, prepared: _Prepared) -> requests.Hybrid:
         """Return how hybrid queries are put to this server."""
         fusion = prepared.search.fusion or self.settings.fusion
-        return requests.Hybrid(fusion, prepared.filter, self._server.filter_in_hybrid, self._options.pipeline)
+        return requests.Hybrid(fusion, prepared.filter, self._filter_in_hybrid, self._options.pipeline)
 
     def _ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
         """Check once that the server computes this fusion where it is not told with each search."""
@@ -200,7 +201,8 @@ class Reading:
 
     def _words(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
         """Return what BM25 is asked for each query: the text, or the words of a long one that count."""
-        known, most = analyzer(self.settings.analyzer), min(MOST_WORDS, room_for_words(filter))
+        known = analyzer(self.settings.analyzer)
+        most = MOST_WORDS if filter is None else min(MOST_WORDS, room_for_words(filter))
         return [counted_words(text, known, most) or text if text.strip() else "" for text in texts]
 
     def _dense_queries(self, search: Search) -> list[DenseQuery | None]:

@@ -18,7 +18,6 @@ from hybrid_search.engines.opensearch.transport.plan import Plan, Request
 from hybrid_search.filters import Filter
 from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Fusion, Similarity
-from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
 __all__ = ["Page", "Searches", "Stored"]
@@ -158,7 +157,9 @@ class Searches:
     def documents(self, ids: Iterable[str]) -> Plan[dict[str, Stored]]:
         """Fetch documents by id; those that are not there are left out."""
         stored: dict[str, Stored] = {}
-        for batch in in_batches(dict.fromkeys(ids), _DOCUMENTS_AT_ONCE):
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), _DOCUMENTS_AT_ONCE):
+            batch = wanted[start : start + _DOCUMENTS_AT_ONCE]
             body = msgspec.json.encode({"ids": batch})
             answer = yield Request("POST", f"/{self._index}/_mget", body, _DOCUMENTS_NEEDED)
             for id, (document, version) in zip(batch, responses.documents(answer, self._index), strict=True):
