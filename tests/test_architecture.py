@@ -53,7 +53,6 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.loading", 5),
     ("hybrid_search.indexes", 5),
     ("hybrid_search.models", 5),
-    ("hybrid_search.workflows", 5),
     ("hybrid_search.api", 6),
     ("hybrid_search.cli", 7),
     ("hybrid_search.__main__", 7),

@@ -15,6 +15,7 @@ import msgspec
 from hybrid_search.cli.options import format_option, from_option, fusion_of, fusion_options, model_option
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 from hybrid_search.cli.server_options import search_options, search_options_of
+from hybrid_search.errors import UsageError
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
@@ -90,11 +91,13 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
 def _show_request(
     retriever: Retriever, query: str, form: str, *, mode: Mode, fusion: Fusion, given: dict[str, Any]
 ) -> None:
-    from hybrid_search.workflows.showing import show_request
+    from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.search import Search
 
-    shown = show_request(
-        retriever, query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion
-    )
+    if not isinstance(retriever.engine, OpenSearchEngine):
+        raise UsageError("an index in a folder is not asked by requests; give one on a server, opensearch://host/index")
+    search = Search.of([query], given["k"], mode, filter=given["filter_"], offset=given["offset"], fusion=fusion)
+    shown = retriever.engine.shown(retriever.source.current.ready(search))
     if form == "table":
         click.echo(f"{shown.curl}\n\n{shown.console}")
     else:

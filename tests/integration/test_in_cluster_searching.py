@@ -27,11 +27,10 @@ from hybrid_search.evaluation.protocol import EvaluationSettings
 from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.location import Address
 from hybrid_search.retriever import Retriever
-from hybrid_search.search import Mode
+from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions
 from hybrid_search.types import Document, Judgement, Query
-from hybrid_search.workflows.showing import show_request
 from loaders.dataset import BaseDataset
 
 pytestmark = pytest.mark.opensearch
@@ -126,7 +125,8 @@ def test_odd_queries_are_answered_as_here(prepared: Prepared) -> None:
 def test_a_shown_request_names_the_tower_and_finds_the_same(prepared: Prepared) -> None:
     query = prepared.texts[1]
     with prepared.there() as there:
-        shown = show_request(there, query, 5, mode="hybrid", filter=None, offset=0, fusion=there.fusion)
+        assert isinstance(there.engine, OpenSearchEngine)
+        shown = there.engine.shown(there.source.current.ready(Search.of([query], 5)))
         assert prepared.deployment.query_model in shown.console
         assert "vector_size" not in shown.console
         answer = plain(prepared.url, "POST", shown.path, shown.body)

@@ -36,11 +36,10 @@ from hybrid_search.errors import (
 from hybrid_search.location import Address
 from hybrid_search.protocols import Vectors
 from hybrid_search.retriever import Retriever
-from hybrid_search.search import MODES, Mode
+from hybrid_search.search import MODES, Mode, Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document
-from hybrid_search.workflows.showing import show_request
 
 pytestmark = pytest.mark.opensearch
 
@@ -247,13 +246,17 @@ def test_missing_shards_are_an_error_unless_what_is_there_is_wanted(opensearch_s
     OpenSearchEngine.drop(location)
 
 
+def ready(retriever: Retriever, query: str, k: int, **more: Any) -> Search:
+    return retriever.source.current.ready(Search.of([query], k, **more))
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "bm25", "knn"])
 @pytest.mark.parametrize("offset", [0, 3])
 def test_a_shown_request_sent_by_hand_finds_the_same(engine: OpenSearchEngine, mode: Mode, offset: int) -> None:
     retriever = Retriever(Letters(), engine)
     asked: dict[str, Any] = {"mode": mode, "filter": "n >= 5", "offset": offset, "fusion": SETTINGS.fusion}
     expected = retriever.search('the clock\'s "tide" 13', 6, **asked)
-    shown = show_request(retriever, 'the clock\'s "tide" 13', 6, **asked)
+    shown = engine.shown(ready(retriever, 'the clock\'s "tide" 13', 6, **asked))
     words = shlex.split(shown.curl)
     url, body = words[words.index("-d") - 1], words[words.index("-d") + 1]
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
@@ -272,9 +275,9 @@ def test_a_shown_request_sent_by_hand_finds_the_same(engine: OpenSearchEngine, m
 def test_nothing_is_shown_where_nothing_would_be_sent(engine: OpenSearchEngine) -> None:
     retriever = Retriever(Letters(), engine)
     with pytest.raises(UsageError, match="the query is empty"):
-        show_request(retriever, " ", 5, mode="hybrid", filter=None, offset=0, fusion=SETTINGS.fusion)
+        engine.shown(ready(retriever, " ", 5))
     with pytest.raises(UsageError, match="the towers know no word"):
-        show_request(retriever, "zzz", 5, mode="knn", filter=None, offset=0, fusion=SETTINGS.fusion)
+        engine.shown(ready(retriever, "zzz", 5, mode="knn"))
 
 
 def test_nothing_in_a_query_means_anything_to_the_shell() -> None:
