@@ -208,6 +208,13 @@ def test_what_ends_a_node_without_native_libraries_is_refused_before_an_index_is
 ) -> None:
     if client.call("GET", "/")["version"]["build_type"] != "zip":
         pytest.skip("this server brings the native libraries of the k-NN plugin")
+    # An empty index with such a field makes the plugin say that it is initialised, without the libraries.
+    method = {"name": "hnsw", "engine": "faiss"}
+    vector = {"type": "knn_vector", "dimension": 4, "method": method}
+    body = {"settings": {"index.knn": True}, "mappings": {"properties": {"vector": vector}}}
+    strangers = f"{Address.parse(location).index}-strangers"
+    client.call("PUT", f"/{strangers}", body)
+    client.call("DELETE", f"/{strangers}")
     with pytest.raises(UnsupportedCapability, match="needs the native libraries of the k-NN plugin"):
         OpenSearchEngine.create(location, SETTINGS, options=options)
     assert not OpenSearchEngine.exists(location)

@@ -195,7 +195,7 @@ class ServerCapabilities:
             return
         try:
             nodes = client.call("GET", NODES[0], **NODES[1]).get("nodes", {})
-            stats = client.call("GET", "/_plugins/_knn/stats/faiss_initialized").get("nodes", {})
+            stats = client.call("GET", "/_plugins/_knn/stats/load_success_count").get("nodes", {})
         except AccessDenied:
             return
         bare = without_native_libraries(nodes, stats)
@@ -247,14 +247,15 @@ def without_native_libraries(nodes: Mapping[str, Any], stats: Mapping[str, Any])
     assembled from Maven's artifacts, which don't.
 
     :param nodes: ``nodes`` of the answer to :data:`NODES`.
-    :param stats: ``nodes`` of the k-NN plugin's statistics; a node with ``faiss_initialized`` has loaded the libraries.
+    :param stats: ``nodes`` of the k-NN plugin's statistics. A node that has loaded a graph (``load_success_count``) has
+        the libraries; ``faiss_initialized`` proves nothing, as an empty index with such a field sets it.
     """
     return [
         str(node.get("name", id))
         for id, node in sorted(nodes.items())
         if node.get("build_type") == "zip"
         and "windows" not in str(node.get("os", {}).get("name", "")).lower()
-        and not stats.get(id, {}).get("faiss_initialized")
+        and not stats.get(id, {}).get("load_success_count")
     ]
 
 
