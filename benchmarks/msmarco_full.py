@@ -22,13 +22,21 @@ from typing import Any
 
 from benchmarks.harness import ROOT, machine
 
-TRAIN = (
-    "--epochs", "1", "--max-steps", "0", "--residual-share", "0.7", "--batch-size", "64", "--self-supervised", "1",
-    "--vocabulary", "100000",
-    "--word2vec-epochs", "1", "--word2vec-workers", str(os.cpu_count() or 1), "--patience", "0",
-    "--validation-queries", "1000", "--validation-documents", "20000",
-    "--evaluate-every", "1000", "--checkpoint-every", "500",
-)  # fmt: skip
+SETTINGS = {
+    "training.epochs": 1,
+    "training.residual_share": 0.7,
+    "training.batch_size": 64,
+    "training.self_supervised": 1,
+    "training.vocabulary": 100_000,
+    "training.word_vectors.epochs": 1,
+    "training.word_vectors.workers": os.cpu_count() or 1,
+    "training.patience": 0,
+    "training.validation_queries": 1_000,
+    "training.validation_documents": 20_000,
+    "training.evaluate_every": 1_000,
+    "training.checkpoint_every": 500,
+}
+TRAIN = ("--max-steps", "0", *(word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")))
 """What suits half a million queries; options of the command line come after and win."""
 
 GRAPH = "HNSW32_SQ8"

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hybrid_search.cli import cli
+from hybrid_search.cli.train import WHOLE_HELP
 
 TARGET = Path(__file__).with_name("cli.md")
 HEADER = """# The command line
@@ -42,6 +43,7 @@ def _sections(command: click.Command, title: str) -> list[str]:
 
 def _section(command: click.Command, title: str, context: click.Context) -> str:
     context.terminal_width = 110
+    context.meta[WHOLE_HELP] = True
     return f"## {title}\n\n```\n{command.get_help(context)}\n```\n"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from hybrid_search.cli import VERBS, cli
 
@@ -45,6 +47,15 @@ def test_every_command_in_the_documentation_exists_with_its_options(line: str) -
         assert options_in(after) <= known_options(after) | {"--help", "-h"}
     else:
         assert verb in {"VERB", "[OPTIONS]"}
+
+
+def test_every_setting_in_the_documentation_exists() -> None:
+    rows = CliRunner().invoke(cli, ["settings", "--format", "json"]).output
+    names = {row["name"] for row in json.loads(rows)}
+    pages = [*PAGES, *(ROOT / "docs" / "studies").glob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"--set ([a-z][\w.]+)=", page.read_text())}
+    assert "training.temperature" in shown
+    assert shown <= names
 
 
 @pytest.mark.parametrize("verb", VERBS)

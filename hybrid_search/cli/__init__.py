@@ -19,7 +19,7 @@ __all__ = ["cli", "main"]
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info",
     "delete", "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "deploy", "undeploy",
-    "serve-towers", "doctor",
+    "serve-towers", "doctor", "settings",
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name, unless:"""
 

@@ -10,12 +10,10 @@ import msgspec
 
 from hybrid_search.cli.options import dataset_argument, format_option, from_option, model_option, opened_dataset
 from hybrid_search.cli.output import facts, progress
-from hybrid_search.cli.settings import changed, settings_options
+from hybrid_search.cli.settings import given_settings, nested, setting_options
 from hybrid_search.settings.training import TrainConfig
 
 __all__ = ["command"]
-
-_USED = ("max_samples", "seed", "rank_window", "false_negative_margin")
 
 
 @click.command("mine")
@@ -31,10 +29,19 @@ _USED = ("max_samples", "seed", "rank_window", "false_negative_margin")
     help="What ranks the documents.",
 )
 @model_option
-@settings_options(TrainConfig(), only=_USED)
+@setting_options("training.max_samples", "training.seed", "training.rank_window", "training.false_negative_margin")
 @format_option
+@click.pass_context
 def command(
-    dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, location: str, form: str, **given: Any
+    context: click.Context,
+    /,
+    dataset: str,
+    path: Path | None,
+    dataset_config: str,
+    dead_letter: Path,
+    location: str,
+    form: str,
+    **given: Any,
 ) -> None:
     """Mine hard negatives: documents that rank high for a training query and are no answer to it.
 
@@ -48,7 +55,7 @@ def command(
     from hybrid_search.training.mine import mine
 
     allow = given.pop("allow_rejected")
-    config = TrainConfig.from_mapping(changed(TrainConfig, given), source="options")
+    config = TrainConfig.from_mapping(nested(given_settings(context)).get("training", {}), source="options")
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, _):
         report = mine(opened, location, config=config, progress=progress, **given)
         facts(msgspec.to_builtins(report), form)

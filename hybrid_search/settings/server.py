@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from hybrid_search.errors import ConfigError, shown
 from hybrid_search.settings.base import Setting, check_types
@@ -39,42 +40,53 @@ COMPRESSIONS: Mapping[KnnEngine, tuple[Compression, ...]] = {
 }
 """Compressions of each k-NN engine; 32x of lucene needs a server of version 3.6."""
 
-_LIMITS = {"shards": (1, 1_024), "m": (2, 512), "ef_construction": (2, 4_096)}
-_REPLICAS = re.compile(r"\d{1,3}(-(\d{1,3}|all))?")
+_LEVELS = "; ".join(f"{engine}: {', '.join(levels)}" for engine, levels in COMPRESSIONS.items())
+_REPLICAS = r"\A\d{1,3}(-(\d{1,3}|all))?\Z"
 
 
 class ServerOptions(Setting, frozen=True):
-    """How a server stores an index. None means the default for a new index, and any value for an existing one.
+    """How a server stores an index. None means the default for a new index, and any value for an existing one."""
 
-    :ivar shards: number of shards, default 1.
-    :ivar replicas: additional copies: a number, or least and most such as ``0-1`` (the default), of which the server
-        makes as many as its nodes allow.
-    :ivar knn_engine: default ``lucene``; stored in every index, as the default of servers changes.
-    :ivar m: HNSW's links per node, default 16.
-    :ivar ef_construction: number of neighbours that HNSW examines to find a node's links, default 100.
-    :ivar compression: factor by which vectors are compressed, one of ``COMPRESSIONS``; none by default.
-    :ivar on_disk: search the compressed vectors, and rescore the result with the full vectors from disk.
-    """
-
-    shards: int | None = None
-    replicas: str | None = None
-    knn_engine: KnnEngine | None = None
-    m: int | None = None
-    ef_construction: int | None = None
-    compression: Compression | None = None
-    on_disk: bool | None = None
+    shards: Annotated[int, Meta(ge=1, le=1_024, description="Shards of an index.  [default: 1]")] | None = None
+    replicas: (
+        Annotated[
+            str,
+            Meta(
+                pattern=_REPLICAS,
+                title="a number, or fewest and most such as 0-1",
+                description="Additional copies, as many as the nodes allow.  [default: 0-1]",
+            ),
+        ]
+        | None
+    ) = None
+    knn_engine: (
+        Annotated[KnnEngine, Meta(description="The server's k-NN engine, stored in every index.  [default: lucene]")]
+        | None
+    ) = None
+    m: Annotated[int, Meta(ge=2, le=512, description="HNSW's links per node.  [default: 16]")] | None = None
+    ef_construction: (
+        Annotated[
+            int,
+            Meta(
+                ge=2,
+                le=4_096,
+                description="Neighbours that HNSW examines to find a node's links.  [default: 100]",
+            ),
+        ]
+        | None
+    ) = None
+    compression: Annotated[Compression, Meta(description=f"Keep vectors smaller ({_LEVELS}).")] | None = None
+    on_disk: (
+        Annotated[
+            bool,
+            Meta(description="Search the compressed vectors, and rescore the result with the full vectors from disk."),
+        ]
+        | None
+    ) = None
 
     def check(self) -> None:
-        """Check ranges, and that the k-NN engine supports the compression."""
-        for name, (least, most) in _LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ConfigError(f"{name} is {value}; it must be from {least} to {most}")
-        if self.replicas is not None and not _REPLICAS.fullmatch(self.replicas):
-            raise ConfigError(f"replicas is {self.replicas!r}; it must be a number, or fewest and most such as 0-1")
+        """Check that the k-NN engine supports the compression."""
         engine = self.knn_engine or "lucene"
-        if engine not in COMPRESSIONS:
-            raise ConfigError(f"knn_engine is {engine!r}; it must be one of {', '.join(get_args(KnnEngine))}")
         if self.compression is not None and self.compression not in COMPRESSIONS[engine]:
             raise ConfigError(
                 f"compression is {self.compression}; the k-NN engine {engine} has {', '.join(COMPRESSIONS[engine])}"
@@ -89,24 +101,33 @@ class ServerOptions(Setting, frozen=True):
 class SearchOptions:
     """How an index on a server is searched.
 
-    :ivar pipeline: how the fusion of a hybrid query is sent: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`
-        (which the cluster must allow), or the name of a stored search pipeline. A stored pipeline that computes another
-        fusion is an error.
+    :ivar pipeline: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY` (which a cluster must allow), or the name of
+        a stored search pipeline. A stored pipeline that computes another fusion is an error.
     :ivar partial: called with a message if shards failed or timed out; the hits of the others are then returned. None:
         such a search is an error.
-    :ivar explain: hits have their legs, as with a folder. The legs are searched in addition to the hybrid query, which
-        takes the server about half as long again; False leaves them out.
-    :ivar in_cluster: queries are sent as texts and encoded by the query tower that ``deploy`` put into the cluster, so
-        that no tower is downloaded or run here.
-    :ivar log_queries: write each answered query to the index NAME-queries in the background: its ``text``, or a keyed
-        ``hash`` of it; empty for no log.
+    :ivar explain: the legs are searched in addition to the hybrid query, which takes the server about half as long again.
     """
 
-    pipeline: str = INLINE
+    pipeline: Annotated[
+        str,
+        Meta(
+            title="_inline, _default, _fusion or a name",
+            description="How the fusion of a hybrid query is sent: in each request, as the index's default search "
+            "pipeline, inside the query (from 3.10), or as a stored search pipeline.",
+        ),
+    ] = INLINE
     partial: Callable[[str], None] | None = None
-    explain: bool = True
-    in_cluster: bool = False
-    log_queries: Literal["", "text", "hash"] = ""
+    explain: Annotated[bool, Meta(description="Hits have their legs, as with a folder.")] = True
+    in_cluster: Annotated[
+        bool, Meta(description="Send queries as texts; the query tower that deploy put into the cluster encodes them.")
+    ] = False
+    log_queries: Annotated[
+        Literal["", "text", "hash"],
+        Meta(
+            description="Write each answered query to the index NAME-queries: its text, or a keyed hash of it; empty for no "
+            "log."
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         # Checked first: a misspelt "hash" must never log texts.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta
 
 from hybrid_search.settings.base import Setting, require
 from hybrid_search.settings.index import Similarity
@@ -27,88 +29,98 @@ LossKind = Literal["infonce", "triplet", "contrastive", "residual", "margin_mse"
 RefreshLoss = Literal["infonce", "margin_mse", "kl"]
 TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
+Algorithm = Literal["skipgram", "cbow", "random", "teacher"]
+
+_MIX = "a mix of random, in_row, bm25 and dense such as bm25:0.7,in_row:0.3, or stages such as random; 0.3@bm25"
+_WINDOW = "FIRST-LAST, such as 5-100, with 1 <= first <= last"
 
 
 class WordVectorConfig(Setting, frozen=True):
-    """How word2vec is trained (gensim). One worker makes it reproducible; more are faster.
+    """How word2vec is trained (gensim). One worker makes it reproducible; more are faster."""
 
-    :ivar algorithm: ``random`` trains none and starts from small random vectors; ``teacher`` takes the vectors that
-        :attr:`TrainConfig.teacher` gives each word.
-    :ivar epochs: passes over the corpus; 0 for as many as show it about 10 million tokens (CBOW, which is several
-        times as fast: 80 million), 3 to 30.
-    :ivar sample: words with a larger share of the corpus are thinned out (word2vec's subsampling).
-    :ivar whiten: give all directions of the vectors the same spread, where the corpus has tokens enough.
-    """
-
-    algorithm: Literal["skipgram", "cbow", "random", "teacher"] = "skipgram"
-    window: int = 5
-    negative: int = 5
-    epochs: int = 0
-    learning_rate: float = 0.025
-    workers: int = 1
-    sample: float = 1e-3
-    whiten: bool = True
-
-    def check(self) -> None:
-        """Check ranges, and what contradicts what."""
-        require(self.window >= 1, "window", self.window, "at least 1")
-        require(self.epochs >= 0, "epochs", self.epochs, "0 (by the size of the corpus) or more")
-        require(0 <= self.sample <= 1, "sample", self.sample, "from 0 (none is thinned out) to 1")
-        require(self.workers >= 1, "workers", self.workers, "at least 1")
-
-
-_MOST_IN_A_TOWER = {
-    "hidden": 4_096,
-    "layers": 16,
-    "kernel": 64,
-    "head_hidden": 16_384,
-    "dimension": 16_000,  # OpenSearch's limit
-    "embedding_dimension": 4_096,
-    "max_query_tokens": 4_096,
-    "max_document_tokens": 16_384,
-}
+    algorithm: Annotated[
+        Algorithm,
+        Meta(
+            description="word2vec's algorithm; random trains none and starts from small random vectors, teacher takes "
+            "the vectors that training.teacher gives each word."
+        ),
+    ] = "skipgram"
+    window: Annotated[int, Meta(ge=1, description="word2vec's window, in tokens.")] = 5
+    negative: Annotated[int, Meta(description="word2vec's negative samples.")] = 5
+    epochs: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="word2vec's passes over the corpus; 0 for as many as show it about 10 million tokens (cbow, "
+            "several times as fast: 80 million), 3 to 30.",
+        ),
+    ] = 0
+    learning_rate: Annotated[float, Meta(description="word2vec's learning rate.")] = 0.025
+    workers: Annotated[
+        int, Meta(ge=1, description="word2vec's threads; more than one is faster and not reproducible.")
+    ] = 1
+    sample: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Thin out words with a larger share of the corpus (subsampling); 0 for none."),
+    ] = 1e-3
+    whiten: Annotated[
+        bool,
+        Meta(
+            description="Give all directions of the word vectors the same spread, where the corpus has tokens enough."
+        ),
+    ] = True
 
 
 class TowerConfig(Setting, frozen=True):
-    """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint.
+    """The shape of the two towers. Everything here decides a vector, so all of it enters the fingerprint."""
 
-    :ivar encoder: ``mean`` is the baseline without a recurrent net; ``transformer`` needs the extra and ``trunk``.
-    :ivar bidirectional_queries: false reads queries, which are short, forwards alone where documents are read in both
-        directions by a tower of their own; without effect on other towers.
-    :ivar residual: add the frequency-weighted mean of the word vectors to the encoder's pooled states.
-    :ivar head_layers: fully connected layers (ReLU between them) after pooling.
-    :ivar dimension: length of the vectors that come out.
-    :ivar max_query_tokens: longer queries are cut here, longer documents at ``max_document_tokens``.
-    """
-
-    encoder: EncoderKind = "gru"
-    bidirectional: bool = True
-    bidirectional_queries: bool = True
-    hidden: int = 128
-    layers: int = 1
-    kernel: int = 3
-    pooling: Pooling = "mean"
-    residual: bool = True
-    head_layers: int = 1
-    head_hidden: int = 256
-    dropout: float = 0.1
-    layer_norm: bool = False
-    dimension: int = 192
-    embedding_dimension: int = 192
-    towers: TowerSharing = "shared_embeddings"
-    max_query_tokens: int = 32
-    max_document_tokens: int = 160
-    similarity: Similarity = "cosine"
-    sif_a: float = 1e-4
-    trunk: str = ""
+    encoder: Annotated[
+        EncoderKind,
+        Meta(description="The network; mean is the baseline without one, transformer needs the extra and trunk."),
+    ] = "gru"
+    bidirectional: Annotated[bool, Meta(description="Read the text in both directions.")] = True
+    bidirectional_queries: Annotated[
+        bool,
+        Meta(
+            description="Read queries in both directions too; no reads them forwards alone, where documents are read "
+            "in both directions by a tower of their own."
+        ),
+    ] = True
+    hidden: Annotated[int, Meta(ge=1, le=4_096, description="Width of the recurrent (or convolutional) layers.")] = 128
+    layers: Annotated[int, Meta(ge=1, le=16, description="Recurrent layers.")] = 1
+    kernel: Annotated[int, Meta(ge=1, le=64, description="Width of the CNN's window, in tokens.")] = 3
+    pooling: Annotated[Pooling, Meta(description="How a sequence of states becomes one vector.")] = "mean"
+    residual: Annotated[
+        bool,
+        Meta(
+            description="Add the frequency-weighted mean of the word vectors to the encoder's pooled states: the "
+            "static path beside the network."
+        ),
+    ] = True
+    head_layers: Annotated[
+        int, Meta(ge=0, le=16, description="Fully connected layers (ReLU between them) after pooling.")
+    ] = 1
+    head_hidden: Annotated[int, Meta(ge=1, le=16_384, description="Width of those layers.")] = 256
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout during training.")] = 0.1
+    layer_norm: Annotated[bool, Meta(description="LayerNorm in the head.")] = False
+    # 16,000 is OpenSearch's limit.
+    dimension: Annotated[int, Meta(ge=1, le=16_000, description="Length of the vectors that come out.")] = 192
+    embedding_dimension: Annotated[int, Meta(ge=1, le=4_096, description="Length of the word vectors.")] = 192
+    towers: Annotated[TowerSharing, Meta(description="What the query and the document tower have in common.")] = (
+        "shared_embeddings"
+    )
+    max_query_tokens: Annotated[int, Meta(ge=1, le=4_096, description="Queries are cut after this many tokens.")] = 32
+    max_document_tokens: Annotated[
+        int, Meta(ge=1, le=16_384, description="Documents are cut after this many tokens.")
+    ] = 160
+    similarity: Annotated[Similarity, Meta(description="How two vectors are compared.")] = "cosine"
+    sif_a: Annotated[float, Meta(gt=0, description="Constant of the frequency weights a / (a + p).")] = 1e-4
+    trunk: Annotated[
+        str, Meta(description="A sentence-transformers model, name or folder, for the encoder transformer.")
+    ] = ""
 
     def check(self) -> None:
-        """Check ranges, and what contradicts what."""
-        for name, most in _MOST_IN_A_TOWER.items():
-            require(1 <= getattr(self, name) <= most, name, getattr(self, name), f"from 1 to {most}")
-        require(0 <= self.head_layers <= 16, "head_layers", self.head_layers, "from 0 to 16")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
-        require(self.sif_a > 0, "sif_a", self.sif_a, "above 0")
+        """Check what contradicts what."""
         require(
             (self.encoder == "transformer") == bool(self.trunk),
             "trunk",
@@ -129,114 +141,160 @@ _QUEUE_NEEDS = "only infonce, and triplet with batch_hard or semi_hard mining, t
 class TrainConfig(Setting, frozen=True):
     """How towers are trained. Stored in ``training.json``; does not enter the fingerprint.
 
-    :ivar epochs: passes over the training examples at most; 0 for as many as make 600 steps, which suits small
-        sets (with ``align``: 6 passes over the teacher's texts).
-    :ivar max_samples: use at most this many training examples, 0 for all.
-    :ivar threads: torch's, 0 for its own choice. One gives the same weights on any number of cores, is little slower
-        than two for nets of this size, and does not suffer from other work on the machine (benchmarks/contention.py).
-    :ivar device: where towers are trained; the rest is always done on the CPU.
-    :ivar queue: the last so many vectors of earlier batches' documents are further negatives.
-    :ivar teacher: whose vectors the loss ``align`` follows: a sentence-transformers model (name, folder, or the
-        installed package that carries it) or a ``.safetensors`` file of vectors by text.
-    :ivar vocabulary: most tokens the tokenizer may have.
-    :ivar frozen_steps: word vectors stay frozen for this many steps; 0 fine-tunes from the start, -1 freezes for good.
-    :ivar self_supervised: examples made out of documents alone, for each labelled one in a batch; 0 off. A distilling
-        loss has none.
-    :ivar residual_share: share of the steps, from the first on, that train the weighted mean of the word vectors alone
-        (where the towers have that residual path); without the encoder a step costs a tenth.
-    :ivar hard_negatives: per example and batch, beside the in-batch ones.
-    :ivar negatives: the schedule: (start as a share of the run, source -> share of the hard negatives).
-    :ivar rank_window: mined negatives come from these ranks, (first, last), 1-based.
-    :ivar false_negative_margin: drop a mined negative scoring at least this share of the positive's score; 0 off.
-    :ivar refresh: rounds after the first: hard negatives are mined again from an index of the towers so far, and
-        training goes on with them; the best round is kept.
-    :ivar refresh_loss: of those rounds after loss ``align``; ``margin_mse`` and ``kl`` follow the cosines of the
-        teacher's vectors.
-    :ivar lexical_weight: of BM25's score in the loss ``residual``, in cosines per BM25 point.
-    :ivar validation_share: share of the training queries held out for early stopping and for fitting the fusion.
-    :ivar validation_least: where that share is fewer than so many, a larger one is held out, up to a third: from a few
-        dozen queries no fusion weight can be told from chance (docs/studies/fusion_weight.md).
+    :ivar threads: one gives the same weights on any number of cores, is little slower than two for nets of this size,
+        and does not suffer from other work on the machine (benchmarks/contention.py).
+    :ivar negatives: (start as a share of the run, source -> share of the hard negatives).
+    :ivar validation_least: from a few dozen queries no fusion weight can be told from chance
+        (docs/studies/fusion_weight.md).
     """
 
-    loss: LossKind = "infonce"
-    epochs: int = 0
-    max_steps: int = 0
-    max_samples: int = 0
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    embedding_learning_rate: float = 5e-3
-    warmup_share: float = 0.1
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    clip_norm: float = 1.0
-    weight_decay: float = 0.0
-    seed: int = 0
-    threads: int = 1
-    device: Literal["cpu", "cuda"] = "cpu"
-    temperature: float = 0.05
-    learn_temperature: bool = False
-    margin: float = 0.2
-    triplet_distance: Similarity = "cosine"
-    triplet_mining: TripletMining = "batch_hard"
-    lexical_weight: float = 0.02
-    self_supervised: float = 4.0
-    residual_share: float = 0.7
-    hard_negatives: int = 1
-    queue: int = 0
-    negatives: tuple[tuple[float, dict[NegativeSource, float]], ...] = ((0.0, {"bm25": 1.0}),)
-    rank_window: tuple[int, int] = (5, 100)
-    false_negative_margin: float = 0.95
-    refresh: int = 0
-    refresh_loss: RefreshLoss = "infonce"
-    teacher_scores: str = ""
-    teacher: str = ""
-    vocabulary: int = 50_000
-    min_frequency: int = 3
-    frozen_steps: int = 0
+    loss: Annotated[LossKind, Meta(description="What is minimised.")] = "infonce"
+    epochs: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Most passes over the training examples; 0 for as many as make 600 steps (align: 6 passes over "
+            "the teacher's texts).",
+        ),
+    ] = 0
+    max_steps: Annotated[int, Meta(ge=0, description="Most steps, 0 for no limit.")] = 0
+    max_samples: Annotated[int, Meta(ge=0, description="Most training examples, 0 for all.")] = 0
+    batch_size: Annotated[
+        int,
+        Meta(ge=2, le=65_536, description="Examples a step; the others of a batch are its in-batch negatives."),
+    ] = 32
+    learning_rate: Annotated[float, Meta(gt=0, description="Learning rate of everything but the word vectors.")] = 2e-3
+    embedding_learning_rate: Annotated[float, Meta(ge=0, description="Learning rate of the word vectors.")] = 5e-3
+    warmup_share: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the steps over which the learning rate rises.")
+    ] = 0.1
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"], Meta(description="How the learning rate falls after that.")
+    ] = "linear"
+    clip_norm: Annotated[float, Meta(ge=0, description="Largest norm of a gradient, 0 for no limit.")] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0, description="AdamW's weight decay.")] = 0.0
+    seed: Annotated[int, Meta(ge=0, description="Seed of everything that is drawn.")] = 0
+    threads: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="torch threads, 0 for torch's own choice; one is little slower than two and reproducible.",
+        ),
+    ] = 1
+    device: Annotated[
+        Literal["cpu", "cuda"], Meta(description="Where the towers are trained; the rest is done on the CPU.")
+    ] = "cpu"
+    temperature: Annotated[float, Meta(gt=0, description="Temperature of InfoNCE and KL.")] = 0.05
+    learn_temperature: Annotated[bool, Meta(description="Let InfoNCE learn its temperature.")] = False
+    margin: Annotated[float, Meta(ge=0, description="Margin of the triplet, contrastive and residual losses.")] = 0.2
+    triplet_distance: Annotated[
+        Similarity, Meta(description="Distance of the triplet, contrastive and residual losses.")
+    ] = "cosine"
+    triplet_mining: Annotated[TripletMining, Meta(description="Which negatives of a batch the triplet loss uses.")] = (
+        "batch_hard"
+    )
+    lexical_weight: Annotated[
+        float,
+        Meta(ge=0, description="What a point of BM25's score counts in the loss residual, in cosines."),
+    ] = 0.02
+    self_supervised: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=64,
+            description="Examples made out of documents alone, for each labelled one of a batch; 0 for none. A "
+            "distilling loss has none.",
+        ),
+    ] = 4.0
+    residual_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the steps, from the first on, that train the mean of the word vectors alone, before "
+            "the encoder joins; such a step costs a tenth.",
+        ),
+    ] = 0.7
+    hard_negatives: Annotated[
+        int, Meta(ge=0, le=64, description="Hard negatives an example, beside the in-batch ones.")
+    ] = 1
+    queue: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Vectors of earlier batches' documents kept as further negatives (infonce, triplet).",
+        ),
+    ] = 0
+    negatives: Annotated[
+        tuple[tuple[float, dict[NegativeSource, float]], ...],
+        Meta(title=_MIX, description="Where hard negatives come from, and in which shares."),
+    ] = ((0.0, {"bm25": 1.0}),)
+    rank_window: Annotated[
+        tuple[int, int], Meta(title=_WINDOW, description="Ranks from which negatives are mined.")
+    ] = (5, 100)
+    false_negative_margin: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Drop a mined negative scoring at least this share of the positive's score; 0 keeps all.",
+        ),
+    ] = 0.95
+    refresh: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Rounds that mine negatives again with the towers so far and train on; the best is kept.",
+        ),
+    ] = 0
+    refresh_loss: Annotated[
+        RefreshLoss,
+        Meta(
+            description="Loss of those rounds after the loss align (recipe distil): infonce contrasts the labels, the "
+            "others follow the teacher's scores of what was mined."
+        ),
+    ] = "infonce"
+    teacher_scores: Annotated[
+        str, Meta(description="File of teacher scores (JSON lines or TSV) for margin_mse and kl.")
+    ] = ""
+    teacher: Annotated[
+        str,
+        Meta(
+            description="For distil: a sentence-transformers model (name, folder, package) or a .safetensors file of "
+            "vectors by text."
+        ),
+    ] = ""
+    vocabulary: Annotated[int, Meta(ge=16, le=5_000_000, description="Most tokens of the tokenizer.")] = 50_000
+    min_frequency: Annotated[int, Meta(description="Words rarer than this are cut into pieces.")] = 3
+    frozen_steps: Annotated[
+        int,
+        Meta(ge=-1, description="Keep the word vectors frozen for so many steps; 0 trains them at once, -1 never."),
+    ] = 0
     word_vectors: WordVectorConfig = WordVectorConfig()
-    validation_share: float = 0.1
-    validation_least: int = 150
-    validation_queries: int = 300
-    validation_documents: int = 3_000
-    evaluate_every: int = 100
-    patience: int = 5
-    checkpoint_every: int = 200
+    validation_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share of the training queries held out for early stopping and fitting the fusion.",
+        ),
+    ] = 0.1
+    validation_least: Annotated[
+        int, Meta(ge=0, description="Hold out a larger share, up to a third, until it is so many queries.")
+    ] = 150
+    validation_queries: Annotated[int, Meta(ge=1, description="Most validation queries.")] = 300
+    validation_documents: Annotated[int, Meta(ge=1, description="Documents of the validation corpus.")] = 3_000
+    evaluate_every: Annotated[int, Meta(ge=1, description="Steps between validations.")] = 100
+    patience: Annotated[
+        int, Meta(ge=0, description="Validations without a gain before training stops; 0 for never.")
+    ] = 5
+    checkpoint_every: Annotated[int, Meta(ge=1, description="Steps between resume points.")] = 200
 
     def check(self) -> None:
-        """Check ranges, and what contradicts what."""
-        require(self.epochs >= 0, "epochs", self.epochs, "0 (600 steps) or more")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
-        require(self.batch_size <= 65_536, "batch_size", self.batch_size, "at most 65536")
-        require(self.self_supervised <= 64, "self_supervised", self.self_supervised, "at most 64")
-        require(self.hard_negatives <= 64, "hard_negatives", self.hard_negatives, "at most 64")
-        require(16 <= self.vocabulary <= 5_000_000, "vocabulary", self.vocabulary, "from 16 to 5000000")
-        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (in-batch negatives need a partner)")
-        require(0 <= self.queue <= 1_000_000, "queue", self.queue, "from 0 to 1000000")
+        """Check what contradicts what."""
         ranks = self.loss == "infonce" or (self.loss == "triplet" and self.triplet_mining != "given")
         require(not self.queue or ranks, "queue", self.queue, f"0 with loss {self.loss!r}: {_QUEUE_NEEDS}")
-        require(self.max_samples >= 0, "max_samples", self.max_samples, "0 (all) or more")
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        require(self.embedding_learning_rate >= 0, "embedding_learning_rate", self.embedding_learning_rate, ">= 0")
-        require(self.temperature > 0, "temperature", self.temperature, "above 0")
-        require(self.frozen_steps >= -1, "frozen_steps", self.frozen_steps, "-1 (always), 0 (never) or a step count")
-        for name in (
-            "max_steps",
-            "clip_norm",
-            "weight_decay",
-            "threads",
-            "margin",
-            "hard_negatives",
-            "patience",
-            "self_supervised",
-            "lexical_weight",
-            "refresh",
-            "validation_least",
-        ):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("evaluate_every", "checkpoint_every", "validation_queries", "validation_documents"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("warmup_share", "residual_share"):
-            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
-        require(0 <= self.false_negative_margin <= 1, "false_negative_margin", self.false_negative_margin, "0 to 1")
         require(
             self.loss != "contrastive" or self.triplet_distance != "dot",
             "triplet_distance",
@@ -249,9 +307,8 @@ class TrainConfig(Setting, frozen=True):
             self.hard_negatives,
             "at least 1 with triplet_mining 'given'",
         )
-        require(0 <= self.validation_share < 1, "validation_share", self.validation_share, "from 0 to below 1")
         first, last = self.rank_window
-        require(1 <= first <= last, "rank_window", self.rank_window, "(first, last) with 1 <= first <= last")
+        require(1 <= first <= last, "rank_window", self.rank_window, _WINDOW)
         require(bool(self.negatives) and self.negatives[0][0] == 0, "negatives", self.negatives, "a mix from 0 on")
         require(
             all(mix and all(v > 0 for v in mix.values()) for _, mix in self.negatives),
@@ -266,10 +323,12 @@ class TrainConfig(Setting, frozen=True):
             f"a file of teacher scores with loss {self.loss!r}",
         )
         follows = self.refresh_loss == "infonce" or (self.loss == "align" and self.refresh > 0)
-        require(follows, "refresh_loss", self.refresh_loss, "infonce, unless with --recipe distil and --refresh")
+        require(
+            follows, "refresh_loss", self.refresh_loss, "infonce, unless with loss 'align' (recipe distil) and refresh"
+        )
         require(
             bool(self.teacher) == (self.loss == "align" or self.word_vectors.algorithm == "teacher"),
             "teacher",
             self.teacher,
-            "given (--teacher) with --recipe distil (loss 'align' or word vectors 'teacher'), and only then",
+            "given with recipe distil (loss 'align' or word vectors 'teacher'), and only then",
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid_search.errors import ConfigError
+from hybrid_search.errors import ConfigError, shown
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 
@@ -44,21 +44,26 @@ class Recipe:
         towers, training = self.joined_with({})
         return TrainSettings.from_mapping({"towers": towers, "training": training}, source="recipe")
 
-    def joined_with(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Put settings as a file has them (``towers``, ``training``) over the recipe's.
+    def joined_with(self, *given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put settings as a file has them (``towers``, ``training``) over the recipe's; later ones win.
 
         :return: plain values, not checked yet, for a ``TowerConfig`` and a ``TrainConfig``; the latter with
             ``word_vectors`` as a dict.
         :raises ConfigError: if there is another name than the two.
         """
-        if unknown := sorted(given.keys() - {"towers", "training"}):
-            raise ConfigError(f"no settings are called {unknown[0]!r}; there are towers and training")
-        training = {**self.training, **given.get("training", {})}
-        training["word_vectors"] = {
-            **self.training.get("word_vectors", {}),
-            **given.get("training", {}).get("word_vectors", {}),
-        }
-        return {**self.towers, **given.get("towers", {})}, training
+        towers, training = dict(self.towers), dict(self.training)
+        words = dict(training.pop("word_vectors", {}))
+        for one in given:
+            if unknown := sorted(one.keys() - {"towers", "training"}):
+                raise ConfigError(f"no settings are called {unknown[0]!r}; there are towers and training")
+            towers |= one.get("towers", {})
+            changes = dict(one.get("training", {}))
+            of_words = changes.pop("word_vectors", {})
+            if not isinstance(of_words, Mapping):
+                raise ConfigError(f"training.word_vectors is {shown(of_words)}; it must be an object")
+            words |= of_words
+            training |= changes
+        return towers, {**training, "word_vectors": words}
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -87,9 +87,17 @@ def write_data(folder: Path) -> Path:
     return folder
 
 
-TINY = (
-    "--hidden", 16, "--dimension", 32, "--embedding-dimension", 32, "--head-hidden", 32, "--vocabulary", 400,
-    "--epochs", 4, "--batch-size", 16, "--evaluate-every", 5, "--checkpoint-every", 5, "--threads", 1,
+def as_options(settings: dict[str, object]) -> tuple[str, ...]:
+    """Write settings as `train` takes them."""
+    return tuple(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))
+
+
+TINY = as_options(
+    {
+        "towers.hidden": 16, "towers.dimension": 32, "towers.embedding_dimension": 32, "towers.head_hidden": 32,
+        "training.vocabulary": 400, "training.epochs": 4, "training.batch_size": 16, "training.evaluate_every": 5,
+        "training.checkpoint_every": 5, "training.threads": 1,
+    }
 )  # fmt: skip
 
 

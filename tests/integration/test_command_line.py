@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, TINY, Home, Ran, run
+from conftest import ROOT, TINY, Home, Ran, as_options, run
 
 MEASURES = {"nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10", "Success@10"}
 
@@ -145,7 +145,7 @@ def test_train_refreshes_negatives_and_tells_each_round(home: Home) -> None:
 
 
 def test_a_model_trained_with_a_queue_and_queries_read_forwards_is_loaded_and_searched(home: Home) -> None:
-    trained = train_tiny(home, "queued", "--queue", 64, "--no-bidirectional-queries")
+    trained = train_tiny(home, "queued", "--set", "training.queue=64", "--set", "towers.bidirectional_queries=no")
     assert trained.code == 0, trained.err
     index = home.path / "queued-index"
     assert home.run("load", "jsonl", "--path", home.data, "--model", home.path / "queued", "--to", index).code == 0
@@ -197,7 +197,8 @@ def test_an_index_without_vectors_answers_by_bm25_and_says_why_not_otherwise(hom
 
 def test_another_model_is_refused_with_both_fingerprints(home: Home) -> None:
     other = home.path / "other"
-    trained = home.run("train", "jsonl", "--path", home.data, "--out", other, *TINY, "--seed", 7, "--encoder", "mean")
+    mean = ("--seed", 7, "--set", "towers.encoder=mean")
+    trained = home.run("train", "jsonl", "--path", home.data, "--out", other, *TINY, *mean)
     assert trained.code == 0, trained.err
     mine, theirs = (home.run("info", m, "--format", "json").json["fingerprint"][:12] for m in (home.model, other))
     refused = home.run("query", "honey", "--from", home.index, "--model", other)
@@ -229,9 +230,9 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["query", "x", "--from", "nowhere"], 4, "nowhere"),
         (["load", "jsonl", "--path", "nowhere", "--to", "i"], 3, "nowhere"),
         (["load", "nosuch", "--to", "i"], 2, "msmarco_passage"),
-        (["train", "jsonl", "--path", "data", "--out", "m", "--encoder", "gruu"], 2, "gru"),
-        (["train", "jsonl", "--path", "data", "--out", "m", "--batch-size", "1"], 2, "batch_size"),
-        (["train", "jsonl", "--path", "data", "--out", "m", "--negatives", "bm52"], 2, "bm52"),
+        (["train", "jsonl", "--path", "data", "--out", "m", "--set", "towers.encoder=gruu"], 2, "one of mean, rnn"),
+        (["train", "jsonl", "--path", "data", "--out", "m", "--set", "training.batch_size=1"], 2, "from 2 to 65536"),
+        (["train", "jsonl", "--path", "data", "--out", "m", "--set", "training.negatives=bm52"], 2, "bm52"),
         (["query", "x", "--from", "index", "--filter", "topic ="], 2, "expected"),
         (["query", "x", "--from", "index", "--filter", "nosuch = 1"], 2, "topic"),
         (["query", "x", "--from", "index", "-k", "0"], 2, "k"),
@@ -242,7 +243,7 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         (["train", "jsonl", "--path", "data", "--out", "model"], 2, "--restart"),
         (["train", "jsonl", "--path", "data", "--out", "m", "--split", "nosuch"], 2, "train, test"),
         (["train", "jsonl", "--path", "data", "--out", "m", "--negatives-file", "nowhere"], 2, "nowhere"),
-        (["train", "jsonl", "--path", "data", "--out", "m", "--negatives", "dense"], 2, "mine --mode knn"),
+        (["train", "jsonl", "--path", "data", "--out", "m", "--set", "training.negatives=dense"], 2, "mine --mode knn"),
         (["train", "jsonl", "--path", "data", "--out", "m", "--seed", "-5"], 2, "seed"),
         (["info", "nowhere"], 4, "nowhere"),
         (["train", "jsonl", "--path", "data", "--out", "data", "--max-steps", "5"], 2, "holds other files"),
@@ -323,10 +324,7 @@ def test_ctrl_c_ends_with_one_line_and_130(home: Home) -> None:
         "--out",
         "stopped",
         *map(str, TINY),
-        "--epochs",
-        "4000",
-        "--patience",
-        "1000",
+        *as_options({"training.epochs": 4_000, "training.patience": 1_000}),
     ]
     child = subprocess.Popen(
         command,

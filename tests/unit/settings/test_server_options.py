@@ -28,8 +28,8 @@ def created(options: ServerOptions) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shards": 0}, "shards is 0; it must be from 1 to 1024"),
-        ({"m": 1}, "m is 1; it must be from 2 to 512"),
+        ({"shards": 0}, "shards is 0; it must be a whole number from 1 to 1024"),
+        ({"m": 1}, "m is 1; it must be a whole number from 2 to 512"),
         ({"ef_construction": 5_000}, "ef_construction is 5000"),
         ({"replicas": "some"}, "replicas is 'some'; it must be a number, or fewest and most such as 0-1"),
         ({"compression": "8x"}, "compression is 8x; the k-NN engine lucene has 4x, 32x"),

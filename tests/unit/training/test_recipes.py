@@ -20,7 +20,7 @@ def test_the_default_recipe_needs_no_teacher_and_nothing_else():
 
 
 def test_distilling_without_a_teacher_says_what_is_missing():
-    with pytest.raises(ConfigError, match="--recipe distil"):
+    with pytest.raises(ConfigError, match="given with recipe distil"):
         TrainConfig.from_mapping(RECIPES["distil"].joined_with({})[1], source="settings")
 
 
