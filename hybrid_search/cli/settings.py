@@ -168,7 +168,7 @@ def parse_value(name: str, text: str) -> Any:
     """
     setting = _of_training().get(name)
     if setting is None:
-        raise _unknown(name)
+        raise _unknown(name) if name not in _ELSEWHERE else ConfigError(f"{name} is given by {_ELSEWHERE[name]}")
     plain = plain_kind(setting.kind)
     try:
         if plain is bool:
@@ -324,4 +324,4 @@ def written_as_set(option: str) -> str:
 
 
 def _with_value(setting: Named) -> str:
-    return f"--set {setting.name}=VALUE, with {wanted(setting.kind)}"
+    return f"--set {setting.name}=VALUE ({wanted(setting.kind)})"

@@ -86,6 +86,7 @@ def test_a_value_is_read_as_its_setting_asks(name: str, text: str, value: Any) -
         ("temperature", "1", "did you mean training.temperature"),
         ("training.encoder", "gru", "did you mean towers.encoder"),
         ("word_vectors.window", "8", "did you mean training.word_vectors.window"),
+        ("index.bm25.k1", "1", "index.bm25.k1 is given by load --bm25-k1"),
         ("xyzzy", "1", "there is no setting 'xyzzy'; `hybrid-search settings` lists all"),
     ],
 )
@@ -137,13 +138,13 @@ def test_a_setting_given_twice_must_be_given_alike() -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("--temperature", "--set training.temperature=VALUE, with a number above 0"),
-        ("--batch-size", "--set training.batch_size=VALUE, with a whole number from 2 to 65536"),
-        ("--encoder", "--set towers.encoder=VALUE, with one of mean, rnn, gru, lstm, cnn, transformer"),
+        ("--temperature", "--set training.temperature=VALUE (a number above 0"),
+        ("--batch-size", "--set training.batch_size=VALUE (a whole number from 2 to 65536"),
+        ("--encoder", "--set towers.encoder=VALUE (one of mean, rnn, gru, lstm, cnn, transformer"),
         ("--no-residual", "--set towers.residual=no"),
-        ("--word2vec-window", "--set training.word_vectors.window=VALUE, with a whole number, 1 or more"),
+        ("--word2vec-window", "--set training.word_vectors.window=VALUE (a whole number, 1 or more"),
         ("--no-word2vec-whiten", "--set training.word_vectors.whiten=no"),
-        ("--negatives", "--set training.negatives=VALUE, with a mix of random"),
+        ("--negatives", "--set training.negatives=VALUE (a mix of random"),
         ("--nosuch", ""),
     ],
 )
