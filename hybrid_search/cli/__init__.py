@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from hybrid_search import __version__
-from hybrid_search.cli.connecting import CONNECTION_SETTINGS, connect, connection_options
-from hybrid_search.cli.streams import READER_WENT, ReaderWent, forgive, let_go, to_a_reader
+from hybrid_search.cli.output import READER_WENT, ReaderWent, forgive, let_go, to_a_reader
+from hybrid_search.cli.server_options import CONNECTION_SETTINGS, connect, connection_options
 from hybrid_search.errors import HybridSearchError, StorageError, shown
 
 __all__ = ["cli", "main"]
@@ -23,7 +23,10 @@ VERBS = (
 )  # fmt: skip
 """In the order in which a new user meets them. Each is the command ``command`` of the module of its name, unless:"""
 
-HOSTS = {"delete": "indexes", "drop": "indexes", "rollback": "indexes"}
+HOSTS = {
+    **dict.fromkeys(("info", "delete", "rollback", "drop", "repair"), "indexes"),
+    **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),
+}
 """Verb -> the module of another verb that has it too, as ``VERB_command``."""
 
 RESUMING = ("quickstart", "train", "load", "reindex")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
+from hybrid_search.cli.options import WithOldName, dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, progress, say
 
 __all__ = ["command"]
@@ -114,8 +114,10 @@ def measure_command(location: str, sample: int, seed: int, form: str) -> None:
 @click.option("--split", default="", help="Whose queries.  [default: test, or the data set's last split]")
 @click.option("--judgements", "judgement_set", default="", metavar="NAME", help="The set, where there are several.")
 @click.option(
+    "--pipeline",
     "--search-pipeline",
     "pipeline",
+    cls=WithOldName,
     default="",
     metavar="NAME",
     help="A search pipeline with towers in the cluster, for k-NN and hybrid.  [default: deploy's; else BM25 only]",

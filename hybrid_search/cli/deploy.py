@@ -1,4 +1,4 @@
-"""``hybrid-search deploy``: an index's towers into its cluster."""
+"""``deploy``, ``undeploy`` and ``serve-towers``: an index's towers into its cluster, out of it, and beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from hybrid_search.cli.options import format_option
 from hybrid_search.cli.output import facts, progress, say
 
-__all__ = ["TOKEN", "command"]
+__all__ = ["command", "serve_towers_command", "undeploy_command"]
 
 TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
 """Where both ends of a connector find the token that requests must bring."""
@@ -95,3 +95,51 @@ def _write_requests(chosen: Path | None, content: bytes) -> Path | None:
                 return None
     atomic_write_bytes(file, content)
     return file
+
+
+@click.command("undeploy")
+@click.argument("location", metavar="LOCATION")
+@format_option
+def undeploy_command(location: str, form: str) -> None:
+    """Remove exactly what hybrid-search deploy made for an index; its documents and vectors stay.
+
+    What another index behind the same alias uses stays too. It also clears what a killed deploy left.
+
+    \b
+    Example:
+      hybrid-search undeploy opensearch://localhost:9200/passages
+    """  # noqa: D301
+    from hybrid_search.in_cluster.deploy import undeploy
+
+    index, removed = undeploy(location)
+    facts({"index": index, "removed": removed}, form)
+    say(f"Took the towers of {index} out of the cluster." if removed else f"Nothing is deployed for {index}.")
+
+
+@click.command("serve-towers")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="The port to listen on; 0 for any."
+)
+def serve_towers_command(model: Path, host: str, port: int) -> None:
+    """Serve a model's towers over HTTP until Ctrl-C: what hybrid-search deploy --connector connects a cluster to.
+
+    With a token in HYBRID_SEARCH_TOWERS_TOKEN, requests must bring it; without one, whoever reaches the port may have
+    texts encoded. It speaks no TLS: put a proxy before it where the network is not your own.
+
+    \b
+    Example:
+      hybrid-search serve-towers ./model --port 8080
+    """  # noqa: D301
+    from hybrid_search.in_cluster.tower_server import TowerServer
+
+    with TowerServer(model, (host, port), os.environ.get(TOKEN, "")) as server:
+        click.echo(server.url)
+        say(f"Serving the towers of {model} at {server.url}; Ctrl-C ends it.")
+        if server.is_open_to_others:
+            say(f"Warning: whoever reaches {server.url} may use it; set {TOKEN} to a token that requests must bring.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("Ended.")

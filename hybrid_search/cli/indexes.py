@@ -1,22 +1,30 @@
-"""``indexes``, ``rollback``, ``drop`` and ``delete``: which indexes there are, which is live, and what goes."""
+"""``indexes``, ``info``, ``rollback``, ``drop``, ``delete`` and ``repair``: which indexes there are, and what goes."""
 
 from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from hybrid_search.cli.options import format_option
+from hybrid_search.cli.options import WithOldName, format_option
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.index.aliases import ServerIndex
 
-__all__ = ["command", "delete_command", "drop_command", "rollback_command"]
+__all__ = [
+    "command",
+    "delete_command",
+    "drop_command",
+    "info_command",
+    "repair_command",
+    "rollback_command",
+]
 
 _NAMED = 10
 
@@ -104,7 +112,10 @@ def _age(age: timedelta) -> str:
 @click.argument("location", metavar="LOCATION")
 @click.option("--alias", metavar="NAME", help="The alias, where LOCATION is the server alone.")
 @click.option(
+    "--to",
     "--to-index",
+    "to_index",
+    cls=WithOldName,
     metavar="INDEX",
     help="Go to this index instead, forward again for example; it must have been finished and checked.",
 )
@@ -118,7 +129,7 @@ def rollback_command(location: str, alias: str | None, to_index: str | None, for
     \b
     Examples:
       hybrid-search rollback opensearch://localhost:9200/passages
-      hybrid-search rollback opensearch://localhost:9200/passages --to-index passages-000003
+      hybrid-search rollback opensearch://localhost:9200/passages --to passages-000003
     """  # noqa: D301
     from hybrid_search.indexes import roll_back
     from hybrid_search.loading.blue_green import alias_address
@@ -178,3 +189,42 @@ def delete_command(location: str, ids: tuple[str, ...], form: str) -> None:
     if missing:
         more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
         say(f"Not there: {', '.join(missing[:_NAMED])}{more}")
+
+
+@click.command("info")
+@click.argument("location", metavar="LOCATION|MODEL")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read everything and check it against its checksums; of a server's index, the towers stored with it.",
+)
+@format_option
+def info_command(location: str, verify: bool, form: str) -> None:
+    """Show what an index or a model holds: sizes, settings, fingerprint.
+
+    \b
+    Example:
+      hybrid-search info ./index --verify
+    """  # noqa: D301
+    from hybrid_search.models import inspect_index, inspect_model, is_model
+
+    path = Path(location)
+    facts(inspect_model(path) if is_model(path) else inspect_index(location, verify=verify), form)
+
+
+@click.command("repair")
+@click.argument("location", metavar="FOLDER")
+@format_option
+def repair_command(location: str, form: str) -> None:
+    """Build again what an index in a folder has beside its documents: BM25, k-NN, counts.
+
+    Documents and vectors stay as they are, and nothing is encoded. What a crash left is mended by the next command
+    anyhow; this is for what `info --verify` reports.
+
+    \b
+    Example:
+      hybrid-search repair ./index
+    """  # noqa: D301
+    from hybrid_search.indexes import repair_index
+
+    facts(repair_index(location), form)

@@ -19,11 +19,11 @@ __all__ = ["command"]
 @click.command("mine")
 @dataset_argument
 @from_option
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
 @click.option("--split", default="train", show_default=True, help="Whose queries to mine for.")
 @click.option(
     "--mode",
-    type=click.Choice(["bm25", "knn", "hybrid"]),
+    type=click.Choice(["hybrid", "bm25", "knn"]),
     default="bm25",
     show_default=True,
     help="What ranks the documents.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loaders.intake import Intake
 
 __all__ = [
+    "WithOldName",
     "allow_rejected_option",
     "bm25_of",
     "bm25_options",
@@ -36,6 +37,20 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WithOldName(click.Option):
+    """An option that had another name: the last one works, and is not shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Show the first name alone."""
+        names = self.opts
+        self.opts = names[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
 
 format_option = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the result."
@@ -85,10 +100,16 @@ def allow_rejected_option(default: str, unless: str = "") -> Callable[[F], F]:
     )
 
 
+def _loaders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from loaders.registry import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
 def dataset_argument(function: F) -> F:
     """DATASET, --path, --config, --dead-letter and --allow-rejected."""
     decorators = [
-        click.argument("dataset"),
+        click.argument("dataset", shell_complete=_loaders),
         click.option(
             "--path",
             type=click.Path(path_type=Path),

@@ -32,6 +32,7 @@ QUERIES = (
 @click.command("quickstart")
 @click.option(
     "--out",
+    "-o",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("quickstart"),
     show_default=True,

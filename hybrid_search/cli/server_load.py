@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hybrid_search.cli.options import WithOldName
+
 if TYPE_CHECKING:
     from hybrid_search.loading.into_server import ServerLoad
 
@@ -27,7 +29,6 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "neither encoded nor sent nor asked for again.",
         },
     ),
-    ("--connections", {"default": 4, "show_default": True, "help": "Server: requests sent at the same time."}),
     (
         "--without-replicas",
         {
@@ -56,7 +57,16 @@ def server_load_options(function: F) -> F:
     """Add the options."""
     for name, arguments in reversed(_OPTIONS):
         function = click.option(name, **arguments)(function)
-    return function
+    return click.option(
+        "--parallel",
+        "--connections",
+        "connections",
+        cls=WithOldName,
+        default=4,
+        show_default=True,
+        metavar="N",
+        help="Server: requests sent at the same time.",
+    )(function)
 
 
 def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str) -> ServerLoad:

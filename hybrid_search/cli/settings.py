@@ -239,7 +239,12 @@ def setting_options(*names: str) -> Callable[[F], F]:
             default = _shown(setting.default)
             about = (meta_of(setting.kind).description or "") + (f"  [default: {default}]" if default else "")
             function = click.option(
-                flag, expose_value=False, callback=_keeping(setting.name), metavar=_metavar(setting.kind), help=about
+                flag,
+                type=plain if (plain := plain_kind(setting.kind)) in (int, float) else str,
+                expose_value=False,
+                callback=_keeping(setting.name),
+                metavar=_metavar(setting.kind),
+                help=about,
             )(function)
         return function
 
@@ -251,10 +256,10 @@ def _metavar(kind: Any) -> str:
     return "N" if plain in (int, float) else "FIRST-LAST" if get_origin(plain) is tuple else "TEXT"
 
 
-def _keeping(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
-    def keep(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
-        if text is not None:
-            context.meta.setdefault(_GIVEN, {})[name] = parse_value(name, text)
+def _keeping(name: str) -> Callable[[click.Context, click.Parameter, str | float | None], None]:
+    def keep(context: click.Context, parameter: click.Parameter, value: str | float | None) -> None:
+        if value is not None:
+            context.meta.setdefault(_GIVEN, {})[name] = parse_value(name, str(value))
 
     return keep
 
@@ -266,6 +271,9 @@ def set_option(function: F) -> F:
         multiple=True,
         expose_value=False,
         callback=_keep_set,
+        shell_complete=lambda context, parameter, incomplete: [
+            f"{name}=" for name in _of_training() if name.startswith(incomplete)
+        ],
         metavar="NAME=VALUE",
         help="Any setting by its name, such as training.temperature=0.1; may be repeated. All: hybrid-search settings.",
     )(function)

@@ -67,7 +67,9 @@ class _Train(click.Command):
 
 @click.command("train", cls=_Train)
 @dataset_argument
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The checkpoint to write.")
+@click.option(
+    "--out", "-o", required=True, type=click.Path(path_type=Path, file_okay=False), help="The checkpoint to write."
+)
 @click.option(
     "--split",
     default="train",

@@ -204,7 +204,7 @@ def killed(proxy: FaultyServer, tmp_path: Path) -> Path:
     location = f"{proxy.location}/{INDEX}"
     process = subprocess.Popen(
         [sys.executable, "-m", "hybrid_search", "load", "jsonl", "--path", data, "--to", location,
-         "--connections", "1"],
+         "--parallel", "1"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

@@ -92,7 +92,7 @@ def test_from_the_first_load_to_the_last_drop(
 
     back = does("rollback", alias, "--format", "json").json
     assert (back["index"], back["replaced"]) == ("verbs-000002", "verbs-000003")
-    does("rollback", server, "--alias", "verbs", "--to-index", "verbs-000003")
+    does("rollback", server, "--alias", "verbs", "--to", "verbs-000003")
 
     assert "say --yes" in does("drop", f"{server}/verbs-000001", code=2).err
     assert "150 documents" in does("drop", f"{server}/verbs-000001", "--yes").err

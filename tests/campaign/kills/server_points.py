@@ -26,7 +26,7 @@ __all__ = ["killed_at_requests"]
 
 _LIMIT = 180.0
 _ALREADY = ("is live already", "no such index")
-"""What ``rollback --to-index`` and ``drop`` say where there is nothing to do."""
+"""What ``rollback --to`` and ``drop`` say where there is nothing to do."""
 
 
 class _AtSend:

@@ -48,8 +48,8 @@ def _load(file: str, *options: str) -> Command:
     return ("load", "jsonl", "--path", path, "--threads", "1", "--dead-letter", "{folder}/rejected.jsonl", *options)
 
 
-_INTO = ("--to", "{location}", "--connections", "1")
-_BEHIND = ("--to", "{server}", "--alias", "{name}", "--connections", "1")
+_INTO = ("--to", "{location}", "--parallel", "1")
+_BEHIND = ("--to", "{server}", "--alias", "{name}", "--parallel", "1")
 _MODEL = ("--model", "{folder}/model")
 _REQUESTS = ("--requests", "{folder}/requests.http")
 
@@ -100,7 +100,7 @@ STORIES = (
     Story("a reindexing behind an alias", (_FIRST_BEHIND,), _REINDEX, (_REINDEX,), _FIRST, _FIRST),
     Story(
         "a rollback", (_FIRST_BEHIND, _BOTH_BEHIND), ("rollback", "{location}"),
-        (("rollback", "{location}", "--to-index", "{name}-000001"),), _BOTH, _FIRST,
+        (("rollback", "{location}", "--to", "{name}-000001"),), _BOTH, _FIRST,
     ),
     Story("a drop", (_FIRST_LOAD,), _DROP, (_DROP,), _FIRST, None),
     Story(

@@ -162,7 +162,7 @@ def test_the_help_of_train_fits_a_screen() -> None:
     assert len(lines) <= 45
     text = "\n".join(lines)
     for option in ("--path", "--out", "--recipe", "--teacher", "--max-steps", "--seed", "--settings", "--set"):
-        assert f"\n  {option} " in text
+        assert f" {option} " in text
     whole = CliRunner().invoke(cli, ["train", "--help-all"]).output
     assert "\n  --negatives-file " in whole
     assert "\n  --negatives-file " not in text

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hybrid_search.cli.serve_towers import command
+from hybrid_search.cli.deploy import serve_towers_command as command
 from hybrid_search.errors import ModelNotFound, UsageError
 from hybrid_search.in_cluster.tower_server import TowerServer
 from hybrid_search.settings.training import TowerConfig
