@@ -105,7 +105,7 @@ class SearchOptions:
         a stored search pipeline. A stored pipeline that computes another fusion is an error.
     :ivar partial: called with a message if shards failed or timed out; the hits of the others are then returned. None:
         such a search is an error.
-    :ivar explain: the legs are searched in addition to the hybrid query, which takes the server about half as long again.
+    :ivar explain: the legs are searched in addition to the hybrid query, which takes the server half as long again.
     """
 
     pipeline: Annotated[
@@ -124,8 +124,8 @@ class SearchOptions:
     log_queries: Annotated[
         Literal["", "text", "hash"],
         Meta(
-            description="Write each answered query to the index NAME-queries: its text, or a keyed hash of it; empty for no "
-            "log."
+            description="Write each answered query to the index NAME-queries: its text, or a keyed hash of it; empty "
+            "for no log."
         ),
     ] = ""
 
