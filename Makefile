@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BIN := .venv/bin
 PORT ?= 9200
 ML ?= 1
+# Tests at once; each worker starts a server of its own, so there is one where OPENSEARCH_URL names the only one.
+WORKERS ?= $(if $(OPENSEARCH_URL),0,2)
 
 .PHONY: help install quickstart opensearch test campaign unit check format constraints docs bench msmarco clean
 
@@ -27,10 +29,10 @@ quickstart: install  ## train, index, evaluate and query on the documentation th
 opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL (PORT=9200; ML=0 without ml-commons)
 	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node
 
-test: install  ## all tests: units, conformance, integration
+test: install  ## all tests: units, conformance, integration, the campaign for a short while (WORKERS=2)
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory panels \
 		|| echo "npm can't install Vega, so no panel of Dashboards is drawn" >&2
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 campaign: install  ## attack the product for an hour: kills, power loss, threads, hostile input (a stopped one goes on)
 	PYTHONPATH=tests:. $(BIN)/python -m campaign --write $(CAMPAIGN)
