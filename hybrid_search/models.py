@@ -1,4 +1,4 @@
-"""Say what an index or a model is."""
+"""Describes and verifies a model, or an index with its stored model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _VERIFIED = ("everything is as it was written", "its towers are as they were sto
 
 
 def is_model(path: Path) -> bool:
-    """Tell a checkpoint folder from an index."""
+    """Return whether a folder is a checkpoint (and not an index)."""
     return (path / "model.json").is_file()
 
 
 def inspect_model(path: Path) -> Mapping[str, Any]:
-    """Describe a checkpoint, after checking all its files.
+    """Describe a checkpoint, after comparing all its files with their recorded hashes.
 
-    :raises ModelNotFound: if there is none.
-    :raises CorruptModel: if a file is not what was written.
+    :raises ModelNotFound: if there is no checkpoint.
+    :raises CorruptModel: if a file is missing or changed.
     """
     from hybrid_search.towers.model_card import read_model_card, verify_files
 
@@ -42,24 +42,24 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
         "vocabulary_size": card.vocabulary_size,
         "tower": msgspec.to_builtins(card.tower),
         "defaults": msgspec.to_builtins(card.defaults),
-        **_told_by_training(path),
+        **_training_report(path),
     }
 
 
-def _told_by_training(folder: Path) -> dict[str, Any]:
-    """Return what training saw of the documents: how many are longer than the towers read, and the like."""
+def _training_report(folder: Path) -> dict[str, Any]:
+    """Return the training's figures on how much of the documents the towers read; empty if there are none."""
     with contextlib.suppress(OSError, RecursionError, msgspec.MsgspecError):
-        told = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
-        return {"read_by_towers": told["read_by_towers"]} if "read_by_towers" in told else {}
+        report = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
+        return {"read_by_towers": report["read_by_towers"]} if "read_by_towers" in report else {}
     return {}
 
 
 def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
     """Describe an index.
 
-    :param verify: read every document, every cache and the stored model and check them, before anything is repaired.
-        Of an index on a server it is what a server does not see to itself: the stored towers, and that there are some.
-    :raises CorruptIndex: if ``verify`` finds anything.
+    :param verify: first check every document, every cache and the stored model, without repairing anything; for an
+        index on a server, only that its towers are stored and undamaged.
+    :raises CorruptIndex: if ``verify`` finds damage.
     """
     if verify:
         _verify(location)
@@ -76,7 +76,7 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
 
 
 def _towers(location: str, engine: Engine) -> Mapping[str, str]:
-    """Say of an index of vectors in a folder whether its towers are there; a server's would have to be fetched."""
+    """Return whether an index of vectors in a folder has its towers; on a server they would have to be downloaded."""
     if is_on_server(location) or not engine.settings.dimension:
         return {}
     return {"towers": "stored" if engine.model_folder() else "missing: only mode bm25 works without a model given"}
@@ -112,13 +112,13 @@ def _verify_on_server(location: str) -> None:
 
 
 def _gone(location: str, folder: Path) -> list[str]:
-    """Tell of the towers of an index of vectors that are not there any more."""
+    """Return a finding if an index of vectors has no model folder."""
     if folder.exists():
         return []
     try:
         with contextlib.closing(open_engine(location)) as engine:
             settings = engine.settings
-    except CorruptIndex:  # which has been told
+    except CorruptIndex:  # reported by the check of the index
         return []
     if not settings.dimension:
         return []
@@ -129,7 +129,7 @@ def _gone(location: str, folder: Path) -> list[str]:
 
 
 def _model_damage(folder: Path) -> list[str]:
-    """Check the towers that an index carries; none are there in an index of texts."""
+    """Return a finding if the model of an index is damaged; an index of texts has none."""
     from hybrid_search.towers.model_card import SERVING_FILES, read_model_card, verify_files
 
     if not folder.exists():

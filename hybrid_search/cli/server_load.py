@@ -70,9 +70,9 @@ def server_load_options(function: F) -> F:
 
 
 def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str) -> ServerLoad:
-    """Take the options out of a command's values.
+    """Remove the options from a command's values and return them.
 
-    :param path: with ``dataset_config`` says where the data set lies.
+    :param path: of the data set; identifies it together with ``dataset_config``.
     """
     from hybrid_search.loading.into_server import ServerLoad
 
@@ -88,7 +88,7 @@ def server_load_of(given: dict[str, Any], path: Path | None, dataset_config: str
 
 @contextmanager
 def ends_cleanly() -> Iterator[None]:
-    """Let SIGTERM, which otherwise ends a process on the spot, give back what is held, as Ctrl-C does."""
+    """Turn SIGTERM into SystemExit, so that settings are restored as after Ctrl-C."""
 
     def end(*_: object) -> None:
         sys.exit(_TERMINATED)

@@ -1,4 +1,4 @@
-"""Loading into a server: encoding and sending overlap, and a journal says how far it came."""
+"""Loads documents into a server: encoding and sending overlap, and a journal records the progress."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _log = logging.getLogger(__name__)
 __all__ = ["Batch", "ServerLoad", "ServerLoading", "Totals", "batches_of", "is_commit_due"]
 
 BATCH = 1_000
-"""Documents encoded at a time: enough to sort by length."""
+"""Documents encoded at a time: enough to sort them by length."""
 
 FIRST_COMMIT = 4_000
 COMMIT_SHARE = 1 / 8
-"""Documents after which the load commits: at first, and as a share of what is committed."""
+"""The load commits after this many documents at first, later after this share of those committed."""
 
 _BATCH_BYTES = 8 << 20
 _MOST_CONNECTIONS = 64
@@ -43,17 +43,17 @@ _MOST_CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """How a server is loaded; what has no counterpart in a folder.
+    """How a server is loaded; these options don't apply to a folder.
 
-    :ivar source: names the data set and where it lies; a journal is for one source and one location.
-    :ivar resume: go on from the journal of a load that was interrupted.
-    :ivar connections: requests that are sent at the same time.
-    :ivar without_replicas: keep one copy of each shard until the load has ended. A node that is lost meanwhile takes
-        its documents with it, and the load begins anew.
-    :ivar force_merge: merge each shard down to so many segments at the end; 0 for not.
+    :ivar source: identifies the data set; a journal is for one source and one location.
+    :ivar resume: continue an interrupted load from its journal.
+    :ivar connections: number of concurrent requests, 1 to 64.
+    :ivar without_replicas: keep a single copy of each shard during the load. If a node is lost meanwhile, so are its
+        documents, and the load must be started again.
+    :ivar force_merge: number of segments to which each shard is merged at the end; 0 for no merge.
     :ivar warm_up: load the graphs into the server's memory at the end.
-    :ivar as_held: the documents come from an index on a server: take all that one may hold, several numbers in a field
-        and documents without a text too.
+    :ivar as_held: the documents come from an index on a server, so accept everything that it can contain, such as
+        several numbers in a field and documents without a text.
     """
 
     source: str = ""
@@ -74,7 +74,7 @@ class ServerLoad:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a load did; see :class:`~hybrid_search.loading.load.LoadReport`."""
+    """Counts of a load; see :class:`~hybrid_search.loading.load.LoadReport`."""
 
     added: int
     unchanged: int
@@ -84,7 +84,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Documents in the order of the data set; ``until`` of it have been read with them, of this digest."""
+    """Consecutive documents of the data set; ``until`` counts the documents read so far, ``digest`` is of these."""
 
     documents: list[Document]
     until: int
@@ -101,7 +101,7 @@ class _Made:
 class ServerLoading:
     """One load into one index on a server.
 
-    :ivar total: documents to come, where that is known.
+    :ivar total: number of documents of the data set, if known.
     """
 
     engine: OpenSearchEngine
@@ -115,9 +115,9 @@ class ServerLoading:
     def run(self, documents: Iterator[Document]) -> Totals:
         """Load the documents, and commit.
 
-        :raises UsageError: if the journal to go on from is not of this index.
-        :raises DataError: if it is not of these documents.
-        :raises SearchIndexError: if the server can't take them; what it has taken is in the journal.
+        :raises UsageError: if the journal to resume from belongs to another index.
+        :raises DataError: if it belongs to other documents.
+        :raises SearchIndexError: if the server refuses or fails; the journal records what was acknowledged.
         """
         with self.journal.locked(), self.engine.writer.persistent():
             entry = self._entry()
@@ -183,7 +183,7 @@ class ServerLoading:
         return entry
 
     def _leave(self, entry: Entry, error: BaseException) -> None:
-        """Let what was taken be found, whatever ended the load, and say how to go on."""
+        """Commit what was acknowledged, whatever ended the load, and log how to continue."""
         if not entry.documents:
             return
         if isinstance(error, HybridSearchError):
@@ -196,7 +196,7 @@ class ServerLoading:
 
     def _hold_settings(self) -> None:
         writer = self.engine.writer
-        # Graphs are then made by the merge at the end, for which there must be more than one segment.
+        # The merge at the end then builds the graphs; it does so only if there is more than one segment.
         without_graphs = self.options.force_merge == 1 and writer.defers_graphs
         writer.hold(without_replicas=self.options.without_replicas, without_graphs=without_graphs)
 
@@ -243,19 +243,19 @@ class ServerLoading:
 
 
 def is_commit_due(acknowledged: int, committed: int) -> bool:
-    """Tell whether what was sent should become searchable, and a segment.
+    """Return whether it is time to commit, which makes documents searchable and creates a segment.
 
-    Graphs of few vectors are cheaper to build than one of many, but must be merged when there are too many of them. So
-    segments are small first and grow with the index.
+    Graphs of few vectors are cheaper to build than one of many, but too many segments must be merged. So segments are
+    small at first and grow with the index.
     """
     return acknowledged - committed >= max(FIRST_COMMIT, int(committed * COMMIT_SHARE))
 
 
 def batches_of(documents: Iterable[Document], read: int, digest: Digest) -> Iterator[Batch]:
-    """Cut a data set into what is encoded at a time.
+    """Cut a data set into batches for encoding.
 
-    :param read: how many documents came before these.
-    :param digest: of those before; takes in these.
+    :param read: number of documents before these.
+    :param digest: of the documents before these; it is updated.
     """
     for batch in in_sized_batches(documents, BATCH, _BATCH_BYTES, _size):
         for document in batch:

@@ -1,8 +1,8 @@
-"""The work folder of a training run: what an interrupted run leaves behind, so that the next one goes on from there.
+"""The work folder of a training run, from which an interrupted run is continued.
 
-A run is known by its settings and by the content of its data, never by names or paths: a corpus or labels that have
-changed since are another run. Until the first state of the towers is stored there is nothing in a folder that is worth
-keeping, so another run simply begins anew in it; after that it is refused.
+A run is identified by its settings and the content of its data, not by names or paths: with a changed corpus or labels
+it is another run. Until the first state of the towers is stored, another run starts again in the folder; after that,
+another run is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REJECTED = "rejected.jsonl"
 
 
 class _Identity(msgspec.Struct, frozen=True):
-    """What makes two runs the same run, beside the data.
+    """What identifies a run, apart from its data.
 
     :ivar files: SHA-256 of each file that the settings name.
     """
@@ -42,7 +42,7 @@ class _Identity(msgspec.Struct, frozen=True):
 
 
 class WorkFolder:
-    """``MODEL.work`` beside the checkpoint that is to come. Finished stages leave a mark and are not done again."""
+    """``MODEL.work``, beside the future checkpoint. Finished stages are marked and not repeated."""
 
     def __init__(self, out: Path) -> None:
         self.path = out.with_name(f"{out.name}.work")
@@ -54,22 +54,22 @@ class WorkFolder:
 
     @property
     def model(self) -> Path:
-        """The checkpoint, until its defaults are fitted."""
+        """The checkpoint, until its defaults are fitted and it is moved to its place."""
         return self.path / "model"
 
     @property
     def log(self) -> Path:
-        """The run's numbers, one JSON line each."""
+        """The run's metrics, as JSON lines."""
         return self.path / "log.jsonl"
 
     @property
     def is_claimed(self) -> bool:
-        """Whether there is a run in it."""
+        """Whether the folder contains a run."""
         return (self.path / _MARK).exists()
 
     @property
     def has_trained(self) -> bool:
-        """Whether towers were trained here: minutes or hours that nobody wants to lose."""
+        """Whether towers were trained here, which must not be lost."""
         return self.model.exists() or has_state(self.path)
 
     def claim(
@@ -81,13 +81,14 @@ class WorkFolder:
         files: tuple[Path, ...] = (),
         restart: bool = False,
     ) -> bool:
-        """Start a run here, or go on with the one that was interrupted.
+        """Start a run here, or continue the interrupted one.
 
-        :param files: that the settings name; their content counts.
-        :return: whether an interrupted run is taken up.
-        :raises ResumeMismatch: if the unfinished run in the folder was started with other arguments.
-        :raises IndexLocked: if it is to be thrown away and another process is at it.
-        :raises UsageError: if the folder is somebody else's.
+        :param files: the files that the settings name; compared by content.
+        :param restart: discard an unfinished run.
+        :return: whether an interrupted run is continued.
+        :raises ResumeMismatch: if the unfinished run has other arguments.
+        :raises IndexLocked: if it is to be discarded while another process is working on it.
+        :raises UsageError: if the folder contains other files.
         """
         identity = _Identity(split, towers, training, tuple(map(sha256_of, files)))
         data = msgspec.json.format(msgspec.json.encode(identity, order="sorted"))
@@ -106,18 +107,18 @@ class WorkFolder:
         return False
 
     def is_done(self, stage: str) -> bool:
-        """Tell whether a stage was finished, by this run or an earlier part of it."""
+        """Return whether a stage is finished."""
         return (self.path / f"{stage}.done").exists()
 
     def mark_done(self, stage: str, digest: str = "") -> None:
-        """Note that a stage is finished and its files are complete.
+        """Mark a stage as finished, with complete files.
 
-        :param digest: names the data that it was made from, for :meth:`check_same`.
+        :param digest: of the data that it was made from, for :meth:`check_same`.
         """
         atomic_write_bytes(self.path / f"{stage}.done", digest.encode())
 
     def check_same(self, stage: str, digest: str) -> None:
-        """Check that a finished stage was made from the data that are there now.
+        """Check that a finished stage was made from the present data.
 
         :raises ResumeMismatch: if they have changed since.
         """

@@ -1,4 +1,4 @@
-"""From a data set to a checkpoint: corpus, tokens, word vectors, negatives, towers, fitted defaults."""
+"""Trains a model: from a data set by corpus, tokens, word vectors, negatives and towers to fitted defaults."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ __all__ = ["TrainRequest", "TrainSummary", "train"]
 _LABELS = "labels"
 
 LOG = "log.jsonl"
-"""The run's numbers, in the checkpoint too."""
+"""File with the run's metrics, also in the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What to train, and on what.
+    """What to train, and on which part of the data set.
 
-    :ivar towers: and ``config``: those of the default recipe where they are not given.
-    :ivar split: what to train on; a query whose text is in any other split is left out. ``none``, or a data set without
-        splits: the documents alone.
-    :ivar negatives_files: files of ``mine``; their sources are not mined again.
-    :ivar queries_file: further queries without answers, one a line, for the teacher.
-    :ivar teacher_cache: where teachers' vectors are kept; None for the user's cache folder.
-    :ivar restart: throw away an unfinished run instead of going on with it, and replace a finished model.
+    :ivar towers: architecture; by default that of the default recipe.
+    :ivar config: training settings; by default those of the default recipe.
+    :ivar split: the split to train on; queries whose text also occurs in another split are left out. With ``none``, or
+        a data set without splits, training uses the documents alone.
+    :ivar negatives_files: files written by ``mine``; their sources are not mined again.
+    :ivar queries_file: a file of further queries without answers, one a line, for the teacher.
+    :ivar teacher_cache: folder for the teacher's vectors; None for the user's cache folder.
+    :ivar restart: discard an unfinished run instead of continuing it, and replace a finished model.
     :ivar keep_work: keep the work folder (index, negatives, log) after the end.
     """
 
@@ -65,12 +66,15 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """What came out. ``validation`` has the nDCG@10 of each system on the held-out training queries.
+    """The result of a training.
 
-    :ivar seconds: of this call, from reading the corpus to the checkpoint; ``training_seconds`` of the steps alone,
-        those of an interrupted run before it included.
-    :ivar steps: of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
-    :ivar rounds: with ``refresh``, what each round reached and which was kept.
+    :ivar model: folder of the checkpoint.
+    :ivar seconds: duration of this call, from reading the corpus to the checkpoint.
+    :ivar training_seconds: duration of the steps alone, including those of an interrupted run before this call.
+    :ivar steps: number of steps of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
+    :ivar validation: nDCG@10 of each system on the held-out training queries.
+    :ivar notes: remarks for people.
+    :ivar rounds: with ``refresh``, the result of each round, and which was kept.
     """
 
     model: str
@@ -100,17 +104,18 @@ def train(
 ) -> TrainSummary:
     """Train two towers on a data set and write a checkpoint.
 
-    An interrupted run leaves ``OUT.work``; the same call on the same data goes on from there and ends with the same
-    weights. A run that fails before any tower was trained leaves nothing.
+    An interrupted run leaves ``OUT.work``; the same call on the same data continues it and ends with the same weights.
+    A run that fails before any tower was trained leaves nothing.
 
-    :param out: folder of the checkpoint; an older one there is replaced when the new one is complete.
-    :param tracker: takes the run's numbers beside the checkpoint's own ``log.jsonl``; closed at the end.
+    :param out: folder of the checkpoint; an existing checkpoint is replaced when the new one is complete.
+    :param tracker: receives the run's metrics in addition to ``log.jsonl`` of the checkpoint; closed at the end.
     :param reject: called with each record that can't be used.
-    :raises UsageError: if ``out`` holds a finished model and ``restart`` is not set, or holds anything else, or a
-        file or split is not there.
-    :raises TrainingError: if there is nothing to train on, or training can't go on.
-    :raises ResumeMismatch: if ``OUT.work`` holds an unfinished run with other arguments or data that has trained
-        towers already.
+    :param say: called with messages for people.
+    :raises UsageError: if ``out`` contains a finished model and ``restart`` is not set, or contains other files, or if
+        a file or split does not exist.
+    :raises TrainingError: if there is nothing to train on, or training can't continue.
+    :raises ResumeMismatch: if ``OUT.work`` contains an unfinished run with other arguments or data that has already
+        trained towers.
     :raises IndexLocked: if another process is training there.
     """
     started = perf_counter()
@@ -148,7 +153,7 @@ def _prepared(
     progress: Progress,
     say: Say,
 ) -> tuple[TrainingRun, Teaching | None]:
-    """Learn the words; what is left is to train the towers."""
+    """Learn the vocabulary and word vectors; return the run that trains the towers, and the teacher, if any."""
     config, teaching = request.config, None
     if config.teacher:
         teaching = Teaching(
@@ -173,7 +178,7 @@ def _prepared(
 def _begun(
     dataset: Dataset, request: TrainRequest, work: WorkFolder, *, reject: Reject, progress: Progress, say: Say
 ) -> tuple[EmbeddedEngine, Split]:
-    """Take up the run that was interrupted, or begin one: the corpus, open to write, and the examples."""
+    """Continue an interrupted run or begin one; return the corpus, opened to write, and the examples."""
     try:
         return _opened(dataset, request, work, restart=request.restart, reject=reject, progress=progress, say=say)
     except ResumeMismatch as mismatch:
@@ -211,9 +216,9 @@ def _opened(
 
 
 def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
-    """Remove what a run that failed before it trained anything leaves: the corrected command begins anew anyway.
+    """Remove the work folder of a run that failed before training: the corrected command would not continue it.
 
-    What the disk or another process stopped may go on, and is left as it is.
+    A run that failed because of the disk or another process can be continued, so its folder is kept.
     """
     if (
         not isinstance(error, (StorageError, SearchIndexError, ResumeMismatch))
@@ -224,7 +229,7 @@ def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
 
 
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
-    """Find now what would otherwise be found after minutes of work."""
+    """Check the arguments, so that faults are not found after minutes of work."""
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
         raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
     if strangers := strangers_in(out):
@@ -248,9 +253,9 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
 
 
 def _files_of(config: TrainConfig) -> list[Path]:
-    """Name the files that the settings do."""
-    told = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
-    return [Path(name) for name in told if name]
+    """Return the files that the settings name."""
+    names = [config.teacher_scores, config.teacher if config.teacher.endswith(FILE_SUFFIX) else ""]
+    return [Path(name) for name in names if name]
 
 
 def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | None) -> Round:
@@ -268,7 +273,7 @@ def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | N
 
 
 def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
-    """Store the fitted defaults and the log in the best round's checkpoint, and put it in its place."""
+    """Store the fitted defaults and the log in the best round's checkpoint, and move it to ``out``."""
     card = set_defaults(best.model, best.fit.defaults)
     if work.log.exists():
         with disk_errors(f"writing {best.model / LOG}"):

@@ -1,4 +1,4 @@
-"""Batches in an order that the seed decides, and what may not count as a negative in each."""
+"""Makes batches in an order determined by the seed, with masks of documents that are no negatives."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Batch:
     :ivar queries: (b, t) token ids.
     :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
     :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
-    :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives, None without distillation.
-    :ivar lexical: (b, b + l * k) BM25 scores, None unless the loss sees them.
-    :ivar targets: the teacher's vectors of the queries, then of the documents; None unless the towers align to them.
-    :ivar rows: (b + l * k,) the documents' rows in the data, None unless a queue keeps them.
-    :ivar answers: the rows that answer each query; likewise.
+    :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives; None if the loss uses none.
+    :ivar lexical: (b, b + l * k) BM25 scores; None if the loss uses none.
+    :ivar targets: the teacher's vectors of the queries, then of the documents; None except for loss ``align``.
+    :ivar rows: (b + l * k,) the documents' rows in the data; None without a queue.
+    :ivar answers: the rows of the documents that answer each query; None without a queue.
     """
 
     queries: Tensor
@@ -53,20 +53,20 @@ class Batch:
     answers: Sequence[NDArray[np.integer]] | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors there."""
+        """Return a copy of the batch with its tensors on a device."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        there = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **(values | there))
+        moved = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **(values | moved))
 
 
 class Batches:
-    """Makes the batch of any step, without having made the ones before it."""
+    """Makes the batch of any step, independently of the steps before."""
 
     def __init__(self, data: TrainingData, config: TrainConfig) -> None:
         self._data = data
         self._config = config
         self._unlabelled = SelfSupervision(data.documents, config.seed)
-        # A teacher has no scores for queries that are made up.
+        # A teacher has no scores for queries that are made from documents.
         made = 0 if data.teacher else round(config.self_supervised * config.batch_size)
         if not len(data.pairs):
             self._unlabelled.check()
@@ -86,15 +86,15 @@ class Batches:
         documents = self._data.documents
         tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
         answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
-        asked = [*self._data.queries.chosen(queries), *made_queries]
-        met = np.concatenate([positives, rows, negatives.ravel()])
+        query_tokens = [*self._data.queries.chosen(queries), *made_queries]
+        document_rows = np.concatenate([positives, rows, negatives.ravel()])
         return Batch(
-            pad(asked),
+            pad(query_tokens),
             pad(tokens),
-            torch.from_numpy(answers_among(answers, met)),
+            torch.from_numpy(answers_among(answers, document_rows)),
             self._teacher(queries, np.column_stack([positives, negatives])),
-            lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(asked, tokens)),
-            rows=torch.from_numpy(met) if self._config.queue else None,
+            lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(query_tokens, tokens)),
+            rows=torch.from_numpy(document_rows) if self._config.queue else None,
             answers=answers if self._config.queue else None,
         )
 
@@ -102,11 +102,11 @@ class Batches:
         """Return the query rows and the positives' rows of a step: (2, b)."""
         if not len(self._data.pairs):
             return np.empty((2, 0), dtype=np.int32)
-        epoch, place = divmod(step, self.per_epoch)
+        epoch, number = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._order = epoch_batches(self._data.pairs, self._labels, self._config.seed, epoch)
             self._epoch = epoch
-        return self._data.pairs[self._order[place]].T
+        return self._data.pairs[self._order[number]].T
 
     def _teacher(self, queries: Int32, candidates: NDArray[np.int64]) -> Tensor | None:
         if not self._data.teacher:
@@ -116,10 +116,11 @@ class Batches:
 
 
 def _labels_and_steps(pairs: int, documents: int, made: int, config: TrainConfig) -> tuple[int, int]:
-    """Return how many labelled examples a batch has beside ``made`` ones out of documents, and a run's steps.
+    """Return the number of labelled examples in a batch with ``made`` examples from documents, and the run's steps.
 
-    A batch's size and the epochs of the labels, unless these are through before the documents would be: few labels then
-    give way to more examples out of documents, and are met about as often as before, over as many steps as without any.
+    Normally these are the batch size and the steps of ``epochs`` over the labels. With few labels, that would be fewer
+    steps than documents alone get; then a batch has fewer labelled examples and more from documents, so that each label
+    is used about as often as before, over as many steps as without labels.
     """
     size, most = config.batch_size, config.max_steps or sys.maxsize
     of_documents = min(math.ceil(config.epochs * documents / max(1, made + size)) or _STEPS, most)
@@ -132,7 +133,7 @@ def _labels_and_steps(pairs: int, documents: int, made: int, config: TrainConfig
 
 
 def answers_among(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which of m documents answer which of b queries, by their rows: (b, m)."""
+    """Return a mask (b, m): which of m documents, given by their rows, answer which of b queries."""
     columns: dict[int, list[int]] = defaultdict(list)
     for column, document in enumerate(documents.tolist()):
         columns[document].append(column)
@@ -146,8 +147,8 @@ def answers_among(answers: Sequence[NDArray[np.integer]], documents: NDArray[np.
 def epoch_batches(pairs: NDArray[np.int32], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Cut the pairs, shuffled by seed and epoch, into full batches of pair numbers.
 
-    No query and no positive text is twice in a batch, as long as there are enough others to fill it. What is left
-    over and fills no batch waits for another epoch; fewer pairs than one batch make one smaller batch.
+    A query or positive occurs at most once in a batch, as long as there are enough others to fill it. Pairs that don't
+    fill a batch are left to other epochs; fewer pairs than a batch make one smaller batch.
     """
     order = deque(np.random.default_rng([seed, 0, epoch]).permutation(len(pairs)).tolist())
     size = min(batch_size, len(pairs))
@@ -174,20 +175,20 @@ def _fill(order: deque[int], pairs: NDArray[np.int32], size: int) -> list[int]:
 
 
 _RESERVED = 2
-"""PAD and UNK are no terms."""
+"""Number of reserved token ids, PAD and UNK, which are not terms."""
 
 
 class LexicalScores:
-    """BM25 in Lucene's form over the towers' tokens, which unlike the index's terms are not stemmed.
+    """BM25 as in Lucene, over the towers' tokens, which unlike the index's terms are not stemmed.
 
-    idf and the mean length come from the training documents (at most 50,000 beside the examples' own).
+    idf and mean length are computed from the training documents (at most 50,000 besides those of examples).
     """
 
     def __init__(self, documents: Rows, bm25: Bm25 | None = None) -> None:
         self._bm25 = bm25 or Bm25()
         size = int(documents.values.max(initial=0)) + 1
         owners = np.repeat(np.arange(len(documents)), documents.lengths())
-        pairs = np.unique(owners * size + documents.values)  # a token counts once for a document
+        pairs = np.unique(owners * size + documents.values)  # each token once per document
         having = np.bincount(pairs % size, minlength=size)
         self._idf = np.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
         self._unknown = float(np.log(1 + (len(documents) + 0.5) / 0.5))
@@ -197,26 +198,27 @@ class LexicalScores:
         """Score all queries against all documents, as token ids without padding: (queries, documents)."""
         terms = np.unique(np.concatenate([np.empty(0, np.int32), *queries]))
         terms = terms[terms >= _RESERVED]
-        asked, found = _counts(queries, terms), _counts(documents, terms)
+        in_queries, in_documents = _counts(queries, terms), _counts(documents, terms)
         lengths = np.array([len(document) for document in documents])
         norm = self._bm25.k1 * (1 - self._bm25.b + self._bm25.b * lengths / self._average)
-        shares = np.divide(found, found + norm[:, None], out=np.zeros_like(found), where=found > 0)
+        saturated = np.zeros_like(in_documents)
+        np.divide(in_documents, in_documents + norm[:, None], out=saturated, where=in_documents > 0)
         known = np.minimum(terms, len(self._idf) - 1)
         idf = np.where(terms < len(self._idf), self._idf[known], self._unknown)
-        scores: NDArray[np.float32] = ((asked * idf) @ shares.T).astype(np.float32)
+        scores: NDArray[np.float32] = ((in_queries * idf) @ saturated.T).astype(np.float32)
         return scores
 
 
 def _counts(texts: Sequence[Int32], terms: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Count each of the terms, which are sorted, in each text: (texts, terms)."""
+    """Count the terms (sorted) in each text: (texts, terms)."""
     counts = np.zeros((len(texts), len(terms)))
     if not len(terms):
         return counts
     tokens = np.concatenate([np.empty(0, np.int32), *texts])
     owners = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
-    places = np.minimum(np.searchsorted(terms, tokens), len(terms) - 1)
-    there = terms[places] == tokens
-    np.add.at(counts, (owners[there], places[there]), 1)
+    columns = np.minimum(np.searchsorted(terms, tokens), len(terms) - 1)
+    matches = terms[columns] == tokens
+    np.add.at(counts, (owners[matches], columns[matches]), 1)
     return counts
 
 

@@ -1,8 +1,8 @@
 """The training loop.
 
-A run is a function of settings, data and seed: batches and negatives depend on the seed and the step alone, so a run
-that was interrupted goes on from its state to the weights it would have reached anyway (on the same machine with the
-same number of threads; not on a GPU, whose sums and dropout differ from time to time).
+A run is a function of settings, data and seed: batches and negatives depend on the seed and the step alone, so an
+interrupted run continues from its state to the weights of an uninterrupted one (on the same machine with the same
+number of threads; not on a GPU, whose sums and dropout vary).
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ _LOG_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """How a run went.
+    """The course of a run.
 
-    :ivar best_step: the steps that made the weights that were kept; 0 means that training did not help.
-    :ivar best_measure: their nDCG@10 on the validation corpus, NaN without one.
-    :ivar untrained_measure: the same before the first step.
+    :ivar best_step: number of steps after which the kept weights were reached; 0 means that training did not help.
+    :ivar best_measure: their nDCG@10 on the validation corpus; NaN without one.
+    :ivar untrained_measure: nDCG@10 before the first step.
     :ivar curve: (step, nDCG@10) of every evaluation.
-    :ivar seconds: of training, over all sittings.
+    :ivar steps: number of steps taken.
+    :ivar seconds: duration of training, including interrupted parts of the run.
     :ivar stopped_because: ``finished``, or ``early stopping``.
     """
 
@@ -69,13 +70,13 @@ def train_towers(
     tracker: Tracker,
     progress: Progress = silent,
 ) -> TrainReport:
-    """Train the towers in place, and leave in them the weights that validated best, in evaluation mode.
+    """Train the towers in place; at the end they have the weights that validated best and are in evaluation mode.
 
-    :param work: folder for the run's state. A state found there is gone on from; the final one stays until
-        :func:`~hybrid_search.training.resume.clear_state`, so that nothing is lost before the checkpoint is written.
+    :param work: folder for the run's state. Training continues from a state found there; the final state stays until
+        the checkpoint is written and the folder removed, so that nothing is lost.
     :raises CollapsedTowers: if all documents get the same vector.
-    :raises ConfigError: if the device is not there.
-    :raises TrainingError: if the loss is no longer a number.
+    :raises ConfigError: if the device is not available.
+    :raises TrainingError: if the loss is not finite.
     :raises ResumeMismatch: if ``work`` holds the state of a run with other settings or data.
     :raises KeyboardInterrupt: on Ctrl-C, between two steps, with the state written.
     """
@@ -98,7 +99,7 @@ def train_towers(
 
 
 class _Run:
-    """What changes from step to step, and how it is written down."""
+    """The state of a run, its steps, and how it is saved and restored."""
 
     def __init__(self, towers: TwoTower, data: TrainingData, config: TrainConfig, tracker: Tracker) -> None:
         self.towers, self.data, self.config, self.tracker = towers, data, config, tracker
@@ -153,7 +154,7 @@ class _Run:
             self.tracker.log(self.step, {**values, "spread": width, "temperature": self.objective.temperature.item()})
 
     def choose_parts(self) -> None:
-        """Switch on and off what is trained from this step on."""
+        """Freeze or train the word vectors, and skip or train the encoder, according to the step."""
         config, step = self.config, self.step
         never = config.frozen_steps < 0 or config.embedding_learning_rate == 0
         self.towers.freeze_embeddings(never or step < config.frozen_steps)
@@ -244,7 +245,7 @@ def _not_a_number(step: int, loss: float, norm: float, config: TrainConfig) -> s
 
 @contextlib.contextmanager
 def _own_threads_and_seed(config: TrainConfig) -> Iterator[None]:
-    """Seed torch and set its threads for the run, and give the caller's back afterwards."""
+    """Seed torch and set its number of threads for the run, and restore both afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -257,12 +258,12 @@ def _own_threads_and_seed(config: TrainConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold the first Ctrl-C back and give a function that tells whether there was one; a second one strikes at once.
+    """Defer the first Ctrl-C, and yield a function that returns whether there was one; a second one acts at once.
 
-    One that the body did not act on is raised at the end, so none is lost.
+    A deferred interrupt that the block did not handle is raised at its end.
 
-    An interrupt inside an optimiser's step would leave half of the weights moved, a state that no run can go on from
-    with the same result. Outside the main thread, where Python delivers no interrupt, nothing is changed.
+    An interrupt inside an optimiser's step would leave half of the weights updated, and a run could not continue from
+    that to the same result. Outside the main thread, to which Python delivers interrupts, this does nothing.
     """
     arrived = threading.Event()
     if threading.current_thread() is not threading.main_thread():

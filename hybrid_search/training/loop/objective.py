@@ -1,7 +1,7 @@
-"""From a batch to its loss: encodes, scores, and applies the loss that the settings name.
+"""Computes the loss of a batch: encodes, scores, and applies the loss that the settings name.
 
-The queue: a batch has few negatives. The vectors of the last batches' documents are there already (a cross-batch
-memory, Wang et al. 2020); they are a little out of date by the time they are used, and no gradient goes through them.
+A batch has few negatives. The queue adds the document vectors of the latest batches (a cross-batch memory, Wang et al.
+2020); these are slightly outdated when they are used, and no gradient flows through them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SMALLEST_PART = 16
 
 
 class Objective(nn.Module):
-    """The loss of a run. Holds the temperature, which is a parameter when it is learnt, and the queue if there is one.
+    """The loss of a run, with its temperature (a parameter if it is learnt) and its queue, if any.
 
-    A learnt temperature is the exponential of the parameter, so it stays above 0, and not below .01, where InfoNCE
-    sees nothing but the nearest negative (the bound of CLIP).
+    A learnt temperature is the exponential of the parameter, so that it is positive, and at least .01 (as in CLIP):
+    below that, only the nearest negative would matter to InfoNCE.
     """
 
     def __init__(self, config: TrainConfig, towers: TowerConfig) -> None:
@@ -41,12 +41,12 @@ class Objective(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """What similarities are divided by, a scalar."""
+        """The divisor of similarities, a scalar."""
         return self.log_temperature.exp().clamp(min=0.01)
 
     def forward(self, towers: TwoTower, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss (a scalar) and the vectors (m, d) to watch: the documents', or without any the queries'."""
-        if self.config.loss == "align":  # its queries are texts of all lengths, and either side may be empty
+        """Return the loss (a scalar) and the document vectors (m, d), or without documents the query vectors."""
+        if self.config.loss == "align":  # its queries have any length, and either side may be empty
             queries = _encode_by_length(towers.encode_queries, batch.queries)
         else:
             queries = towers.encode_queries(batch.queries)
@@ -59,7 +59,7 @@ class Objective(nn.Module):
         return loss, documents if len(documents) else queries
 
     def scores(self, towers: TwoTower, queries: Tensor, documents: Tensor) -> Tensor:
-        """Similarities over the temperature, (b, m)."""
+        """Return the similarities divided by the temperature, (b, m)."""
         return losses.similarities(queries, documents, towers.config.similarity) / self.temperature
 
     @property
@@ -69,9 +69,9 @@ class Objective(nn.Module):
 
 
 def _encode_by_length(encode: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
-    """Encode (n, t) token ids in parts of alike length: half of a batch of passages is padding, which costs a GRU time.
+    """Encode (n, t) token ids in parts of similar length, as half of a batch of passages would be padding.
 
-    With a bidirectional GRU and 128 passages a step takes a fifth less (one thread, measured).
+    With a bidirectional GRU and 128 passages a step takes a fifth less time (measured with one thread).
     """
     if not len(ids):
         return torch.zeros(0)
@@ -153,7 +153,7 @@ _FREE = -1
 class DocumentQueue(nn.Module):
     """The last ``size`` document vectors and the rows of their documents, the newest first.
 
-    Buffers, so that they are part of a run's state and a resumed run meets the same negatives.
+    They are buffers and so part of a run's state: a resumed run uses the same negatives.
     """
 
     vectors: Tensor
@@ -165,9 +165,9 @@ class DocumentQueue(nn.Module):
         self.register_buffer("rows", torch.full((size,), _FREE))
 
     def appended_to(self, documents: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
-        """Put the kept vectors behind a batch's own (m, d), and behind its mask which of them a query may not meet.
+        """Append the queue's vectors to a batch's document vectors (m, d), and extend the batch's mask accordingly.
 
-        Masked are a query's answers, and places that nothing has been put into yet.
+        The mask excludes answers of the query and slots that are not filled yet.
         """
         if batch.answers is None:
             raise ValueError("a batch without its queries' answers; a queue needs them")
@@ -176,7 +176,7 @@ class DocumentQueue(nn.Module):
         return torch.cat([documents, self.vectors]), replace(batch, mask=torch.cat([batch.mask, known], dim=1))
 
     def put(self, documents: Tensor, batch: Batch) -> None:
-        """Keep a batch's vectors, in the place of the oldest."""
+        """Add a batch's vectors and drop the oldest."""
         if batch.rows is None:
             raise ValueError("a batch without its documents' rows; a queue needs them")
         size = len(self.rows)

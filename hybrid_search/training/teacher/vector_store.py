@@ -1,8 +1,7 @@
-"""A teacher's vectors, kept by the hash of the text they are of, so that no text is encoded twice.
+"""Stores a teacher's vectors by the hash of their text, so that no text is encoded twice.
 
-A store is a folder of safetensors shards; each has ``keys`` (n, 16) uint8, the first half of the SHA-256 of each text,
-and ``vectors`` (n, d) float16. One file of that kind is also how vectors made elsewhere are handed in
-(:func:`write_vectors`).
+A store is a folder of safetensors shards, each with ``keys`` (n, 16) uint8, the first half of the SHA-256 of each text,
+and ``vectors`` (n, d) float16. Vectors made elsewhere are given as one such file (:func:`write_vectors`).
 """
 
 from __future__ import annotations
@@ -28,29 +27,29 @@ Float32 = NDArray[np.float32]
 
 
 class VectorStore:
-    """Vectors by text. Shards that another process adds meanwhile are seen by the next one to open the store."""
+    """Vectors by text. Shards that another process adds later are only seen when the store is opened again."""
 
     def __init__(self, source: Path) -> None:
-        """Open a folder of shards, which need not be there yet, or one file.
+        """Open a folder of shards, which need not exist yet, or a single file.
 
         :raises DataError: if a shard can't be read, or two have vectors of different length.
         """
         self._folder = source
         self._shards = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._positions: dict[bytes, tuple[int, int]] = {}  # key -> (shard, row)
         self.dimension = 0
         for shard, path in enumerate(self._shards):
             self._learn(shard, *_read_keys(path))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        """Return the texts that have no vector yet, each once, in their order."""
-        return [text for text in dict.fromkeys(texts) if _key(text) not in self._places]
+        """Return the texts without a vector, each once, in the order given."""
+        return [text for text in dict.fromkeys(texts) if _key(text) not in self._positions]
 
     def add(self, texts: Sequence[str], vectors: Float32) -> None:
-        """Store vectors (n, d) in a shard of their own, on the disk before this returns.
+        """Store vectors (n, d) in a new shard, which is on the disk when this returns.
 
         :raises StorageError: if it can't be written.
         """
@@ -60,17 +59,18 @@ class VectorStore:
         self._learn(len(self._shards) - 1, *_read_keys(path))
 
     def get(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
-        """Return the vectors (n, d), zero where there is none, and (n,) which are there."""
+        """Return the vectors (n, d) float32, zero rows for unknown texts, and a mask (n,) of the known texts."""
         found = np.zeros((len(texts), self.dimension), dtype=np.float32)
         known = np.zeros(len(texts), dtype=np.bool_)
-        wanted: dict[int, list[tuple[int, int]]] = {}
-        for row, text in enumerate(texts):
-            if place := self._places.get(_key(text)):
-                wanted.setdefault(place[0], []).append((row, place[1]))
-                known[row] = True
-        for shard, places in wanted.items():
-            rows, columns = np.array(places).T
-            found[rows] = _read_vectors(self._shards[shard])[columns]
+        by_shard: dict[int, list[tuple[int, int]]] = {}
+        for number, text in enumerate(texts):
+            if position := self._positions.get(_key(text)):
+                shard, row = position
+                by_shard.setdefault(shard, []).append((number, row))
+                known[number] = True
+        for shard, pairs in by_shard.items():
+            numbers, rows = np.array(pairs).T
+            found[numbers] = _read_vectors(self._shards[shard])[rows]
         return found, known
 
     def _learn(self, shard: int, keys: NDArray[np.uint8], dimension: int) -> None:
@@ -82,13 +82,15 @@ class VectorStore:
         self.dimension = dimension
         data = keys.tobytes()
         for row in range(len(keys)):
-            self._places[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = (shard, row)
+            self._positions[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = (shard, row)
 
 
 def write_vectors(path: Path, texts: Sequence[str], vectors: Float32) -> None:
-    """Write vectors (n, d) of texts as one file, from which ``--teacher`` takes them.
+    """Write the vectors (n, d) of n texts to a file that can be used as a teacher; stored as float16.
 
-    :raises StorageError: if it can't be written.
+    :param path: ends in ``.safetensors``.
+    :param texts: documents as they are searched (title, a space, text), queries, single words.
+    :raises StorageError: if the file can't be written.
     """
     keys = np.frombuffer(b"".join(map(_key, texts)), dtype=np.uint8).reshape(-1, KEY_BYTES)
     atomic_write_bytes(path, save({"keys": keys, "vectors": vectors.astype(np.float16)}))
@@ -99,7 +101,7 @@ def _key(text: str) -> bytes:
 
 
 def _read_keys(path: Path) -> tuple[NDArray[np.uint8], int]:
-    """Return a shard's keys and the length of its vectors, without reading those."""
+    """Return a shard's keys (n, 16) and the dimension of its vectors, without reading the vectors."""
     try:
         with disk_errors(f"reading {path}"), safe_open(path, framework="numpy") as file:
             keys, shape = file.get_tensor("keys"), tuple(file.get_slice("vectors").get_shape())
@@ -107,7 +109,7 @@ def _read_keys(path: Path) -> tuple[NDArray[np.uint8], int]:
         raise DataError(f"{path} is not a file of vectors by text ({error}); delete it, or write it again") from error
     if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or len(shape) != 2 or len(keys) != shape[0]:
         raise DataError(
-            f"{path} has keys {keys.shape} and vectors {shape}; wanted (n, {KEY_BYTES}) and (n, d): "
+            f"{path} has keys {keys.shape} and vectors {shape}; expected (n, {KEY_BYTES}) and (n, d): "
             "hybrid_search.write_vectors writes such a file"
         )
     return keys, int(shape[1])

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_search.errors import ConfigError, CorruptModel
 from hybrid_search.loading.journal import Journal
-from hybrid_search.models import _told_by_training
+from hybrid_search.models import _training_report
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import read_model_card
 
@@ -23,7 +23,7 @@ def test_a_model_that_describes_itself_too_deeply_is_corrupt(tmp_path: Path) -> 
 
 def test_what_training_tells_too_deeply_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text(DEEP)
-    assert _told_by_training(tmp_path) == {}
+    assert _training_report(tmp_path) == {}
 
 
 def test_settings_that_are_nested_too_deeply_are_told_from_good_ones() -> None:

@@ -1,7 +1,7 @@
-"""An index beside the passages: its name, and writing to it at once or in the background, never failing the caller.
+"""Companion indexes of an index: their names, and writing to them, directly or in the background.
 
-Names begin with the name that the passages were asked for by, an alias or an index: what was written outlives the index
-that an alias stands for. Nothing else reads these indexes, and each can be dropped at any time.
+Their names begin with the name by which the index was opened, an alias or an index: behind an alias they outlive each
+index that it stands for. They are only read by people and Dashboards, and each can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["COMPANIONS", "BackgroundWriter", "Companion", "CompanionIndex", "com
 Companion = Literal["queries", "evaluations", "statistics"]
 
 COMPANIONS: tuple[Companion, ...] = get_args(Companion)
-"""Answered queries; results of evaluations; samples of the documents."""
+"""The kinds: answered queries; results of evaluations; figures on a sample of the documents."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ _LONGEST_WAIT = 10.0
 
 Entry = Mapping[str, Any]
 Make = Callable[[], Iterable[Entry]]
-"""Makes entries when the background gets to it."""
+"""Makes entries; called in the background thread."""
 
 
 class CompanionIndex:
-    """One index beside the passages.
+    """One companion index.
 
-    :param address: of the passages, as they were asked for.
-    :param patient: try again and wait as the connection says; otherwise one try of a few seconds.
+    :param address: of the index that it belongs to, by the name with which that was opened.
+    :param patient: use the connection's retries and time-outs; otherwise one try of at most 10 seconds.
     """
 
     def __init__(self, address: Address, kind: Companion, *, patient: bool = True) -> None:
@@ -61,9 +61,9 @@ class CompanionIndex:
         self._client = Client(address, connection)
 
     def ensure(self) -> None:
-        """Make the index unless it is there.
+        """Create the index unless it exists.
 
-        :raises SearchIndexError: if the server refuses, or can't be asked.
+        :raises SearchIndexError: if the server refuses, or can't be reached.
         """
         if not self._client.call("HEAD", f"/{self.name}"):
             with contextlib.suppress(IndexExists):
@@ -72,10 +72,10 @@ class CompanionIndex:
     def write(self, entries: Iterable[Entry], *, visible: bool = False) -> None:
         """Add entries.
 
-        :param visible: return when searches find them.
-        :raises SearchIndexError: if one is refused, or the server can't be asked.
+        :param visible: wait until searches find them.
+        :raises SearchIndexError: if one is refused, or the server can't be reached.
         """
-        # Looked for each time: a bulk request would make a missing index by itself, with guessed types.
+        # Checked each time: a bulk request would create a missing index itself, with guessed types.
         self.ensure()
         action: Entry = {"create": {}}
         lines = [line for entry in entries for line in (action, entry)]
@@ -86,9 +86,9 @@ class CompanionIndex:
                 raise failure(item["create"]["status"], {"error": error}, self.name)
 
     def clear(self, query: Mapping[str, Any]) -> None:
-        """Delete the entries that a query finds.
+        """Delete the entries that match a query.
 
-        :raises SearchIndexError: if the server refuses, or can't be asked.
+        :raises SearchIndexError: if the server refuses, or can't be reached.
         """
         self.ensure()
         body = {"query": query}
@@ -100,9 +100,9 @@ class CompanionIndex:
 
 
 class BackgroundWriter:
-    """Writes entries from a thread of its own: :meth:`put` never waits and never fails.
+    """Writes entries in a thread of its own: :meth:`put` neither waits nor fails.
 
-    Entries are dropped while the index can't be written, or when more wait than fit; the log says so once.
+    Entries are dropped if the index can't be written or the queue is full; this is logged once.
     """
 
     def __init__(self, index: CompanionIndex) -> None:
@@ -113,14 +113,14 @@ class BackgroundWriter:
         self._thread.start()
 
     def put(self, make: Make) -> None:
-        """Have entries made and written, soon and in another thread."""
+        """Queue entries to be made and written by the thread."""
         try:
             self._waiting.put_nowait(make)
         except queue.Full:
             self._complain("more entries come than the server takes")
 
     def close(self, patience: float = 3.0) -> None:
-        """Write what waits, for so many seconds at most; what is left then is dropped."""
+        """Write the queued entries, for at most ``patience`` seconds, and drop the others."""
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(patience)
@@ -137,7 +137,7 @@ class BackgroundWriter:
             self._index.close()
 
     def _next(self) -> tuple[list[Make], bool]:
-        """Wait for entries, and a moment longer for more of them."""
+        """Wait for entries and collect more for half a second; returns them, and whether the writer is closed."""
         makes: list[Make] = []
         wait: float | None = None
         while len(makes) < _AT_ONCE:
@@ -157,7 +157,7 @@ class BackgroundWriter:
                 self._index.write(entries)
         except HybridSearchError as error:
             self._complain(str(error))
-        except Exception as error:  # whatever it is, nobody's search may suffer
+        except Exception as error:  # no error here may affect searches
             self._complain(f"{type(error).__name__}: {error}")
 
     def _complain(self, why: str) -> None:
@@ -167,5 +167,5 @@ class BackgroundWriter:
 
 
 def companion_index(name: str, kind: Companion) -> str:
-    """Return the name of the index beside ``name``; its mapping is ``mappings/index/KIND.json``."""
+    """Return the name of a companion index; its mapping is ``mappings/index/KIND.json``."""
     return f"{name}-{kind}"
