@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
     [block] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     seen = {name.name: node.module for node in block.body for name in node.names}
     assert seen == hybrid_search._HOMES
+
+
+def test_every_installed_package_is_marked_as_typed_or_its_names_would_be_any() -> None:
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for package in ("hybrid_search", "loaders", "mappings"):
+        assert "py.typed" in shipped[package]
+        assert (ROOT / package / "py.typed").is_file()
 
 
 def test_the_package_loads_none_of_its_parts_before_they_are_used() -> None:
