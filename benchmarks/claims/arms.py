@@ -35,6 +35,7 @@ class Arm:
     :ivar pairs: how many labelled pairs; 0 for pairs out of documents (title or first sentence, and the rest).
     :ivar start: the word vectors, ``word2vec`` or ``random``.
     :ivar refreshed: hard negatives of the second half come from the base arm's own ranking.
+    :ivar hybrid: measure the fusion with BM25 too, with the best of the weights tried.
     :ivar cut: that many numbers of the trained vectors are measured, the first ones; 0 for all.
     """
 
@@ -45,6 +46,7 @@ class Arm:
     pairs: int = 10_000
     start: str = "word2vec"
     refreshed: bool = False
+    hybrid: bool = False
     cut: int = 0
 
     def settings(self, seed: int) -> tuple[TowerConfig, TrainConfig]:
@@ -101,6 +103,13 @@ ARMS: Mapping[str, Arm] = {
     "triplet_hard": Arm(
         "loss", "triplet (margin .2), the hardest of the batch",
         training={"loss": "triplet", "triplet_mining": "batch_hard"},
+    ),
+    "infonce": Arm("loss", "InfoNCE, as the base", hybrid=True),
+    "contrastive": Arm("loss", "contrastive (margin .5)", training={"loss": "contrastive", "margin": 0.5}, hybrid=True),
+    "residual": Arm("loss", "residual (margin .2, BM25 weighs .02)", training={"loss": "residual"}, hybrid=True),
+    "residual_clear": Arm(
+        "loss", "residual (margin 1, BM25 weighs .1)",
+        training={"loss": "residual", "margin": 1.0, "lexical_weight": 0.1}, hybrid=True,
     ),
     "no_negatives": Arm("negatives", "in-batch ones alone", training={"hard_negatives": 0}),
     "random_negatives": Arm("negatives", "one random", training={"negatives": ((0.0, {"random": 1.0}),)}),

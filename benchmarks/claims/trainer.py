@@ -6,7 +6,7 @@ import base64
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.claims.data import Prepared, Words
-from benchmarks.quality.measuring import dense_leg
+from benchmarks.quality.measuring import dense_leg, fused, lexical_legs
 from benchmarks.quality.sets import TestSet
 from hybrid_search.evaluation.measures import measure, qrels_of
+from hybrid_search.settings.index import Fusion
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.data.rows import Int32, pad
 from hybrid_search.training.loop.loop import train_towers
@@ -33,6 +34,8 @@ LEVELS = 250
 """A query's value is kept as so many steps from 0 to 1."""
 
 _BATCH = 128
+_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Of the k-NN leg."""
 
 Vectors = NDArray[np.float32]
 
@@ -42,19 +45,34 @@ class Trainer:
 
     def __init__(self, prepared: Prepared, sets: Sequence[TestSet]) -> None:
         self._prepared, self._sets = prepared, sets
+        self._bm25: dict[str, Mapping[str, Ranking]] = {}
         self._last: tuple[Arm, int, TwoTower, dict[str, Any]] | None = None
 
     def run(self, arm: Arm, seed: int) -> dict[str, Any]:
         """Train one arm with one seed and measure it."""
         towers, taken = self._trained(arm, seed)
         words = self._prepared.words(arm)
-        by_set = {data.name: _values(data, *_encoders(towers, words, arm.cut)) for data in self._sets}
+        runs = {data.name: dense_leg(data.fit, *_encoders(towers, words, arm.cut)) for data in self._sets}
+        by_set = {data.name: _values(data, runs[data.name]) for data in self._sets}
+        hybrids = {data.name: round(self._hybrid(data, runs[data.name]), 4) for data in self._sets if arm.hybrid}
         return {
+            **({"hybrid nDCG@10": hybrids} if hybrids else {}),
             "steps": taken["steps"],
             "processor_seconds": taken["processor_seconds"],
             "nDCG@10": {name: round(float(values.mean()), 4) for name, values in by_set.items()},
             "values": {name: _packed(values) for name, values in by_set.items()},
         }
+
+    def _hybrid(self, data: TestSet, dense: Mapping[str, Ranking]) -> float:
+        """Measure the fusion with BM25 on the queries to fit on, with whichever weight is best for them."""
+        if data.name not in self._bm25:
+            self._bm25[data.name] = lexical_legs(data).fit
+        qrels = qrels_of(data.fit.judgements)
+        return max(
+            float(np.mean(list(measure(run, qrels, names=("nDCG@10",))["nDCG@10"].values())))
+            for weight in _WEIGHTS
+            for run in [fused(self._bm25[data.name], dense, Fusion(weights=(1 - weight, weight)))]
+        )
 
     def _trained(self, arm: Arm, seed: int) -> tuple[TwoTower, dict[str, Any]]:
         uncut = replace(arm, question="", about="", cut=0)
@@ -101,11 +119,8 @@ def _train(arm: Arm, seed: int, prepared: Prepared, search: Search | None) -> tu
     return towers, {"steps": report.steps, "processor_seconds": round(time.process_time() - started, 1)}
 
 
-def _values(
-    data: TestSet, queries: Callable[[Sequence[str]], Vectors], documents: Callable[[Sequence[str]], Vectors]
-) -> NDArray[np.float64]:
+def _values(data: TestSet, run: Mapping[str, Ranking]) -> NDArray[np.float64]:
     """Measure nDCG@10 of each query to fit on, in the order of their ids."""
-    run = dense_leg(data.fit, queries, documents)
     by_query = measure(run, qrels_of(data.fit.judgements), names=("nDCG@10",))["nDCG@10"]
     return np.array([by_query[query] for query in sorted(by_query)])
 
