@@ -23,15 +23,16 @@ from typing import Self, TypeVar
 import numpy as np
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.errors import ModelMismatch, SearchIndexError, UsageError, shown
+from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.search import Mode, Search, texts_of
+from hybrid_search.search import MODES, Mode, Search, texts_of
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
-__all__ = ["AddReport", "IndexSource", "Lease", "OpenIndex", "Retriever"]
+__all__ = ["AddReport", "IndexSource", "Lease", "OpenIndex", "Retriever", "modes_of"]
+
 
 Answer = TypeVar("Answer")
 
@@ -379,3 +380,21 @@ def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:
         if not isinstance(one, Document):
             raise UsageError(f"documents holds {shown(one)}, which is no hybrid_search.Document")
         yield one
+
+
+def modes_of(retriever: Retriever) -> tuple[Mode, ...]:
+    """Return the modes that an index is made for: all of them, or ``bm25`` for one without vectors.
+
+    :raises ModelNotFound: if it holds vectors and the towers that made them are gone: BM25 alone, which is what would
+        be left, is another search than the index's own.
+    """
+    if retriever.searches_vectors:
+        return MODES
+    settings = retriever.engine.settings
+    if settings.dimension:
+        raise ModelNotFound(
+            f"the index holds vectors of model {settings.fingerprint[:12]}, and not the towers that made them, so only "
+            f"BM25 could answer; give the towers with --model, put them back by loading with --model, or ask for BM25 "
+            f"by name (--mode bm25, --systems bm25)"
+        )
+    return ("bm25",)

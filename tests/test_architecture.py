@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.indexing", 2),
     ("hybrid_search.retriever", 3),
-    ("hybrid_search.modes", 3),
+    ("hybrid_search.retriever", 3),
     ("hybrid_search.alias_retriever", 3),
     ("hybrid_search.opening", 4),
     ("hybrid_search.evaluation.evaluate", 5),

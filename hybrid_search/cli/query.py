@@ -66,8 +66,8 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
-    from hybrid_search.modes import modes_of
     from hybrid_search.opening import open_retriever
+    from hybrid_search.retriever import modes_of
 
     retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:

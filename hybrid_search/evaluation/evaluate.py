@@ -15,9 +15,9 @@ from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, ev
 from hybrid_search.evaluation.report import write_run
 from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side_by_side
 from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_losses
-from hybrid_search.modes import modes_of
 from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
+from hybrid_search.retriever import modes_of
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.storage import check_writable
 from hybrid_search.types import Judgement, Query, text_hash

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hybrid_search.evaluation.measures import PRIMARY, Qrels
-from hybrid_search.evaluation.own_documents import without_own
-from hybrid_search.evaluation.protocol import Evaluation
+from hybrid_search.evaluation.protocol import Evaluation, without_own
 from hybrid_search.retriever import Retriever
 from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.types import Document, Query, Ranking

@@ -21,7 +21,7 @@ from node.faulty import Fault, FaultyServer, at_random, bulk_of, every
 from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.transport import retrying
+from hybrid_search.engines.opensearch.transport import plan as retrying
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import RecordsRejected, SearchIndexError
 from hybrid_search.loading.load import LoadOptions, LoadReport, load

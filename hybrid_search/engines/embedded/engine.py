@@ -19,11 +19,10 @@ from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.caches import POLL, Caches, Lag
 from hybrid_search.engines.embedded.checks import miscounts, seal, store_problems
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
-from hybrid_search.engines.embedded.fusing import Page, fused_page, hits_of, page_of_leg, ranking_of
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.own_files import copy_model, model_folder
-from hybrid_search.engines.embedded.ranking import ScoredRows
+from hybrid_search.engines.embedded.ranking import Page, ScoredRows, fused_page, hits_of, page_of_leg, ranking_of
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.writing import StoreWriter
 from hybrid_search.errors import StorageError, UnsupportedCapability, UsageError

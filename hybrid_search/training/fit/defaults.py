@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.evaluation.own_documents import own_documents, without_own
+from hybrid_search.evaluation.protocol import own_documents, without_own
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Progress
 from hybrid_search.retriever import Retriever

@@ -8,7 +8,7 @@ from pathlib import Path
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.evaluate import seen_in_training
 from hybrid_search.evaluation.measures import qrels_of
-from hybrid_search.evaluation.own_documents import own_documents
+from hybrid_search.evaluation.protocol import own_documents
 from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset
 from hybrid_search.training.fit.defaults import FEWEST_QUERIES, ranked_legs

@@ -18,7 +18,7 @@ from hybrid_search.engines.opensearch.index import meta as notes
 from hybrid_search.engines.opensearch.index.lock import Lock
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
-from hybrid_search.engines.opensearch.transport.retrying import pauses
+from hybrid_search.engines.opensearch.transport.plan import pauses
 from hybrid_search.errors import SearchIndexError
 
 __all__ = [

@@ -1,23 +1,35 @@
-"""The query log of an index on a server: each answered query as an entry of the index NAME-queries."""
+"""The query log of an index on a server: each answered query as an entry of the index NAME-queries.
+
+Where the texts may not be kept, a hash stands for each. A plain hash is no secret: whoever guesses the query can check
+the guess, and queries are easily guessed. With a key (HMAC-SHA-256) that is not kept where the hashes are, equal texts
+still have equal hashes, and nothing else is told.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from hybrid_search.engines.opensearch.index.aliases import Place
 from hybrid_search.engines.opensearch.index.side_index import BackgroundWriter, CompanionIndex
 from hybrid_search.engines.opensearch.search.explanation import rankings_behind
-from hybrid_search.engines.opensearch.search.keyed_hash import hash_key, keyed_hash
+from hybrid_search.errors import ConfigError
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
-from hybrid_search.types import Hit
+from hybrid_search.storage import cache_folder, disk_errors
+from hybrid_search.types import Hit, normalise_text
 
-__all__ = ["Moment", "QueryLog", "Source", "entries_of"]
+__all__ = ["KEY_VARIABLE", "Moment", "QueryLog", "Source", "entries_of", "hash_key", "keyed_hash"]
+
 
 _TOP = 10
 _LONGEST_TEXT = 1_000
@@ -29,7 +41,7 @@ class QueryLog:
     :param place: of the index that answers; the log's name is that by which it was asked for, perhaps an alias.
     :param settings: that the index carries.
     :param hash_texts: write keyed hashes of the texts instead of the texts, and no ids of what was found.
-    :raises ConfigError: as :func:`~hybrid_search.engines.opensearch.search.keyed_hash.hash_key`.
+    :raises ConfigError: as :func:`~hybrid_search.engines.opensearch.search.query_log.hash_key`.
     """
 
     def __init__(self, place: Place, settings: IndexSettings, *, hash_texts: bool = False) -> None:
@@ -131,3 +143,50 @@ def _legs(hits: Sequence[Hit], *, with_ids: bool) -> Mapping[str, Any]:
     shared = {f"overlap_{one}_{other}": len(set(tops[one]) & set(tops[other])) for one, other in combinations(tops, 2)}
     ids = {f"top_{name}": list(top) for name, top in tops.items()} if with_ids else {}
     return {"bm25_hits": len(told["bm25"]), "knn_hits": len(told["knn"]), **shared, **ids}
+
+
+KEY_VARIABLE = "HYBRID_SEARCH_LOG_KEY"
+"""Environment variable with the key, for several machines whose hashes should agree."""
+
+_DIGITS = 32
+_KEY_BYTES = 32
+_SHORTEST = 16
+
+
+def keyed_hash(text: str, key: bytes) -> str:
+    """Return 32 hexadecimal digits that name a text; Unicode form, case and white space make no difference."""
+    normalised = normalise_text(text).encode("utf-8", "surrogatepass")
+    return hmac.new(key, normalised, hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+def hash_key() -> bytes:
+    """Return this user's key: of the environment, else of a file in the cache folder, made when there is none.
+
+    :raises ConfigError: if the environment's key is shorter than 16 characters, which could be guessed.
+    :raises StorageError: if the file can't be read or made.
+    """
+    if given := os.environ.get(KEY_VARIABLE):
+        if len(given) < _SHORTEST:
+            raise ConfigError(f"{KEY_VARIABLE} has {len(given)} characters; give at least {_SHORTEST} random ones")
+        return given.encode("utf-8", "surrogateescape")
+    file = cache_folder("query-log") / "key"
+    with disk_errors(f"the key of hashed queries in {file}"):
+        if not file.exists():
+            _make(file)
+        return bytes.fromhex(file.read_text(encoding="ascii"))
+
+
+def _make(file: Path) -> None:
+    """Write a new key for the owner alone; if another process was first, its key stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{secrets.token_hex(8)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as written:
+            written.write(secrets.token_hex(_KEY_BYTES))
+        try:
+            os.link(part, file)
+        except FileExistsError:
+            return
+    finally:
+        part.unlink()

@@ -13,8 +13,7 @@ from opensearchpy.exceptions import OpenSearchException
 from hybrid_search.engines.opensearch.transport.client import NDJSON, Undecoded
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.failures import translated
-from hybrid_search.engines.opensearch.transport.plan import Request
-from hybrid_search.engines.opensearch.transport.retrying import is_repeatable, pauses
+from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses
 from hybrid_search.errors import MissingExtra, SearchIndexError
 from hybrid_search.location import Address
 

@@ -18,8 +18,7 @@ from opensearchpy.serializer import JSONSerializer
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.connection_settings import resolved
 from hybrid_search.engines.opensearch.transport.failures import translated
-from hybrid_search.engines.opensearch.transport.plan import Request
-from hybrid_search.engines.opensearch.transport.retrying import is_repeatable, pauses
+from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses
 from hybrid_search.errors import MissingExtra, SearchIndexError, UsageError
 from hybrid_search.location import Address
 

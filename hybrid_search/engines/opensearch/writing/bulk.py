@@ -17,7 +17,7 @@ from typing import Any
 from hybrid_search.engines.opensearch.index.document_json import Item, field_name
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import failure, reason_of, shortened, taken_apart
-from hybrid_search.engines.opensearch.transport.retrying import pauses
+from hybrid_search.engines.opensearch.transport.plan import pauses
 from hybrid_search.engines.opensearch.writing.pacing import Pace, Traffic, cut
 from hybrid_search.errors import SearchIndexError
 from hybrid_search.streams import in_batches

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_search.engines.opensearch.search.keyed_hash import KEY_VARIABLE, hash_key, keyed_hash
+from hybrid_search.engines.opensearch.search.query_log import KEY_VARIABLE, hash_key, keyed_hash
 from hybrid_search.errors import ConfigError
 
 

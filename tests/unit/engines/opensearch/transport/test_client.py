@@ -15,7 +15,7 @@ import pytest
 import trustme
 from loopback import DROP, Asked, Loopback, loopback
 
-from hybrid_search.engines.opensearch.transport import retrying
+from hybrid_search.engines.opensearch.transport import plan as retrying
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.errors import (
