@@ -13,7 +13,7 @@ from hybrid_search.telemetry import switch_off
 if TYPE_CHECKING:
     from hybrid_search.api import load, open, train
     from hybrid_search.async_retriever import AsyncRetriever
-    from hybrid_search.engines.opensearch.transport.connection import Connection
+    from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.errors import (
         AccessDenied,
         CollapsedTowers,

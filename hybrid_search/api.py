@@ -10,7 +10,7 @@ from hybrid_search.errors import UsageError, shown
 from hybrid_search.location import usable_path
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.transport.connection import Connection
+    from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.loading.load import LoadOptions, LoadReport
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import Retriever
@@ -83,8 +83,7 @@ def _folder(model: str | Path | None) -> Path | None:
 def _connected(connection: Connection | None) -> AbstractContextManager[None]:
     if connection is None:
         return nullcontext()
-    from hybrid_search.engines.opensearch.transport.connection import Connection
-    from hybrid_search.engines.opensearch.transport.connection_settings import connected
+    from hybrid_search.engines.opensearch.transport import Connection, connected
 
     if not isinstance(connection, Connection):
         raise UsageError(f"connection is {shown(connection)}; give a hybrid_search.Connection")

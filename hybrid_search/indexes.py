@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.engines.opensearch.index.aliases import (
+from hybrid_search.engines.opensearch.index import (
     ServerIndex,
+    find_deployment,
     list_indexes,
     live_index,
     note_live,
     resolve,
     swap,
 )
-from hybrid_search.engines.opensearch.index.deployment import find_deployment
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.location import Address
 from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine

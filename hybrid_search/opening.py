@@ -92,7 +92,7 @@ def create_index(
 
 def digest_of_model(model: Path | None) -> str:
     """Return the digest of a model's files that an index on a server notes; an empty one without a model."""
-    from hybrid_search.engines.opensearch.index.tower_files import digest_of
+    from hybrid_search.engines.opensearch.index import digest_of
     from hybrid_search.towers.model_card import SERVING_FILES
 
     return digest_of([model / name for name in SERVING_FILES]) if model else ""
@@ -212,7 +212,7 @@ def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource
     """Go along with the alias that an index on a server was opened by, if it was."""
     from hybrid_search.alias_retriever import AliasFollower
     from hybrid_search.engines.opensearch import OpenSearchEngine
-    from hybrid_search.engines.opensearch.transport.connection_settings import chosen, connected
+    from hybrid_search.engines.opensearch.transport import chosen, connected
     from hybrid_search.retriever import IndexSource
 
     connection = chosen()

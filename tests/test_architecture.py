@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +41,6 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.training.tracking", 3),
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.indexing", 2),
-    ("hybrid_search.retriever", 3),
     ("hybrid_search.retriever", 3),
     ("hybrid_search.alias_retriever", 3),
     ("hybrid_search.opening", 4),
@@ -173,6 +174,39 @@ def test_a_room_of_the_opensearch_engine_sees_only_those_before_it() -> None:
             allowed = tuple(f"{name}." for name in rooms[: number + 1])
             inside = {name for name in own_imports(module) if name.startswith(home + ".") and name not in rooms}
             assert all(name.startswith(allowed) for name in inside), (module, inside)
+
+
+def test_nobody_outside_of_the_opensearch_engine_imports_from_a_file_of_its_rooms() -> None:
+    home = "hybrid_search.engines.opensearch"
+    files = {name for name, path in FILES.items() if name.startswith(home + ".") and path.name != "__init__.py"}
+    allowed = {f"{home}.engine", f"{home}.async_engine", f"{home}.search.bodies"}
+    for module in (m for m in FILES if not m.startswith(home)):
+        rooms = {name.rpartition(".")[0] for name in IMPORTS[module] if name.rpartition(".")[0] in files}
+        assert not rooms - allowed, (module, rooms)
+
+
+WAYS = re.findall(r"^- \*\*(A .*?)\*\*.*?: (`.*`)$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("way", [pytest.param(re.findall(r"`([\w.]+)`", way), id=name) for name, way in WAYS])
+def test_the_ways_through_the_rooms_are_those_of_the_imports(way: list[str]) -> None:
+    rooms = [name if name.startswith("loaders") else f"hybrid_search.{name}" for name in way]
+    assert len(rooms) == len(set(rooms))
+    for number, room in enumerate(rooms[1:], 1):
+        assert any(room in behind(earlier) for earlier in rooms[:number]), f"{room} is imported by none before it"
+    layers = [layer(room) or 0 for room in rooms]
+    assert sum(below < above for below, above in itertools.pairwise(layers)) <= 6, "it climbs back up too often"
+
+
+def test_the_ways_of_a_query_a_document_and_a_training_example_are_written_down() -> None:
+    assert {name for name, _ in WAYS} == {"A query", "A document", "A training example"}
+
+
+def behind(module: str) -> set[str]:
+    """What a module imports, packages with what their own ``__init__`` imports."""
+    direct = own_imports(module)
+    packages = {name for name in direct if FILES[name].name == "__init__.py"}
+    return direct.union(*(own_imports(name) for name in packages))
 
 
 def test_only_the_command_line_imports_loaders_and_the_package_root_names_three_of_their_functions() -> None:

@@ -15,7 +15,7 @@ from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.index.aliases import ServerIndex
+    from hybrid_search.engines.opensearch.index import ServerIndex
 
 __all__ = [
     "command",

@@ -185,6 +185,6 @@ def connect(context: click.Context, given: dict[str, Any]) -> None:
         settings["verify"] = False
     if not settings:
         return
-    from hybrid_search.engines.opensearch.transport.connection_settings import connected
+    from hybrid_search.engines.opensearch.transport import connected
 
     context.with_resource(connected(settings))

@@ -14,7 +14,7 @@ from hybrid_search.dashboards.objects import DEFAULT_FIELD, SavedObject, Typed, 
 from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown
 from hybrid_search.dashboards.relevance import PLUGIN, console_lines, relevance_requests
-from hybrid_search.engines.opensearch.index.side_index import COMPANIONS
+from hybrid_search.engines.opensearch.index import COMPANIONS
 from hybrid_search.errors import DataError, SearchIndexError, UsageError
 from hybrid_search.opening import is_on_server
 from hybrid_search.protocols import Dataset
@@ -24,7 +24,7 @@ from hybrid_search.storage import atomic_write_bytes
 if TYPE_CHECKING:
     from hybrid_search.dashboards.import_objects import Imported
     from hybrid_search.engines.opensearch import OpenSearchEngine
-    from hybrid_search.engines.opensearch.index.deployment import Deployment
+    from hybrid_search.engines.opensearch.index import Deployment
 
 __all__ = [
     "Exported",
@@ -82,7 +82,7 @@ def pack_of(location: str) -> list[SavedObject]:
     :param location: of an index or alias; the objects refer to it by this name.
     :raises SearchIndexError: if there is no index, or the server can't be reached.
     """
-    from hybrid_search.engines.opensearch.index.document_json import metadata_path
+    from hybrid_search.engines.opensearch.index import metadata_path
 
     with open_server_index(location) as engine:
         fields = {metadata_path(name): kind for name, kind in engine.settings.fields.items()}
@@ -92,7 +92,7 @@ def pack_of(location: str) -> list[SavedObject]:
 
 def _of_unique_values(engine: OpenSearchEngine, fields: Mapping[str, FieldType]) -> frozenset[str]:
     """Return the keyword fields with mostly unique values, such as addresses: a panel of their values shows nothing."""
-    from hybrid_search.engines.opensearch.transport.client import Client
+    from hybrid_search.engines.opensearch.transport import Client
 
     keywords = [path for path, kind in fields.items() if kind == "keyword"]
     if not keywords:
@@ -147,8 +147,8 @@ def import_pack(location: str, url: str, *, tenant: str = "") -> Imported:
 
 def _make_ready(location: str) -> None:
     """Create the empty companion indexes, and for typed queries set the field that plain words are searched in."""
-    from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
-    from hybrid_search.engines.opensearch.transport.client import Client
+    from hybrid_search.engines.opensearch.index import CompanionIndex
+    from hybrid_search.engines.opensearch.transport import Client
 
     with open_server_index(location) as engine:
         place, typed = engine.place, _typed(engine)
@@ -167,7 +167,7 @@ def _shown(settings: Mapping[str, str]) -> str:
 
 def _typed(engine: OpenSearchEngine) -> Typed | None:
     """Return what the panel of typed queries needs; None unless the index's towers run in its cluster."""
-    from hybrid_search.engines.opensearch.search.bodies import fusion_pipeline
+    from hybrid_search.engines.opensearch.search import fusion_pipeline
 
     deployed, settings = _deployed(engine), engine.settings
     if deployed is None or deployed.endpoint or deployed.fingerprint != settings.fingerprint:
@@ -219,8 +219,8 @@ def export_relevance(
 
 
 def _deployed(engine: OpenSearchEngine) -> Deployment | None:
-    from hybrid_search.engines.opensearch.index.deployment import find_deployment
-    from hybrid_search.engines.opensearch.transport.client import Client
+    from hybrid_search.engines.opensearch.index import find_deployment
+    from hybrid_search.engines.opensearch.transport import Client
 
     with closing(Client(engine.place.asked)) as client:
         return find_deployment(client, engine.place.address.index)

@@ -13,9 +13,7 @@ import msgspec
 import urllib3
 from urllib3.filepost import encode_multipart_formdata
 
-from hybrid_search.engines.opensearch.transport.connection import Connection
-from hybrid_search.engines.opensearch.transport.connection_settings import resolved
-from hybrid_search.engines.opensearch.transport.failures import shortened
+from hybrid_search.engines.opensearch.transport import Connection, resolved, shortened
 from hybrid_search.errors import AccessDenied, SearchIndexError, Unreachable, UnsupportedCapability, UsageError
 from hybrid_search.location import Address, without_password
 

@@ -65,7 +65,7 @@ def measure_documents(location: str, *, sample: int = 2_000, seed: int = 0, prog
     :raises DataError: if the index is empty.
     :raises SearchIndexError: if the server can't be reached, or refuses the figures.
     """
-    from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
+    from hybrid_search.engines.opensearch.index import CompanionIndex
     from hybrid_search.towers.coverage import Words
 
     if not 1 <= sample <= MOST:

@@ -18,7 +18,7 @@ from hybrid_search.dashboards.objects import (
     vega,
     visualisation,
 )
-from hybrid_search.engines.opensearch.index.side_index import Companion, companion_index
+from hybrid_search.engines.opensearch.index import Companion, companion_index
 from hybrid_search.settings.index import FieldType
 
 __all__ = ["MOST_FIELDS", "Panels", "Shown"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hybrid_search.doctor.vitals import Check, Finding, Vitals
-from hybrid_search.engines.opensearch.index.capabilities import KNN, NEURAL
+from hybrid_search.engines.opensearch.index import KNN, NEURAL
 
 __all__ = ["CLUSTER_CHECKS"]
 

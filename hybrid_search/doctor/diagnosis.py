@@ -10,11 +10,8 @@ from pathlib import Path
 from hybrid_search.doctor.cluster_checks import CLUSTER_CHECKS
 from hybrid_search.doctor.index_checks import INDEX_CHECKS
 from hybrid_search.doctor.vitals import Finding, Vitals, gather
-from hybrid_search.engines.opensearch.index.aliases import check_shows_all
-from hybrid_search.engines.opensearch.index.capabilities import Ability
-from hybrid_search.engines.opensearch.transport.client import Client
-from hybrid_search.engines.opensearch.transport.connection_settings import resolved
-from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.engines.opensearch.index import Ability, check_shows_all
+from hybrid_search.engines.opensearch.transport import Client, resolved, taken_apart
 from hybrid_search.errors import PartialAlias, UsageError
 from hybrid_search.location import Address
 from hybrid_search.opening import is_on_server

@@ -7,17 +7,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hybrid_search.doctor.vitals import Finding, IndexCheck, IndexVitals, Vitals
-from hybrid_search.engines.opensearch.index.deployment import readable_record
-from hybrid_search.engines.opensearch.index.fitness import (
+from hybrid_search.engines.opensearch.index import (
+    FORMAT_VERSION,
     faults_of_mapping,
     faults_of_settings,
     other_fields,
+    path_of,
     pipelines_of,
+    read_mark,
+    readable_record,
 )
-from hybrid_search.engines.opensearch.index.holders import path_of
-from hybrid_search.engines.opensearch.index.meta import read_mark
-from hybrid_search.engines.opensearch.index.template import FORMAT_VERSION
-from hybrid_search.engines.opensearch.writing.load_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
+from hybrid_search.engines.opensearch.writing import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
 
 __all__ = ["INDEX_CHECKS"]
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
-from hybrid_search.engines.opensearch.index.aliases import ALL_INDEXES
-from hybrid_search.engines.opensearch.index.capabilities import KNN, ServerCapabilities
-from hybrid_search.engines.opensearch.index.deployment import record_in
-from hybrid_search.engines.opensearch.index.holders import path_of
-from hybrid_search.engines.opensearch.index.template import FORMAT_VERSION, settings_of
-from hybrid_search.engines.opensearch.index.tower_files import NOTE, companion_of, record_of
-from hybrid_search.engines.opensearch.transport.client import Client
-from hybrid_search.engines.opensearch.transport.curl import Commands
-from hybrid_search.engines.opensearch.writing.load_settings import OLD_NOTE
+from hybrid_search.engines.opensearch.index import (
+    ALL_INDEXES,
+    FORMAT_VERSION,
+    KNN,
+    NOTE,
+    ServerCapabilities,
+    companion_of,
+    path_of,
+    record_in,
+    record_of,
+    settings_of,
+)
+from hybrid_search.engines.opensearch.transport import Client, Commands
+from hybrid_search.engines.opensearch.writing import OLD_NOTE
 from hybrid_search.errors import AccessDenied, CorruptIndex, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.in_cluster.faults import faults, silence
 from hybrid_search.location import Address

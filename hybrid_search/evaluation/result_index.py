@@ -14,7 +14,7 @@ from hybrid_search.evaluation.report import as_json, compare_with_bm25
 from hybrid_search.opening import is_on_server
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
+    from hybrid_search.engines.opensearch.index import CompanionIndex
     from hybrid_search.evaluation.evaluate import EvaluateResult
 
 __all__ = ["Evaluated", "EvaluationStore", "entries_of", "evaluation_store"]
@@ -68,7 +68,7 @@ def evaluation_store(location: str) -> Iterator[EvaluationStore]:
     if not is_on_server(location):
         raise UsageError(f"{location}: results are stored beside an index on a server only; leave --store out")
     from hybrid_search.engines.opensearch import OpenSearchEngine
-    from hybrid_search.engines.opensearch.index.side_index import CompanionIndex
+    from hybrid_search.engines.opensearch.index import CompanionIndex
 
     with OpenSearchEngine.open(location) as engine:
         place, fingerprint = engine.place, engine.settings.fingerprint

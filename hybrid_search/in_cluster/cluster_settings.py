@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from hybrid_search.engines.opensearch.index.capabilities import ML, ServerCapabilities
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import ML, ServerCapabilities
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import AccessDenied, ConfigError, UnsupportedCapability
 
 __all__ = ["CHANGED", "check_allowed", "check_plugin", "held_settings", "missing_settings", "set_settings"]

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hybrid_search.engines.opensearch.transport.client import Client
-from hybrid_search.engines.opensearch.transport.failures import TOKEN_ADVICE
+from hybrid_search.engines.opensearch.transport import TOKEN_ADVICE, Client
 from hybrid_search.errors import AccessDenied, ModelMismatch, UsageError
 from hybrid_search.location import without_password
 

@@ -15,14 +15,10 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from hybrid_search.engines.opensearch.index.deployment import Deployment
-from hybrid_search.engines.opensearch.index.document_json import from_source
+from hybrid_search.engines.opensearch.index import Deployment, from_source
+from hybrid_search.engines.opensearch.search import SHOWN, EncodedThere, console_form, filter_query, for_people, hits_of
 from hybrid_search.engines.opensearch.search import bodies as requests
-from hybrid_search.engines.opensearch.search.answers import hits_of
-from hybrid_search.engines.opensearch.search.bodies import EncodedThere
-from hybrid_search.engines.opensearch.search.filter_queries import filter_query
-from hybrid_search.engines.opensearch.search.shown import SHOWN, console_form, for_people
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.filters import Exists, Filter, Term
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.index.aliases import Place
-from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
-from hybrid_search.engines.opensearch.index.deployment import find_deployment
-from hybrid_search.engines.opensearch.index.meta import mark_of
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import Place, ServerCapabilities, find_deployment, mark_of
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import ModelMismatch, ModelNotFound, UsageError
 from hybrid_search.in_cluster import steps as deploying
 from hybrid_search.in_cluster import undeploy as removing

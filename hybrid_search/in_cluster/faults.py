@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from hybrid_search.engines.opensearch.index.deployment import Deployment
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import Deployment
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import AccessDenied, ConfigError, SearchIndexError
 from hybrid_search.in_cluster.ml_commons import find_models, predict
 from hybrid_search.in_cluster.text_pipelines import SETTINGS, made_for, stored, template_script

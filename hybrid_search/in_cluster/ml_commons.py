@@ -13,9 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.opensearch.transport.client import Client
-from hybrid_search.engines.opensearch.transport.failures import shortened
-from hybrid_search.engines.opensearch.transport.plan import Request
+from hybrid_search.engines.opensearch.transport import Client, Request, shortened
 from hybrid_search.errors import IndexNotFound, SearchIndexError
 from hybrid_search.protocols import Task
 

@@ -7,15 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from hybrid_search.engines.opensearch.index.deployment import (
-    Deployment,
-    all_deployments,
-    forget,
-    read_record,
-    remember,
-)
-from hybrid_search.engines.opensearch.index.lock import Lock
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import Deployment, Lock, all_deployments, forget, read_record, remember
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.in_cluster import text_pipelines as pipelines
 from hybrid_search.in_cluster.cluster_settings import check_allowed, held_settings, missing_settings, set_settings

@@ -9,11 +9,9 @@ from urllib.parse import quote
 import msgspec
 
 import mappings
-from hybrid_search.engines.opensearch.index.deployment import Deployment
-from hybrid_search.engines.opensearch.search.bodies import fusion_pipeline
-from hybrid_search.engines.opensearch.search.fusion_pipelines import description_of
-from hybrid_search.engines.opensearch.search.shown import SHOWN
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import Deployment
+from hybrid_search.engines.opensearch.search import SHOWN, description_of, fusion_pipeline
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.index import Fusion
 

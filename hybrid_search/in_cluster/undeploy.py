@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from hybrid_search.engines.opensearch.index.deployment import (
-    Deployment,
-    all_deployments,
-    forget,
-    read_record,
-    remember,
-)
-from hybrid_search.engines.opensearch.index.lock import Lock
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.index import Deployment, Lock, all_deployments, forget, read_record, remember
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.in_cluster import text_pipelines as pipelines
 from hybrid_search.in_cluster.cluster_settings import CHANGED, set_settings
 from hybrid_search.in_cluster.connectors import delete_connector

@@ -10,22 +10,25 @@ from pathlib import Path
 import msgspec
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.index.aliases import (
+from hybrid_search.engines.opensearch.index import (
+    Mark,
     ServerIndex,
+    ServerOptions,
+    change_mark,
     create_marked,
     delete_index,
+    find_deployment,
     inherited,
     list_indexes,
     live_index,
+    mark_of,
     names_on,
+    next_name,
     note_live,
     settled,
     swap,
 )
-from hybrid_search.engines.opensearch.index.deployment import find_deployment
-from hybrid_search.engines.opensearch.index.meta import Mark, change_mark, mark_of, next_name
-from hybrid_search.engines.opensearch.index.template import ServerOptions
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index

@@ -24,7 +24,7 @@ from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
-    from hybrid_search.engines.opensearch.writing.writer import Prepared
+    from hybrid_search.engines.opensearch.writing import Prepared
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
-from hybrid_search.engines.opensearch.search.scan import sequence_mark, without_counterpart, writes_to
-from hybrid_search.engines.opensearch.transport.client import Client
+from hybrid_search.engines.opensearch.search import sequence_mark, without_counterpart, writes_to
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import UsageError
 from hybrid_search.loading.blue_green import (
     RefusedIds,
