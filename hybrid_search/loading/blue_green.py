@@ -13,7 +13,6 @@ from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index import (
     Mark,
     ServerIndex,
-    ServerOptions,
     change_mark,
     create_marked,
     delete_index,
@@ -39,6 +38,7 @@ from hybrid_search.location import Address
 from hybrid_search.opening import digest_of_model, own_towers
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.server import ServerOptions
 from hybrid_search.types import Rejection
 
 __all__ = [
