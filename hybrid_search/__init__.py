@@ -77,7 +77,7 @@ _NAMES = {
     "hybrid_search.api": ("load", "open", "train"),
     "hybrid_search.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
-    "hybrid_search.engines.opensearch.transport.connection": ("Connection",),
+    "hybrid_search.engines.opensearch.transport": ("Connection",),
     "hybrid_search.errors": (
         "AccessDenied", "CollapsedTowers", "ConfigError", "CorruptIndex", "CorruptModel", "DataError",
         "DatasetNotFound", "FilterError", "HybridSearchError", "IndexExists", "IndexLocked", "IndexNotFound",
