@@ -139,7 +139,7 @@ def droppable(address: Address, *, also_live: bool = False) -> ServerIndex:
         raise SearchIndexError(f"{address}: this index was not made by hybrid-search, so it is left alone")
     if found.aliases and not also_live:
         raise SearchIndexError(
-            f"{name} is live as {', '.join(found.aliases)}; roll back first, or say --live to drop it and the alias"
+            f"{name} is live as {', '.join(found.aliases)}; roll back first, or drop both with also_live=True"
         )
     return found
 
@@ -197,7 +197,7 @@ def repair_index(location: str | Path) -> Mapping[str, Any]:
     mended = repair(folder)
     with EmbeddedEngine.open(folder, writable=True) as engine:
         if left := engine.verify():
-            raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with --recreate")
+            raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with recreate=True")
         told = engine.stats()
     return {"index": str(location), "mended": mended, "documents": told["documents"], "vectors": told["vectors"]}
 

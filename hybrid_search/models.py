@@ -104,7 +104,7 @@ def _verify_on_server(location: str) -> None:
             raise CorruptIndex(f"{location}: {error}") from error
     if not fingerprint:
         return
-    findings = ["the towers that made its vectors are not on the server; load once more with --model"]
+    findings = ["the towers that made its vectors are not on the server; load once more with model=PATH"]
     if folder is not None:
         findings = _model_damage(folder)
     if findings:
@@ -124,7 +124,7 @@ def _gone(location: str, folder: Path) -> list[str]:
         return []
     return [
         f"{folder} is missing: the towers of model {settings.fingerprint}, which made the index's vectors; put "
-        f"them back from a backup, or load the data again with --recreate and --model"
+        f"them back from a backup, or load the data again with recreate=True and model=PATH"
     ]
 
 
@@ -137,5 +137,5 @@ def _model_damage(folder: Path) -> list[str]:
     try:
         verify_files(folder, read_model_card(folder), SERVING_FILES)
     except ModelError as error:
-        return [f"{error}; or load the data again with --recreate and --model"]
+        return [f"{error}; or load the data again with recreate=True and model=PATH"]
     return []

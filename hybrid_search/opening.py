@@ -155,7 +155,7 @@ def own_towers(location: str | Path) -> Path | None:
         with closing(open_engine(location)) as engine:
             fingerprint, folder = engine.settings.fingerprint, engine.model_folder()
     except CorruptIndex as error:
-        raise CorruptIndex(f"{error}; so its towers can't be taken over: give --model, or drop it first") from error
+        raise CorruptIndex(f"{error}; so its towers can't be taken over: give model=PATH, or drop it first") from error
     if fingerprint and folder is None:
         raise missing_towers(location, fingerprint)
     return folder
@@ -165,7 +165,7 @@ def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:
     """Return the error of an index whose vectors nothing can be added to."""
     return ModelNotFound(
         f"{location}: the index holds vectors of the model {fingerprint[:12]}, and not that model's towers; give "
-        f"--model, or drop the index first to make one for BM25 alone"
+        f"model=PATH, or drop the index first to make one for BM25 alone"
     )
 
 

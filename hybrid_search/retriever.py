@@ -394,7 +394,7 @@ def modes_of(retriever: Retriever) -> tuple[Mode, ...]:
     if settings.dimension:
         raise ModelNotFound(
             f"the index holds vectors of model {settings.fingerprint[:12]}, and not the towers that made them, so only "
-            f"BM25 could answer; give the towers with --model, put them back by loading with --model, or ask for BM25 "
-            f"by name (--mode bm25, --systems bm25)"
+            f"BM25 could answer; give the towers with model=PATH, put them back by loading with model=PATH, or ask for "
+            f"BM25 by name (mode=bm25, systems=bm25)"
         )
     return ("bm25",)

@@ -25,9 +25,9 @@ def require_path(path: Path | None, loader: str, takes: str) -> Path:
     :raises DatasetNotFound: if there is nothing at the path.
     """
     if path is None:
-        raise UsageError(f"{loader} needs --path: {takes}")
+        raise UsageError(f"{loader} needs a `path`: {takes}")
     if path != STDIN and not _is_there(path):
-        raise DatasetNotFound(f"{path} does not exist; --path of {loader} takes {takes}")
+        raise DatasetNotFound(f"{path} does not exist; `path` of {loader} takes {takes}")
     return path
 
 
@@ -58,7 +58,7 @@ class Folder:
         self._loader = loader
         self._takes = takes
         if not path.is_dir():
-            raise DatasetNotFound(f"{path} is not a folder; --path of {loader} takes {takes}")
+            raise DatasetNotFound(f"{path} is not a folder; `path` of {loader} takes {takes}")
 
     def find(self, *names: str) -> Path | None:
         """Return the first file with one of these names, compressed or not, or None."""
@@ -100,7 +100,7 @@ class Folder:
         found = ", ".join(listed[:_SHOWN]) + more if listed else "nothing"
         return DatasetNotFound(
             f"{self.path} is no data set for {self._loader}: looked for {', '.join(names)} (or the same with "
-            f"{', '.join(PACKED[1:])}), found {found}; --path takes {self._takes}"
+            f"{', '.join(PACKED[1:])}), found {found}; `path` takes {self._takes}"
         )
 
 

@@ -45,7 +45,7 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Pyth
     """
     refuse_config(config, NAME)
     if path is not None:
-        raise UsageError(f"{NAME} reads the running Python's documentation and takes no --path, so leave {path} out")
+        raise UsageError(f"{NAME} reads the running Python's documentation and takes no `path`, so leave {path} out")
     return PythonDocs()
 
 

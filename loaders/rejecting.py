@@ -45,8 +45,8 @@ def rejecting(
     lost = f"{named}. " if (named := _sources_lost(intake, dead_letter)) else ""
     account = f"{lost}{_account(refused, intake, dead_letter)}"
     if not allow.allows(intake.sources):
-        raise RecordsRejected(f"{account}. Everything else was taken. --allow-rejected, here {allow}, can allow it.")
-    tell(f"Warning: {account}, which is allowed (--allow-rejected {allow}). Everything else was taken.")
+        raise RecordsRejected(f"{account}. Everything else was taken. `allow`, here {allow}, can allow it.")
+    tell(f"Warning: {account}, which is allowed (`allow` {allow}). Everything else was taken.")
 
 
 def _sources_lost(intake: Intake, dead_letter: Path, message: str = "") -> str:

@@ -40,7 +40,7 @@ def hub_rows(config: str) -> dict[str, Rows]:
     :raises MissingExtra: if ``datasets`` is not installed.
     """
     chosen = _choose(REPOSITORY, CONFIGURATIONS, config)
-    hub.require_repository(REPOSITORY, f"give a local copy with --path: {TAKES}")
+    hub.require_repository(REPOSITORY, f"give a local copy as `path`: {TAKES}")
     return _streamed(f"{REPOSITORY}/{chosen}", hub.open_repository(REPOSITORY, chosen))
 
 

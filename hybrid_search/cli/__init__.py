@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hybrid_search import __version__
-from hybrid_search.cli.output import READER_WENT, ReaderWent, forgive, let_go, to_a_reader
+from hybrid_search.cli.output import READER_WENT, ReaderWent, forgive, in_options, let_go, to_a_reader
 from hybrid_search.cli.server_options import CONNECTION_SETTINGS, connect, connection_options
 from hybrid_search.errors import HybridSearchError, StorageError, shown
 
@@ -112,7 +112,7 @@ def main() -> None:
             _complain(note)
         exit_code = 130
     except HybridSearchError as error:
-        _complain(f"Error: {error}")
+        _complain(f"Error: {in_options(str(error))}")
         exit_code = error.exit_code
     except ReaderWent:
         let_go()

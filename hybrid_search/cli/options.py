@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from hybrid_search.cli.output import FORMATS, say
+from hybrid_search.cli.output import FORMATS, in_options, say
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisation
 
@@ -161,7 +161,7 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
     from loaders.allowance import DEFAULT
     from loaders.rejecting import rejecting as collecting
 
-    return collecting(dead_letter, allow=allow or DEFAULT, tell=say)
+    return collecting(dead_letter, allow=allow or DEFAULT, tell=lambda text: say(in_options(text)))
 
 
 def bm25_options(function: F) -> F:

@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ __all__ = [
     "ReaderWent",
     "facts",
     "forgive",
+    "in_options",
     "let_go",
     "print_json",
     "print_jsonl",
@@ -40,6 +42,24 @@ READER_WENT = 141
 """What a shell tells the end by SIGPIPE as, which is how programs end whose output nobody reads any more."""
 
 _ESCAPES = "hybrid-search-escapes"
+_SPELT = {
+    "allow": "--allow-rejected",
+    "also_live": "--live",
+    "negatives_files": "--negatives-file",
+    "partial": "--allow-partial",
+}
+"""Parameters of the library whose option has another name."""
+
+_PARAMETERS = (
+    "alias|allow_settings|ca_certs|client_cert|default_pipeline|filter|in_cluster|mode|model|out|password_file|path|"
+    "pipeline|read_timeout|recreate|restart|resume|split|systems|user|" + "|".join(_SPELT)
+)
+"""Those that the library's messages name."""
+
+_WITH_VALUE = re.compile(rf"(?<![\w.'\"`=-])({_PARAMETERS})=([\w-]+(?:[./:][\w-]+)*)")
+_ALONE = re.compile(rf"`({_PARAMETERS})`")
+_SETTING = re.compile(r"(?<![\w.'\"`=-])(?<!--set )((?:training|towers)\.[\w.]+=)")
+
 FORMATS = ("table", "json", "jsonl")
 PIPED_WIDTH = 160
 _NARROW = 12
@@ -206,6 +226,21 @@ def _bar(label: str, total: int | None) -> Iterator[tuple[Task, Callable[[], int
     with bar:
         task = bar.add_task(label, total=total, note="")
         yield _Bar(bar, task), lambda: int(bar.tasks[0].completed)
+
+
+def in_options(message: str) -> str:
+    """Say a message of the library in the command line's words.
+
+    The library names parameters, as ``recreate=True``, ``model=PATH`` or a name in backticks; here these are options:
+    ``--recreate``, ``--model PATH``. A training's setting with a value, ``training.loss=kl``, is given by ``--set``.
+    """
+    message = _SETTING.sub(r"--set \1", message)
+    message = _WITH_VALUE.sub(lambda found: _option(found[1]) + ("" if found[2] == "True" else f" {found[2]}"), message)
+    return _ALONE.sub(lambda found: _option(found[1]), message)
+
+
+def _option(parameter: str) -> str:
+    return _SPELT.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
 class ReaderWent(Exception):

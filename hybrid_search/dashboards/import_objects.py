@@ -195,8 +195,8 @@ def _credentials(connection: Connection) -> dict[str, str]:
 def _checked(status: int, answer: bytes, where: str) -> Mapping[str, Any]:
     if status in (401, 302):
         raise AccessDenied(
-            f"{where}: Dashboards does not take this user and password ({status}); give --user with "
-            f"OPENSEARCH_PASSWORD or --password-file",
+            f"{where}: Dashboards does not take this user and password ({status}); give user=NAME with "
+            f"OPENSEARCH_PASSWORD or password_file=FILE",
             status=status,
         )
     try:
@@ -237,6 +237,6 @@ def _network_failure(error: urllib3.exceptions.HTTPError, where: DashboardsAddre
     if isinstance(error, urllib3.exceptions.SSLError):
         return SearchIndexError(
             f"{where}: the TLS connection failed ({cause}); name the certificate of the server's own authority with "
-            f"--ca-certs or OPENSEARCH_CA_CERTS, and give http:// for a server without TLS"
+            f"ca_certs=FILE or OPENSEARCH_CA_CERTS, and give http:// for a server without TLS"
         )
     return Unreachable(f"nothing answers at {where} ({cause}); check the address, and that Dashboards runs")

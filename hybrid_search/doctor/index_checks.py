@@ -182,7 +182,7 @@ def towers(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     fingerprint = str((index.ours or {}).get("fingerprint", ""))
     load = f"hybrid-search load DATASET --path PATH --model MODEL --to {vitals.commands.location(index.name)}"
     if index.towers == "":
-        fault = f"the towers {fingerprint[:12]} that made its vectors are not on the server: queries need --model"
+        fault = f"the towers {fingerprint[:12]} that made its vectors are not on the server: queries need the model"
         yield _of(index, "towers", "warning", fault, load)
     elif index.towers is not None and index.towers != fingerprint:
         fault = f"its vectors are of {fingerprint[:12]}, the towers stored for it are {index.towers[:12]}"

@@ -172,7 +172,7 @@ def _split(dataset: Dataset, name: str) -> str:
     chosen = name or next((split for split in _TO_MEASURE_ON if split in splits), "")
     if not chosen:
         raise UsageError(
-            f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with --split: there are "
+            f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with split=NAME: there are "
             f"{', '.join(splits)} (a model's figures on the queries that it was trained on tell nothing of others)"
         )
     return chosen

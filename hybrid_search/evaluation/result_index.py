@@ -66,7 +66,7 @@ def evaluation_store(location: str) -> Iterator[EvaluationStore]:
     :raises SearchIndexError: if the server refuses.
     """
     if not is_on_server(location):
-        raise UsageError(f"{location}: results are stored beside an index on a server only; leave --store out")
+        raise UsageError(f"{location}: results are stored beside an index on a server only")
     from hybrid_search.engines.opensearch import OpenSearchEngine
     from hybrid_search.engines.opensearch.index import CompanionIndex
 

@@ -35,7 +35,7 @@ def check_plugin(server: ServerCapabilities, where: object) -> None:
         raise UnsupportedCapability(
             f"{where}: the server has no plugin {ML} (ml-commons) on every node, so it can't run towers; install it "
             f"with opensearch-plugin install, use the official distribution, which has it, or let clients encode "
-            f"(query without --in-cluster)"
+            f"(query without `in_cluster`)"
         )
 
 
@@ -74,7 +74,7 @@ def check_allowed(wanted: Mapping[str, Any], *, allowed: bool) -> None:
         shown = {name: ["...", value[-1]] if _is_long(value) else value for name, value in wanted.items()}
         held = ', where "..." stands for what the list holds' if any(map(_is_long, wanted.values())) else ""
         raise ConfigError(
-            f"the cluster's settings do not let towers in; give --allow-settings (hybrid-search undeploy sets them "
+            f"the cluster's settings do not let towers in; give allow_settings=True (hybrid-search undeploy sets them "
             f"back), or set them by PUT /_cluster/settings{held}; needed: {msgspec.json.encode(shown).decode()}"
         )
 

@@ -123,7 +123,7 @@ def _towers(engine: OpenSearchEngine, model: Path | None, address: Address) -> P
         raise UsageError(f"{address}: the index holds no vectors, so it needs no towers; load it with a model")
     folder = model or engine.model_folder()
     if folder is None:
-        raise ModelNotFound(f"{address}: the index carries no towers; give the model that it was loaded with (--model)")
+        raise ModelNotFound(f"{address}: the index carries no towers; give the model that it was loaded with")
     return folder
 
 

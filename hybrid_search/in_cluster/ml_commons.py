@@ -57,7 +57,7 @@ _ADVICE = (
         "ml-commons wants free disk space: free some, or lower plugins.ml_commons.disk_free_space_threshold",
     ),
     ("model content changed", "the bytes that arrived are not those that were announced (SHA-256): deploy again"),
-    ("no eligible node", "no node may run models: start one with the role ml, or deploy with --allow-settings"),
+    ("no eligible node", "no node may run models: start one with the role ml, or deploy with allow_settings=True"),
     (
         "exceed max (local )?model|maximum number of models",
         "each node runs plugins.ml_commons.max_model_on_node models: undeploy others, or raise it",

@@ -69,7 +69,7 @@ class TowerServer(ThreadingHTTPServer):
             super().__init__(place, _Handler)
         except (OSError, OverflowError) as error:
             told = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
-            raise UsageError(f"can't listen on {place[0]}:{place[1]} ({told}); give --host and --port") from error
+            raise UsageError(f"can't listen on {place[0]}:{place[1]} ({told}); give another host or port") from error
 
     @property
     def url(self) -> str:

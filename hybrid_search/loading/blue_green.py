@@ -76,9 +76,9 @@ def alias_address(location: str, alias: str | None) -> Address:
     """
     given = Address.parse_server(location)
     if alias and given.index and alias != given.index:
-        raise UsageError(f"{location} names {given.index!r} and --alias {alias!r}; give the server, or the same name")
+        raise UsageError(f"{location} names {given.index!r} and alias {alias!r}; give the server, or the same name")
     if not (alias or given.index):
-        raise UsageError(f"{location}: which alias? give --alias NAME, or {location.rstrip('/')}/NAME")
+        raise UsageError(f"{location}: which alias? give alias=NAME, or {location.rstrip('/')}/NAME")
     return given.at(alias or given.index)
 
 
@@ -265,8 +265,8 @@ def check_towers_can_follow(client: Client, alias: str, address: Address, model:
         towers = f" --model {model}" if model else ""
         raise UsageError(
             f"{live} has its towers at {endpoint}, which serves one model; deploy those of {address.index} first: "
-            f"hybrid-search deploy --to {address} --connector URL{towers}; then run the same command again, without "
-            f"--recreate"
+            f"hybrid-search deploy --to {address} --connector URL{towers}; then do the same again, without "
+            f"`recreate`"
         )
 
 

@@ -190,7 +190,7 @@ class ServerLoading:
             with contextlib.suppress(HybridSearchError):
                 self.engine.commit()
         _log.warning(
-            "%s documents are acknowledged; load --resume goes on from there (journal %s)",
+            "%s documents are acknowledged; loading with resume=True goes on from there (journal %s)",
             f"{entry.documents:,}", self.journal.path,
         )  # fmt: skip
 

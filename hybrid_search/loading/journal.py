@@ -108,7 +108,7 @@ class Journal:
         """
         if not self.path.exists():
             return None
-        remedy = "load without --resume, which compares what is there"
+        remedy = "load without `resume`, which compares what is there"
         with disk_errors(f"reading {self.path}"):
             data = self.path.read_bytes()
         try:
@@ -131,7 +131,7 @@ class Journal:
         if entry is not None and entry.index != index:
             raise UsageError(
                 f"the journal {self.path} is of an index {self._location} that is gone, another has its name; "
-                f"load without --resume"
+                f"load without `resume`"
             )
         return entry
 
@@ -162,7 +162,7 @@ class Journal:
         if seen != entry.documents or digest.value != entry.digest:
             raise DataError(
                 f"{self._dataset}: its first {entry.documents:,} documents are not those that were loaded (journal "
-                f"{self.path}); load without --resume, which compares each with what is there"
+                f"{self.path}); load without `resume`, which compares each with what is there"
             )
 
 

@@ -186,7 +186,7 @@ def _check_options(location: str | Path, options: LoadOptions) -> None:
     if not is_on_server(location) and of_server:
         raise UsageError(f"{location}: {', '.join(of_server)}: for an index on a server; leave them out for a folder")
     if options.default_pipeline and not options.pipeline:
-        raise UsageError("default_pipeline needs the pipeline's name; give --pipeline NAME too")
+        raise UsageError("default_pipeline needs the pipeline's name; give pipeline=NAME too")
 
 
 def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str | Path) -> Iterator[Document]:
@@ -357,9 +357,9 @@ def _store_towers(engine: Engine, model: Path) -> None:
 
 def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadOptions, location: str | Path) -> None:
     """Refuse to add to an index that was made with another model or with settings other than those asked for."""
-    remedy = "load into another location, or rebuild this one with --recreate"
+    remedy = "load into another location, or rebuild this one with recreate=True"
     if is_on_server(location):
-        remedy = f"make the next index of an alias with --alias NAME, {remedy}"
+        remedy = f"make the next index of an alias with alias=NAME, {remedy}"
     if encoder is not None and encoder.fingerprint != settings.fingerprint:
         held = settings.fingerprint[:12] or "no vectors"
         raise ModelMismatch(

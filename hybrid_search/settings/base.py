@@ -49,10 +49,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """
         try:
             return msgspec.json.decode(data, type=cls)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{source}: {_in_words(error, cls, msgspec.json.decode(data))}") from error
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: {_in_words(error, cls, None)}") from error
+            raise ConfigError(f"{source}: {_in_words(error, cls, _plain(data))}") from error
 
     @classmethod
     def from_mapping(cls, data: dict[str, Any], *, source: str) -> Self:
@@ -161,6 +159,14 @@ def _in_words(error: Exception, settings: type[Setting], data: Any) -> str:
     if path and re.match(r"\w+ is .*; it must be ", message):  # what the settings inside say of their own
         return f"{path}.{message}"
     return f"{path}: {_lower_case(message)}" if path else _lower_case(message)
+
+
+def _plain(data: bytes | str) -> Any:
+    """Parse JSON that is not what was wanted, to quote from it; None for what can't be parsed."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def _at(path: list[str], settings: type[Setting], data: Any) -> tuple[Any, Any]:

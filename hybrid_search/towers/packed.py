@@ -105,7 +105,7 @@ def _max_tokens(card: ModelCard, name: TowerName) -> int:
     if tokens >= LONGEST:  # one place is for the token that is always added
         raise ModelError(
             f"max_{name}_tokens is {tokens}; ml-commons cuts texts at {LONGEST - 1} tokens, so the same text would get "
-            f"another vector there; train with --set towers.max_{name}_tokens={LONGEST - 1} or less"
+            f"another vector there; train with towers.max_{name}_tokens={LONGEST - 1} or less"
         )
     return tokens
 

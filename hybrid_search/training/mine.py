@@ -48,7 +48,7 @@ def _check_free(out: Path) -> None:
         if out.exists():
             read_header(out)
     except DataError:
-        raise UsageError(f"{out} is a file of something else, which would be lost; give another --out") from None
+        raise UsageError(f"{out} is a file of something else, which would be lost; give another `out`") from None
 
 
 def mine(

@@ -82,7 +82,7 @@ RECIPES: Mapping[str, Recipe] = {
         },
     ),
     "distil": Recipe(
-        "needs --teacher: start from its vectors of the words, then learn its vectors of the texts",
+        "needs a teacher: start from its vectors of the words, then learn its vectors of the texts",
         towers={"dimension": 256, "embedding_dimension": 256, "max_document_tokens": 256},
         training={
             "loss": "align",

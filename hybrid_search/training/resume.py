@@ -99,7 +99,7 @@ class WorkFolder:
             if mark.read_bytes() != data:
                 raise ResumeMismatch(
                     f"{self.path} holds an unfinished run with other arguments, or of another version; repeat those "
-                    "with that version to go on with it, or throw it away with --restart"
+                    "with that version to go on with it, or throw it away with restart=True"
                 )
             return True
         self._check_ours()
@@ -125,7 +125,7 @@ class WorkFolder:
         if (self.path / f"{stage}.done").read_bytes() != digest.encode():
             raise ResumeMismatch(
                 f"{self.path} holds an unfinished run on other data: the {stage} changed since it began; put the old "
-                "data back to go on with it, or throw it away with --restart"
+                "data back to go on with it, or throw it away with restart=True"
             )
 
     def rejecting(self, reject: Callable[[Rejection], None]) -> Callable[[Rejection], None]:
@@ -182,4 +182,4 @@ class WorkFolder:
         # What a process that was killed while it wrote the mark left is ours.
         others = () if self.is_claimed or not self.path.exists() else self.path.iterdir()
         if any(not path.name.startswith(f".{_MARK}") for path in others):
-            raise UsageError(f"{self.path} is where the run would work, and holds other files; give another --out")
+            raise UsageError(f"{self.path} is where the run would work, and holds other files; give another `out`")

@@ -57,10 +57,10 @@ def check_refresh(config: TrainConfig, training: Sequence[Example]) -> None:
         losses = ", ".join(_TAKES_NEGATIVES)
         raise ConfigError(
             f"refresh is {config.refresh} with loss {config.loss!r}, whose negatives are those that a teacher scored; "
-            f"use {losses}, or align, whose later rounds use --refresh-loss"
+            f"use {losses}, or align, whose later rounds use training.refresh_loss"
         )
     if not training:
-        raise TrainingError("--refresh mines negatives for labelled queries, and this data has none; leave it out")
+        raise TrainingError("refresh mines negatives for labelled queries, and this data has none; leave it out")
 
 
 def settings_of_round(config: TrainConfig, number: int) -> TrainConfig:

@@ -111,12 +111,13 @@ def _check_without_labels(dataset: Dataset, config: TrainConfig, split: str, cou
         raise TrainingError(
             f"{dataset.name} has no training examples in split {split!r} (splits with queries: "
             f"{', '.join(dataset.splits())}; counted: {dict(counted)}); give queries and qrels for it, name another "
-            f"with --split, or learn from the documents alone with --split {NO_SPLIT}"
+            f"with split=NAME, or learn from the documents alone with split={NO_SPLIT}"
         )
     if config.loss in ("margin_mse", "kl") or not config.self_supervised:
         raise TrainingError(
             f"without labelled queries there is nothing for loss {config.loss!r} with self_supervised "
-            f"{config.self_supervised:g} to learn from; give queries and qrels, or --loss infonce --self-supervised 4"
+            f"{config.self_supervised:g} to learn from; give queries and qrels, or "
+            f"use training.loss=infonce and training.self_supervised=4"
         )
 
 

@@ -231,7 +231,9 @@ def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
 def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
     """Check the arguments, so that faults are not found after minutes of work."""
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
-        raise UsageError(f"{out} holds a finished model; --restart trains again and replaces it, or give another --out")
+        raise UsageError(
+            f"{out} holds a finished model; restart=True trains again and replaces it, or give another `out`"
+        )
     if strangers := strangers_in(out):
         raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
     queries = [request.queries_file] if request.queries_file else []
@@ -248,7 +250,7 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     }:
         raise UsageError(
             "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
-            "with --negatives-file"
+            "as `negatives_files`"
         )
 
 

@@ -152,7 +152,7 @@ def test_cluster_settings_are_named_and_changed_only_when_allowed_and_set_back(m
     cluster(ml_server.url, {name: "false"})
     try:
         before = state_of(ml_server.url)
-        with pytest.raises(ConfigError, match=f'--allow-settings.*needed: {{"{name}":true}}. Nothing'):
+        with pytest.raises(ConfigError, match=f'allow_settings=True.*needed: {{"{name}":true}}. Nothing'):
             deploy(index)
         assert state_of(ml_server.url) == before
         deploy(index, allow_settings=True)
@@ -249,7 +249,7 @@ def test_a_server_without_ml_commons_is_told_apart(
         pytest.skip("the server of the other tests has ml-commons")
     location = fill(f"{opensearch_server.location}/not-served", towers.first)
     try:
-        with pytest.raises(UnsupportedCapability, match=r"no plugin opensearch-ml .*query without --in-cluster"):
+        with pytest.raises(UnsupportedCapability, match=r"no plugin opensearch-ml .*query without `in_cluster`"):
             deploy(location)
     finally:
         OpenSearchEngine.drop(location)

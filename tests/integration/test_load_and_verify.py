@@ -128,7 +128,7 @@ def test_without_its_towers_an_index_with_vectors_is_neither_recreated_nor_added
     shutil.rmtree(index / "model")
     data = corpus(tmp_path / "data", "one")
     for options in (LoadOptions(recreate=True), LoadOptions()):
-        with pytest.raises(ModelNotFound, match="and not that model's towers; give --model"):
+        with pytest.raises(ModelNotFound, match="and not that model's towers; give model=PATH"):
             load(opened(data), index, options=options)
     assert inspect_index(str(index))["documents"] == 150
     assert load(opened(data), index, model=home.model).documents == 151
@@ -149,7 +149,7 @@ def test_recreate_on_a_server_takes_the_indexes_own_towers_or_is_refused(
         assert engine.model_folder() is not None
     with closing(Client(Address.parse(location))) as client:
         client.call("DELETE", f"/{companion_of(fingerprint)}")
-    with pytest.raises(ModelNotFound, match="give --model"):
+    with pytest.raises(ModelNotFound, match="give model=PATH"):
         load(opened(data), location, options=LoadOptions(recreate=True))
     with OpenSearchEngine.open(location) as engine:
         assert engine.count() == 2
@@ -168,7 +168,7 @@ def test_a_load_that_takes_no_document_leaves_no_index(tmp_path: Path, lines: st
 def test_towers_that_are_gone_are_told_by_everything_that_would_need_them(index: Path) -> None:
     assert inspect_index(str(index))["towers"] == "stored"
     (index / "model").rename(index.parent / "taken-away")
-    with pytest.raises(CorruptIndex, match=r"model is missing: the towers of model \w+.*--recreate and --model"):
+    with pytest.raises(CorruptIndex, match=r"model is missing: the towers of model \w+.*recreate=True and model=PATH"):
         inspect_index(str(index), verify=True)
     assert inspect_index(str(index))["towers"].startswith("missing")
     with open_retriever(index) as retriever:

@@ -144,7 +144,7 @@ def test_a_server_that_never_takes_anything_ends_in_an_error_and_what_it_took_be
     home: Home, encoder: Encoder, location: str, client: Client, proxy: FaultyServer, impatient: None
 ) -> None:
     proxy.follow(chain([None], repeat(Fault.TOO_MANY)))
-    with pytest.raises(SearchIndexError, match=r"rejected execution.*given up after 17 tries.*--resume"):
+    with pytest.raises(SearchIndexError, match=r"rejected execution.*given up after 17 tries.*resume=True"):
         through(proxy, home)
     with OpenSearchEngine.open(location) as engine:
         taken = list(engine.documents())

@@ -238,7 +238,7 @@ def test_missing_shards_are_an_error_unless_what_is_there_is_wanted(opensearch_s
         whole.commit()
         every = by_text(whole, ["and"], 100)[0].ids
         lose_a_shard(client, "searching-shards")
-        with pytest.raises(SearchIndexError, match=r"1 of 2 shards failed \(no node holds them.*--allow-partial"):
+        with pytest.raises(SearchIndexError, match=r"1 of 2 shards failed \(no node holds them.*`partial`"):
             by_text(whole, ["and"], 100)
         some = by_text(partial, ["and"], 100)[0].ids
     assert 0 < len(some) < len(every) == 40

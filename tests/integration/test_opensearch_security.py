@@ -117,7 +117,7 @@ def test_the_doctor_says_what_it_was_not_told(secured_node: SecuredNode, admin: 
 
 def test_a_server_of_an_authority_that_is_not_known_is_refused(secured_node: SecuredNode, admin: Connection) -> None:
     with pytest.raises(
-        SearchIndexError, match="authority that is not known here: name its certificate with --ca-certs"
+        SearchIndexError, match="authority that is not known here: name its certificate with ca_certs=FILE"
     ):
         name_of(secured_node, dataclasses.replace(admin, ca_certs=""))
 

@@ -127,7 +127,7 @@ def test_a_record_of_another_form_or_of_too_much_is_refused_before_anything_is_f
     file: Any, location: str, client: Client, companion: str, models: list[Path], cache: Path
 ) -> None:
     change(client, companion, models[0], **{"query.onnx": file})
-    with pytest.raises(CorruptModel, match=r"load once more with --model, and look who may write"):
+    with pytest.raises(CorruptModel, match=r"load once more with model=PATH, and look who may write"):
         open_retriever(location)
     assert not cache.exists()
 

@@ -15,7 +15,7 @@ from hybrid_search.errors import CorruptIndex
 
 __all__ = ["damage"]
 
-_RESTORE = "restore it from a backup, or load the data again with --recreate"
+_RESTORE = "restore it from a backup, or load the data again with recreate=True"
 _PATIENCE = 2.0
 
 

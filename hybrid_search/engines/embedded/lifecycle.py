@@ -188,7 +188,7 @@ def repair(folder: Path) -> list[str]:
             if damaged := store_problems(store):
                 raise CorruptIndex(
                     f"{'; '.join(damaged)}; delete these documents and add them again, restore the index from a "
-                    f"backup, or load the data again with --recreate"
+                    f"backup, or load the data again with recreate=True"
                 )
             found = miscounts(store)
             break_seal(layout)

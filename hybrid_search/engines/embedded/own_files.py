@@ -195,7 +195,9 @@ def model_folder(layout: Layout) -> Path | None:
     :raises CorruptIndex: if it is a link, or holds anything but plain files.
     """
     if found := foreign(layout.model):
-        raise CorruptIndex(f"{found[0]}; load the data again with --recreate and --model, or restore it from a backup")
+        raise CorruptIndex(
+            f"{found[0]}; load the data again with recreate=True and model=PATH, or restore it from a backup"
+        )
     return layout.model if layout.model.is_dir() else None
 
 

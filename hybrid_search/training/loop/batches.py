@@ -267,5 +267,5 @@ def batches_of(data: TrainingData, config: TrainConfig) -> Batches | AlignedBatc
     if config.loss != "align":
         return Batches(data, config)
     if data.alignment is None:
-        raise TrainingError("the loss 'align' needs a teacher's vectors; give --teacher")
+        raise TrainingError("the loss 'align' needs a teacher's vectors; name the teacher")
     return AlignedBatches(data.alignment, config)

@@ -222,7 +222,9 @@ class _Run:
 
 def _device(config: TrainConfig) -> torch.device:
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', and torch finds no GPU; install torch for CUDA, or use --device cpu")
+        raise ConfigError(
+            "device is 'cuda', and torch finds no GPU; install torch for CUDA, or use training.device=cpu"
+        )
     return torch.device(config.device)
 
 
@@ -239,7 +241,8 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _not_a_number(step: int, loss: float, norm: float, config: TrainConfig) -> str:
     return (
         f"step {step}: the loss is {loss:g} and the gradient's norm {norm:g}; training can't go on. Lower "
-        f"--learning-rate (it is {config.learning_rate:g}) or raise the temperature (it is {config.temperature:g})"
+        f"training.learning_rate (it is {config.learning_rate:g}) or raise training.temperature (it is "
+        f"{config.temperature:g})"
     )
 
 

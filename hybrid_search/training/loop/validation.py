@@ -107,7 +107,7 @@ class CollapseAlarm:
             raise CollapsedTowers(
                 f"step {step}: all documents have (nearly) the same vector: their spread has been below "
                 f"{self.floor:g} for {self.narrow_steps} steps and is {width:.2g} (a mean cosine of {1 - width:.4f}); "
-                "train with --loss infonce, a lower --learning-rate or --residual, or look for a data set whose "
-                "texts are all alike"
+                "train with training.loss=infonce, a lower training.learning_rate or towers.residual=yes, or look for "
+                "a data set whose texts are all alike"
             )
         return width

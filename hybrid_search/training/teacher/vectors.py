@@ -101,7 +101,7 @@ class Lessons:
         if not known[UNK + 1 :].any():
             raise DataError(
                 "the teacher's file has no vectors of single words; write them too, or learn them from the documents "
-                "with --word2vec-algorithm cbow"
+                "with training.word_vectors.algorithm=cbow"
             )
         vectors = found @ self._axes
         generator = np.random.default_rng(seed)

@@ -164,7 +164,7 @@ def test_tls_is_checked_as_with_a_server(tmp_path: Path) -> None:
     with (
         loopback(SUCCESS, tls=context) as server,
         connected(Connection()),
-        pytest.raises(SearchIndexError, match=r"local issuer certificate.* --ca-certs"),
+        pytest.raises(SearchIndexError, match=r"local issuer certificate.* ca_certs=FILE"),
     ):
         import_objects(server.address.server, LINES)
 

@@ -36,7 +36,7 @@ def test_a_split_to_train_on_is_never_chosen_unasked(splits: list[str]) -> None:
     if {"test", "dev", "validation"} & set(splits):
         assert _split(dataset, "") in ("test", "dev", "validation")
     else:
-        with pytest.raises(UsageError, match="name one with --split"):
+        with pytest.raises(UsageError, match="name one with split=NAME"):
             _split(dataset, "")
     assert _split(dataset, splits[-1]) == splits[-1]
 

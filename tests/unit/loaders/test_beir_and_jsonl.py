@@ -82,16 +82,16 @@ def test_a_wrong_folder_says_what_was_looked_for_and_what_is_there(write, tmp_pa
 
 @pytest.mark.parametrize("open_dataset", [open_beir, open_jsonl], ids=["beir", "jsonl"])
 def test_no_path_no_folder_and_a_configuration_are_refused(open_dataset, tmp_path):
-    with pytest.raises(UsageError, match="needs --path: a "):
+    with pytest.raises(UsageError, match="needs a `path`: a "):
         open_dataset(None, reject=pytest.fail)
-    with pytest.raises(DatasetNotFound, match="nowhere does not exist; --path of"):
+    with pytest.raises(DatasetNotFound, match="nowhere does not exist; `path` of"):
         open_dataset(tmp_path / "nowhere", reject=pytest.fail)
     with pytest.raises(UsageError, match=r"has no configurations, so 'v1\.1' can't be chosen"):
         open_dataset(tmp_path, reject=pytest.fail, config="v1.1")
 
 
 def test_beir_does_not_take_a_file(write):
-    with pytest.raises(DatasetNotFound, match="is not a folder; --path of beir takes"):
+    with pytest.raises(DatasetNotFound, match="is not a folder; `path` of beir takes"):
         open_beir(write("corpus.jsonl", CORPUS), reject=pytest.fail)
 
 

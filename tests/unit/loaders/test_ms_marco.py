@@ -162,7 +162,7 @@ def test_without_a_route_to_the_hub_the_error_says_what_path_takes(monkeypatch, 
     pytest.importorskip("huggingface_hub")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
-        DataError, match=r"microsoft/ms_marco can't be reached \(ConnectError.*--path: a folder in the hub"
+        DataError, match=r"microsoft/ms_marco can't be reached \(ConnectError.*`path`: a folder in the hub"
     ):
         open_dataset(None, reject=pytest.fail)
     assert capfd.readouterr() == ("", "")

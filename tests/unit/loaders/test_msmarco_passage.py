@@ -140,7 +140,7 @@ def test_a_folder_without_a_collection_is_refused(write, tmp_path):
     write("queries.dev.tsv", "1\tq\n")
     with pytest.raises(DatasetNotFound, match=r"looked for collection\.tsv .* found queries\.dev\.tsv;"):
         open_dataset(tmp_path, reject=pytest.fail)
-    with pytest.raises(UsageError, match=r"msmarco_passage needs --path: a folder with collection\.tsv"):
+    with pytest.raises(UsageError, match=r"msmarco_passage needs a `path`: a folder with collection\.tsv"):
         open_dataset(None, reject=pytest.fail)
 
 

@@ -76,7 +76,7 @@ def test_topics_and_compiled_modules_are_there(documents):
 
 
 def test_no_path_and_no_configuration_are_taken(tmp_path):
-    with pytest.raises(UsageError, match="takes no --path"):
+    with pytest.raises(UsageError, match="takes no `path`"):
         open_dataset(tmp_path, reject=pytest.fail)
     with pytest.raises(UsageError, match="has no configurations"):
         open_dataset(None, reject=pytest.fail, config="v1")

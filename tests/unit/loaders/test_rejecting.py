@@ -71,7 +71,7 @@ def test_a_few_refused_records_are_a_warning(tmp_path):
     dead = tmp_path / "dead.jsonl"
     assert said == [
         f"Warning: 2 of 1,400 records were rejected and are in {dead}: text: blank (2), which is allowed "
-        "(--allow-rejected 1%). Everything else was taken."
+        "(`allow` 1%). Everything else was taken."
     ]
     assert len(dead.read_text().splitlines()) == 2
 

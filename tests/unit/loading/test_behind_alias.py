@@ -24,7 +24,7 @@ def test_the_alias_stands_beside_the_server_or_in_the_location() -> None:
 @pytest.mark.parametrize(
     ("location", "alias", "told"),
     [
-        ("opensearch://host/a", "b", "names 'a' and --alias 'b'"),
+        ("opensearch://host/a", "b", "names 'a' and alias 'b'"),
         ("opensearch://host", None, "which alias"),
         ("./index", "a", "not a server's location"),
         ("opensearch://host", "A B", "can't be an index's name"),

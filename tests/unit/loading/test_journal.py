@@ -53,7 +53,7 @@ def test_it_is_written_now_and_then_and_read_back(journal: Journal) -> None:
 
 def test_a_journal_of_an_index_that_is_gone_is_refused(journal: Journal) -> None:
     journal.write(journal.begun("uuid", checked=False), now=True)
-    with pytest.raises(UsageError, match=r"of an index opensearch://h:9200/a that is gone.*without --resume"):
+    with pytest.raises(UsageError, match=r"of an index opensearch://h:9200/a that is gone.*without `resume`"):
         journal.resumed("other")
 
 

@@ -98,7 +98,7 @@ def test_trained_towers_are_not_gone_on_with_when_texts_or_labels_have_changed(
     write(tmp_path / "data")
     work = interrupted(tmp_path / "data")
     write(tmp_path / "data", **change)
-    with pytest.raises(ResumeMismatch, match=r"other data: the (corpus|labels) changed since it began.*--restart"):
+    with pytest.raises(ResumeMismatch, match=r"other data: the (corpus|labels) changed since it began.*restart=True"):
         trained(tmp_path / "data")
     assert work.has_trained  # nothing was lost by asking
     write(tmp_path / "data")
@@ -170,7 +170,7 @@ def test_a_folder_of_somebody_else_s_files_is_neither_used_nor_removed(tmp_path:
     write(tmp_path / "data")
     (tmp_path / "model.work").mkdir()
     (tmp_path / "model.work" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match=r"holds other files; give another --out"):
+    with pytest.raises(UsageError, match=r"holds other files; give another `out`"):
         trained(tmp_path / "data")
     assert (tmp_path / "model.work" / "thesis.txt").read_text() == "years of work"
 

@@ -134,7 +134,7 @@ def check_shows_all(alias: str, name: str, definition: Mapping[str, Any]) -> Non
         told = msgspec.json.encode(definition["filter"]).decode()
         raise PartialAlias(
             f"{alias}: this alias shows only a part of {name}, by the filter {shortened(told)}, which hybrid-search "
-            f"does not apply; name the index {name} and give the condition with each search (--filter), or remove the "
+            f"does not apply; name the index {name} and give the condition with each search (`filter`), or remove the "
             f"filter from the alias"
         )
     if routing := sorted(key for key in definition if key.endswith("routing")):

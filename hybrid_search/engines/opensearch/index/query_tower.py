@@ -26,18 +26,18 @@ def query_tower(client: Client, place: Place, settings: IndexSettings, server: S
     if not server.has_plugin(ML):
         raise UnsupportedCapability(
             f"{place.asked}: the server has no plugin {ML} (on every node), so it can't encode a query; "
-            f"search without --in-cluster"
+            f"search without `in_cluster`"
         )
     if settings.similarity != "cosine":
         raise UnsupportedCapability(
             f"{place.asked}: the vectors are compared by {settings.similarity}, and with that a server does not tell a "
-            f"query without a known word; search without --in-cluster"
+            f"query without a known word; search without `in_cluster`"
         )
     deployed = find_deployment(client, place.address.index)
     if deployed is None:
         raise ModelNotFound(
             f"{place.asked}: no towers are deployed in the cluster for this index; "
-            f"deploy them with hybrid-search deploy --to {place.asked}, or search without --in-cluster"
+            f"deploy them with hybrid-search deploy --to {place.asked}, or search without `in_cluster`"
         )
     if deployed.fingerprint != settings.fingerprint:
         raise ModelMismatch(

@@ -141,7 +141,7 @@ def check_options(where: str, index: Mapping[str, Any], options: ServerOptions) 
         if held.get(name) != wanted:
             raise IndexExists(
                 f"{where}: the index has {name} {_shown(held.get(name))}, asked for {value}; "
-                f"load into another location, or rebuild this one with --recreate"
+                f"load into another location, or rebuild this one with recreate=True"
             )
 
 

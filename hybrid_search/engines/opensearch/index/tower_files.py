@@ -45,7 +45,7 @@ NOTE = "towers"
 _FETCHING = ".part"
 _SHOWN = 32
 _RECORD = "towers"
-_ADVICE = "load once more with --model, and look who may write into the index {}"
+_ADVICE = "load once more with model=PATH, and look who may write into the index {}"
 
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,128}")
 

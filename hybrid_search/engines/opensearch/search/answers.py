@@ -134,7 +134,7 @@ def refuse_partial(told: str) -> None:
 
     :raises SearchIndexError: always.
     """
-    raise SearchIndexError(f"{told}; so there is no answer (--allow-partial takes what is there)")
+    raise SearchIndexError(f"{told}; so there is no answer (`partial` takes what is there)")
 
 
 def searches(answer: bytes, where: str) -> tuple[list[msgspec.Raw], int]:

@@ -55,7 +55,7 @@ def store(address: Address, name: str, fusion: Fusion, *, as_default: bool = Fal
     if held is not None and _names_towers(held):
         raise ConfigError(
             f"{address}: the search pipeline {name!r} is that of towers in the cluster (hybrid-search deploy), which "
-            f"fuses as the index says already; give another name, or leave --pipeline out"
+            f"fuses as the index says already; give another name, or leave `pipeline` out"
         )
     if as_default:
         yield from _check_default_is_free(address, name)
@@ -73,7 +73,7 @@ def _check_default_is_free(address: Address, name: str) -> Plan[None]:
         raise ConfigError(
             f"{address}: the index's default search pipeline is {told!r}, which names the towers that are deployed in "
             f"the cluster, and searches by text would fail without it; it fuses as the index says already. Leave "
-            f"--default-pipeline out (a search names {name!r} with --pipeline), or run hybrid-search undeploy first"
+            f"`default_pipeline` out (a search names it with pipeline={name}), or run hybrid-search undeploy first"
         )
 
 
@@ -94,7 +94,7 @@ def check(address: Address, through: str, fusion: Fusion, server: ServerCapabili
         if not server.fusion_in_query:
             raise UnsupportedCapability(
                 f"{address}: OpenSearch {server.shown_version} does not fuse inside a query; from 3.10 on it does with "
-                f"the cluster setting {FUSION_SETTING}: true. Search with --pipeline {INLINE}"
+                f"the cluster setting {FUSION_SETTING}: true. Search with pipeline={INLINE}"
             )
         return
     name = through
@@ -104,7 +104,7 @@ def check(address: Address, through: str, fusion: Fusion, server: ServerCapabili
     if held is None:
         raise ConfigError(
             f"{address}: the server has no search pipeline {name!r}; "
-            f"make it with hybrid-search load --pipeline {name}, or search with --pipeline {INLINE}"
+            f"make it with hybrid-search load --pipeline {name}, or search with pipeline={INLINE}"
         )
     _compare(address, name, held, fusion)
 
@@ -139,7 +139,7 @@ def _compare(address: Address, name: str, held: Mapping[str, Any], fusion: Fusio
         raise ConfigError(
             f"{address}: the search pipeline {name!r} is not the fusion asked for ({description_of(fusion)}); "
             f"it is {told}. Give its fusion to the search, store this one with hybrid-search load --pipeline {name}, "
-            f"or search with --pipeline {INLINE}"
+            f"or search with pipeline={INLINE}"
         )
 
 
@@ -171,5 +171,5 @@ def _default_of(address: Address) -> Plan[str]:
         return name
     raise ConfigError(
         f"{address}: the index has no default search pipeline; give it one with hybrid-search load --pipeline NAME "
-        f"--default-pipeline, or search with --pipeline {INLINE}"
+        f"--default-pipeline, or search with pipeline={INLINE}"
     )

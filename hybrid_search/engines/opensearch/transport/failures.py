@@ -57,7 +57,7 @@ _ADVICE = (
     (
         "Error communicating with remote model",
         "the cluster's nodes get no answer from the towers behind the connector: start hybrid-search serve-towers "
-        "there, or query without --in-cluster",
+        "there, or query without `in_cluster`",
     ),
 )
 
@@ -69,13 +69,16 @@ _TLS_ADVICE = (
     (
         "self-signed|self signed|local issuer|unknown ca",
         "the server's certificate is from an authority that is not known here: "
-        "name its certificate with --ca-certs or OPENSEARCH_CA_CERTS",
+        "name its certificate with ca_certs=FILE or OPENSEARCH_CA_CERTS",
     ),
     (
         "wrong.version.number|record.layer|packet length",
         "the server does not speak TLS here: use opensearch:// for a server without TLS",
     ),
-    ("certificate.required|handshake failure|bad certificate", "the server wants a client certificate: --client-cert"),
+    (
+        "certificate.required|handshake failure|bad certificate",
+        "the server wants a client certificate: client_cert=FILE",
+    ),
 )
 
 
@@ -90,7 +93,7 @@ def translated(error: OpenSearchException, server: str) -> HybridSearchError:
         case ConnectionTimeout():
             return Unreachable(
                 f"{server} did not answer in time ({shortened(error.error)}); look at its load, or allow it more "
-                f"with --read-timeout or OPENSEARCH_READ_TIMEOUT"
+                f"with read_timeout=SECONDS or OPENSEARCH_READ_TIMEOUT"
             )
         case SSLError():
             return _tls_failure(error, server)
@@ -132,8 +135,8 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return AccessDenied(
-                f"{where}: the server does not take this user and password or token (401); give --user with "
-                f"OPENSEARCH_PASSWORD or --password-file, or OPENSEARCH_TOKEN",
+                f"{where}: the server does not take this user and password or token (401); give user=NAME with "
+                f"OPENSEARCH_PASSWORD or password_file=FILE, or OPENSEARCH_TOKEN",
                 status=status,
             )
         case HTTPStatus.FORBIDDEN:

@@ -178,7 +178,7 @@ class BulkSender:
         if pause is None:
             raise type(told)(
                 f"{told}; given up after {self._retries + 1} tries in which no document got through; "
-                f"those that the server has taken are safe, send the others again (load --resume does)"
+                f"those that the server has taken are safe, send the others again (loading with resume=True does)"
             ) from told
         if self._stopped.wait(pause):
             raise Interrupted(f"{self._index}: sending was stopped")

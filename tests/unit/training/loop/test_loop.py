@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
     towers = synthetic.towers()
     with torch.no_grad():
         towers.query_tower.projection.weight.fill_(math.inf)
-    with pytest.raises(TrainingError, match=r"step 0: the loss is nan.*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"step 0: the loss is nan.*training.learning_rate"):
         train(tmp_path, towers=towers)
 
 
@@ -247,7 +247,7 @@ def test_collapsed_towers_stop_the_run_with_figures_and_advice(tmp_path):
             tower.projection.weight.zero_()
             tower.head[-1].bias.fill_(1.0)
     config = synthetic.TRAINING.replace(epochs=20, learning_rate=1e-9, embedding_learning_rate=1e-9)
-    with pytest.raises(CollapsedTowers, match=r"step 99: .*mean cosine of 1\.0000.*--loss infonce"):
+    with pytest.raises(CollapsedTowers, match=r"step 99: .*mean cosine of 1\.0000.*training\.loss=infonce"):
         train(tmp_path, config, towers=towers)
 
 

@@ -101,7 +101,7 @@ def test_a_server_that_is_slow_is_given_up_after_the_read_timeout() -> None:
         address = Address("127.0.0.1", silent.getsockname()[1], "")
         with (
             closing(Client(address, Connection(read_timeout=0.1, retries=0))) as client,
-            pytest.raises(Unreachable, match=r"did not answer in time .*--read-timeout"),
+            pytest.raises(Unreachable, match=r"did not answer in time .*read_timeout=SECONDS"),
         ):
             client.call("GET", "/")
 
@@ -244,7 +244,7 @@ class TestCertificates:
         with (
             self.served(ca.issue_cert("127.0.0.1")) as server,
             pytest.raises(
-                SearchIndexError, match="authority that is not known here: name its certificate with --ca-certs"
+                SearchIndexError, match="authority that is not known here: name its certificate with ca_certs=FILE"
             ),
         ):
             call(server)
