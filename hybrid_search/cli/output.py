@@ -56,7 +56,7 @@ _PARAMETERS = (
 )
 """Those that the library's messages name."""
 
-_WITH_VALUE = re.compile(rf"(?<![\w.'\"`=-])({_PARAMETERS})=([\w-]+(?:[./:][\w-]+)*)")
+_WITH_VALUE = re.compile(rf"(?<![\w.'\"`=?&/-])({_PARAMETERS})=([\w-]+(?:[./:][\w-]+)*)")
 _ALONE = re.compile(rf"`({_PARAMETERS})`")
 _SETTING = re.compile(r"(?<![\w.'\"`=-])(?<!--set )((?:training|towers)\.[\w.]+=)")
 

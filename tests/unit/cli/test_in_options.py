@@ -42,7 +42,7 @@ def test_parameters_become_options_and_nothing_else_does(message: str, said: str
 def test_no_message_of_the_library_names_a_bare_option() -> None:
     """Whole commands may be named (`hybrid-search info --verify`), and what curl is given; nothing else has a dash."""
     a_command = re.compile(r"hybrid-search|curl|arguments \+=|``|#|deploy --connector|load --alias")
-    parts_of_commands = re.compile(r"""f?" ?--(yes|model|default-pipeline|host)\b|--connector \{""")
+    parts_of_commands = re.compile(r"""f?" ?(\{.*\} )?--(yes|model|default-pipeline|host)\b|--connector \{""")
     found = []
     for package in ("hybrid_search", "loaders"):
         for path in sorted((ROOT / package).rglob("*.py")):
