@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from platformdirs import user_cache_path
+
 from hybrid_search.errors import StorageError
 
 __all__ = [
@@ -34,8 +36,7 @@ def cache_folder(purpose: str) -> Path:
     """Return this user's folder for one purpose: in HYBRID_SEARCH_CACHE, or where the system keeps caches."""
     if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
         return Path(chosen) / purpose
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hybrid-search" / purpose
+    return user_cache_path("hybrid-search") / purpose
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError
 from hybrid_search.protocols import Progress
 from hybrid_search.settings.training import TowerConfig, TrainConfig
+from hybrid_search.storage import cache_folder
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors
@@ -192,11 +192,8 @@ class Teaching:
 
 
 def default_cache() -> Path:
-    """Return where teachers' vectors are kept: ``hybrid-search/teachers`` in the user's cache folder."""
-    home = os.environ.get("HYBRID_SEARCH_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hybrid-search"
-    )
-    return Path(home) / "teachers"
+    """Return where teachers' vectors are kept."""
+    return cache_folder("teachers")
 
 
 def sentences_of(text: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from platformdirs import user_config_path
 
 from hybrid_search.engines.opensearch.transport.connection import PREFIX, Connection
 from hybrid_search.errors import ConfigError, UsageError
@@ -159,7 +160,7 @@ def read_section(address: Address, file: Path | None, environment: Mapping[str, 
     :raises ConfigError: if the file is named and not there, can't be read, or says what is not known.
     """
     named = file or (Path(environment[_EXPLICIT]) if environment.get(_EXPLICIT) else None)
-    path = (named or _users_own(environment)).expanduser()
+    path = named.expanduser() if named else user_config_path("hybrid-search") / "connections.toml"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -174,11 +175,6 @@ def read_section(address: Address, file: Path | None, environment: Mapping[str, 
     section = sections.get(_place(address), {})
     beside = {name: str(path.parent / Path(section[name]).expanduser()) for name in _PATHS if name in section}
     return {**section, **beside}
-
-
-def _users_own(environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path("~/.config")) / "hybrid-search" / "connections.toml"
 
 
 def _place(address: Address) -> str:

@@ -20,8 +20,9 @@ SECTION = '["search.example.org:9200"]\n'
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment whose user has no connections file yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     return {"XDG_CONFIG_HOME": str(tmp_path)}
 
 
