@@ -1,4 +1,4 @@
-"""What a cluster must have and be set to before towers can be deployed in it."""
+"""Checks the plugin and the cluster settings that deploying towers needs, and changes the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ONLY_ML = "only_run_on_ml_node"
 _TRUSTED = "trusted_connector_endpoints_regex"
 _PRIVATE = "connector.private_ip_enabled"
 CHANGED = frozenset(_PREFIX + name for name in (_LOCAL, _ONLY_ML, _TRUSTED, _PRIVATE))
-"""All cluster settings that a deployment may change, and an undeployment set back."""
+"""All cluster settings that ``deploy`` may change and ``undeploy`` resets."""
 
 _PRIVATE_HOSTS = r"https?://(localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\[)"
 
@@ -40,53 +40,53 @@ def check_plugin(server: ServerCapabilities, where: object) -> None:
 
 
 def missing_settings(client: Client, endpoint: str = "") -> dict[str, Any]:
-    """Return the cluster settings that would have to be changed, with the values that they need.
+    """Return the cluster settings that must be changed, with the required values.
 
     :param endpoint: the URL of towers served from elsewhere; empty for towers in the cluster.
     """
     try:
         answer = client.call("GET", "/_cluster/settings", include_defaults="true", filter_path="*.plugins.ml_commons")
-    except AccessDenied:  # whoever may not read them: the server will say what is wrong
+    except AccessDenied:  # the user may not read them; the server will refuse what they forbid
         return {}
-    held = _Held(answer)
-    wanted: dict[str, Any] = {}
-    if held.get(_ONLY_ML) == "true" and not endpoint and not _has_ml_node(client):
-        wanted[_PREFIX + _ONLY_ML] = False
+    effective = _Effective(answer)
+    required: dict[str, Any] = {}
+    if effective.get(_ONLY_ML) == "true" and not endpoint and not _has_ml_node(client):
+        required[_PREFIX + _ONLY_ML] = False
     if not endpoint:
-        if held.get(_LOCAL) != "true":
-            wanted[_PREFIX + _LOCAL] = True
-        return wanted
-    trusted = held.of(_TRUSTED) or []
+        if effective.get(_LOCAL) != "true":
+            required[_PREFIX + _LOCAL] = True
+        return required
+    trusted = effective.of(_TRUSTED) or []
     if not any(re.match(pattern, endpoint) for pattern in _compiled(trusted)):
-        wanted[_PREFIX + _TRUSTED] = [*trusted, f"^{re.escape(endpoint.rstrip('/'))}/.*$"]
-    if re.match(_PRIVATE_HOSTS, endpoint) and held.get(_PRIVATE) != "true":
-        wanted[_PREFIX + _PRIVATE] = True
-    return wanted
+        required[_PREFIX + _TRUSTED] = [*trusted, f"^{re.escape(endpoint.rstrip('/'))}/.*$"]
+    if re.match(_PRIVATE_HOSTS, endpoint) and effective.get(_PRIVATE) != "true":
+        required[_PREFIX + _PRIVATE] = True
+    return required
 
 
-def check_allowed(wanted: Mapping[str, Any], *, allowed: bool) -> None:
-    """Say which cluster settings somebody has to change, unless they may be changed.
+def check_allowed(required: Mapping[str, Any], *, allowed: bool) -> None:
+    """Raise if cluster settings must be changed and may not be.
 
-    :raises ConfigError: naming them with the values that they need.
+    :raises ConfigError: naming them with the required values.
     """
-    if wanted and not allowed:
-        # Lists hold dozens of patterns before the one that is added.
-        shown = {name: ["...", value[-1]] if _is_long(value) else value for name, value in wanted.items()}
-        held = ', where "..." stands for what the list holds' if any(map(_is_long, wanted.values())) else ""
+    if required and not allowed:
+        # Lists contain dozens of patterns before the added one.
+        shown = {name: ["...", value[-1]] if _is_long(value) else value for name, value in required.items()}
+        legend = ', where "..." stands for what the list holds' if any(map(_is_long, required.values())) else ""
         raise ConfigError(
             f"the cluster's settings do not let towers in; give allow_settings=True (hybrid-search undeploy sets them "
-            f"back), or set them by PUT /_cluster/settings{held}; needed: {msgspec.json.encode(shown).decode()}"
+            f"back), or set them by PUT /_cluster/settings{legend}; needed: {msgspec.json.encode(shown).decode()}"
         )
 
 
-def held_settings(client: Client, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what settings are among the persistent ones, None for one that is not set there."""
-    held = client.call("GET", "/_cluster/settings", flat_settings="true")["persistent"]
-    return {name: held.get(name) for name in wanted}
+def held_settings(client: Client, names: Iterable[str]) -> dict[str, Any]:
+    """Return the persistent values of cluster settings, None for those that are not set persistently."""
+    persistent = client.call("GET", "/_cluster/settings", flat_settings="true")["persistent"]
+    return {name: persistent.get(name) for name in names}
 
 
 def set_settings(client: Client, values: Mapping[str, Any]) -> None:
-    """Set persistent cluster settings; None takes one away."""
+    """Set persistent cluster settings; None removes one."""
     if values:
         client.call("PUT", "/_cluster/settings", {"persistent": dict(values)})
 
@@ -95,8 +95,8 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 1
 
 
-class _Held:
-    """The settings of ml-commons that count at the moment, of whichever level they are."""
+class _Effective:
+    """The effective settings of ml-commons: transient before persistent before default."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self._levels = [
@@ -121,7 +121,7 @@ def _compiled(patterns: Iterable[str]) -> Iterable[re.Pattern[str]]:
     for pattern in patterns:
         try:
             yield re.compile(pattern)
-        except re.error:  # Java's patterns are not all Python's
+        except re.error:  # some patterns of Java are invalid in Python
             continue
 
 

@@ -1,8 +1,8 @@
-"""Connectors: towers that a server of ours runs outside the cluster, and the check that they are the index's.
+"""Connectors to towers that run outside the cluster, and the check that these are the index's towers.
 
-The protocol: ``POST URL/query`` or ``URL/document`` with ``{"texts": [...]}`` answers with an array of arrays of
-numbers, one for each text. With a token, requests bring ``Authorization: Bearer TOKEN``, which the cluster keeps
-encrypted.
+The protocol: ``POST URL/query`` or ``URL/document`` with ``{"texts": [...]}`` is answered by an array of arrays of
+numbers, one for each text. With a token, requests have the header ``Authorization: Bearer TOKEN``; the cluster stores
+the token encrypted.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PATH = "/_plugins/_ml/connectors"
 
 
 def checked_endpoint(url: str) -> str:
-    """Return the URL without a slash at its end.
+    """Check a URL and return it without a trailing slash.
 
-    :raises UsageError: if it is none of http or https, or holds a password.
+    :raises UsageError: if it is not an http or https URL, or contains a password.
     """
     if "@" in url:
         raise UsageError("a password has no place in the towers' address; give a token in HYBRID_SEARCH_TOWERS_TOKEN")
@@ -55,10 +55,10 @@ def _is_address(url: str) -> bool:
 
 
 def make_connector(client: Client, name: str, endpoint: str, tower: TowerName, token: str = "") -> str:
-    """Make a connector to one tower; returns its id.
+    """Create a connector to one tower; returns its id.
 
-    :param endpoint: a checked URL.
-    :param token: that the towers want; the server stores it encrypted.
+    :param endpoint: a URL from :func:`checked_endpoint`.
+    :param token: the token that the towers require; the server stores it encrypted.
     """
     parts = urlsplit(endpoint)
     headers = {"Authorization": "Bearer ${credential.token}"} if token else {}
@@ -85,13 +85,13 @@ def make_connector(client: Client, name: str, endpoint: str, tower: TowerName, t
 
 
 def find_connectors(client: Client, name: str) -> set[str]:
-    """Return the ids of the connectors of a name."""
+    """Return the ids of the connectors with a name."""
     body = {"query": {"term": {"name.keyword": name}}, "size": 1_000, "_source": ["name"]}
     return {str(hit["_id"]) for hit in client.call("POST", f"{_PATH}/_search", body)["hits"]["hits"]}
 
 
 def delete_connector(client: Client, id: str) -> None:
-    """Delete a connector; without such a one nothing happens."""
+    """Delete a connector; does nothing if it does not exist."""
     client.call("DELETE", f"{_PATH}/{id}", ignore=_NOT_FOUND)
 
 
@@ -103,26 +103,26 @@ _log = logging.getLogger(__name__)
 
 
 class _Served(msgspec.Struct):
-    """What ``GET /`` answers; towers that somebody else wrote need not."""
+    """The answer to ``GET /`` of ``serve-towers``; towers served by other programs need not have it."""
 
     fingerprint: str
 
 
 def check_outside(endpoint: str, token: str, fingerprint: str) -> None:
-    """Check that the towers at an address take the token and are the index's.
+    """Check that the towers at an address accept the token and are the index's.
 
-    The cluster's nodes may reach an address that this machine does not, so that one which gives no answer, or another
-    one than expected, is passed over: the vectors that come through the cluster are compared in any case.
+    The cluster's nodes may reach an address that this machine can't reach, so a missing or unexpected answer is
+    ignored: the vectors that the cluster returns are compared anyway.
 
-    :param endpoint: a checked URL.
-    :param token: that they want; empty for none.
-    :param fingerprint: of the model that the index was built with.
-    :raises AccessDenied: if they want another token.
+    :param endpoint: a URL from :func:`checked_endpoint`.
+    :param token: the token that the towers require; empty for none.
+    :param fingerprint: of the index's model.
+    :raises AccessDenied: if they require another token.
     :raises ModelMismatch: if they are another model.
     """
     try:
-        told = _answer(f"{endpoint}/", token)
-        # Only this wants the token.
+        description = _answer(f"{endpoint}/", token)
+        # Only this request requires the token.
         _answer(f"{endpoint}/query", token, _PROBE)
     except urllib.error.HTTPError as error:
         error.close()
@@ -136,7 +136,7 @@ def check_outside(endpoint: str, token: str, fingerprint: str) -> None:
         _log.info("the towers at %s can't be asked from this machine (%s); going on", endpoint, error)
         return
     try:
-        served = msgspec.json.decode(told, type=_Served).fingerprint
+        served = msgspec.json.decode(description, type=_Served).fingerprint
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         _log.info("the towers at %s do not name their model", endpoint)
         return
@@ -149,8 +149,8 @@ def check_outside(endpoint: str, token: str, fingerprint: str) -> None:
 
 def _answer(url: str, token: str, body: bytes | None = None) -> bytes:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    if token:  # not for whoever we are redirected to
+    if token:  # not sent to another host after a redirect
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
-        told: bytes = answer.read(_LONGEST)
-        return told
+        content: bytes = answer.read(_LONGEST)
+        return content

@@ -1,7 +1,7 @@
-"""Requests that a person can paste to search an index by text, and an example document to ask for.
+"""Makes example requests for searching an index by text, in the format of Dashboards' Dev Tools.
 
-In the form that OpenSearch Dashboards' Dev Tools take: a method and a path, JSON below, ``#`` before remarks. Made from
-the real names, so that each of them runs as it stands.
+That is a method and a path, then JSON; ``#`` begins a comment. They use the real names and a document of the index, so
+that each of them runs as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HITS = 5
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A document, a text to ask for it by, and a filter that it passes; None where it has nothing to filter by."""
+    """A document, a query that finds it, and a filter that it passes (None if it has no suitable metadata)."""
 
     document: Document
     text: str
@@ -47,9 +47,9 @@ _WRITTEN = Document("written-as-text", "A page that was indexed as plain text, t
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One request with a remark that says what it is for.
+    """One request with a title.
 
-    :ivar path: with what the server takes in the URL.
+    :ivar path: with query parameters.
     """
 
     title: str
@@ -59,16 +59,16 @@ class Snippet:
 
     @property
     def console(self) -> str:
-        """The remark and the request, as Dev Tools take them."""
+        """The title as a comment, and the request, in the format of Dev Tools."""
         return f"# {self.title}\n{console_form(self.method, self.path, self.body)}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is asked.
+    """The index that the requests are for, with its deployed towers.
 
-    :ivar name: the index or, better, its alias: requests to an alias stay good when another index takes its place.
-    :ivar filter_in_hybrid: the server takes one filter for all legs.
+    :ivar name: the index or, better, its alias: requests to an alias stay valid when it moves to another index.
+    :ivar filter_in_hybrid: whether the server takes one filter for all legs.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Served:
     filter_in_hybrid: bool = True
 
     def hybrid(self, text: str, *, filter: Filter | None = None, offset: int = 0, texts: bool = True) -> Body:
-        """Both legs by text; the index's own search pipeline fuses them and names the query tower."""
+        """Return a hybrid search by text; the index's search pipeline fuses the legs and names the query tower."""
         asking = requests.Hybrid(self.settings.fusion, filter, self.filter_in_hybrid, INDEX_DEFAULT)
         body = asking.body((text, EncodedThere(text)), _HITS)
         return for_people(body, _HITS, offset) if texts else body
 
     def told(self, text: str) -> Body:
-        """The same, each leg that is asked with a name; one without a weight is not."""
+        """Return a hybrid search in which the legs are named, so that hits show the score of each leg."""
         body = self.hybrid(text)
         for leg in body["query"]["hybrid"]["queries"]:
             for kind, field, name in (("match", "searchable", "bm25"), ("neural", "vector", "knn")):
@@ -92,7 +92,7 @@ class Served:
         return body
 
     def legs(self, text: str) -> list[Body]:
-        """BM25 and k-NN, each to be asked alone, whatever its weight in the fusion."""
+        """Return the queries of the BM25 leg and the k-NN leg alone, whatever their weights in the fusion."""
         both = self.settings.fusion.replace(weights=(0.5, 0.5))
         body = requests.Hybrid(both, through=INDEX_DEFAULT).body((text, EncodedThere(text)), _HITS)
         legs: list[Body] = body["query"]["hybrid"]["queries"]
@@ -100,9 +100,9 @@ class Served:
 
 
 def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
-    """Return the requests, in the order in which somebody would try them.
+    """Return the requests, from simple to advanced.
 
-    :param example: what is asked for, and what is filtered by.
+    :param example: provides the query, the document and the filter.
     """
     text, filter = example.text, example.filter
     return [
@@ -113,8 +113,8 @@ def snippets(served: Served, example: Example = _NOTHING) -> list[Snippet]:
     ]
 
 
-def snippet_file(served: Served, asked: Sequence[Snippet]) -> str:
-    """Write requests into one text, for Dev Tools or a file, with what they need to know at the top."""
+def snippet_file(served: Served, examples: Sequence[Snippet]) -> str:
+    """Return the content of a file of requests, with explanations at the top."""
     deployed = served.deployment
     head = (
         f"# Hybrid search by text in {served.name}: paste into OpenSearch Dashboards, Dev Tools.\n"
@@ -123,7 +123,7 @@ def snippet_file(served: Served, asked: Sequence[Snippet]) -> str:
         f"a document by {deployed.document_model}.\n"
         f"# A text without a word that the towers know is refused (zero vector): ask for it by words alone.\n"
     )
-    return "\n".join([head, *(snippet.console for snippet in asked)])
+    return "\n".join([head, *(snippet.console for snippet in examples)])
 
 
 def _advice(served: Served) -> str:
@@ -148,7 +148,7 @@ def _searches(served: Served, text: str, filter: Filter | None) -> Iterator[Snip
 
 
 def _in_two_steps(served: Served, text: str, id: str) -> Iterator[Snippet]:
-    # An index of one shard reads what is shown for the whole window, not for the page.
+    # An index of one shard reads the shown fields of the whole window, not only of the page.
     ids = served.hybrid(text, texts=False)
     yield Snippet("Several times as fast on an index of one shard: ids only", "POST", f"/{served.name}/_search", ids)
     texts = f"/{served.name}/_mget?_source={','.join(SHOWN)}"
@@ -186,11 +186,11 @@ _SHARED = 2
 
 
 def example_of(client: Client, index: str, fields: Collection[str]) -> Example | None:
-    """Return one of an index's documents with its title, or the words that set it apart; None where there is none.
+    """Return an example from an index, with a document's title or distinctive words as the query; None if it is empty.
 
-    The same one for as long as the index stays as it is; rather one with metadata and a title of a few words.
+    Prefers a document with metadata and a title of a few words; the same one as long as the index does not change.
 
-    :param fields: the names of the metadata that the index declares.
+    :param fields: names of the declared metadata fields.
     """
     chance = {"function_score": {"random_score": {"seed": 0, "field": "_seq_no"}}}
     body = {"size": _DRAWN, "query": chance, "_source": {"excludes": ["vector", "added"]}}
@@ -211,7 +211,7 @@ def _is_telling(title: str) -> bool:
 
 
 def _telling_words(client: Client, index: str, document: Document) -> str:
-    """Pick the words of the highest tf-idf, in their order, that other documents have too."""
+    """Return the words with the highest tf-idf, in order of the text; only words that other documents have too."""
     read = _WORD.findall(document.searchable_text)[:_READ]
     times = Counter(word.lower() for word in read if word.isalpha() and len(word) >= _SHORTEST)
     words = list(times)
@@ -225,7 +225,7 @@ def _telling_words(client: Client, index: str, document: Document) -> str:
 
 
 def _filter_of(client: Client, index: str, document: Document, fields: Collection[str]) -> Filter | None:
-    """Return a filter that several documents pass: one by a value that is the document's alone shows nothing."""
+    """Return a filter that other documents pass too, as a filter by a unique value would demonstrate nothing."""
     terms = [
         Term(name, value)
         for name, value in document.metadata.items()

@@ -1,4 +1,4 @@
-"""Put an index's towers into its cluster, so that whoever has nothing but the server searches it by text."""
+"""Deploys an index's towers in its cluster, so that it can be searched by text with nothing but the server."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = ["Connector", "Deployed", "deploy", "deploy_like", "undeploy"]
 class Connector:
     """Towers that are served outside the cluster.
 
-    :ivar url: their address, as the cluster's nodes reach it.
-    :ivar token: that they want; empty for none.
+    :ivar url: their address, from the cluster's nodes.
+    :ivar token: the token that they require; empty for none.
     """
 
     url: str
@@ -40,10 +40,10 @@ class Connector:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What ``deploy`` did.
+    """The result of :func:`deploy`.
 
-    :ivar outcome: what was made, and how well the vectors agree.
-    :ivar requests: what to send to search, for Dev Tools or a file.
+    :ivar outcome: what was created, and how well the vectors agree.
+    :ivar requests: example requests, in the format of Dev Tools.
     """
 
     outcome: deploying.Outcome
@@ -58,13 +58,13 @@ def deploy(
     allow_settings: bool = False,
     progress: Progress = silent,
 ) -> Deployed:
-    """Deploy the towers of an index in its cluster. Again is harmless: what is there and right stays.
+    """Deploy the towers of an index in its cluster. It may be repeated: what is deployed correctly is kept.
 
-    :param location: the index, or an alias, whose live index is meant.
-    :param model: the towers; None for those that the index carries.
-    :param connector: towers outside the cluster instead of towers in it.
-    :param allow_settings: change cluster settings where that is needed.
-    :raises UsageError: if the index holds no vectors, or the location is none on a server.
+    :param location: the index, or an alias, which stands for its live index.
+    :param model: the checkpoint; None for the towers that the index carries.
+    :param connector: use towers outside the cluster instead.
+    :param allow_settings: whether cluster settings may be changed.
+    :raises UsageError: if the index has no vectors, or is not on a server.
     :raises ModelMismatch: if the model is not the index's.
     :raises UnsupportedCapability: if the server can't run models.
     :raises HybridSearchError: as :func:`hybrid_search.in_cluster.steps.deploy`.
@@ -85,11 +85,11 @@ def deploy(
 
 
 def deploy_like(location: str, live: str, *, progress: Progress = silent) -> deploying.Outcome | None:
-    """Deploy an index's own towers if those of another one are deployed: before it takes that one's place.
+    """Deploy an index's towers if another index, which it is about to replace, has its towers deployed.
 
-    :param location: the index.
-    :param live: the other one's name.
-    :return: None where nothing is deployed for the other.
+    :param location: the new index.
+    :param live: name of the other index.
+    :return: None if nothing is deployed for the other.
     :raises HybridSearchError: as :func:`deploy`.
     """
     address = Address.parse(location)
@@ -106,9 +106,9 @@ def deploy_like(location: str, live: str, *, progress: Progress = silent) -> dep
 
 
 def undeploy(location: str) -> tuple[str, list[str]]:
-    """Take an index's towers out of its cluster; returns the index and what was removed.
+    """Remove an index's towers from its cluster; returns the index's name and what was removed.
 
-    :param location: the index, or an alias, whose live index is meant.
+    :param location: the index, or an alias, which stands for its live index.
     :raises HybridSearchError: as :func:`hybrid_search.in_cluster.undeploy.undeploy`.
     """
     address = Address.parse(location)
@@ -161,5 +161,5 @@ def _family(client: Client, place: Place) -> str:
 
 
 def _asked_for(outcome: deploying.Outcome, place: Place) -> str:
-    """Return the name to ask for: the alias, once it stands for the index."""
+    """Return the name to use in requests: the alias, if it stands for the index, else the index."""
     return place.asked.index if place.behind_alias else outcome.deployment.index

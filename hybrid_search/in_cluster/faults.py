@@ -1,4 +1,4 @@
-"""What is wrong with a deployment: whether all that belongs to it is there, and as it was made."""
+"""Checks whether a deployment is complete and unchanged, and whether its query tower answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hybrid_search.settings.index import Fusion
 __all__ = ["DEPLOYED", "delete_template", "faults", "silence", "stored_template", "template_path"]
 
 DEPLOYED = "DEPLOYED"
-"""The state of a model that answers."""
+"""State of a model that is loaded."""
 
 
 def faults(client: Client, deployment: Deployment, fusion: Fusion) -> list[str]:
-    """Return what is not as ``deploy`` leaves it, a few words each; nothing where all is well.
+    """Return what differs from a complete deployment, a few words each; empty if nothing does.
 
     :param fusion: of the index's settings.
     """
@@ -30,43 +30,43 @@ def faults(client: Client, deployment: Deployment, fusion: Fusion) -> list[str]:
     for kind, name, body in made_for(deployment, fusion):
         try:
             is_right = stored(client, kind, name) == body
-        except ConfigError:  # somebody else's
+        except ConfigError:  # made by another program
             is_right = False
         if not is_right:
             found.append(f"the pipeline {kind}/{name} is missing or changed")
-    held = client.call("GET", f"/{deployment.index}/_settings", flat_settings="true")[deployment.index]["settings"]
+    settings = client.call("GET", f"/{deployment.index}/_settings", flat_settings="true")[deployment.index]["settings"]
     for setting, name in zip(SETTINGS, (deployment.ingest_pipeline, deployment.search_pipeline), strict=True):
-        if held.get(setting) != name:
-            found.append(f"the index's {setting} is {held.get(setting) or 'not set'}")
+        if settings.get(setting) != name:
+            found.append(f"the index's {setting} is {settings.get(setting) or 'not set'}")
     if stored_template(client, deployment) != template_script(fusion)["script"]["source"]:
         found.append(f"the search template {deployment.search_template} is missing or changed")
     return found
 
 
 def silence(client: Client, deployment: Deployment) -> str:
-    """Let the query tower encode one text; returns why it does not, empty where it does.
+    """Encode one text with the query tower; returns why that fails, or an empty string.
 
-    :raises AccessDenied: if the user may not ask it.
+    :raises AccessDenied: if the user lacks the right.
     """
     try:
         predict(client, deployment.query_model, ["tower"], remote=bool(deployment.endpoint))
     except AccessDenied as error:
-        # The answer of an address outside the cluster comes with its own status.
+        # Towers outside the cluster may answer with this status themselves.
         if not deployment.endpoint or "no permissions" in str(error):
             raise
         return str(error)
-    except SearchIndexError as error:  # no answer in time too: the cluster waits for that address
+    except SearchIndexError as error:  # a time-out too, as the cluster waits for towers outside it
         return str(error)
     return ""
 
 
 def template_path(deployment: Deployment) -> str:
-    """Return the path that the search template is stored at."""
+    """Return the path of the stored search template."""
     return f"/_scripts/{quote(deployment.search_template, safe='')}"
 
 
 def stored_template(client: Client, deployment: Deployment) -> str | None:
-    """Return the family's search template as the server has it; None where there is none."""
+    """Return the source of the family's stored search template, or None."""
     script = client.call("GET", template_path(deployment), ignore=404).get("script")
     return None if script is None else str(script["source"])
 

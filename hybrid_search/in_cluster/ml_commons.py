@@ -39,12 +39,12 @@ __all__ = [
 
 
 PATIENCE = 300.0
-"""Seconds that a task may take."""
+"""Seconds to wait for a task."""
 
 _PAUSE = 0.2
 _UNDER_WAY = frozenset({"CREATED", "RUNNING"})
 
-# What ml-commons says -> what mends it; the first that fits.
+# Pattern in a message of ml-commons -> advice; the first that matches is used.
 _ADVICE = (
     (
         "memory circuit breaker",
@@ -70,14 +70,14 @@ _ADVICE = (
 
 
 def await_task(client: Client, task: str, what: str, *, patience: float = PATIENCE) -> None:
-    """Wait until a task has ended well.
+    """Wait until a task is completed.
 
-    :param what: what it does, for the message.
+    :param what: what the task does, for the message.
     :param patience: seconds.
     :raises SearchIndexError: if it failed, or takes longer.
     """
     until = time.monotonic() + patience
-    while (state := _state(told := client.call("GET", f"/_plugins/_ml/tasks/{task}"))) in _UNDER_WAY:
+    while (state := _state(answer := client.call("GET", f"/_plugins/_ml/tasks/{task}"))) in _UNDER_WAY:
         if time.monotonic() > until:
             raise SearchIndexError(
                 f"{what} was not done within {patience:.0f} s (task {task}, {state.lower()}); look at the server's "
@@ -85,14 +85,14 @@ def await_task(client: Client, task: str, what: str, *, patience: float = PATIEN
             )
         time.sleep(_PAUSE)
     if state != "COMPLETED":
-        raise SearchIndexError(f"{what} failed: {explained(_reason(told))}")
+        raise SearchIndexError(f"{what} failed: {explained(_reason(answer))}")
 
 
 def explained(reason: str) -> str:
-    """Add to what ml-commons says what to do about it, where that is known."""
-    said = shortened(reason)
-    advice = next((told for pattern, told in _ADVICE if re.search(pattern, reason, re.IGNORECASE)), "")
-    return f"{said}; {advice}" if advice else said
+    """Return a message of ml-commons, shortened, with advice if there is any."""
+    message = shortened(reason)
+    advice = next((text for pattern, text in _ADVICE if re.search(pattern, reason, re.IGNORECASE)), "")
+    return f"{message}; {advice}" if advice else message
 
 
 def _state(task: Mapping[str, Any]) -> str:
@@ -100,19 +100,19 @@ def _state(task: Mapping[str, Any]) -> str:
 
 
 def _reason(task: Mapping[str, Any]) -> str:
-    """Return what the first node says: the server puts a JSON object of nodes into a string."""
-    told = str(task.get("error", "the server gives no reason"))
+    """Return the first node's error: the server sends a string with a JSON object of errors by node."""
+    error = str(task.get("error", "the server gives no reason"))
     try:
-        by_node = msgspec.json.decode(told, type=dict[str, str])
+        by_node = msgspec.json.decode(error, type=dict[str, str])
     except (msgspec.MsgspecError, RecursionError):
-        return told
-    return next(iter(by_node.values()), told)
+        return error
+    return next(iter(by_node.values()), error)
 
 
 _ML = "/_plugins/_ml"
 
 CHUNK = 10_000_000
-"""Bytes; ml-commons counts chunks of this size, and takes no others."""
+"""Bytes of a chunk; ml-commons accepts no other size."""
 
 _NOT_FOUND = HTTPStatus.NOT_FOUND.value
 _AT_ONCE = 32
@@ -121,11 +121,12 @@ _GROUP_PATIENCE = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as the server has it.
+    """A model on the server.
 
-    :ivar state: ``DEPLOYED`` when it answers; ``REGISTERED``, ``UNDEPLOYED`` when it could; otherwise it is not whole.
-    :ivar sha256: of the zip; empty for one that is served from elsewhere.
-    :ivar connector: of a model that is served from elsewhere; empty otherwise.
+    :ivar state: ``DEPLOYED`` if it answers; ``REGISTERED`` or ``UNDEPLOYED`` if it can be loaded; otherwise it may be
+        incomplete.
+    :ivar sha256: of the zip; empty for a remote model.
+    :ivar connector: id of a remote model's connector; empty for a local one.
     """
 
     id: str
@@ -136,21 +137,21 @@ class Model:
 
 
 def find_group(client: Client, name: str) -> str | None:
-    """Return a model group's id; None where there is none."""
+    """Return the id of a model group, or None."""
     hits = _search(client, "model_groups", {"term": {"name.keyword": name}}, [])
     return next((str(hit["_id"]) for hit in hits), None)
 
 
 def make_group(client: Client, name: str, description: str) -> str:
-    """Make a model group and return its id."""
+    """Create a model group and return its id."""
     made = client.call("POST", f"{_ML}/model_groups/_register", {"name": name, "description": description})
     return str(made["model_group_id"])
 
 
 def delete_group(client: Client, id: str) -> None:
-    """Delete a model group that has no models any more; without such a group nothing happens.
+    """Delete an empty model group; does nothing if it does not exist.
 
-    :raises SearchIndexError: if it has some.
+    :raises SearchIndexError: if it contains models.
     """
     until = time.monotonic() + _GROUP_PATIENCE
     while True:
@@ -158,7 +159,7 @@ def delete_group(client: Client, id: str) -> None:
             client.call("DELETE", f"{_ML}/model_groups/{id}", ignore=_NOT_FOUND)
             return
         except SearchIndexError as error:
-            # The chunks of a deleted model go a moment later than it does.
+            # The chunks of a deleted model are removed a moment after it.
             if error.status != HTTPStatus.CONFLICT or time.monotonic() > until:
                 raise
         time.sleep(0.2)
@@ -167,7 +168,7 @@ def delete_group(client: Client, id: str) -> None:
 def find_models(client: Client, group: str) -> list[Model]:
     """Return the models of a group."""
     fields = ["name", "model_state", "model_content_hash_value", "connector_id"]
-    # The chunks of models lie among them, without a state.
+    # Chunks of models are found too; they have no state.
     filters = [{"term": {"model_group_id": group}}, {"exists": {"field": "model_state"}}]
     hits = _search(client, "models", {"bool": {"filter": filters}}, fields)
     return [_model(str(hit["_id"]), hit["_source"]) for hit in hits]
@@ -181,10 +182,11 @@ def register_tower(
     task: Task,
     announced: Callable[[str], object] = lambda id: None,
 ) -> str:
-    """Announce a tower and upload it, chunk by chunk; returns the model's id.
+    """Register a tower and upload it in chunks; returns the model's id.
 
-    :param task: is told of each chunk.
-    :param announced: called with the model's id as soon as there is one: if the upload fails, it is to be deleted.
+    :param task: advanced by the bytes of each chunk.
+    :param announced: called with the model's id as soon as it is known, so that the model can be deleted if the upload
+        fails.
     :raises SearchIndexError: if the server refuses.
     """
     chunks = [tower.archive[start : start + CHUNK] for start in range(0, len(tower.archive), CHUNK)]
@@ -199,10 +201,10 @@ def register_tower(
         "model_content_hash_value": tower.sha256,
         "total_chunks": len(chunks),
         "model_config": {
-            "model_type": "rnn",  # anything but bert, for which token_type_ids would be put in too
+            "model_type": "rnn",  # not bert, for which token_type_ids would be added to the inputs
             "embedding_dimension": tower.dimension,
             "framework_type": "sentence_transformers",
-            "pooling_mode": "NONE",  # the tower has done both itself
+            "pooling_mode": "NONE",  # the tower pools and normalises itself
             "normalize_result": False,
             "all_config": msgspec.json.encode({"fingerprint": tower.fingerprint}).decode(),
         },
@@ -216,7 +218,7 @@ def register_tower(
 
 
 def register_remote(client: Client, name: str, group: str, connector: str, description: str) -> str:
-    """Register a model that a connector serves; returns its id."""
+    """Register a remote model, served by a connector; returns its id."""
     body = {
         "name": name,
         "description": description,
@@ -231,19 +233,19 @@ def register_remote(client: Client, name: str, group: str, connector: str, descr
 
 
 def load_model(client: Client, id: str, name: str) -> None:
-    """Let the nodes load a model, and wait for that.
+    """Load a model on the nodes, and wait until it is loaded.
 
-    :raises SearchIndexError: if they can't, with what mends it where that is known.
+    :raises SearchIndexError: if they can't, with advice if there is any.
     """
     answer = _asked(client, "POST", f"models/{id}/_deploy", None, f"deploying {name}")
     await_task(client, answer["task_id"], f"deploying {name}")
 
 
 def predict(client: Client, model: Model | str, texts: Sequence[str], *, remote: bool = False) -> NDArray[np.float32]:
-    """Let a model encode n texts; returns (n, dimension).
+    """Encode n texts with a model; returns (n, dimension) float32.
 
-    :param remote: it is served from elsewhere.
-    :raises SearchIndexError: if it can't.
+    :param remote: whether it is a remote model.
+    :raises SearchIndexError: if it fails.
     """
     id = model.id if isinstance(model, Model) else model
     path = f"models/{id}/_predict" if remote else f"_predict/text_embedding/{id}"
@@ -261,20 +263,20 @@ def predict(client: Client, model: Model | str, texts: Sequence[str], *, remote:
 
 
 def delete_model(client: Client, id: str) -> None:
-    """Take a model out of the nodes' memory and delete it; without such a model nothing happens."""
+    """Unload a model from the nodes and delete it; does nothing if it does not exist."""
     try:
-        told = client.call("GET", f"{_ML}/models/{id}")
+        model = client.call("GET", f"{_ML}/models/{id}")
     except SearchIndexError as error:
         if error.status == _NOT_FOUND:
             return
         raise
-    if told.get("model_state") not in ("REGISTERED", "UNDEPLOYED"):
+    if model.get("model_state") not in ("REGISTERED", "UNDEPLOYED"):
         client.call("POST", f"{_ML}/models/{id}/_undeploy")
     client.call("DELETE", f"{_ML}/models/{id}", ignore=_NOT_FOUND)
 
 
 def _vectors(answer: Mapping[str, Any]) -> list[Any]:
-    """Read the vectors: one result with one tensor a text from a local model, one result with all from a remote one."""
+    """Return the vectors: a local model returns a result for each text, a remote one a single result with all."""
     return [tensor["data"] for result in answer["inference_results"] for tensor in result["output"]]
 
 
@@ -282,15 +284,14 @@ def _asked(client: Client, method: str, path: str, body: Mapping[str, Any] | Non
     try:
         return client.call(method, f"{_ML}/{path}", body)
     except SearchIndexError as error:
-        told = explained(str(error))
-        raise type(error)(f"{what}: {told}", status=error.status) from error
+        raise type(error)(f"{what}: {explained(str(error))}", status=error.status) from error
 
 
 def _search(client: Client, kind: str, query: Mapping[str, Any], fields: list[str]) -> list[Any]:
     body = {"query": query, "size": 1_000, "_source": fields}
     try:
         found: list[Any] = client.call("POST", f"{_ML}/{kind}/_search", body)["hits"]["hits"]
-    except IndexNotFound:  # nobody has registered anything yet
+    except IndexNotFound:  # nothing was ever registered
         return []
     return found
 

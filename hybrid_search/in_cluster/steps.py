@@ -1,4 +1,4 @@
-"""Towers into the cluster: each step is taken if its result is not there already, and undone if a later one fails."""
+"""Deploys towers in the cluster step by step: finished steps are skipped, and undone if a later one fails."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ __all__ = ["Outcome", "Wanted", "deploy"]
 _TOWERS: tuple[TowerName, ...] = ("query", "document")
 
 _WHOLE = frozenset({DEPLOYED, "REGISTERED", "UNDEPLOYED", "PARTIALLY_DEPLOYED", "DEPLOYING", "DEPLOY_FAILED"})
-"""States of a model that has all its chunks; the last three are what restarts of nodes leave."""
+"""States of a model that has all its chunks; the last three can remain after restarts of nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be deployed for an index.
+    """What to deploy for an index.
 
-    :ivar settings: the index's.
-    :ivar encoder: of the checkpoint, which what is deployed must equal.
-    :ivar texts: on which it must.
-    :ivar packed: both towers, to be run in the cluster; none for an ``endpoint``.
-    :ivar endpoint: the address of towers that are served outside the cluster.
-    :ivar token: that they want.
-    :ivar allow_settings: change cluster settings where that is needed.
+    :ivar settings: the index's settings.
+    :ivar encoder: the checkpoint's encoder, with whose vectors those of the deployed towers are compared.
+    :ivar texts: the texts for this comparison.
+    :ivar packed: both towers, to be run in the cluster; empty for an ``endpoint``.
+    :ivar endpoint: address of towers that are served outside the cluster; empty for towers in it.
+    :ivar token: the token that these towers require; empty for none.
+    :ivar allow_settings: whether cluster settings may be changed.
     """
 
     settings: IndexSettings
@@ -64,10 +64,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a deployment did.
+    """The result of a deployment.
 
-    :ivar made: what was made or changed, a few words each; nothing where all was there.
-    :ivar cosine: the lowest between a text's vector in the cluster and the checkpoint's.
+    :ivar made: what was created or changed, a few words each; empty if everything existed already.
+    :ivar cosine: the lowest cosine between a text's vector from the cluster and from the checkpoint.
     """
 
     deployment: Deployment
@@ -76,19 +76,19 @@ class Outcome:
 
 
 def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Progress = silent) -> Outcome:
-    """Deploy towers for an index, or mend what is missing of them; where nothing is, nothing changes.
+    """Deploy towers for an index, or repair an incomplete deployment; a complete one is not changed.
 
-    If a step fails, or somebody interrupts, what this call made is removed again; a note at the KeyboardInterrupt says
-    whether anything is left.
+    If a step fails or is interrupted, everything that this call created is removed again; the error's message, or a
+    note of the KeyboardInterrupt, says whether anything is left.
 
-    :param index: its own name.
+    :param index: the index's own name.
     :param family: see :mod:`~hybrid_search.engines.opensearch.index.deployment`.
-    :raises IndexLocked: if somebody else is deploying on the server for minutes, or took over as this process was away.
-    :raises UsageError: if towers of another kind (in the cluster, outside) are deployed.
-    :raises ConfigError: if cluster settings are in the way and may not be changed.
-    :raises AccessDenied: if towers at an ``endpoint`` want another token.
-    :raises ModelMismatch: if they are another model.
-    :raises ModelError: if what is deployed gives other vectors than the checkpoint.
+    :raises IndexLocked: if another process deploys on the server for minutes, or took the lock over meanwhile.
+    :raises UsageError: if towers of the other kind (in the cluster, or outside) are deployed.
+    :raises ConfigError: if cluster settings must be changed and may not be.
+    :raises AccessDenied: if towers at an ``endpoint`` require another token.
+    :raises ModelMismatch: if these are another model.
+    :raises ModelError: if the deployed towers give other vectors than the checkpoint.
     :raises SearchIndexError: if the server refuses; the message says whether anything is left.
     """
     total = sum(len(tower.archive) for tower in wanted.packed.values())
@@ -96,24 +96,25 @@ def deploy(client: Client, index: str, family: str, wanted: Wanted, progress: Pr
         Lock(client, f"deploy of {index}") as lock,
         progress(f"deploying for {index}, bytes sent", total or None) as task,
     ):
-        held = read_record(client, index)
-        _check_kind(held, index, wanted)
+        recorded = read_record(client, index)
+        _check_kind(recorded, index, wanted)
         fresh = Deployment(index=index, family=family, fingerprint=wanted.settings.fingerprint)
-        work = _Work(client, (held or fresh).but(endpoint=wanted.endpoint), wanted, lock)
-        if held is not None and not faults(client, held, wanted.settings.fusion):
-            return Outcome(held, (), work.check(held))
+        work = _Work(client, (recorded or fresh).but(endpoint=wanted.endpoint), wanted, lock)
+        if recorded is not None and not faults(client, recorded, wanted.settings.fusion):
+            return Outcome(recorded, (), work.check(recorded))
         try:
-            cosine = work.through(held, task)
+            cosine = work.through(recorded, task)
         except BaseException as error:
-            if not lock.is_lost:  # otherwise whoever holds it now goes on from what there is
+            if not lock.is_lost:  # otherwise the process that has the lock now continues from the present state
                 _tell(error, _undo(work.undo), index)
             raise
     return Outcome(work.deployment, tuple(work.made), cosine)
 
 
-def _check_kind(held: Deployment | None, index: str, wanted: Wanted) -> None:
-    if held is not None and (held.query_model or held.connectors) and held.endpoint != wanted.endpoint:
-        kind = f"at {held.endpoint}" if held.endpoint else "in the cluster"
+def _check_kind(recorded: Deployment | None, index: str, wanted: Wanted) -> None:
+    has_towers = recorded is not None and (recorded.query_model or recorded.connectors)
+    if recorded is not None and has_towers and recorded.endpoint != wanted.endpoint:
+        kind = f"at {recorded.endpoint}" if recorded.endpoint else "in the cluster"
         raise UsageError(
             f"{index}: towers {kind} are deployed for it; take them away first, with hybrid-search undeploy"
         )
@@ -141,14 +142,14 @@ def _tell(error: BaseException, left: Sequence[str], index: str) -> None:
         )
     if isinstance(error, HybridSearchError) and error.args:
         error.args = (f"{error.args[0].rstrip('.')}. {after}", *error.args[1:])
-    else:  # an interruption, mostly
+    else:  # mostly a KeyboardInterrupt
         error.add_note(after)
 
 
 class _Work:
-    """One deployment being made.
+    """A deployment in progress.
 
-    :ivar made: a few words on each thing.
+    :ivar made: what was created or changed so far, a few words each.
     """
 
     def __init__(self, client: Client, deployment: Deployment, wanted: Wanted, lock: Lock) -> None:
@@ -159,11 +160,11 @@ class _Work:
         self._wanted = wanted
         self._lock = lock
 
-    def through(self, held: Deployment | None, task: Task) -> float:
+    def through(self, recorded: Deployment | None, task: Task) -> float:
         """Take every step that is needed; returns the lowest cosine."""
         missing = missing_settings(self._client, self._wanted.endpoint)
         check_allowed(missing, allowed=self._wanted.allow_settings)
-        self.undo.by("the record in the index's mapping", partial(self._put_back, held))
+        self.undo.by("the record in the index's mapping", partial(self._put_back, recorded))
         self._note(state="making")
         self._settings(missing)
         self._group()
@@ -180,7 +181,7 @@ class _Work:
         return cosine
 
     def check(self, deployment: Deployment) -> float:
-        """Compare the vectors that the cluster makes with the checkpoint's; returns the lowest cosine."""
+        """Compare the vectors from the cluster with the checkpoint's; returns the lowest cosine."""
         encoder, texts = self._wanted.encoder, self._wanted.texts
         where = f"at {deployment.endpoint}" if deployment.endpoint else "in the cluster"
         cosines = []
@@ -197,11 +198,11 @@ class _Work:
         self.deployment = self.deployment.but(**changes)
         remember(self._client, self.deployment)
 
-    def _put_back(self, held: Deployment | None) -> None:
-        if held is None:
+    def _put_back(self, recorded: Deployment | None) -> None:
+        if recorded is None:
             forget(self._client, self.deployment.index)
         else:
-            remember(self._client, held)
+            remember(self._client, recorded)
 
     def _settings(self, missing: Mapping[str, Any]) -> None:
         if not missing:
@@ -224,7 +225,7 @@ class _Work:
         self._note(model_group=group)
 
     def _making(self, what: str, find: Callable[[], Iterable[str]], delete: Callable[[Client, str], object]) -> Made:
-        """Remember, before the request is sent, how to remove what it makes."""
+        """Register, before a request is sent, how to remove what it creates."""
         made = Made(find, partial(delete, self._client))
         self.undo.by(what, made.remove)
         return made
@@ -234,7 +235,7 @@ class _Work:
         named = [model for model in find_models(client, self.deployment.model_group) if model.name == name]
         whole = next((model for model in named if self._is(model, tower)), None)
         if spare := {model.id for model in named if model is not whole}:
-            for id in spare - self._used_elsewhere():  # what a kill left
+            for id in spare - self._used_elsewhere():  # left by a killed process
                 delete_model(client, id)
         if whole is None:
             id = self._register(tower, name, task)
@@ -252,13 +253,13 @@ class _Work:
         return {id for other in others for id in (other.query_model, other.document_model)}
 
     def _is(self, model: Model, tower: TowerName) -> bool:
-        """Whether a model of the right name is what is wanted, and whole."""
+        """Return whether a model of the right name is complete and contains the right tower."""
         if model.state not in _WHOLE:
             return False
         if self._wanted.endpoint:
             return model.connector in self.deployment.connectors
-        # One that answers has the right fingerprint in its name and is compared below; another version of a library may
-        # have packed it into other bytes.
+        # A deployed model may differ in bytes if another library version packed it: its name has the fingerprint, and
+        # its vectors are compared anyway.
         return model.state == DEPLOYED or model.sha256 == self._wanted.packed[tower].sha256
 
     def _register(self, tower: TowerName, name: str, task: Task) -> str:
@@ -299,15 +300,15 @@ class _Work:
 
     def _template(self) -> None:
         client, path = self._client, template_path(self.deployment)
-        wanted = template_script(self._wanted.settings.fusion)
-        if (before := stored_template(client, self.deployment)) == wanted["script"]["source"]:
+        body = template_script(self._wanted.settings.fusion)
+        if (before := stored_template(client, self.deployment)) == body["script"]["source"]:
             return
         if before is None:
             self.undo.by(f"search template {path}", partial(delete_template, client, self.deployment))
         else:
-            script = {"script": {**wanted["script"], "source": before}}
+            script = {"script": {**body["script"], "source": before}}
             self.undo.by(f"search template {path}", partial(client.call, "PUT", path, script))
-        client.call("PUT", path, wanted)
+        client.call("PUT", path, body)
         self.made.append(f"search template {self.deployment.search_template}")
 
     def _use(self) -> None:

@@ -1,4 +1,4 @@
-"""Pipelines that encode documents and queries inside the cluster, and the stored search template that uses them."""
+"""The pipelines that encode documents and queries in the cluster, and the search template that uses them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ INGEST = "/_ingest/pipeline"
 SEARCH = "/_search/pipeline"
 
 BATCH = 8
-"""Documents of a bulk request that are encoded with one call of the model; see docs/in_cluster.md for the figures."""
+"""Documents of a bulk request that are encoded in one call of the model; docs/in_cluster.md has the figures."""
 
 SETTINGS = ("index.default_pipeline", "index.search.default_pipeline")
-"""Of an index: by which it names the two."""
+"""The index settings that name the ingest pipeline and the search pipeline."""
 
 _OURS = "hybrid-search: "
 _NOT_FOUND = 404
 
-# Encoded is what the loader encodes: title and text with a space between. A document that brings its vector keeps it.
+# The text that is encoded is the loader's: title, a space, text. A document that has a vector keeps it.
 _BEFORE = """
 ctx.id = ctx._id;
 if (ctx.added == null) { ctx.added = System.currentTimeMillis() * 1000000L; }
@@ -72,7 +72,7 @@ if (ctx.vector instanceof List) {
 
 
 def ingest_pipeline(deployment: Deployment) -> Body:
-    """Return the pipeline that makes of a text what a load makes of it."""
+    """Return the ingest pipeline that converts a plain document to the form that a load writes."""
     return mappings.render(
         "serving/documents",
         description=f"{_OURS}documents of {deployment.index} by model {deployment.fingerprint}",
@@ -85,7 +85,7 @@ def ingest_pipeline(deployment: Deployment) -> Body:
 
 
 def search_pipeline(deployment: Deployment, fusion: Fusion) -> Body:
-    """Return the pipeline that names the query tower to ``neural`` clauses and fuses hybrid queries."""
+    """Return the search pipeline that adds the query tower to ``neural`` clauses and fuses hybrid queries."""
     enricher = mappings.render(
         "serving/queries",
         description=f"{description_of(fusion)}; queries by model {deployment.fingerprint}",
@@ -95,17 +95,17 @@ def search_pipeline(deployment: Deployment, fusion: Fusion) -> Body:
 
 
 def stored(client: Client, kind: str, name: str) -> Body | None:
-    """Return a pipeline of ours as the server has it; None where there is none of this name.
+    """Return a pipeline of ours as stored on the server, or None.
 
     :param kind: :data:`INGEST` or :data:`SEARCH`.
-    :raises ConfigError: if there is one that something else made.
+    :raises ConfigError: if another program made the pipeline of this name.
     """
-    held: Body | None = client.call("GET", f"{kind}/{quote(name, safe='')}", ignore=_NOT_FOUND).get(name)
-    if held is not None and not str(held.get("description", "")).startswith(_OURS):
+    pipeline: Body | None = client.call("GET", f"{kind}/{quote(name, safe='')}", ignore=_NOT_FOUND).get(name)
+    if pipeline is not None and not str(pipeline.get("description", "")).startswith(_OURS):
         raise ConfigError(
             f"the server has a pipeline {name!r} that hybrid-search did not make; delete it (DELETE {kind}/{name})"
         )
-    return held
+    return pipeline
 
 
 def put(client: Client, kind: str, name: str, body: Mapping[str, Any]) -> None:
@@ -122,25 +122,25 @@ def delete(client: Client, kind: str, name: str) -> bool:
 
 
 def told_before(client: Client, deployment: Deployment) -> dict[str, str | None]:
-    """Return by which pipelines an index goes, where these are others; None for none."""
-    held = client.call("GET", f"/{deployment.index}/_settings", flat_settings="true")[deployment.index]["settings"]
-    return {name: held.get(name) for name, value in _told(deployment).items() if held.get(name) != value}
+    """Return the index settings that name other pipelines than the deployment's: setting -> pipeline, or None."""
+    settings = client.call("GET", f"/{deployment.index}/_settings", flat_settings="true")[deployment.index]["settings"]
+    return {name: settings.get(name) for name, value in _pipelines(deployment).items() if settings.get(name) != value}
 
 
 def use(client: Client, deployment: Deployment) -> None:
-    """Let an index send its documents and queries through the two.
+    """Make both pipelines the index's defaults, for documents and for queries.
 
-    An alias that stands for the index goes through them too, since they are the index's and not the request's.
+    They also apply to requests by an alias, as they belong to the index and not to the request.
     """
-    client.call("PUT", f"/{deployment.index}/_settings", _told(deployment))
+    client.call("PUT", f"/{deployment.index}/_settings", _pipelines(deployment))
 
 
-def _told(deployment: Deployment) -> dict[str, str]:
+def _pipelines(deployment: Deployment) -> dict[str, str]:
     return dict(zip(SETTINGS, (deployment.ingest_pipeline, deployment.search_pipeline), strict=True))
 
 
 def give_back(client: Client, index: str, before: Mapping[str, str | None]) -> None:
-    """Tell an index again what it was told before; all other settings stay."""
+    """Restore the index's previous default pipelines."""
     if before:
         client.call("PUT", f"/{index}/_settings", dict(before))
 
@@ -154,9 +154,9 @@ def made_for(deployment: Deployment, fusion: Fusion) -> list[tuple[str, str, Bod
 
 
 PAGE = 10
-"""Hits that the template asks for unless it is told."""
+"""Default number of hits of the template."""
 
-# The filter stands in each leg, which every version takes.
+# The filter is in each leg, as every version accepts that.
 _SOURCE = """{
   "size": {{size}}{{^size}}%(page)d{{/size}},
   "from": {{from}}{{^from}}0{{/from}},
@@ -179,10 +179,10 @@ _SOURCE = """{
 def template_script(fusion: Fusion) -> dict[str, Any]:
     """Return the body that stores the search template.
 
-    Its parameters are ``q``, the text; and if wanted ``size``, ``from``, ``filter``, one query of the server's own
-    language, and ``ids``, true for ids without texts, which an index of one shard finds several times as fast. The
-    index's default search pipeline fuses the legs and names the query tower, so one template serves each index that an
-    alias comes to stand for.
+    Its parameters are ``q``, the text; and optionally ``size``, ``from``, ``filter`` (a query in the server's
+    language), and ``ids`` (true for ids without texts, which is several times as fast on an index of one shard). The
+    index's default search pipeline fuses the legs and names the query tower, so one template works for every index
+    behind an alias.
     """
     values = {"page": PAGE, "shown": msgspec.json.encode(SHOWN).decode(), "window": fusion.window}
     return {"script": {"lang": "mustache", "source": _SOURCE % values}}

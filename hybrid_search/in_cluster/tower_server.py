@@ -1,7 +1,7 @@
-"""Towers behind an HTTP address, for clusters that may not run models: the other end of a connector.
+"""Serves towers by HTTP, for clusters that may not run models: the other end of a connector.
 
-``POST /query`` and ``POST /document`` with ``{"texts": ["...", ...]}`` answer with an array of arrays of numbers, one
-for each text, of length 0 or 1 with cosine similarity. ``GET /`` names the model.
+``POST /query`` and ``POST /document`` with ``{"texts": ["...", ...]}`` are answered by an array of arrays of numbers,
+one for each text, of norm 0 or 1 with cosine similarity. ``GET /`` names the model.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class _Refused(Exception):
 
 
 class TowerServer(ThreadingHTTPServer):
-    """Serves both towers of a checkpoint; run it with :meth:`serve_forever`, end it with :meth:`shutdown`.
+    """Serves both towers of a checkpoint; :meth:`serve_forever` runs it, :meth:`shutdown` stops it.
 
     :param model: the checkpoint's folder.
     :param place: (host, port) to listen on; port 0 for any.
-    :param token: that requests must bring as ``Authorization: Bearer TOKEN``; empty for none.
+    :param token: that requests must send as ``Authorization: Bearer TOKEN``; empty for none.
     :raises ModelNotFound: if there is no checkpoint.
-    :raises CorruptModel: if a file of it changed since it was written.
+    :raises CorruptModel: if a file of it differs from its recorded hash.
     :raises UsageError: if the address can't be listened on.
     """
 
@@ -68,23 +68,23 @@ class TowerServer(ThreadingHTTPServer):
         try:
             super().__init__(place, _Handler)
         except (OSError, OverflowError) as error:
-            told = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
-            raise UsageError(f"can't listen on {place[0]}:{place[1]} ({told}); give another host or port") from error
+            reason = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
+            raise UsageError(f"can't listen on {place[0]}:{place[1]} ({reason}); give another host or port") from error
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address on which it listens."""
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether other machines can reach it, and no token keeps them out."""
+        """Whether other machines can reach it without a token."""
         host = str(self.server_address[0])
         return not self._authorization and not ip_address(host).is_loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Note that a client went away in the middle of an answer, which is its own affair; all else is a fault."""
+        """Log an error of a request; a client that closed its connection is not an error."""
         error = sys.exception()
         if isinstance(error, (ConnectionError, TimeoutError)):
             _log.info("%s went away: %s", client_address[0], error)
@@ -92,7 +92,7 @@ class TowerServer(ThreadingHTTPServer):
             _log.error("a request of %s failed", client_address[0], exc_info=error)
 
     def lets_in(self, authorization: str) -> bool:
-        """Tell whether a request's header holds the token, in a time that does not depend on how much of it fits."""
+        """Return whether a request's header has the token, compared in constant time."""
         return not self._authorization or hmac.compare_digest(authorization.encode(), self._authorization)
 
 
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "POST /query or /document, or GET /")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what the base class refuses (another method, a request that can't be read) as the rest: in JSON."""
+        """Answer in JSON when the base class refuses a request (another method, a malformed request)."""
         self.close_connection = True
         self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
 

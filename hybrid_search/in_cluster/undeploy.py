@@ -1,4 +1,4 @@
-"""Taking towers out of the cluster: exactly what was deployed for an index, and nothing that another one uses."""
+"""Removes an index's towers from the cluster: all that was deployed for it, except what other indexes use."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["undeploy"]
 
 
 def undeploy(client: Client, index: str) -> list[str]:
-    """Remove what was deployed for an index, also what a killed ``deploy`` left.
+    """Remove everything that was deployed for an index, including what a killed ``deploy`` left.
 
-    Models, model group and search template stay for as long as another index of the family uses them; cluster settings
-    that were changed are set back with the last deployment on the server.
+    Models, model group and search template are kept as long as another index of the family uses them; cluster settings
+    are reset with the last deployment on the server.
 
-    :param index: its own name.
-    :return: what was removed, a few words each; nothing where nothing was deployed.
-    :raises IndexLocked: if somebody else is deploying on the server for minutes, or took over as this process was away.
-    :raises SearchIndexError: if the server refuses; the same call goes on.
+    :param index: the index's own name.
+    :return: what was removed, a few words each; empty if nothing was deployed.
+    :raises IndexLocked: if another process deploys on the server for minutes, or took the lock over meanwhile.
+    :raises SearchIndexError: if the server refuses; the same call continues.
     """
     if read_record(client, index) is None:
         return []
     with Lock(client, f"undeploy of {index}") as lock:
-        # Somebody else may have removed it meanwhile.
+        # Read again: another process may have removed it while this one waited.
         deployment = read_record(client, index)
         return [] if deployment is None else _removed(client, deployment, lock)
 
@@ -53,10 +53,10 @@ def _removed(client: Client, deployment: Deployment, lock: Lock) -> list[str]:
 
 def _from_index(client: Client, deployment: Deployment) -> list[str]:
     index = deployment.index
-    held = client.call("GET", f"/{index}/_settings", flat_settings="true")[index]["settings"]
+    settings = client.call("GET", f"/{index}/_settings", flat_settings="true")[index]["settings"]
     ours = dict(zip(pipelines.SETTINGS, (deployment.ingest_pipeline, deployment.search_pipeline), strict=True))
-    # Somebody may have given the index other pipelines since.
-    before = {name: deployment.replaced.get(name) for name, value in ours.items() if held.get(name) == value}
+    # Only if they are still ours: the index may have been given other pipelines since.
+    before = {name: deployment.replaced.get(name) for name, value in ours.items() if settings.get(name) == value}
     pipelines.give_back(client, index, before)
     removed = [f"{name} of {index}" for name in before]
     if pipelines.delete(client, pipelines.SEARCH, deployment.search_pipeline):
@@ -70,9 +70,8 @@ def _models(client: Client, deployment: Deployment, others: list[Deployment]) ->
     used = {id for other in others for id in (other.query_model, other.document_model)}
     names = {kind.model_name(tower) for kind in _either_kind(deployment) for tower in ("query", "document")}
     group = find_group(client, deployment.group_name)
-    held = find_models(client, group) if group else []
     removed = []
-    for model in held:
+    for model in find_models(client, group) if group else []:
         if model.name in names and model.id not in used:
             delete_model(client, model.id)
             removed.append(f"model {model.name}")
@@ -84,16 +83,16 @@ def _models(client: Client, deployment: Deployment, others: list[Deployment]) ->
 
 
 def _either_kind(deployment: Deployment) -> tuple[Deployment, Deployment]:
-    """A killed ``deploy`` of the other kind may have left models too."""
+    """Return the deployment as local and as remote, as a killed ``deploy`` of the other kind may have left models."""
     return deployment.but(endpoint=""), deployment.but(endpoint="elsewhere")
 
 
 def _cluster_settings(client: Client, deployment: Deployment, others: list[Deployment]) -> list[str]:
-    # The record lies in the index's mapping, where others may write; nothing else is set for them.
+    # The record is in the index's mapping, which others may change, so only settings of ours are reset.
     before = {name: value for name, value in deployment.cluster_settings.items() if name in CHANGED}
     if not before:
         return []
-    if others:  # who still needs them also remembers what they were
+    if others:  # another deployment needs them, and so takes over their previous values
         heir = others[0]
         remember(client, heir.but(cluster_settings={**heir.cluster_settings, **before}))
         return []

@@ -1,4 +1,4 @@
-"""Undoing what was made, last things first, when something after it goes wrong."""
+"""Undoes steps in reverse order if a later one fails."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _log = logging.getLogger(__name__)
 
 
 class Made:
-    """What a request is to make under an id that its answer brings.
+    """Something that a request creates, whose id comes with the answer.
 
-    Where the answer never arrived, as somebody interrupted, it is looked for on the server.
+    If the answer never arrived, because of an interruption, it is searched for on the server.
 
-    :param find: ids of what looks like it and was not there before.
+    :param find: returns the ids of matching objects that did not exist before.
+    :param delete: deletes an object by its id.
     """
 
     def __init__(self, find: Callable[[], Iterable[str]], delete: Callable[[str], object]) -> None:
@@ -30,51 +31,51 @@ class Made:
         self._id = ""
 
     def known(self, id: str) -> str:
-        """Take the id from the answer, and give it back."""
+        """Remember the id from the answer; returns it."""
         self._id = id
         return id
 
     def remove(self) -> None:
-        """Delete it, if it is there."""
+        """Delete it if it exists."""
         until = time.monotonic() + _PATIENCE
         while not (ids := [self._id] if self._id else list(self._find())) and time.monotonic() < until:
-            time.sleep(_PAUSE)  # the server may be at it
+            time.sleep(_PAUSE)  # the server may still be creating it
         for id in ids:
             self._delete(id)
 
 
 class Undo:
-    """Remembers how each thing that was made is removed again."""
+    """Collects how to undo each step."""
 
     def __init__(self) -> None:
         self._steps: list[tuple[str, Callable[[], object]]] = []
 
     def by(self, what: str, step: Callable[[], object]) -> None:
-        """Remember how to undo one thing.
+        """Add how to undo a step.
 
-        :param what: for the message, if that fails.
+        :param what: what the step created, for the message if undoing fails.
         """
         self._steps.append((what, step))
 
     @property
     def ahead(self) -> list[str]:
-        """What is not undone yet, last things first."""
+        """What is not undone yet, in the order of undoing."""
         return [what for what, _ in reversed(self._steps)]
 
     def run(self) -> list[str]:
-        """Undo everything; returns what is left, where the server could not be asked or refused."""
+        """Undo everything; returns what could not be undone, as the server refused or was unreachable."""
         left: list[str] = []
-        gone = False
+        is_unreachable = False
         while self._steps:
             what, step = self._steps[-1]
             try:
-                if gone:  # each further try would wait for as long as the first
+                if is_unreachable:  # each further try would wait as long as the first
                     left.append(what)
                 else:
                     step()
             except HybridSearchError as error:
                 _log.info("%s could not be undone: %s", what, error)
                 left.append(what)
-                gone = isinstance(error, Unreachable)
+                is_unreachable = isinstance(error, Unreachable)
             self._steps.pop()
         return left

@@ -1,13 +1,13 @@
-"""A trained model as a folder: written whole or not at all, read back checked.
+"""Checkpoints: a trained model as a folder, written atomically and verified when read.
 
 ::
 
-    model.json             what it is, hashes of the files below, fusion and BM25 settings to search with
+    model.json             description, hashes of the files below, fusion and BM25 settings for searching
     tokenizer.json         text -> ids
     weights.safetensors    both towers' parameters; the word vectors as float16
-    query.onnx             the towers for ONNX Runtime; they read their word vectors out of weights.safetensors
+    query.onnx             the towers for ONNX Runtime, which read their word vectors from weights.safetensors
     document.onnx
-    untrained.safetensors  the word vectors before training, the baseline of an evaluation
+    untrained.safetensors  the word vectors before training, for the baseline of an evaluation
     training.json          data, arguments, seed, curve
 """
 
@@ -47,7 +47,7 @@ from hybrid_search.towers.word_vectors import WordVectors
 __all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults", "strangers_in"]
 
 _PARTS = (*SERVING_FILES, "training.json", "log.jsonl", "wandb")
-"""What a checkpoint and a run's trackers put into the folder."""
+"""Names of the files of a checkpoint and of a run's trackers."""
 
 
 def save_checkpoint(
@@ -60,18 +60,18 @@ def save_checkpoint(
     defaults: ServingDefaults,
     training_queries: tuple[str, ...] = (),
 ) -> ModelCard:
-    """Write a checkpoint beside ``folder``, check its ONNX files against torch, then put it in the folder's place.
+    """Write a checkpoint to a temporary folder, compare its ONNX files with torch, then move it to ``folder``.
 
-    The towers' word vectors are rounded to float16 in place, so that towers, files and fingerprint are of one mind.
+    The towers' word vectors are rounded to float16 in place, so that towers, files and fingerprint agree.
 
-    :param untrained: the word vectors that training started from, or the file that another checkpoint has of them.
-    :param training: how it was trained; plain JSON values.
+    :param untrained: the word vectors that training started from, or the file of them in another checkpoint.
+    :param training: how it was trained, as JSON values.
     :param training_queries: :func:`~hybrid_search.towers.model_card.sample_of` the queries it was trained on.
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
     """
     towers.round_word_vectors()
-    # One fixed name, so that what a killed process left is cleared by the next.
+    # A fixed name, so that what a killed process left is removed by the next.
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     with disk_errors(f"writing {folder}"):
@@ -96,7 +96,7 @@ def save_checkpoint(
 
 
 def strangers_in(folder: Path) -> list[str]:
-    """Name what a folder holds that is no part of a checkpoint, so that nobody's files are lost to one."""
+    """Return the names of files that are not part of a checkpoint, which must not be replaced by one."""
     if not folder.exists():
         return []
     if not folder.is_dir():
@@ -105,10 +105,10 @@ def strangers_in(folder: Path) -> list[str]:
 
 
 def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:
-    """Read a checkpoint back for training on or for comparing with ONNX; the towers come in evaluation mode.
+    """Read a checkpoint, for further training or for comparing with ONNX; the towers are in evaluation mode.
 
-    :raises ModelNotFound: if there is none.
-    :raises CorruptModel: if a file changed since it was written.
+    :raises ModelNotFound: if there is no checkpoint.
+    :raises CorruptModel: if a file differs from its recorded hash.
     """
     card = read_model_card(folder)
     verify_files(folder, card, card.files)
@@ -128,7 +128,7 @@ def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:
 
 
 def set_defaults(folder: Path, defaults: ServingDefaults) -> ModelCard:
-    """Replace the settings that an index takes over from the model; vectors and fingerprint stay as they are."""
+    """Replace the default search settings of a checkpoint; vectors and fingerprint do not change."""
     card = read_model_card(folder)
     card = card.replace(defaults=defaults)
     write_model_card(folder, card)
@@ -136,7 +136,7 @@ def set_defaults(folder: Path, defaults: ServingDefaults) -> ModelCard:
 
 
 def fingerprint_of(towers: TwoTower, tokenizer_hash: str) -> str:
-    """Name what decides a vector: SHA-256 over the weights, the tokenizer's hash and the tower configuration."""
+    """Return the SHA-256 over everything that determines a vector: weights, tokenizer hash, tower configuration."""
     digest = hashlib.sha256()
     for name, weight in sorted(_weights(towers).items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
@@ -168,7 +168,7 @@ def _write_files(
         for name, weight in _weights(towers).items()
     }
     file = folder / "weights.safetensors"
-    # Not save_file: what it makes is for the owner alone, and a model may be read by whoever may read the folder.
+    # Not save_file: its files are readable by the owner alone, whatever the folder's rights.
     atomic_write_bytes(file, save(weights))
     for tower, name in ((towers.query_tower, "query.onnx"), (towers.document_tower, "document.onnx")):
         export_tower(tower, folder / name)
@@ -177,5 +177,5 @@ def _write_files(
 
 
 def _weights(towers: TwoTower) -> dict[str, Tensor]:
-    """Return each parameter once, also where towers share it."""
+    """Return name -> parameter, each once even if the towers share it."""
     return dict(towers.named_parameters())

@@ -1,4 +1,4 @@
-"""``model.json``: what a checkpoint is, what its files' hashes are, and how to search with it."""
+"""``model.json``: the description of a checkpoint, the hashes of its files, and default search settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 _LARGEST_CARD = 1 << 20
 _LARGEST_FILE = 4 << 30
 _LARGEST_TOKENIZER = 1 << 29
-"""Bytes; what is read into memory as a whole."""
+"""Most bytes of files that are read into memory as a whole."""
 
 _RESTORE = "restore the checkpoint from a copy, or train again"
 FORMAT_VERSION = 2
@@ -47,11 +47,11 @@ SERVING_FILES = (
     "document.onnx",
     "untrained.safetensors",
 )
-"""What encoding needs, and an index copies; the rest of a checkpoint is for training on."""
+"""The files that encoding needs and an index copies."""
 
 
 class ServingDefaults(Setting, frozen=True):
-    """What an index takes over from the model, as fitted on validation queries. Not part of the fingerprint."""
+    """Default settings of an index with this model, fitted on validation queries; not part of the fingerprint."""
 
     fusion: Fusion = Fusion()
     bm25: Bm25 = Bm25()
@@ -60,10 +60,11 @@ class ServingDefaults(Setting, frozen=True):
 class ModelCard(Setting, frozen=True):
     """The content of ``model.json``.
 
-    :ivar fingerprint: 64 hexadecimal digits over all that decides a vector: weights, tokenizer, tower configuration.
+    :ivar fingerprint: 64 hexadecimal digits of a hash of all that determines a vector: weights, tokenizer, tower
+        configuration.
     :ivar files: name -> SHA-256 of each other file of the checkpoint.
-    :ivar training_queries: a sample of the queries it was trained on, for an evaluation to tell whether it asks them
-        again: the smallest of their :func:`~hybrid_search.types.text_hash`, at most 256.
+    :ivar training_queries: a sample of the training queries, by which an evaluation recognises them: the smallest of
+        their :func:`~hybrid_search.types.text_hash`, at most 256.
     """
 
     format_version: int
@@ -77,15 +78,15 @@ class ModelCard(Setting, frozen=True):
 
 
 def sample_of(queries: Iterable[str]) -> tuple[str, ...]:
-    """Return what :attr:`ModelCard.training_queries` keeps of queries' texts."""
+    """Return the sample of queries for :attr:`ModelCard.training_queries`."""
     return tuple(sorted({text_hash(query) for query in queries})[:_SAMPLE])
 
 
 def read_model_card(folder: Path) -> ModelCard:
     """Read and check ``model.json``.
 
-    :raises ModelNotFound: if the folder or the file is not there.
-    :raises CorruptModel: if the content is not what was written.
+    :raises ModelNotFound: if the folder or the file does not exist.
+    :raises CorruptModel: if the content differs from its checksum.
     :raises ModelError: if another version wrote it.
     """
     path = folder / MODEL_FILE
@@ -109,7 +110,7 @@ def read_model_card(folder: Path) -> ModelCard:
         )
     try:
         return ModelCard.from_mapping(values, source=str(path))
-    except ConfigError as error:  # its checksum is right, so nothing was damaged
+    except ConfigError as error:  # not damage, as its checksum is right
         raise ModelError(f"{error}; another version of hybrid-search wrote it: use that one, or train again") from error
 
 
@@ -124,13 +125,13 @@ def write_model_card(folder: Path, card: ModelCard) -> None:
 
 
 def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
-    """Compare files with the hashes that were recorded when they were written, and the weights with the fingerprint.
+    """Compare files with their recorded hashes, and the weights with the fingerprint.
 
-    Who can change a file can change its recorded hash too. The fingerprint can't be kept then: an index carries it, and
-    it is a hash of the weights, the tokenizer and the tower's settings themselves.
+    Recorded hashes can be changed together with a file, but then the fingerprint does not match: it is a hash of the
+    weights, the tokenizer and the tower's settings themselves, and an index stores it.
 
-    :param names: files of the checkpoint; ``model.json`` is passed over, :func:`read_model_card` checks it.
-    :raises CorruptModel: naming the first file that is missing or changed, or a link to somewhere else.
+    :param names: files of the checkpoint; ``model.json`` is skipped, as :func:`read_model_card` checks it.
+    :raises CorruptModel: naming the first file that is missing, changed, or a link to a file outside the folder.
     """
     names = [name for name in names if name != MODEL_FILE]
     for name in names:
@@ -163,7 +164,7 @@ def _fingerprint(folder: Path) -> str:
     except (SafetensorError, OSError, TypeError) as error:
         raise CorruptModel(f"{folder / _WEIGHTS} is not readable: {error}; {_RESTORE}") from error
     digest.update(f"{sha256_of(folder / _TOKENIZER)}\n".encode())
-    # As it was written: a later version may know more settings.
+    # The settings as they are in the file, as a later version may have more.
     with disk_errors(f"reading {folder / MODEL_FILE}"):
         card = msgspec.json.decode((folder / MODEL_FILE).read_bytes())
     digest.update(msgspec.json.encode(card["tower"], order="sorted"))
@@ -171,7 +172,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _check_inside(path: Path) -> None:
-    """A model may come from anywhere: what a link in it stands for outside is not its own, to be read or copied."""
+    """Refuse links to files outside the folder: a model may come from anywhere, and must not make us read these."""
     if path.is_symlink() and path.resolve().parent != path.parent.resolve():
         raise CorruptModel(
             f"{path} is a symbolic link to {os.readlink(path)}, outside of the model; make a copy with the files "

@@ -1,4 +1,4 @@
-"""The two towers: one network for queries, one for documents, into one vector space."""
+"""The two towers: a network for queries and one for documents, with a common vector space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tower", "TwoTower", "seeded_towers"]
 
 
 class Tower(nn.Module):
-    """One tower: word vectors, encoder, pooling, head, and the weighted mean of the word vectors beside them."""
+    """One tower: word vectors, encoder, pooling, head, and the residual path with the weighted mean of word vectors."""
 
     def __init__(self, config: TowerConfig, embedding: nn.Embedding, log_weights: Tensor) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class TwoTower(nn.Module):
     """Query tower and document tower.
 
     ``tied``: one network for both. ``shared_embeddings``: two networks over one table of word vectors. ``separate``:
-    all twice. Two networks start as equals, so that at the first step both sides speak of the same space; where only
-    documents are read in both directions, as equals in all that queries have too.
+    everything twice. Two networks start with equal weights, so that both sides share a vector space from the first
+    step; if only documents are read in both directions, this applies to the weights that both have.
 
-    :param vectors: (V, embedding_dimension) initial word vectors, random if not given.
-    :param counts: (V,) corpus counts, from which the token weights start (SIF); equal weights if not given.
+    :param vectors: (V, embedding_dimension) initial word vectors; random if not given.
+    :param counts: (V,) corpus counts for the initial token weights (SIF); equal weights if not given.
     """
 
     def __init__(
@@ -111,26 +111,26 @@ class TwoTower(nn.Module):
         return [weight for name, weight in self.named_parameters() if name.endswith(".embedding.weight")]
 
     def round_word_vectors(self) -> None:
-        """Round the word vectors to what float16 can hold, as they are stored; a text's vector moves by about 1e-4."""
+        """Round the word vectors to float16, as they are stored; a text's vector changes by about 1e-4."""
         with torch.no_grad():
             for parameter in self.embedding_parameters():
                 parameter.copy_(parameter.half().float())
 
     def freeze_embeddings(self, frozen: bool) -> None:
-        """Keep the word vectors as they are (true) or let training change them (false)."""
+        """Set whether the word vectors are frozen."""
         for parameter in self.embedding_parameters():
             parameter.requires_grad_(not frozen)
 
     def skip_encoder(self, skip: bool) -> None:
-        """Leave the encoder and its head out of towers with a residual path, for the steps that train that path alone.
+        """Set whether towers with a residual path skip encoder and head, for the steps that train that path alone.
 
-        Until the head's last layer has moved from zero, the vectors are the same with and without.
+        As long as the head's last layer is zero, this does not change the vectors.
         """
         for tower in (self.query_tower, self.document_tower):
             tower.skips_encoder = skip
 
     def use_sparse_gradients(self, sparse: bool) -> None:
-        """Give the word vectors sparse gradients, which ``torch.optim.SparseAdam`` takes and large tables gain from."""
+        """Set whether word vectors have sparse gradients, for ``torch.optim.SparseAdam``; faster for large tables."""
         for tower in (self.query_tower, self.document_tower):
             tower.embedding.sparse = sparse
 
@@ -143,14 +143,14 @@ def seeded_towers(
     counts: NDArray[np.int64] | None = None,
     seed: int,
 ) -> TwoTower:
-    """Make towers whose random weights depend on the seed alone; torch's own generator stays as it was."""
+    """Make towers whose random weights depend on the seed alone; torch's generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TwoTower(config, vocabulary_size, vectors=vectors, counts=counts)
 
 
 def _one_way(tower: Tower) -> Tower:
-    """Make a tower that reads forwards alone; wherever its weights have the shape of the other's, it starts as that."""
+    """Make a tower that reads forwards only, with the weights of the other one where shapes agree."""
     made = Tower(
         tower.config.replace(bidirectional=False, bidirectional_queries=True),
         copy.deepcopy(tower.embedding),
@@ -174,7 +174,7 @@ def _embedding(size: int, dimension: int, vectors: NDArray[np.float32] | None) -
 
 
 def _rotation(width: int, dimension: int) -> nn.Linear:
-    """Return the identity where the widths agree, else a projection that keeps lengths as far as it can."""
+    """Return an identity layer if the widths agree, else an orthogonal projection."""
     layer = nn.Linear(width, dimension, bias=False)
     if width == dimension:
         nn.init.eye_(layer.weight)
