@@ -1,4 +1,4 @@
-"""The corpus of a training run: every document in a lexical index, which then gives texts and BM25 negatives."""
+"""The corpus of a training run: a lexical index of all documents, for their texts and for BM25 negatives."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _STAGE = "corpus"
 def open_corpus(
     dataset: Dataset, work: WorkFolder, *, reject: Callable[[Rejection], None], progress: Progress
 ) -> EmbeddedEngine:
-    """Index the data set's documents, or open the index that an interrupted run left; writable.
+    """Index the data set's documents, or open the index of an interrupted run; the index is writable.
 
-    Such a run's documents are read again, which takes a small part of the time of indexing them: that they are the same
-    is what makes it the same run, and what the loader rejects is told again.
+    An interrupted run's documents are read again and compared, as another corpus would be another run; this takes a
+    small part of the time of indexing. Rejections are reported again.
 
     :raises ResumeMismatch: if the documents have changed since the interrupted run indexed them.
-    :raises IndexLocked: if another process is at this run.
+    :raises IndexLocked: if another process is working on this run.
     """
     if work.is_done(_STAGE):
         engine = EmbeddedEngine.open(work.index, writable=True)
@@ -44,7 +44,7 @@ def open_corpus(
         for rejection in work.rejected():
             reject(rejection)
         return engine
-    EmbeddedEngine.drop(work.index)  # half of a corpus, which may have changed since
+    EmbeddedEngine.drop(work.index)  # incomplete, and the corpus may have changed since
     engine = EmbeddedEngine.create(work.index, IndexSettings())
     try:
         _index(dataset, engine, work, work.rejecting(reject), progress)
@@ -71,7 +71,7 @@ def _index(
 
 
 class _Digest:
-    """Names documents by their content and order."""
+    """A hash of documents' content and order."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
@@ -88,10 +88,10 @@ class _Digest:
 
 
 def add_missing(engine: EmbeddedEngine, examples: Iterable[Example]) -> None:
-    """Add the documents that only the examples bring (triples carry passages that the collection may lack)."""
+    """Add documents that occur only in examples (triples may contain passages that are not in the collection)."""
     for batch in in_document_batches(_documents(examples), BATCH):
         known = engine.get([document.id for document in batch])
-        engine.add([document for document, there in zip(batch, known, strict=True) if there is None], None)
+        engine.add([document for document, found in zip(batch, known, strict=True) if found is None], None)
     engine.commit()
 
 

@@ -1,4 +1,4 @@
-"""The hard negatives of a training run, from every source that its schedule names."""
+"""Collects the hard negatives of a training run, from every source in its schedule."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def collect_negatives(
     progress: Progress,
     say: Callable[[str], None],
 ) -> Mapping[NegativeSource, Mapping[str, Sequence[str]]]:
-    """Read the files given, and mine what the schedule names beyond them.
+    """Read the given files of negatives, and mine the other sources of the schedule.
 
-    :return: per source, query id -> document ids; ``random`` needs none.
+    :return: source -> query id -> document ids; without ``random``, which needs no mining.
     """
     negatives: Negatives = defaultdict(lambda: defaultdict(list))
     for file in files:
         _read(file, negatives, reject)
-    wanted = _wanted(config) if examples else set()
-    if "in_row" in wanted:
+    sources = _sources(config) if examples else set()
+    if "in_row" in sources:
         dropped: Counter[str] = Counter()
         for query in mine_in_row(examples, pairs.positives, dropped=dropped):
             negatives["in_row"][query.query_id] = [negative.id for negative in query.negatives]
-    if "bm25" in wanted and "bm25" not in negatives:
+    if "bm25" in sources and "bm25" not in negatives:
         file = work.path / "negatives.jsonl"
         if not file.exists():
             _mine(engine, pairs, examples, config, file, progress, say)
@@ -55,12 +55,12 @@ def collect_negatives(
 
 
 def needs_dense_file(config: TrainConfig) -> bool:
-    """Tell whether the schedule draws on dense negatives, which only a file can bring."""
-    return "dense" in _wanted(config)
+    """Return whether the schedule contains dense negatives, which must come from a file."""
+    return "dense" in _sources(config)
 
 
-def _wanted(config: TrainConfig) -> set[NegativeSource]:
-    """Return the sources to collect: losses that distil take the scored documents, or none; random need no mining."""
+def _sources(config: TrainConfig) -> set[NegativeSource]:
+    """Return the sources to collect; none for losses that use a teacher's scores or vectors."""
     if config.loss in ("margin_mse", "kl", "align") or config.hard_negatives == 0:
         return set()
     return {source for _, mix in config.negatives for source in mix if source != "random"}

@@ -34,19 +34,19 @@ __all__ = ["Refreshing", "best_of", "check_refresh", "settings_of_round"]
 """Batches: vectors join the k-NN index part by part, so that few are held twice."""
 
 RATE = 0.3
-"""Of the first round's learning rates: towers that are trained already lose more by large steps than they gain."""
+"""Factor for the first round's learning rates: large steps harm towers that are already trained."""
 
 _CONTRAST = ("batch_size", "learning_rate", "embedding_learning_rate", "epochs", "evaluate_every", "patience")
-"""What a recipe that aligns sets for that loss; its later rounds, which contrast, take the defaults instead."""
+"""Settings that a recipe with loss ``align`` sets for that loss; its later rounds use the defaults instead."""
 
 _CANDIDATES = 4
-"""Mined documents of a query in a step that distils scores, at least; there is no saying much with one."""
+"""Least mined documents per query in a step that distils scores, as a single one says little."""
 
 _TAKES_NEGATIVES = ("infonce", "triplet", "contrastive", "residual")
 
 
 def check_refresh(config: TrainConfig, training: Sequence[Example]) -> None:
-    """Check that there is something to mine for and a loss that takes what is mined.
+    """Check that there are labelled queries to mine for, and that the loss uses mined negatives.
 
     :raises ConfigError: if the loss takes its negatives from a teacher's scores.
     :raises TrainingError: if there are no labelled queries.
@@ -93,9 +93,9 @@ def settings_of_round(config: TrainConfig, number: int) -> TrainConfig:
 
 
 def best_of(rounds: Sequence[Round]) -> Round:
-    """Return the round with the best hybrid, of equals the one with the best towers, then the earliest.
+    """Return the round with the best hybrid; of equals the one with the best towers, then the earliest.
 
-    Without validation queries, the last.
+    Without validation queries, the last round.
     """
     if not rounds[-1].fit.validation:
         return rounds[-1]
@@ -103,9 +103,9 @@ def best_of(rounds: Sequence[Round]) -> Round:
 
 
 class Refreshing:
-    """Mines, trains and measures, round by round.
+    """Mines negatives, trains and measures, round by round.
 
-    What a round has mined and reached stays in its folder, so that an interrupted run goes on from there.
+    The negatives and the state of a round stay in its folder, from which an interrupted run continues.
     """
 
     def __init__(self, run: TrainingRun, negatives_files: Sequence[Path], teaching: Teaching | None) -> None:
@@ -115,7 +115,7 @@ class Refreshing:
         self._dropped: Counter[str] = Counter()
 
     def rounds(self, first: Round) -> Iterator[Round]:
-        """Yield the rounds after the first, until one has nothing to add or all are done."""
+        """Yield the rounds after the first, until one does not improve or all are done."""
         config, say = self._run.config, self._run.say
         previous, steps = first, first.report.steps
         say(_told(first))
@@ -145,7 +145,7 @@ class Refreshing:
         return Round(number, folder / "model", report, fit, count, dict(self._dropped))
 
     def _mined(self, folder: Path, previous: Round, config: TrainConfig) -> list[Path]:
-        """Return files of negatives by the towers alone and, where these have a weight, by the hybrid."""
+        """Return files of negatives mined by the towers and, if the towers have a weight in it, by the hybrid."""
         modes: list[Mode] = ["knn", "hybrid"] if previous.fit.defaults.fusion.weights[1] else ["knn"]
         files = {mode: folder / f"negatives-{mode}.jsonl" for mode in modes}
         if not all(file.exists() for file in files.values()):
@@ -170,7 +170,7 @@ class Refreshing:
                 run.engine.get,
                 source="dense",
                 rank_window=config.rank_window,
-                # A teacher tells a false negative from one that only the towers find near.
+                # The teacher's vectors recognise false negatives better than the towers' scores do.
                 false_negative_margin=0.0 if self._teaching else config.false_negative_margin,
                 judge=self._judge(config),
                 seed=config.seed,
@@ -187,7 +187,7 @@ class Refreshing:
         return TeacherJudge(lessons.vectors_of, config.false_negative_margin)
 
     def _scores(self, config: TrainConfig, mined: Mapping[str, Sequence[str]]) -> TeacherScores | None:
-        """Score what was mined by the teacher's vectors, where the round's loss follows them."""
+        """Score the mined documents by the teacher's vectors, if the round's loss uses scores."""
         if self._teaching is None or not config.teacher_scores:
             return None
         lessons = self._teaching.lessons(self._run.vocabulary.tokenizer)
@@ -196,7 +196,7 @@ class Refreshing:
         )
 
     def _indexed(self, folder: Path, model: Path, fit: FitReport) -> Retriever:
-        """Index the corpus with a round's towers and the defaults fitted for them; its retriever closes the index."""
+        """Index the corpus with a round's towers and fitted defaults; closing the retriever closes the index."""
         run, encoder = self._run, OnnxEncoder.load(model)
         EmbeddedEngine.drop(folder)
         fusion: Fusion = fit.defaults.fusion

@@ -1,4 +1,4 @@
-"""What all rounds of a training run share, and what each does: gather arrays, train towers, write a checkpoint."""
+"""A training run: the parts shared by its rounds, and the steps of a round: arrays, training, checkpoint."""
 
 from __future__ import annotations
 
@@ -44,11 +44,12 @@ Negatives = Mapping[NegativeSource, Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One training of the towers: the first, or one on from there with negatives mined again.
+    """One round of training: the first, or a later one with negatives that were mined again.
 
-    :ivar number: 0 for the first.
-    :ivar model: its checkpoint.
-    :ivar dropped: per reason, what was taken for a false negative while mining again.
+    :ivar number: 0 for the first round.
+    :ivar model: folder of its checkpoint.
+    :ivar negatives: number of negatives that were mined again.
+    :ivar dropped: reason -> number of mined documents dropped as false negatives.
     """
 
     number: int
@@ -59,7 +60,7 @@ class Round:
     dropped: Mapping[str, int] | None = None
 
     def told(self, *, is_kept: bool) -> dict[str, Any]:
-        """Return the round as plain values, for people."""
+        """Return the round's figures as JSON values."""
         return {
             "round": self.number,
             "kept": is_kept,
@@ -73,7 +74,7 @@ class Round:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a run's rounds share. ``alignment`` is for the first alone."""
+    """The data and settings that a run's rounds share."""
 
     engine: EmbeddedEngine
     split: Split
@@ -88,18 +89,18 @@ class TrainingRun:
 
     @cached_property
     def tokens(self) -> Tokens:
-        """The tokenizer, cut to each tower's length."""
+        """The tokenizer, with each tower's maximum length."""
         return tokens_of(self.vocabulary, self.towers)
 
     @cached_property
     def reading(self) -> ReadByTowers:
-        """How much of the documents the towers read."""
+        """Figures on how much of the documents the towers read."""
         longest = self.towers.max_document_tokens
         return read_by_towers(self.split.documents(self.engine), self.vocabulary.tokenizer, longest)
 
     @cached_property
     def validation(self) -> ValidationData | None:
-        """The corpus that every round validates on."""
+        """The validation data of all rounds; None without validation queries."""
         config, split = self.config, self.split
         return build_validation_data(
             split.validation, self.tokens, positives=split.pairs.positives, others=self.engine.documents(),
@@ -113,9 +114,10 @@ class TrainingRun:
         alignment: Alignment | None = None,
         teacher: TeacherScores | None = None,
     ) -> TrainingData:
-        """Turn examples, negatives and the validation corpus into arrays of tokens.
+        """Convert examples, negatives and the validation corpus to arrays of tokens.
 
-        :param teacher: scores in place of those in the settings' file.
+        :param alignment: texts with a teacher's vectors, for the first round with loss ``align``.
+        :param teacher: scores to use instead of those in the settings' file.
         """
         split, engine = self.split, self.engine
         if teacher is None and config.teacher_scores:
@@ -126,7 +128,7 @@ class TrainingRun:
         )  # fmt: skip
 
     def new_towers(self) -> TwoTower:
-        """Make the towers that the first round starts from."""
+        """Make the initial towers of the first round."""
         known = self.vocabulary.word_vectors
         return seeded_towers(
             self.towers,
@@ -141,7 +143,7 @@ class TrainingRun:
     ) -> tuple[TrainReport, FitReport]:
         """Train the towers in place, write them to ``folder/model``, and measure the hybrid on the validation queries.
 
-        :param folder: of the round's state too, from which an interrupted round goes on.
+        :param folder: also contains the round's state, from which an interrupted round continues.
         """
         report = train_towers(towers, data, config, work=folder, tracker=tracker, progress=self.progress)
         training = {
@@ -168,7 +170,7 @@ class TrainingRun:
 
 
 def tokens_of(vocabulary: Vocabulary, towers: TowerConfig) -> Tokens:
-    """Cut the tokenizer to each tower's length."""
+    """Return the tokenizer with each tower's maximum length."""
     tokenizer = vocabulary.tokenizer
     return Tokens(
         queries=lambda texts: tokenizer.encode(texts, towers.max_query_tokens),

@@ -1,4 +1,4 @@
-"""The examples of a training run, apart for training and validation, and the texts to learn from."""
+"""Collects the examples of a training run, split into training and validation, and the texts to learn from."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hybrid_search.types import Document, Example, text_hash
 __all__ = ["NO_SPLIT", "Split", "gather"]
 
 NO_SPLIT = "none"
-"""Names no split: nothing is learnt from labels."""
+"""The name that means no split: training without labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The examples of a run, apart by query.
+    """The examples of a run, split by query.
 
     :ivar name: of the data set's split.
-    :ivar unseen: ids of the documents that only validation queries ask for: nothing is learnt from their texts, so that
-        validation tells how documents fare that come after training.
+    :ivar unseen: ids of documents that answer only validation queries. Their texts are not learnt from, so that
+        validation measures documents that are added after training.
     :ivar queries: texts of queries without answers.
     """
 
@@ -41,7 +41,7 @@ class Split:
     queries: list[str]
 
     def digest(self) -> str:
-        """Name what is learnt from by its content, so that a resumed run is known to see the same labels."""
+        """Return a hash of the content, by which a resumed run is known to have the same labels."""
         sha = hashlib.sha256(repr(sorted(self.unseen)).encode("utf-8", "surrogatepass"))
         for examples in (self.training, self.validation):
             for one in examples:
@@ -70,10 +70,9 @@ def gather(
     queries_file: Path | None,
     say: Callable[[str], None],
 ) -> Split:
-    """Collect the examples, index the documents that only they bring, and hold some queries out.
+    """Collect the examples, index the documents that occur only in them, and hold out queries for validation.
 
-    :raises TrainingError: if the split has no examples, and there is no teacher to do without; or if there is no split
-        and nothing is to be made out of the documents either.
+    :raises TrainingError: if there are no labelled examples, and the settings have nothing else to learn from.
     """
     held_out = held_out_hashes(dataset, split)
     pairs = (
@@ -101,7 +100,7 @@ def gather(
 
 
 def _held_out_share(pairs: Pairs, config: TrainConfig) -> float:
-    """Return the share of the queries to hold out, larger where there are few of them."""
+    """Return the share of the queries to hold out, 0..1; it is larger if there are few queries."""
     share, queries = config.validation_share, len(pairs.positives)
     return max(share, min(1 / 3, config.validation_least / queries)) if share and queries else share
 

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a file of JSON lines, or Weights & Biases (extra)."""
+"""Trackers of a run's metrics: a file of JSON lines, or Weights & Biases (extra ``tracking``)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["EveryTracker", "JsonlTracker", "ShiftedTracker", "WandbTracker"]
 
 
 class JsonlTracker:
-    """Appends a line a call: ``{"step", "time", …values}``. Every line is flushed, so a crash loses at most its own.
+    """Appends a JSON line per call: ``{"step", "time", …values}``. Each is flushed, so a crash loses at most the last.
 
-    Opening an existing file goes on after its last whole line. A run resumed from an earlier state logs some steps a
-    second time; of two lines with the same step the later one counts.
+    An existing file is continued after its last complete line. A resumed run may log some steps again; of two lines
+    with the same step the later one is valid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class JsonlTracker:
             self._file = path.open("ab")
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write values at a step; numbers that JSON has no form for (NaN, infinite) are written as text.
+        """Write values at a step; NaN and infinite numbers are written as text.
 
         :raises StorageError: if the disk is full.
         """
@@ -51,24 +51,24 @@ class JsonlTracker:
 
 
 class EveryTracker:
-    """Hands each call on to several trackers."""
+    """Passes each call to several trackers."""
 
     def __init__(self, *trackers: Tracker) -> None:
         self._trackers = trackers
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record values with each of them."""
+        """Record values with all trackers."""
         for tracker in self._trackers:
             tracker.log(step, values)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all trackers."""
         for tracker in self._trackers:
             tracker.close()
 
 
 class ShiftedTracker:
-    """Counts a later round's steps on from those of the rounds before, and names the round."""
+    """Adds the steps of earlier rounds to a later round's, and the round's number to its values."""
 
     def __init__(self, tracker: Tracker, *, steps: int, number: int) -> None:
         self._tracker, self._steps, self._number = tracker, steps, number
@@ -78,7 +78,7 @@ class ShiftedTracker:
         self._tracker.log(self._steps + step, {"round": self._number, **values})
 
     def close(self) -> None:
-        """Leave the tracker open for other rounds."""
+        """Do nothing: the tracker stays open for other rounds."""
 
 
 class WandbTracker:
@@ -97,7 +97,7 @@ class WandbTracker:
         self._run: Any = wandb.init(project=project, dir=str(folder))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Log numbers at a step; everything else becomes part of the run's configuration."""
+        """Log numbers at a step; other values become part of the run's configuration."""
         numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
         settings = {name: value for name, value in values.items() if name not in numbers}
         if settings:

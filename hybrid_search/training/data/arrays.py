@@ -1,4 +1,4 @@
-"""What the loop reads: tokens, pairs and negatives as arrays of row numbers, no texts."""
+"""Converts examples to the arrays that the training loop reads: tokens, pairs and negatives by row number."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SAMPLE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokenizer, cut to each tower's length: texts in, one int32 array of token ids for each out."""
+    """Tokenizers with each tower's maximum length: texts -> an int32 array of token ids for each."""
 
     queries: Callable[[Sequence[str]], Sequence[Int32]]
     documents: Callable[[Sequence[str]], Sequence[Int32]]
@@ -41,11 +41,11 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Where texts come from.
+    """The source of documents.
 
-    :ivar get: fetches the documents that are named.
-    :ivar documents: all documents, streamed once; a sample of at most 50,000 joins those of the examples, for
-        ``random`` negatives and for the examples that are made out of documents alone.
+    :ivar get: fetches documents by id.
+    :ivar documents: all documents, streamed once; a sample of at most 50,000 is added to those of the examples, for
+        ``random`` negatives and for examples made from documents alone.
     """
 
     get: GetDocuments
@@ -54,7 +54,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class ValidationData:
-    """A small corpus with the right answers in it.
+    """Validation queries and a small corpus that contains their answers, as tokens.
 
     :ivar relevant: per query, the rows of ``documents`` that answer it.
     """
@@ -66,14 +66,17 @@ class ValidationData:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The examples of a run. Texts that are equal once normalised share a row, so equal rows mean equal texts.
+    """The examples of a run. Texts that are equal when normalised share a row.
 
-    :ivar pairs: (n, 2) int32: query row, row of a document that answers it; no pair twice.
+    :ivar queries: tokens of each query row; ``documents``: of each document row.
+    :ivar pairs: (n, 2) int32: query row, row of a document that answers it; each pair once.
     :ivar positives: per query row, the sorted rows of all documents known to answer it.
     :ivar negatives: per source and query row, the rows of mined negatives; ``random`` draws from all documents.
-    :ivar teacher: (query row, document row) -> the teacher's score; empty without distillation.
+    :ivar teacher: (query row, document row) -> the teacher's score; empty for other losses.
+    :ivar teacher_negatives: per query row, the rows of scored documents that are no answers; None for other losses.
+    :ivar validation: None without validation queries.
     :ivar alignment: texts with a teacher's vectors, for the loss ``align``.
-    :ivar report: what was counted while building.
+    :ivar report: counts made while building.
     """
 
     queries: Rows
@@ -88,7 +91,7 @@ class TrainingData:
     report: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Name the content, so that a resumed run is known to see the same data."""
+        """Return a hash of the content, by which a resumed run is known to have the same data."""
         sha = hashlib.sha256(self.pairs.tobytes())
         tables = [self.queries, self.documents, self.positives]
         if self.validation:
@@ -116,21 +119,19 @@ def build_training_data(
     validation: ValidationData | None = None,
     alignment: Alignment | None = None,
 ) -> TrainingData:
-    """Turn examples and mined negatives into arrays.
+    """Convert examples and mined negatives to arrays.
 
-    :param positives: per query id, all documents known to be relevant (``Pairs.positives``).
-    :param negatives: per source, query id -> document ids; a text that no example brings comes from the corpus.
-    :param teacher: scores for the losses that distil. An example whose positive has no score, or whose query has no
+    :param positives: query id -> ids of all documents known to be relevant (``Pairs.positives``).
+    :param negatives: source -> query id -> document ids; documents that are not in examples come from the corpus.
+    :param teacher: scores for the losses on scores. An example whose positive has no score, or whose query has no
         scored negative, is left out and counted.
-    :raises TrainingError: if no example has the teacher's scores, and there is no alignment to learn from either.
+    :raises TrainingError: if no example has the teacher's scores, and there is no alignment either.
     """
     queries, documents = _Table(), _Table()
     rows = {e.query.id: queries.add(e.query.id, e.query.text) for e in examples}
-    wanted = _wanted(negatives, teacher, rows)
-    documents.add_documents(
-        d for e in examples for d in (e.positive, *e.negatives) if d is e.positive or d.id in wanted
-    )
-    documents.fetch(wanted, corpus.get)
+    used = _used(negatives, teacher, rows)
+    documents.add_documents(d for e in examples for d in (e.positive, *e.negatives) if d is e.positive or d.id in used)
+    documents.fetch(used, corpus.get)
     documents.add_documents(_sample(corpus.documents, _SAMPLE, np.random.default_rng(0)))
     answers = _answers(examples, positives, rows, documents.rows)
     pairs = list(dict.fromkeys((rows[e.query.id], documents.rows[e.positive.id]) for e in examples))
@@ -166,9 +167,9 @@ def build_validation_data(
     max_documents: int,
     seed: int,
 ) -> ValidationData | None:
-    """Build the corpus that early stopping ranks over: the validation queries' positives and a sample of ``others``.
+    """Build the data for early stopping: validation queries, their positives and a sample of other documents.
 
-    :param others: the corpus, streamed once.
+    :param others: all documents of the corpus, streamed once.
     :return: None if there are no examples.
     """
     if not examples:
@@ -187,7 +188,7 @@ def build_validation_data(
 
 
 class _Table:
-    """Texts by row; equal texts share one."""
+    """Texts by row; texts that are equal when normalised share a row."""
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
@@ -220,12 +221,12 @@ class _Table:
         return Rows.of(row for at in batches for row in tokens(self._texts[at : at + _BATCH]))
 
 
-def _wanted(
+def _used(
     negatives: Mapping[NegativeSource, Mapping[str, Sequence[str]]],
     teacher: TeacherScores | None,
     queries: Mapping[str, int],
 ) -> dict[str, None]:
-    # A dict keeps the order of a set that is the same in every run.
+    # A dict instead of a set, for the same order in every run.
     mined = (i for by_query in negatives.values() for query in queries for i in by_query.get(query, ()))
     scored = (i for query in queries for i in (teacher or {}).get(query, ()))
     return dict.fromkeys(itertools.chain(mined, scored))
@@ -264,7 +265,7 @@ def _teacher(
     documents: Mapping[str, int],
     answers: Sequence[set[int]],
 ) -> tuple[dict[tuple[int, int], float], Rows | None]:
-    """Return the scores by rows, and per query the rows of the scored documents that are no answers."""
+    """Return (query row, document row) -> score, and per query the rows of scored documents that are no answers."""
     if teacher is None:
         return {}, None
     scores = {
@@ -282,6 +283,6 @@ def _sample(documents: Iterable[Document], size: int, generator: np.random.Gener
     for seen, document in enumerate(documents):
         if len(kept) < size:
             kept.append(document)
-        elif size and (place := int(generator.integers(seen + 1))) < size:
-            kept[place] = document
+        elif size and (slot := int(generator.integers(seen + 1))) < size:
+            kept[slot] = document
     return kept

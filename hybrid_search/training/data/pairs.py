@@ -1,4 +1,4 @@
-"""Training examples out of a data set: what to train on, what is left out and why."""
+"""Collects training examples from a data set, counts those that are left out, and splits off validation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hybrid_search.types import Document, Example, Judgement, text_hash
 __all__ = ["GetDocuments", "Pairs", "gather_examples", "split_by_answer"]
 
 GetDocuments = Callable[[Sequence[str]], Sequence[Document | None]]
-"""Fetches documents by id, None where there is none; an engine's ``get`` fits."""
+"""Fetches documents by id, None for unknown ids; such as an engine's ``get``."""
 
 T = TypeVar("T")
 
-# A sample is drawn from the first POOL x max_samples examples: a stream of millions need not be read to its end.
+# A sample is drawn from the first POOL x max_samples examples, so that a stream of millions is not read to its end.
 POOL = 10
 _BATCH = 1_000
 
@@ -29,9 +29,9 @@ _BATCH = 1_000
 class Pairs:
     """The examples of a run.
 
-    :ivar positives: per query id, the ids of all documents known to be relevant, also those beyond the cap of examples;
-        none of them may become a negative.
-    :ivar report: what was counted: ``examples``, ``queries``, and what was left out under its reason.
+    :ivar positives: query id -> ids of all documents known to be relevant, including those beyond the limit of examples
+        per query; none of them may become a negative.
+    :ivar report: counts: ``examples``, ``queries``, and reason -> number left out.
     """
 
     examples: list[Example]
@@ -49,11 +49,11 @@ def gather_examples(
     seed: int = 0,
     held_out: Collection[str] = frozenset(),
 ) -> Pairs:
-    """Collect a split's training examples: those that come ready made, else its queries joined with its judgements.
+    """Collect a split's training examples: those that the data set provides, else its queries with their judgements.
 
-    :param max_samples: keep at most this many, drawn from the first 10 times as many; 0 keeps all.
-    :param positives_per_query: of judged documents take at most this many for a query, the best grades first, so that a
-        query with hundreds of them (NFCorpus has 43 on average) does not drown the others.
+    :param max_samples: most examples, drawn from the first 10 times as many; 0 for all.
+    :param positives_per_query: most judged documents per query, the best grades first, so that queries with hundreds of
+        them (NFCorpus has 43 on average) don't dominate.
     :param held_out: :func:`~hybrid_search.types.text_hash` of test queries; examples with such a query are left out.
     """
     counts: Counter[str] = Counter()
@@ -74,24 +74,24 @@ def gather_examples(
 
 
 def split_by_answer(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Split into (training, validation) so that both sides ask for different things, as far as the data allows.
+    """Split into (training, validation) so that both parts ask for different things, as far as the data allows.
 
-    Queries go together when their first answer has the same title; where titles are too few for that, when it is the
-    same text; and where that too holds all together, each query goes by itself. No query text is on both sides.
+    Queries are grouped by the title of their first answer; if there are too few titles, by its text; and if that groups
+    too many, each query is a group of its own. No query text is in both parts.
 
-    :param share: of the query texts that go to validation, 0..1; groups are never torn apart, so it is met roughly.
+    :param share: share of the query texts for validation, 0..1; it is met approximately, as groups are not split.
     """
     first: dict[str, Example] = {}
     for example in examples:
         first.setdefault(text_hash(example.query.text), example)
-    wanted = share * len(first)
+    target = share * len(first)
     chosen: set[str] = set()
     for subject in (_title, _text, _query):
         groups: dict[str, list[str]] = defaultdict(list)
         for name, example in first.items():
             groups[text_hash(f"{seed} {subject(example)}")].append(name)
-        chosen = _fill_up(groups, wanted)
-        if len(chosen) >= wanted / 2:
+        chosen = _fill_up(groups, target)
+        if len(chosen) >= target / 2:
             break
     training: list[Example] = []
     validation: list[Example] = []
@@ -100,13 +100,13 @@ def split_by_answer(examples: Sequence[Example], share: float, seed: int) -> tup
     return training, validation
 
 
-def _fill_up(groups: Mapping[str, Sequence[str]], wanted: float) -> set[str]:
-    """Take groups in the order of their hashes, up to ``wanted`` names; one that is too large is passed over."""
+def _fill_up(groups: Mapping[str, Sequence[str]], target: float) -> set[str]:
+    """Take groups in the order of their hashes until there are ``target`` names; too large groups are skipped."""
     chosen: set[str] = set()
     for _, names in sorted(groups.items()):
-        if len(chosen) + len(names) <= 1.2 * wanted:
+        if len(chosen) + len(names) <= 1.2 * target:
             chosen.update(names)
-        if len(chosen) >= wanted:
+        if len(chosen) >= target:
             break
     return chosen
 
@@ -155,11 +155,11 @@ def _best(judged: list[Judgement], cap: int) -> list[str]:
 
 
 def _round_robin(best: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
-    # First every query's best document, then every second best: a cut anywhere keeps all queries.
-    for place in range(max(map(len, best.values()), default=0)):
+    # First every query's best document, then every second best, so that a cut anywhere keeps all queries.
+    for number in range(max(map(len, best.values()), default=0)):
         for query_id, ids in best.items():
-            if place < len(ids):
-                yield query_id, ids[place]
+            if number < len(ids):
+                yield query_id, ids[number]
 
 
 def _usable(examples: Iterable[Example], held_out: frozenset[str], counts: Counter[str]) -> Iterator[Example]:
