@@ -163,7 +163,7 @@ def test_without_a_model_or_on_a_port_that_is_taken_it_does_not_start(
 ) -> None:
     with pytest.raises(ModelNotFound, match="no model at"):
         TowerServer(tmp_path, ("127.0.0.1", 0))
-    with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:.*give --host and --port"):
+    with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:.*give another host or port"):
         TowerServer(model, ("127.0.0.1", int(server.server_address[1])))
     with pytest.raises(UsageError, match=r"can't listen on 127\.0\.0\.1:99999 \(a port is 0 to 65535\)"):
         TowerServer(model, ("127.0.0.1", 99_999))
