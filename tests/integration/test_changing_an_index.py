@@ -132,6 +132,30 @@ def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_
         assert asked.code == 0, asked.err
 
 
+@pytest.mark.opensearch
+def test_an_alias_stands_for_its_live_index_in_all_three(home: Home, opensearch_server: Server, tmp_path: Path) -> None:
+    alias = f"{opensearch_server.location}/changed"
+    behind = ("--alias", "changed", "--to", opensearch_server.location)
+    made = home.run("load", "jsonl", "--path", home.data, "--model", home.model, *behind)
+    assert made.code == 0, made.err
+    try:
+        assert home.run("delete", alias, "bees-00", "--format", "json").json["deleted"] == 1
+        shutil.copytree(home.data, tmp_path / "data")
+        lines = (home.data / "documents.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "data" / "documents.jsonl").write_text("".join(lines[5:]))
+        done = home.run("load", "jsonl", "--path", tmp_path / "data", "--to", alias, "--sync", "--format", "json")
+        assert done.code == 0, done.err
+        assert (done.json["added"], done.json["removed"], done.json["documents"]) == (1, 5, 145)
+        fitted = home.run("refit", alias, "jsonl", "--path", home.data, "--split", "test", "--format", "json")
+        assert fitted.code == 0, fitted.err
+        described = home.run("info", alias, "--format", "json").json
+        assert described["fusion"]["weights"] == fitted.json["weights_after"]
+        (live,) = home.run("indexes", alias, "--format", "json").json
+        assert (live["index"], live["live_as"], live["documents"]) == ("changed-000001", ["changed"], 145)
+    finally:
+        OpenSearchEngine.drop(f"{opensearch_server.location}/changed-000001")
+
+
 def test_a_refit_on_queries_that_the_towers_were_trained_on_is_warned_of(home: Home, tmp_path: Path) -> None:
     place = loaded(home, str(tmp_path / "index"))
     refused = home.run("refit", place, "jsonl", "--path", home.data)

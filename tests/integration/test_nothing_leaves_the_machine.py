@@ -20,6 +20,8 @@ VERBS: dict[str, Sequence[object]] = {
     "query": ("query", "honey in the comb", "--from", "index"),
     "evaluate": ("evaluate", "jsonl", "--path", "data", "--from", "index", "--split", "test"),
     "info": ("info", "index", "--verify"),
+    "refit": ("refit", "index", "jsonl", "--path", "data", "--split", "test", "--dry-run"),
+    "settings": ("settings",),
 }
 
 

@@ -71,12 +71,17 @@ _USUAL = {
     "--to": ["new", "new", "index", f"{_NOWHERE}/passages"],
     "--out": ["new"],
     "--model": ["model"],
+    "--set": ["training.temperature=0.1", "towers.encoder=mean", "training.rank_window=5-9", "training.nope=1", "x"],
     "--filter": ["lang = en", "lang in (en, de) and not exists(lang)", "lang", "year > 1"],
 }
 _NUMBERS = st.sampled_from(
     ["0", "1", "5", "-1", "2", "10001", "99999999999999999999", "0.5", "nan", "inf", "1e400", "x", ""]
 )
-_ARGUMENTS = {"dataset": ["jsonl", "jsonl", "beir", "msmarco_passage", "python", "x", ""]}
+_ARGUMENTS = {
+    "dataset": ["jsonl", "jsonl", "beir", "msmarco_passage", "python", "x", ""],
+    "ids": ["d1", "nobody", "-", ""],
+    "names": ["training", "temprature", ""],
+}
 
 
 def _commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
