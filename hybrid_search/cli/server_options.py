@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import click
+import msgspec
 
 from hybrid_search.cli.output import say
 from hybrid_search.errors import UsageError
-from hybrid_search.settings.server import COMPRESSIONS, INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
+from hybrid_search.settings.base import meta_of
+from hybrid_search.settings.server import INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
 
 __all__ = [
     "CONNECTION_SETTINGS",
@@ -25,42 +27,24 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LEVELS = "; ".join(f"{engine}: {', '.join(levels)}" for engine, levels in COMPRESSIONS.items())
-
 _LAYOUT: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("--shards", "shards", {"type": int, "help": "Shards of a new index on a server.  [default: 1]"}),
-    (
-        "--replicas",
-        "replicas",
-        {"metavar": "N", "help": "Copies beside the first: a number, or fewest and most.  [default: 0-1]"},
-    ),
-    (
-        "--knn-engine",
-        "knn_engine",
-        {"type": click.Choice(get_args(KnnEngine)), "help": "The server's k-NN engine.  [default: lucene]"},
-    ),
-    ("--hnsw-m", "m", {"type": int, "help": "HNSW's links of a node.  [default: 16]"}),
-    ("--ef-construction", "ef_construction", {"type": int, "help": "Neighbours looked at for them.  [default: 100]"}),
-    (
-        "--compression",
-        "compression",
-        {"type": click.Choice(get_args(Compression)), "help": f"Keep vectors smaller ({_LEVELS})."},
-    ),
-    (
-        "--on-disk/--in-memory",
-        "on_disk",
-        {
-            "default": None,
-            "help": "Search the compressed vectors, and rank what was found again by the whole ones on disk.",
-        },
-    ),
+    ("--shards", "shards", {"type": int}),
+    ("--replicas", "replicas", {"metavar": "N"}),
+    ("--knn-engine", "knn_engine", {"type": click.Choice(get_args(KnnEngine))}),
+    ("--hnsw-m", "m", {"type": int}),
+    ("--ef-construction", "ef_construction", {"type": int}),
+    ("--compression", "compression", {"type": click.Choice(get_args(Compression))}),
+    ("--on-disk/--in-memory", "on_disk", {"default": None}),
 )
 
 
 def layout_options(function: F) -> F:
     """--shards, --replicas, --knn-engine, --hnsw-m, --ef-construction, --compression and --on-disk."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(ServerOptions)}
     for flag, name, more in reversed(_LAYOUT):
-        function = click.option(flag, name, **more)(function)
+        note = meta_of(kinds[name])
+        default = f"  [default: {note.extra['default']}]" if note.extra else ""
+        function = click.option(flag, name, help=f"{note.description}{default}", **more)(function)
     return function
 
 

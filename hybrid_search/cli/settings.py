@@ -112,7 +112,8 @@ def _walk(settings: Setting, prefix: str) -> Iterator[Named]:
         if isinstance(value, Setting):
             yield from _walk(value, f"{prefix}{field.name}.")
         else:
-            yield Named(f"{prefix}{field.name}", field.type, value)
+            told = (meta_of(field.type).extra or {}).get("default")  # of a server's setting that is not sent
+            yield Named(f"{prefix}{field.name}", field.type, told if value is None else value)
 
 
 @click.command("settings")

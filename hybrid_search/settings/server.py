@@ -47,30 +47,36 @@ _REPLICAS = r"\A\d{1,3}(-(\d{1,3}|all))?\Z"
 class ServerOptions(Setting, frozen=True):
     """How a server stores an index. None means the default for a new index, and any value for an existing one."""
 
-    shards: Annotated[int, Meta(ge=1, le=1_024, description="Shards of an index.  [default: 1]")] | None = None
+    shards: Annotated[int, Meta(ge=1, le=1_024, description="Shards of an index.", extra={"default": "1"})] | None = (
+        None
+    )
     replicas: (
         Annotated[
             str,
             Meta(
                 pattern=_REPLICAS,
                 title="a number, or fewest and most such as 0-1",
-                description="Additional copies, as many as the nodes allow.  [default: 0-1]",
+                description="Additional copies of a shard, as many as the nodes allow: a number, or fewest and most.",
+                extra={"default": "0-1"},
             ),
         ]
         | None
     ) = None
     knn_engine: (
-        Annotated[KnnEngine, Meta(description="The server's k-NN engine, stored in every index.  [default: lucene]")]
+        Annotated[
+            KnnEngine, Meta(description="The server's k-NN engine, stored in every index.", extra={"default": "lucene"})
+        ]
         | None
     ) = None
-    m: Annotated[int, Meta(ge=2, le=512, description="HNSW's links per node.  [default: 16]")] | None = None
+    m: Annotated[int, Meta(ge=2, le=512, description="HNSW's links per node.", extra={"default": "16"})] | None = None
     ef_construction: (
         Annotated[
             int,
             Meta(
                 ge=2,
                 le=4_096,
-                description="Neighbours that HNSW examines to find a node's links.  [default: 100]",
+                description="Neighbours that HNSW examines to find a node's links.",
+                extra={"default": "100"},
             ),
         ]
         | None
