@@ -119,7 +119,7 @@ def load_in_sync(
 
     Nothing is deleted unless the data set was read to its end and every record of it could be read.
 
-    :param location: by an alias, its live index.
+    :param location: by an alias, its live index; nothing is deleted if the alias moves meanwhile.
     :param reject: takes what the index refuses, and knows what the data set's reader refused, which must have been
         given the same.
     :param may_remove: is asked, with how many documents are to go and how many there were before the load, when that is
@@ -129,7 +129,7 @@ def load_in_sync(
     """
     if options is not None and options.recreate:
         raise UsageError("sync and recreate contradict one another: what is built anew has what the data set has")
-    before = _count(location)
+    before, which = _before(location)
     present, refused = Present(), _Refused(reject)
     report = load(
         Corpus(dataset.name, lambda: present.watching(dataset.documents()), dataset.report),
@@ -142,6 +142,8 @@ def load_in_sync(
     if obstacle := _obstacle(present, reject.count - refused.count):
         return Synced(report, not_synced=obstacle)
     with closing(open_engine(location, writable=True)) as engine:
+        if which is not None and _which(engine) != which:
+            return Synced(report, not_synced=f"{location} stands for another index now than when the load began")
         with progress("looking for documents that left the data set", engine.count()) as task:
             absent = present.absent(_ids(engine, task.advance))
         if len(absent) > ASK_ABOVE * before and not may_remove(len(absent), before):
@@ -152,11 +154,17 @@ def load_in_sync(
         return Synced(replace(report, documents=engine.count()), removed)
 
 
-def _count(location: str | Path) -> int:
+def _before(location: str | Path) -> tuple[int, object]:
+    """Return how many documents the index has, and which index it is."""
     if not index_exists(location):
-        return 0
+        return 0, None
     with closing(open_engine(location)) as engine:
-        return engine.count()
+        return engine.count(), _which(engine)
+
+
+def _which(engine: Engine) -> object:
+    """Tell the index of an alias from the one that the alias stands for later; None for a folder, which is one."""
+    return getattr(engine, "place", None)
 
 
 def _obstacle(present: Present, unread: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,12 @@ from conftest import Home
 from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.indexes import indexes_on, roll_back
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.sync import load_in_sync
+from hybrid_search.location import Address
+from hybrid_search.types import Document
+from loaders.intake import Intake
 
 
 @pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.opensearch)])
@@ -154,6 +162,31 @@ def test_an_alias_stands_for_its_live_index_in_all_three(home: Home, opensearch_
         assert (live["index"], live["live_as"], live["documents"]) == ("changed-000001", ["changed"], 145)
     finally:
         OpenSearchEngine.drop(f"{opensearch_server.location}/changed-000001")
+
+
+@pytest.mark.opensearch
+def test_an_alias_that_moves_during_the_load_keeps_the_documents_of_both_indexes(
+    home: Home, opensearch_server: Server
+) -> None:
+    behind = ("--alias", "moving", "--to", opensearch_server.location)
+    for _ in range(2):
+        made = home.run("load", "jsonl", "--path", home.data, "--model", home.model, *behind)
+        assert made.code == 0, made.err
+    alias = f"{opensearch_server.location}/moving"
+
+    def documents() -> Iterator[Document]:
+        with closing(OpenSearchEngine.open(alias)) as engine:
+            yield from islice(engine.documents(), 140)
+        roll_back(Address.parse(alias))
+
+    try:
+        done = load_in_sync(Corpus("moving", documents), alias, reject=Intake(print), may_remove=lambda *_: True)
+        assert (done.removed, done.load.unchanged) == (0, 140)
+        assert "stands for another index now" in done.not_synced
+        assert [one.documents for one in indexes_on(alias)] == [150, 150]
+    finally:
+        for number in (1, 2):
+            OpenSearchEngine.drop(f"{alias}-{number:06}")
 
 
 def test_a_refit_on_queries_that_the_towers_were_trained_on_is_warned_of(home: Home, tmp_path: Path) -> None:
