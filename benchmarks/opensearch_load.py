@@ -32,7 +32,7 @@ from hybrid_search.errors import UsageError
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading
 from hybrid_search.loading.journal import Journal
 from hybrid_search.location import Address
-from hybrid_search.protocols import Vectors, silent
+from hybrid_search.protocols import Reporter, Vectors
 from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
@@ -85,7 +85,8 @@ class Bench:
         encoder = Ready(self.vectors)
         with OpenSearchEngine.open(self.location, writable=True) as engine:
             journal = Journal(self.location, "load-benchmark")
-            ServerLoading(engine, encoder, ServerLoad(), journal, _not_expected, silent).run(iter(self.documents))
+            reporter = Reporter(reject=_not_expected)
+            ServerLoading(engine, encoder, ServerLoad(), journal, reporter).run(iter(self.documents))
 
     def helpers_bulk(self) -> None:
         """``opensearchpy.helpers.bulk`` with its defaults."""

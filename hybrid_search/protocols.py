@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,3 +245,21 @@ class _SilentTask:
 def silent(label: str, total: int | None) -> AbstractContextManager[Task]:
     """Show nothing; the library's default :data:`Progress`."""
     return _SilentTask()
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Where long work tells of itself; by default nowhere.
+
+    :ivar progress: shows how far each of its tasks is.
+    :ivar say: takes messages for people.
+    :ivar reject: takes each record that can't be used, with the reason.
+    """
+
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda text: None
+    reject: Callable[[Rejection], None] = lambda rejection: None
+
+    def rejecting(self, reject: Callable[[Rejection], None]) -> Self:
+        """Return one whose rejected records go elsewhere."""
+        return replace(self, reject=reject)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.quality.sets import write_training_set
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.protocols import silent
+from hybrid_search.protocols import Reporter, silent
 from hybrid_search.settings.training import NegativeSource
 from hybrid_search.training.corpus import open_corpus
 from hybrid_search.training.data.arrays import Corpus, Tokens, TrainingData, build_training_data
@@ -72,7 +72,7 @@ class Prepared:
         dataset = open_dataset("jsonl", data, reject=lambda rejection: None)
         self._work = WorkFolder(self.folder / "model")
         self._work.claim("train", towers, self._config)
-        self.engine: EmbeddedEngine = open_corpus(dataset, self._work, reject=lambda rejection: None, progress=silent)
+        self.engine: EmbeddedEngine = open_corpus(dataset, self._work, Reporter())
         self._split: Split = gather(
             dataset, self.engine, self._config, split="train", queries_file=None, say=lambda text: None
         )
@@ -127,7 +127,7 @@ class Prepared:
     def _bm25(self) -> Negatives:
         return collect_negatives(
             self.engine, self._split.pairs, self._split.training, self._config,
-            work=self._work, reject=lambda rejection: None, progress=silent, say=lambda text: None,
+            work=self._work, reporter=Reporter(),
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.indexing import vectors_of
 from hybrid_search.loading.journal import Digest, Entry, Journal, not_yet_there
 from hybrid_search.loading.pipeline import pipelined
-from hybrid_search.protocols import Encoder, Progress, Task
+from hybrid_search.protocols import Encoder, Reporter, Task
 from hybrid_search.settings.base import check_types
 from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection
@@ -108,8 +108,7 @@ class ServerLoading:
     encoder: Encoder | None
     options: ServerLoad
     journal: Journal
-    reject: Callable[[Rejection], None]
-    progress: Progress
+    reporter: Reporter
     total: int | None = None
 
     def run(self, documents: Iterator[Document]) -> Totals:
@@ -146,7 +145,7 @@ class ServerLoading:
         if not entry.documents:
             return
         seen = 0
-        with self.progress("reading past what is acknowledged", entry.documents) as task:
+        with self.reporter.progress("reading past what is acknowledged", entry.documents) as task:
             for batch in in_batches(islice(documents, entry.documents), BATCH):
                 for document in batch:
                     digest.add(document)
@@ -165,10 +164,10 @@ class ServerLoading:
             senders=self.options.connections, stop=self.engine.writer.stop,
         )  # fmt: skip
         try:
-            with self.progress("indexing", total) as task, contextlib.closing(sent):
+            with self.reporter.progress("indexing", total) as task, contextlib.closing(sent):
                 for batch, (new, rejections) in sent:
                     for rejection in rejections:
-                        self.reject(rejection)
+                        self.reporter.reject(rejection)
                     entry = _advanced(entry, batch, new, len(rejections))
                     self.journal.write(entry)
                     self._tell(task, perf_counter() - started)
@@ -217,11 +216,11 @@ class ServerLoading:
         writer = self.engine.writer
         writer.give_back(but_replicas=True)
         if self.options.force_merge:
-            with self.progress("merging segments", None):
+            with self.reporter.progress("merging segments", None):
                 writer.force_merge(self.options.force_merge)
         writer.give_back()
         if self.options.warm_up and self.engine.settings.dimension:
-            with self.progress("warming up", None):
+            with self.reporter.progress("warming up", None):
                 writer.warm_up()
 
     def _tell(self, task: Task, seconds: float) -> None:

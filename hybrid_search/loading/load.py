@@ -26,7 +26,7 @@ from hybrid_search.opening import (
     open_engine,
     own_towers,
 )
-from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, silent
+from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions
@@ -129,7 +129,7 @@ def load(
     with _place(location, recreate=options.recreate) as place:
         journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())
         with _not_left_empty(place, dataset.name, aside=place != location) as check:
-            report = _load(documents, place, new, options, journal=journal, reject=reject, progress=progress)
+            report = _load(documents, place, new, options, journal, Reporter(progress, reject=reject))
             check(report)
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
 
@@ -250,20 +250,18 @@ def _load(
     location: str | Path,
     new: _New,
     options: LoadOptions,
-    *,
     journal: Journal,
-    reject: Callable[[Rejection], None],
-    progress: Progress,
+    reporter: Reporter,
 ) -> LoadReport:
     engine, encoder = _opened(location, new, options)
     cut_before = _cut_by(encoder)
     try:
         if is_on_server(location):
             on_server = cast("OpenSearchEngine", engine)
-            loading = ServerLoading(on_server, encoder, options.server, journal, reject, progress, options.total)
+            loading = ServerLoading(on_server, encoder, options.server, journal, reporter, options.total)
             totals = loading.run(documents)
         else:
-            totals = _in_turn(documents, engine, encoder, options.total, reject=reject, progress=progress)
+            totals = _in_turn(documents, engine, encoder, options.total, reporter)
         return LoadReport(
             location=str(location),
             documents=engine.count(),
@@ -289,16 +287,14 @@ def _in_turn(
     engine: Engine,
     encoder: Encoder | None,
     total: int | None,
-    *,
-    reject: Callable[[Rejection], None],
-    progress: Progress,
+    reporter: Reporter,
 ) -> Totals:
     """Encode and add one batch after the other, and commit now and then."""
     added = unchanged = rejected = 0
-    with progress("indexing", total) as task:
+    with reporter.progress("indexing", total) as task:
         for batch in index_corpus(engine, encoder, documents, only_new=partial(not_yet_there, engine)):
             for rejection in batch.rejected:
-                reject(rejection)
+                reporter.reject(rejection)
             added += batch.new - len(batch.rejected)
             rejected += len(batch.rejected)
             unchanged += batch.read - batch.new

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.indexing import index_corpus
-from hybrid_search.protocols import Dataset, Progress
+from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_document_batches
 from hybrid_search.training.resume import WorkFolder
-from hybrid_search.types import Document, Example, Rejection
+from hybrid_search.types import Document, Example
 
 __all__ = ["add_missing", "open_corpus"]
 
@@ -19,9 +19,7 @@ BATCH = 2_048
 _STAGE = "corpus"
 
 
-def open_corpus(
-    dataset: Dataset, work: WorkFolder, *, reject: Callable[[Rejection], None], progress: Progress
-) -> EmbeddedEngine:
+def open_corpus(dataset: Dataset, work: WorkFolder, reporter: Reporter) -> EmbeddedEngine:
     """Index the data set's documents, or open the index of an interrupted run; the index is writable.
 
     An interrupted run's documents are read again and compared, as another corpus would be another run; this takes a
@@ -33,7 +31,7 @@ def open_corpus(
     if work.is_done(_STAGE):
         engine = EmbeddedEngine.open(work.index, writable=True)
         try:
-            with progress("comparing the corpus with the unfinished run's", engine.count()) as task:
+            with reporter.progress("comparing the corpus with the unfinished run's", engine.count()) as task:
                 digest = _Digest()
                 for batch in in_document_batches(digest.taking_in(dataset.documents()), BATCH):
                     task.advance(len(batch))
@@ -42,12 +40,12 @@ def open_corpus(
             engine.close()
             raise
         for rejection in work.rejected():
-            reject(rejection)
+            reporter.reject(rejection)
         return engine
     EmbeddedEngine.drop(work.index)  # incomplete, and the corpus may have changed since
     engine = EmbeddedEngine.create(work.index, IndexSettings())
     try:
-        _index(dataset, engine, work, work.rejecting(reject), progress)
+        _index(dataset, engine, work, reporter.rejecting(work.rejecting(reporter.reject)))
     except BaseException:
         engine.close()
         raise
@@ -58,14 +56,13 @@ def _index(
     dataset: Dataset,
     engine: EmbeddedEngine,
     work: WorkFolder,
-    reject: Callable[[Rejection], None],
-    progress: Progress,
+    reporter: Reporter,
 ) -> None:
     digest = _Digest()
-    with progress("reading the corpus", None) as task:
+    with reporter.progress("reading the corpus", None) as task:
         for batch in index_corpus(engine, None, digest.taking_in(dataset.documents()), commit_every=None):
             for rejection in batch.rejected:
-                reject(rejection)
+                reporter.reject(rejection)
             task.advance(batch.read)
     work.mark_done(_STAGE, digest.value)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.protocols import Progress, Task
+from hybrid_search.protocols import Reporter, Task
 from hybrid_search.search import Search
 from hybrid_search.settings.training import NegativeSource, TrainConfig
 from hybrid_search.training.data.pairs import Pairs
@@ -30,9 +30,7 @@ def collect_negatives(
     *,
     work: WorkFolder,
     files: Sequence[Path] = (),
-    reject: Callable[[Rejection], None],
-    progress: Progress,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> Mapping[NegativeSource, Mapping[str, Sequence[str]]]:
     """Read the given files of negatives, and mine the other sources of the schedule.
 
@@ -40,7 +38,7 @@ def collect_negatives(
     """
     negatives: Negatives = defaultdict(lambda: defaultdict(list))
     for file in files:
-        _read(file, negatives, reject)
+        _read(file, negatives, reporter.reject)
     sources = _sources(config) if examples else set()
     if "in_row" in sources:
         dropped: Counter[str] = Counter()
@@ -49,8 +47,8 @@ def collect_negatives(
     if "bm25" in sources and "bm25" not in negatives:
         file = work.path / "negatives.jsonl"
         if not file.exists():
-            _mine(engine, pairs, examples, config, file, progress, say)
-        _read(file, negatives, reject)
+            _mine(engine, pairs, examples, config, file, reporter)
+        _read(file, negatives, reporter.reject)
     return negatives
 
 
@@ -78,11 +76,10 @@ def _mine(
     examples: Sequence[Example],
     config: TrainConfig,
     file: Path,
-    progress: Progress,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> None:
     queries = len({example.query.id for example in examples})
-    with progress("mining BM25 negatives", queries) as task:
+    with reporter.progress("mining BM25 negatives", queries) as task:
         miner = Miner(
             _search(engine, task),
             engine.get,
@@ -93,7 +90,8 @@ def _mine(
         header = negatives_header(engine, "the training corpus", "bm25", config)
         write_negatives(file, header, miner.mine(examples, pairs.positives))
     if miner.dropped:
-        say("taken for false negatives: " + ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in miner.dropped.items()))
+        dropped = ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in miner.dropped.items())
+        reporter.say(f"taken for false negatives: {dropped}")
 
 
 def _search(engine: EmbeddedEngine, task: Task) -> Callable[[Sequence[str], int], list[Ranking]]:

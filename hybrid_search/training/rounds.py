@@ -116,7 +116,7 @@ class Refreshing:
 
     def rounds(self, first: Round) -> Iterator[Round]:
         """Yield the rounds after the first, until one does not improve or all are done."""
-        config, say = self._run.config, self._run.say
+        config, say = self._run.config, self._run.reporter.say
         previous, steps = first, first.report.steps
         say(_told(first))
         for number in range(1, config.refresh + 1):
@@ -135,7 +135,7 @@ class Refreshing:
         mined = self._mined(folder, previous, config)
         negatives = collect_negatives(
             run.engine, run.split.pairs, run.split.training, config,
-            work=run.work, files=[*self._files, *mined], reject=run.reject, progress=run.progress, say=run.say,
+            work=run.work, files=[*self._files, *mined], reporter=run.reporter,
         )  # fmt: skip
         towers, _, _ = load_towers(previous.model)
         tracker = ShiftedTracker(run.tracker, steps=steps, number=number)
@@ -158,7 +158,7 @@ class Refreshing:
     def _mine(self, retriever: Retriever, mode: Mode, file: Path, config: TrainConfig) -> None:
         run = self._run
         queries = len({example.query.id for example in run.split.training})
-        with run.progress(f"mining negatives again ({mode})", queries) as task:
+        with run.reporter.progress(f"mining negatives again ({mode})", queries) as task:
 
             def search(texts: Sequence[str], k: int) -> Sequence[Ranking]:
                 rankings = retriever.rankings(texts, k, mode=mode)
@@ -206,7 +206,7 @@ class Refreshing:
         )  # fmt: skip
         folder.parent.mkdir(parents=True, exist_ok=True)
         retriever = Retriever(encoder, EmbeddedEngine.create(folder, settings))
-        with run.progress("indexing with the towers so far", run.engine.count()) as task:
+        with run.reporter.progress("indexing with the towers so far", run.engine.count()) as task:
             for batch in index_corpus(retriever.engine, encoder, run.engine.documents()):
                 task.advance(batch.read)
         return retriever

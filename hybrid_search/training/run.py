@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.protocols import Progress, Tracker
+from hybrid_search.protocols import Reporter, Tracker
 from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainConfig
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
@@ -83,9 +83,7 @@ class TrainingRun:
     config: TrainConfig
     work: WorkFolder
     tracker: Tracker
-    reject: Reject
-    progress: Progress
-    say: Say
+    reporter: Reporter
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -121,7 +119,7 @@ class TrainingRun:
         """
         split, engine = self.split, self.engine
         if teacher is None and config.teacher_scores:
-            teacher = read_teacher_scores(Path(config.teacher_scores), self.reject)
+            teacher = read_teacher_scores(Path(config.teacher_scores), self.reporter.reject)
         return build_training_data(
             split.training, self.tokens, Corpus(engine.get, split.documents(engine)), positives=split.pairs.positives,
             negatives=negatives, teacher=teacher, validation=self.validation, alignment=alignment,
@@ -145,7 +143,7 @@ class TrainingRun:
 
         :param folder: also contains the round's state, from which an interrupted round continues.
         """
-        report = train_towers(towers, data, config, work=folder, tracker=tracker, progress=self.progress)
+        report = train_towers(towers, data, config, work=folder, tracker=tracker, progress=self.reporter.progress)
         training = {
             "split": self.split.name,
             "settings": msgspec.to_builtins(config),
@@ -157,7 +155,7 @@ class TrainingRun:
         self._write(folder / "model", towers, training)
         fit = fit_defaults(
             self.engine, folder, self.split.training, self.split.validation,
-            positives=self.split.pairs.positives, progress=self.progress,
+            positives=self.split.pairs.positives, progress=self.reporter.progress,
         )  # fmt: skip
         return report, fit
 

@@ -14,7 +14,7 @@ import msgspec
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import HybridSearchError, ResumeMismatch, SearchIndexError, StorageError, UsageError
-from hybrid_search.protocols import Dataset, Progress, Tracker, silent
+from hybrid_search.protocols import Dataset, Progress, Reporter, Tracker, silent
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
@@ -120,15 +120,16 @@ def train(
     """
     started = perf_counter()
     request = request or TrainRequest()
+    reporter = Reporter(progress, say, reject)
     work = WorkFolder(out)
     work.finish_removing()
     _check_request(dataset, out, request, work)
     try:
-        engine, split = _begun(dataset, request, work, reject=reject, progress=progress, say=say)
+        engine, split = _begun(dataset, request, work, reporter)
         log = JsonlTracker(work.log)
         trackers = EveryTracker(log, tracker) if tracker else log
         with closing(engine), closing(trackers):
-            run, teaching = _prepared(engine, split, request, work, trackers, reject=reject, progress=progress, say=say)
+            run, teaching = _prepared(engine, split, request, work, trackers, reporter)
             rounds = [_first_round(run, request, teaching)]
             if request.config.refresh:
                 rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
@@ -148,62 +149,58 @@ def _prepared(
     request: TrainRequest,
     work: WorkFolder,
     trackers: Tracker,
-    *,
-    reject: Reject,
-    progress: Progress,
-    say: Say,
+    reporter: Reporter,
 ) -> tuple[TrainingRun, Teaching | None]:
     """Learn the vocabulary and word vectors; return the run that trains the towers, and the teacher, if any."""
     config, teaching = request.config, None
     if config.teacher:
-        teaching = Teaching(
-            engine, split, request.towers, config, cache=request.teacher_cache, progress=progress, say=say
-        )
+        teaching = Teaching(engine, split, request.towers, config, cache=request.teacher_cache, reporter=reporter)
     vocabulary = learn_vocabulary(
         lambda: split.texts(engine),
         work.path,
         request.towers,
         config,
         count=engine.count() + len(split.training),
-        progress=progress,
+        progress=reporter.progress,
         teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
     )
     run = TrainingRun(
         engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=config, work=work,
-        tracker=trackers, reject=reject, progress=progress, say=say,
+        tracker=trackers, reporter=reporter,
     )  # fmt: skip
     return run, teaching
 
 
 def _begun(
-    dataset: Dataset, request: TrainRequest, work: WorkFolder, *, reject: Reject, progress: Progress, say: Say
+    dataset: Dataset, request: TrainRequest, work: WorkFolder, reporter: Reporter
 ) -> tuple[EmbeddedEngine, Split]:
     """Continue an interrupted run or begin one; return the corpus, opened to write, and the examples."""
     try:
-        return _opened(dataset, request, work, restart=request.restart, reject=reject, progress=progress, say=say)
+        return _opened(dataset, request, work, reporter, restart=request.restart)
     except ResumeMismatch as mismatch:
         if work.has_trained:
             raise
-        say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
-    return _opened(dataset, request, work, restart=True, reject=reject, progress=progress, say=say)
+        reporter.say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
+    return _opened(dataset, request, work, reporter, restart=True)
 
 
 def _opened(
     dataset: Dataset,
     request: TrainRequest,
     work: WorkFolder,
+    reporter: Reporter,
     *,
     restart: bool,
-    reject: Reject,
-    progress: Progress,
-    say: Say,
 ) -> tuple[EmbeddedEngine, Split]:
     files = (*request.negatives_files, *_files_of(request.config))
     if work.claim(request.split, request.towers, request.config, files=files, restart=restart):
-        say(f"going on with the unfinished run in {work.path}")
-    engine = open_corpus(dataset, work, reject=reject, progress=progress)
+        reporter.say(f"going on with the unfinished run in {work.path}")
+    engine = open_corpus(dataset, work, reporter)
     try:
-        split = gather(dataset, engine, request.config, split=request.split, queries_file=request.queries_file, say=say)
+        split = gather(
+            dataset, engine, request.config,
+            split=request.split, queries_file=request.queries_file, say=reporter.say,
+        )  # fmt: skip
         check_refresh(request.config, split.training)
         if work.is_done(_LABELS):
             work.check_same(_LABELS, split.digest())
@@ -267,7 +264,7 @@ def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | N
         alignment = teaching.alignment(vocabulary.tokenizer, tokens_of(vocabulary, run.towers))
     negatives = collect_negatives(
         run.engine, run.split.pairs, run.split.training, config,
-        work=run.work, files=request.negatives_files, reject=run.reject, progress=run.progress, say=run.say,
+        work=run.work, files=request.negatives_files, reporter=run.reporter,
     )  # fmt: skip
     data = run.data(config, negatives, alignment)
     report, fit = run.train(run.new_towers(), data, config, run.work.path, tracker=run.tracker)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError
-from hybrid_search.protocols import Progress
+from hybrid_search.protocols import Progress, Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.storage import cache_folder
 from hybrid_search.streams import in_batches
@@ -124,8 +124,7 @@ def study(
     *,
     dimension: int,
     cache: Path | None,
-    progress: Progress,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> Lessons:
     """Let a teacher encode the texts and the tokens; what it encoded before is read back.
 
@@ -139,9 +138,9 @@ def study(
     wanted = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
     store = VectorStore((cache or default_cache()) / _folder_name(teacher))
     missing = store.missing(wanted)
-    say(f"teacher {teacher}: {len(wanted):,} texts, {len(wanted) - len(missing):,} of them encoded before")
+    reporter.say(f"teacher {teacher}: {len(wanted):,} texts, {len(wanted) - len(missing):,} of them encoded before")
     if missing:
-        _encode(TransformerTeacher(teacher), missing, store, progress)
+        _encode(TransformerTeacher(teacher), missing, store, reporter.progress)
     return Lessons(store, texts, dimension)
 
 
@@ -156,8 +155,7 @@ class Teaching:
         config: TrainConfig,
         *,
         cache: Path | None,
-        progress: Progress,
-        say: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         """Take what :func:`study` needs; towers whose word vectors have another length than theirs are refused."""
         if towers.embedding_dimension != towers.dimension:
@@ -166,7 +164,7 @@ class Teaching:
                 f"{towers.dimension}"
             )
         self._engine, self._split, self._towers, self._config = engine, split, towers, config
-        self._cache, self._progress, self._say = cache, progress, say
+        self._cache, self._reporter = cache, reporter
         self._lessons: Lessons | None = None
 
     def lessons(self, tokenizer: TextTokenizer) -> Lessons:
@@ -177,8 +175,7 @@ class Teaching:
             documents = (document.searchable_text for document in split.documents(self._engine))
             self._lessons = study(
                 config.teacher, Texts.of(documents, queries, config.seed), tokenizer,
-                dimension=self._towers.dimension, cache=self._cache,
-                progress=self._progress, say=self._say,
+                dimension=self._towers.dimension, cache=self._cache, reporter=self._reporter,
             )  # fmt: skip
         return self._lessons
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hybrid_search.errors import HybridSearchError, IndexLocked, ResumeMismatch, UsageError
-from hybrid_search.protocols import silent
+from hybrid_search.protocols import Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.training.corpus import open_corpus
@@ -118,7 +118,7 @@ def test_data_mended_before_anything_was_trained_begins_anew_and_knows_nothing_o
     write(tmp_path / "data", word="old")
     work = WorkFolder(tmp_path / "model")
     work.claim("train", TOWERS, CONFIG)
-    open_corpus(open_dataset("jsonl", tmp_path / "data", reject=print), work, reject=print, progress=silent).close()
+    open_corpus(open_dataset("jsonl", tmp_path / "data", reject=print), work, Reporter()).close()
     write(tmp_path / "data", word="new")
     said: list[str] = []
     trained(tmp_path / "data", said=said)
@@ -180,7 +180,7 @@ def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path) -> None:
     work = WorkFolder(tmp_path / "model")
     work.claim("train", TOWERS, CONFIG)
     data = open_dataset("jsonl", tmp_path / "data", reject=print)
-    held = open_corpus(data, work, reject=print, progress=silent)
+    held = open_corpus(data, work, Reporter())
     for changes in ({}, {"seed": 1}):
         with pytest.raises(IndexLocked):
             trained(tmp_path / "data", **changes)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import DataError
-from hybrid_search.protocols import silent
+from hybrid_search.protocols import Reporter
 from hybrid_search.towers.tokenizer import train_tokenizer
 from hybrid_search.training.data.arrays import Tokens
 from hybrid_search.training.teacher.vector_store import VectorStore, write_vectors
@@ -29,7 +29,7 @@ def taught(tmp_path, tokenizer, *, texts=None, words=True, dimension=4):
     known = list(dict.fromkeys(known))
     write_vectors(tmp_path / "v.safetensors", known, vectors_of(known))
     file = str(tmp_path / "v.safetensors")
-    return study(file, gathered, tokenizer, dimension=dimension, cache=None, progress=silent, say=lambda text: None)
+    return study(file, gathered, tokenizer, dimension=dimension, cache=None, reporter=Reporter())
 
 
 def tokens_of(tokenizer):
@@ -73,7 +73,7 @@ def test_a_token_gets_its_words_vector_on_the_same_axes_as_the_targets(tmp_path,
 
 
 def test_a_file_without_words_says_what_to_do(tmp_path, tokenizer):
-    with pytest.raises(DataError, match=r"no vectors of single words; write them too, .* cbow"):
+    with pytest.raises(DataError, match=r"no vectors of single words; write them too, .*=cbow"):
         taught(tmp_path, tokenizer, words=False).word_vectors(tokenizer, np.ones(200, np.int64), seed=0)
 
 
