@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from hybrid_search import __version__
-from hybrid_search.cli.output import READER_WENT, ReaderWent, forgive, in_options, let_go, to_a_reader
+from hybrid_search.cli.output import READER_WENT, ReaderWent, Warnings, forgive, in_options, let_go, to_a_reader
 from hybrid_search.cli.server_options import CONNECTION_SETTINGS, connect, connection_options
 from hybrid_search.errors import HybridSearchError, StorageError, shown
 
@@ -100,6 +101,7 @@ def main() -> None:
     # themselves included (benchmarks/contention.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     forgive()
+    logging.lastResort = Warnings()
     try:
         exit_code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import logging
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ __all__ = [
     "FORMATS",
     "READER_WENT",
     "ReaderWent",
+    "Warnings",
     "facts",
     "forgive",
     "in_options",
@@ -237,6 +239,17 @@ def in_options(message: str) -> str:
     message = _SETTING.sub(r"--set \1", message)
     message = _WITH_VALUE.sub(lambda found: _option(found[1]) + ("" if found[2] == "True" else f" {found[2]}"), message)
     return _ALONE.sub(lambda found: _option(found[1]), message)
+
+
+class Warnings(logging.Handler):
+    """Says what the library logs, from warnings on, as everything else is said."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one."""
+        say(in_options(self.format(record)))
 
 
 def _option(parameter: str) -> str:

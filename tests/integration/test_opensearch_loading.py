@@ -187,7 +187,7 @@ def test_settings_come_back_when_a_load_fails_and_the_journal_tells_how_far_it_c
     entry = Journal(location, "test").read()
     assert entry is not None
     assert entry.documents == 2_000
-    assert f"{entry.documents:,} documents are acknowledged; load --resume goes on" in caplog.text
+    assert f"{entry.documents:,} documents are acknowledged; loading with resume=True goes on" in caplog.text
     report = loaded(proxy, resume=True)
     assert report.server["resumed"] == entry.documents
     assert (report.added, report.documents) == (3_000, 3_000)

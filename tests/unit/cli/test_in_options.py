@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
-from hybrid_search.cli.output import in_options
+from hybrid_search.cli.output import Warnings, in_options
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,6 +38,18 @@ ROOT = Path(__file__).parents[3]
 )
 def test_parameters_become_options_and_nothing_else_does(message: str, said: str) -> None:
     assert in_options(message) == said
+
+
+def test_what_the_library_logs_is_said_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("hybrid_search.test_in_options")
+    handler = Warnings()
+    log.addHandler(handler)
+    try:
+        log.warning("loading with %s goes on", "resume=True")
+        log.info("nobody asked")
+    finally:
+        log.removeHandler(handler)
+    assert capsys.readouterr().err == "loading with --resume goes on\n"
 
 
 def test_no_message_of_the_library_names_a_bare_option() -> None:

@@ -100,7 +100,7 @@ def test_of_settings_that_are_in_the_way_the_option_comes_first_and_of_lists_onl
     with pytest.raises(ConfigError) as refused:
         check_allowed(wanted, allowed=False)
     before, after = str(refused.value).split("; needed: ")
-    assert "; give --allow-settings (" in before
+    assert "; give allow_settings=True (" in before
     assert json.loads(after) == {trusted: ["...", "^http://towers/.*$"], private: True}
     with pytest.raises(ConfigError, match=r'settings; needed: \{"it":\["\^only\$"\]\}$'):
         check_allowed({"it": ["^only$"]}, allowed=False)

@@ -196,7 +196,7 @@ def test_one_failed_search_of_many_is_an_error_with_the_innermost_cause() -> Non
             500,
             {"error": {"type": "status_exception", "reason": "Error communicating with remote model: refused"}},
             SearchIndexError,
-            "start hybrid-search serve-towers there, or query without --in-cluster",
+            "start hybrid-search serve-towers there, or query without `in_cluster`",
         ),
         (
             401,
