@@ -27,16 +27,16 @@ _MORE = 200
 """With 3 k + 200 candidates the best k are at least .998 of the exact ones for every k1 and b that is fitted."""
 
 _SPARE = 16
-"""Candidates fetched beyond k, so that a short run of ties at the cut needs no second search."""
+"""Candidates fetched beyond k, so that a short run of ties at the cut does not need another search."""
 
 _MOST_TIES = 20_000
 _PRECISION = 1e-5
 _NOISE = 2e-6
-"""tantivy sums in single precision, in an order of its own, so that equal scores come out a little apart."""
+"""tantivy sums in single precision and in its own order, so equal scores can differ by this share."""
 
 
 def _decoded(byte: int) -> int:
-    """Return the length that one byte stands for: exact below 40, then 3 bits of mantissa."""
+    """Decode a length from its byte: exact below 40, then with 3 bits of mantissa."""
     if byte < 24:
         return byte
     mantissa, shift = (byte - 24) & 7, ((byte - 24) >> 3) - 1
@@ -52,7 +52,7 @@ def lucene_length(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class LexicalLeg:
-    """BM25 over the titles and texts."""
+    """Lexical search: BM25 over titles and texts."""
 
     def __init__(
         self, index: TantivyIndex, forward: ForwardIndex, store: Store, terms_of: Callable[[str], list[str]]
@@ -63,15 +63,15 @@ class LexicalLeg:
         self._terms_of = terms_of
 
     def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> ScoredRows:
-        """Rank by BM25; a text without known terms finds nothing."""
-        # A lone surrogate has no UTF-8 form; whatever stands for it separates words.
+        """Return the k documents with the highest BM25 scores; none for a text without known terms."""
+        # A lone surrogate has no UTF-8 form; its replacement separates words.
         terms = self._terms_of(text if text.isascii() else text.encode("utf-8", "replace").decode())
         if not terms or (allowed is not None and not allowed.count):
             return ScoredRows()
-        # tantivy's own order is right for its own k1 and b only; for others, the best are among more of its first.
-        wanted = k + _SPARE if bm25 == _TANTIVY else _MORE + 3 * k
+        # tantivy's order is exact for its own k1 and b only; for others, more candidates are fetched and scored again.
+        limit = k + _SPARE if bm25 == _TANTIVY else _MORE + 3 * k
         while True:
-            rows, found = self.index.search(terms, wanted, allowed)
+            rows, found = self.index.search(terms, limit, allowed)
             rows = rows[rows < self.forward.end]
             if not len(rows):
                 return ScoredRows()
@@ -81,9 +81,9 @@ class LexicalLeg:
                 scores = self._scores(rows, terms, bm25)
                 order = (-scores).argsort(kind="stable")
                 rows, scores = rows[order], scores[order]
-            if len(found) < wanted or wanted >= max(_MOST_TIES, k + _SPARE) or not _tied_at_end(found, k):
+            if len(found) < limit or limit >= max(_MOST_TIES, k + _SPARE) or not _tied_at_end(found, k):
                 return best(rows, scores, k, self._ids)
-            wanted = min(4 * wanted, max(_MOST_TIES, k + _SPARE))
+            limit = min(4 * limit, max(_MOST_TIES, k + _SPARE))
 
     def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
         repeats = Counter(terms)
@@ -91,19 +91,19 @@ class LexicalLeg:
         lengths = lucene_length(self.forward.lengths(rows))
         weights = np.array([times * self._idf(term) for term, times in repeats.items()])
         norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths / self.forward.average_length)
-        # k1 = 0 makes 0/0 of a term that is not there.
+        # With k1 = 0, a term that does not occur gives 0/0.
         shares = np.divide(counts, counts + norm, out=np.zeros_like(counts), where=counts > 0)
         # Not a matrix product, which may round equal columns differently and so break ties by chance.
         scores: NDArray[np.float64] = (weights[:, None] * shares).sum(axis=0)
         return scores
 
     def _idf(self, term: str) -> float:
-        having = self.index.document_frequency(term)
-        # Documents that are gone can count in one number and not in the other.
-        everything = max(self.forward.documents, having)
-        return math.log(1 + (everything - having + 0.5) / (having + 0.5))
+        frequency = self.index.document_frequency(term)
+        # A deleted document may still be counted in one of the two numbers.
+        total = max(self.forward.documents, frequency)
+        return math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
 
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:
-    """Return whether candidates that were not fetched may score as the k-th does (tantivy sums in single precision)."""
+    """Return whether candidates beyond those fetched may have the k-th score (tantivy sums in single precision)."""
     return len(scores) > k and bool(scores[-1] >= scores[k - 1] * (1 - _PRECISION))

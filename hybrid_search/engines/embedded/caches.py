@@ -1,4 +1,4 @@
-"""The caches of one index together: checked and repaired at opening, brought up to date at each commit."""
+"""The caches of an index: checked and repaired when it is opened, updated at each commit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Cache(Protocol):
 
 
 class Caches:
-    """tantivy and the forward index (the lexical leg) and FAISS (the dense leg), following one store."""
+    """The caches of one store: tantivy and the forward index (lexical leg), FAISS (dense leg)."""
 
     def __init__(self, layout: Layout, store: Store, settings: IndexSettings) -> None:
         terms = analyzer(settings.analyzer)
@@ -52,14 +52,14 @@ class Caches:
 
     @property
     def generation(self) -> int:
-        """The store's generation up to which every leg has followed."""
+        """The generation of the store that all caches have reached."""
         return min(self._tantivy.manifest.generation, self._forward.manifest.generation, self.dense.generation)
 
     def check_and_repair(self, *, contents: bool) -> None:
-        """Load each cache, rebuild what is damaged and replay what is missing. For the holder of the writer's lock.
+        """Load each cache, rebuild damaged ones and add missing rows. Requires the writer lock.
 
-        :param contents: compare checksums, not sizes only.
-        :raises CorruptIndex: if a cache is ahead of the store, so that the store has lost commits.
+        :param contents: compare checksums, not only sizes.
+        :raises CorruptIndex: if a cache is ahead of the store, which means that the store has lost commits.
         :raises StorageError: if a cache can't be written.
         """
         generation = self._store.state().generation
@@ -81,15 +81,15 @@ class Caches:
         self.follow()
 
     def follow(self) -> None:
-        """Bring every cache to the store's generation and save it. For the holder of the writer's lock.
+        """Update every cache to the store's generation and save it. Requires the writer lock.
 
-        A cache that then holds another number of documents than the store is built again.
+        If a cache's number of documents then differs from the store's, it is rebuilt, once per opening.
 
-        :raises StorageError: if a cache can't be written; the store is untouched and a next call takes up the work.
+        :raises StorageError: if a cache can't be written; the store is unchanged and the next call continues.
         """
         self._sync()
         if (found := self._disagreeing()) and not self._rebuilt:
-            self._rebuilt = True  # not again and again, should that not mend it
+            self._rebuilt = True  # only once, in case rebuilding does not help
             for caches, problem in found:
                 _LOG.warning("%s: %s; built again from the documents", self._layout.folder, problem)
                 for cache in caches:
@@ -99,7 +99,7 @@ class Caches:
 
     def _sync(self) -> None:
         generation = self._store.state().generation
-        # The forward index first: every row that tantivy finds must be in it.
+        # The forward index first, because it must contain every row that tantivy finds.
         for cache in (self._forward, self._tantivy):
             if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
                 cache.sync(self._store)
@@ -107,14 +107,14 @@ class Caches:
             self.dense.sync()
 
     def load_as_is(self, *, contents: bool = False) -> None:
-        """Load each cache without changing any: a writer is at work, and has checked them, or nothing can be written.
+        """Load each cache read-only: another process is writing and has checked them, or the folder is read-only.
 
-        :param contents: compare checksums, not sizes only.
-        :raises StorageError: if one can't be read just now.
+        :param contents: compare checksums, not only sizes.
+        :raises StorageError: if a cache can't be read at the moment.
         """
         for cache in self._all():
             problem = _load(cache, Manifest.read(cache.folder), contents=contents)
-            # The dense leg can be built in memory.
+            # The dense leg can be rebuilt in memory.
             if problem and cache is not self.dense:
                 raise StorageError(
                     f"{cache.folder} can't be used ({problem}), nor built again just now: another process is writing "
@@ -126,7 +126,7 @@ class Caches:
         self.dense.sync()
 
     def reload(self) -> None:
-        """Take over what a writer in another process has committed. Not to be called while searching.
+        """Load what another process has committed. Must not run during a search.
 
         :raises StorageError: if a cache can't be read.
         """
@@ -144,14 +144,14 @@ class Caches:
         return [problem for cache in self._all() for problem in cache.problems(cache.manifest, contents=True)]
 
     def damage(self) -> list[str]:
-        """Load each cache and tell what is wrong with it, without repairing it.
+        """Load each cache and return its problems, without repairing it.
 
-        A cache that is only behind the documents is sound: the next opening replays what it misses.
+        A cache that is merely behind the store is no problem: the next opening adds the missing rows.
         """
         state = self._store.state()
         found = []
         for cache in self._all():
-            # Vectors are saved at the clean close that leaves a seal, or before.
+            # Vectors are saved at the latest by a clean close, which also writes the seal.
             due = state.generation and (cache is not self.dense or (state.vectors and self._layout.seal.exists()))
             if not cache.folder.exists() and not due:
                 continue
@@ -165,7 +165,7 @@ class Caches:
         return found
 
     def miscounts(self) -> list[str]:
-        """Compare the number of documents that each leg finds with the store's."""
+        """Compare the number of documents in each leg with the store's."""
         return [problem for _, problem in self._disagreeing()]
 
     def _disagreeing(self) -> list[tuple[tuple[_Cache, ...], str]]:
@@ -181,7 +181,7 @@ class Caches:
         return found
 
     def strays(self) -> list[str]:
-        """Compare the rows that each leg finds with the store's, one by one."""
+        """Compare the rows in each leg with the store's, one by one."""
         with self._store.database.reading() as connection:
             documents = column(connection, "SELECT row FROM documents")
             vectors = column(connection, "SELECT row FROM vectors")
@@ -194,12 +194,12 @@ class Caches:
         ]
 
     def _all(self) -> tuple[_Cache, ...]:
-        # tantivy before the forward index: a writer at work may come between, and rows found must have their terms.
+        # tantivy before the forward index: another process may write in between, and rows found need their terms.
         return self._tantivy, self._forward, self.dense
 
 
 def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
-    """Load a cache; returns what is wrong with it, empty when nothing is."""
+    """Load a cache; return its problem, or an empty string."""
     if manifest is None:
         return "its manifest is missing or damaged"
     found = cache.problems(manifest, contents=contents)
@@ -207,22 +207,22 @@ def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
         return "; ".join(found)
     try:
         cache.load(manifest)
-    except Exception as error:  # whatever tantivy, FAISS or numpy raise over a file they can't read
+    except Exception as error:  # of any class: tantivy, FAISS or numpy raise it for an unreadable file
         return f"it can't be read ({type(error).__name__}: {error})"
     return ""
 
 
 POLL = 0.005
-"""Seconds between two searches of one that waits."""
+"""Seconds between two attempts of a search that waits for a commit."""
 
 _PATIENCE = 10.0
 
 
 class Lag:
-    """Between another process's commit and its caches the rows that it replaced are found nowhere.
+    """Detects searches during another process's commit, when the store has new rows that the caches lack.
 
-    The old ones are gone from the store, the new ones not yet in the caches. Safe in any thread without a lock: the one
-    number that is kept only grows, and a thread that overwrites a larger one with its own waits once more.
+    The replaced rows are already missing from the store. Thread-safe without a lock: the one number that is kept only
+    grows, and a thread that overwrites a larger number with its own waits once more.
     """
 
     def __init__(self, store: Store, caches: Caches) -> None:
@@ -231,11 +231,11 @@ class Lag:
         self._given_up = 0
 
     def hides(self, since: float) -> bool:
-        """Return whether a search that ended just now may have missed a document, and is to be made again.
+        """Return whether a search that has just ended may have missed a document and must be repeated.
 
-        A writer that takes longer than some seconds is not waited for, and that is logged.
+        After some seconds a slow commit is no longer waited for, which is logged.
 
-        :param since: of ``time.monotonic``, when the search began.
+        :param since: when the search began, by ``time.monotonic``.
         """
         reached, newest = self._caches.generation, self._store.state().generation
         if newest <= max(reached, self._given_up) or not self._store.lost_since(reached):

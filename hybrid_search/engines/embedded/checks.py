@@ -1,4 +1,4 @@
-"""Checksums: the seal over the database, each row's own, and how much of it is checked at opening."""
+"""Checksums: of the whole database (the seal) and of each row, and which of them are checked at opening."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_small(layout: Layout) -> bool:
 
 
 def seal(layout: Layout) -> None:
-    """Record the database's size and checksum. Only right when its log is folded in and nobody writes.
+    """Record the database's size and checksum. Requires that its log is folded in and nobody writes.
 
     :raises StorageError: if the record can't be written.
     """
@@ -37,7 +37,7 @@ def seal(layout: Layout) -> None:
 
 
 def break_seal(layout: Layout) -> None:
-    """Take the record away, before anything changes.
+    """Remove the seal; must be called before anything changes.
 
     :raises StorageError: if it can't be removed.
     """
@@ -46,9 +46,9 @@ def break_seal(layout: Layout) -> None:
 
 
 def check_seal(layout: Layout, *, contents: bool) -> None:
-    """Compare the database with its record. Without a record (the last writer was killed) SQLite's own care has to do.
+    """Compare the database with its seal. Without one (the last writer was killed) SQLite's own recovery must do.
 
-    :raises CorruptIndex: if it is not what was written, naming the damaged documents where they can be found.
+    :raises CorruptIndex: if the database differs from its seal; names the damaged documents if they can be found.
     """
     manifest = Manifest.read(layout.folder)
     problems = manifest.problems(layout.folder, contents=contents) if manifest else []
@@ -72,7 +72,7 @@ _MOST_NAMED = 20
 
 
 def damaged_documents(store: Store) -> list[str]:
-    """Read every row and name the documents whose text, metadata or vector is not what was written (the first 20).
+    """Read every row; name the documents whose text, metadata or vector fails its checksum (the first 20).
 
     :raises CorruptIndex: if SQLite can't read on.
     """
@@ -103,7 +103,7 @@ def store_problems(store: Store) -> list[str]:
 
 
 def miscounts(store: Store) -> list[str]:
-    """Compare the numbers that are recorded with the rows that are there."""
+    """Compare the recorded counts with the rows of the tables."""
     with store.database.reading() as connection:
         state = read_state(connection)
         counted = counts(connection)

@@ -1,4 +1,4 @@
-"""What is damaged in an index that nobody has opened yet, told without repairing anything."""
+"""Finds the damage in an index that is not open, without repairing anything."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PATIENCE = 2.0
 
 
 def damage(folder: Path) -> list[str]:
-    """Read everything that is stored and compare it with its checksums, before an opening would repair the caches.
+    """Read all files and compare them with their checksums, before opening the index would repair its caches.
 
-    :return: what is wrong and what to do about each; empty when nothing is.
+    :return: each problem and what to do about it; empty if there is none.
     :raises IndexNotFound: if there is no index.
     """
     layout = Layout(Path(folder))
     lifecycle.check_exists(layout)
-    # So that no reader repairs in between; where a writer is at work, or nothing can be written, it goes without.
+    # Keeps readers from repairing meanwhile; not available if another process writes or the folder is read-only.
     lock = WriterLock.for_checking(layout, patience=_PATIENCE)
     try:
         found = _seal_problems(layout)

@@ -1,4 +1,4 @@
-"""The SQLite file: its tables, its connections, and its errors in this package's words."""
+"""The SQLite file: its tables, its connections, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
-    """Turn SQLite's errors into this package's.
+    """Translate SQLite's errors to this package's.
 
-    :param reading: nothing is being changed, which the advice takes into account.
+    :param reading: the caller only reads; selects the advice in the message.
     :raises StorageError: for a full disk and the like; what was committed is kept.
     :raises CorruptIndex: if the file is not a sound database.
     """
@@ -63,7 +63,7 @@ def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
         if code in _BUSY_CODES:
             raise IndexLocked(f"{path}: {error}; another program has the file open for writing") from error
         raise CorruptIndex(f"{path}: {error}; restore it from a backup, or load the data again") from error
-    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its own message
+    except UnicodeDecodeError as error:  # SQLite's message quotes the damaged schema
         raise CorruptIndex(
             f"{path}: its schema is damaged; restore it from a backup, or load the data again"
         ) from error
@@ -71,7 +71,7 @@ def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Stamp:
-    """What tells whether another process has changed the file; ``logged``: its log holds something."""
+    """Identifies the state of the files, to detect other processes' changes; ``logged``: the log is not empty."""
 
     modified: int
     size: int
@@ -79,21 +79,21 @@ class _Stamp:
 
 
 class Reader(sqlite3.Connection):
-    """A reading connection, with room for what was read and at which of SQLite's data versions."""
+    """A reading connection, with a cache of what was read and SQLite's data version at that time."""
 
     state: tuple[int, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Lent:
-    """A reading connection; ``seen`` is the file's stamp where SQLite was told that the file doesn't change."""
+    """A reading connection; ``seen`` is the file's stamp if it was opened as immutable, else None."""
 
     connection: Reader
     seen: _Stamp | None
 
 
 class Database:
-    """One writing connection where the index is opened to write, and as many reading ones as threads need."""
+    """One writing connection if the index was opened to write, and as many reading connections as threads need."""
 
     def __init__(self, path: Path, *, writable: bool, create: bool = False) -> None:
         self.path = path
@@ -103,22 +103,22 @@ class Database:
         self._writer = self._connect("rwc" if create else "rw") if writable else None
 
     def create_tables(self) -> None:
-        """Make the tables that are missing; durable at once."""
+        """Create missing tables; durable when this returns."""
         with sqlite_errors(self.path):
             self.writer.executescript(_TABLES)
 
     @property
     def writer(self) -> sqlite3.Connection:
-        """The writing connection, in autocommit mode: transactions are begun by hand."""
+        """The writing connection, in autocommit mode: transactions are started explicitly."""
         if self._writer is None:
             raise StorageError(f"{self.path}: this index was opened to read; open it with writable=True to change it")
         return self._writer
 
     @contextlib.contextmanager
     def reading(self, *, one_statement: bool = False) -> Iterator[Reader]:
-        """Lend a connection that sees one committed state for as long as it is lent.
+        """Lend a connection that sees one committed state until it is given back.
 
-        :param one_statement: one statement is all there will be, or each may see another state; saves the transaction.
+        :param one_statement: one statement is run, or several that may see different states; saves the transaction.
         :raises StorageError: as :func:`sqlite_errors`.
         :raises CorruptIndex: as :func:`sqlite_errors`.
         """
@@ -150,7 +150,7 @@ class Database:
         lent.connection.close()
 
     def _open_to_read(self) -> _Lent:
-        """Open a connection to read; as a file that doesn't change where SQLite can't make its files beside it."""
+        """Open a reading connection; as immutable if SQLite can't create its files beside the database."""
         stamp = self._stamp()
         if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
             try:
@@ -158,7 +158,7 @@ class Database:
             except StorageError:  # a full disk
                 if stamp.logged:
                     raise
-        # What the log holds is read through it, which works only while its files are there.
+        # What is in the log can only be read through its files, which an immutable connection would ignore.
         if stamp.logged:
             return _Lent(self._connect("ro"), None)
         return _Lent(self._connect("ro&immutable=1"), stamp)
@@ -172,7 +172,7 @@ class Database:
     def _connect(self, mode: str) -> Reader:
         with sqlite_errors(self.path, reading=mode != "rwc"):
             connection = sqlite3.connect(
-                # "rw": a file that vanished must not come back empty.
+                # "rw": a file that has vanished must not be created anew.
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 factory=Reader,
@@ -192,7 +192,7 @@ class Database:
             return connection
 
     def fold_log(self) -> bool:
-        """Move the write-ahead log into the file; False when a reader elsewhere still needs the log."""
+        """Move the write-ahead log into the file; return False if another reader still needs the log."""
         with sqlite_errors(self.path):
             busy, _, _ = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy

@@ -1,4 +1,4 @@
-"""The dense leg: FAISS positions beside store rows; rows that are gone are masked, missing ones replayed."""
+"""The dense leg: a FAISS index and the store row of each of its positions; deleted rows are masked."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _UNSAVED_SHARE = 0.1
 _UNSAVED_VECTORS = 5_000
 _MOST_TIES = 20_000
 _NOISE = 1e-6
-"""FAISS sums in single precision, by blocks of queries and vectors, so that equal vectors come out a little apart."""
+"""FAISS sums in single precision and in blocks, so scores of equal vectors can differ by this share."""
 _SPARE = 4
-"""Vectors fetched beyond k: equal ones, which only equal texts have, may stand at the cut. A graph pays for each."""
+"""Vectors fetched beyond k, for ties at the cut (equal texts have equal vectors). In a graph each costs time."""
 
 
 @dataclass(slots=True)
 class _Vectors:
-    """What is in memory: the FAISS index, and for each of its positions the row and whether it is still there."""
+    """What is in memory: the FAISS index, and for each of its positions the row and whether it still exists."""
 
     index: Any = None
     kind: str = faiss_index.FLAT
@@ -54,7 +54,7 @@ class _Vectors:
 
 
 class DenseLeg:
-    """k-NN over the documents' vectors. Changing it excludes searching it; the engine sees to that."""
+    """k-NN over the documents' vectors. Changes and searches must not overlap; the engine ensures that."""
 
     def __init__(self, folder: Path, settings: IndexSettings, store: Store) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class DenseLeg:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything; :meth:`sync` builds it again."""
+        """Drop everything; :meth:`sync` rebuilds it."""
         self._vectors = _Vectors()
         self._saved = 0
         self.manifest = Manifest()
@@ -77,7 +77,7 @@ class DenseLeg:
     def load(self, manifest: Manifest) -> None:
         """Read what was saved.
 
-        :raises Exception: of whatever kind FAISS or numpy meets in a damaged file.
+        :raises Exception: of any class, as FAISS and numpy raise for damaged files.
         """
         self.reset()
         self.manifest = manifest
@@ -85,7 +85,7 @@ class DenseLeg:
         if not manifest.files:
             return
         name = manifest.extra["name"]
-        if {f"{name}.faiss", f"{name}.npz"} != set(manifest.files):  # the names that were checked
+        if {f"{name}.faiss", f"{name}.npz"} != set(manifest.files):  # only listed files were checked
             raise ValueError(f"the manifest names {name!r}, and lists other files")
         with np.load(self.folder / f"{name}.npz", allow_pickle=False) as positions:
             rows, alive = positions["rows"], positions["alive"]
@@ -97,26 +97,26 @@ class DenseLeg:
         self._saved = len(rows)
 
     def sync(self) -> None:
-        """Take in the vectors that are missing and mask those that are gone, in memory.
+        """Add missing vectors and mask deleted ones, in memory.
 
-        :raises CorruptIndex: if a stored vector is not what was written.
+        :raises CorruptIndex: if a stored vector fails its checksum.
         """
         try:
             self._sync()
         except BaseException:
-            self.reset()  # what came in before the error would come in again
+            self.reset()  # else vectors added before the error would be added again
             raise
 
     def _sync(self) -> None:
         with self._store.database.reading() as connection:
             state = read_state(connection)
             gone = self._store.gone_since(connection, self.generation, self.last_row)
-            held = self._vectors
-            held.alive[np.isin(held.rows, gone)] = False
-            held.count_living()
+            current = self._vectors
+            current.alive[np.isin(current.rows, gone)] = False
+            current.count_living()
             kind = faiss_index.kind_for(self._settings.faiss, self._settings.dimension, state.vectors)
-            crowded = len(held.rows) - held.living > _DEAD_SHARE * len(held.rows)
-            if crowded or kind not in (held.kind, faiss_index.FLAT) or held.index is None:
+            crowded = len(current.rows) - current.living > _DEAD_SHARE * len(current.rows)
+            if crowded or kind not in (current.kind, faiss_index.FLAT) or current.index is None:
                 self._rebuild(connection, kind)
             else:
                 self._append(connection)
@@ -135,102 +135,102 @@ class DenseLeg:
         self._saved = 0
 
     def _append(self, connection: Connection) -> None:
-        held = self._vectors
+        current = self._vectors
         for rows, vectors in self._store.vectors_after(connection, self.last_row):
-            held.index.add(faiss_index.prepared(vectors, self._settings.similarity))
-            held.rows = np.concatenate([held.rows, rows])
-            held.alive = np.concatenate([held.alive, np.ones(len(rows), bool)])
-        held.count_living()
+            current.index.add(faiss_index.prepared(vectors, self._settings.similarity))
+            current.rows = np.concatenate([current.rows, rows])
+            current.alive = np.concatenate([current.alive, np.ones(len(rows), bool)])
+        current.count_living()
 
     def save_if_due(self) -> None:
-        """Save when enough is unsaved that replaying it at the next opening would be felt."""
+        """Save if so many vectors are unsaved that adding them at the next opening would take long."""
         unsaved = len(self._vectors.rows) - self._saved
         if unsaved > max(_UNSAVED_VECTORS, _UNSAVED_SHARE * self._saved):
             self.save()
 
     def save(self) -> None:
-        """Write the index beside the old one, then point the manifest to it. A failure is logged: nothing is lost."""
+        """Write the index under a new name, then point the manifest to it. A failure is logged: nothing is lost."""
         if self.manifest.generation == self.generation and self.manifest.clean:
-            self._remove_all_but(list(self.manifest.files))  # a killed process may not have come to it
+            self._remove_all_but(list(self.manifest.files))  # left by a killed process
             return
-        held, name = self._vectors, f"vectors-{self.generation}"
+        current, name = self._vectors, f"vectors-{self.generation}"
         try:
             own_folder(self.folder)
             names = []
-            if held.index is not None:
+            if current.index is not None:
                 names = [f"{name}.faiss", f"{name}.npz"]
-                faiss_index.write(held.index, self.folder / names[0])
+                faiss_index.write(current.index, self.folder / names[0])
                 positions = io.BytesIO()
-                np.savez(positions, rows=held.rows, alive=held.alive)
+                np.savez(positions, rows=current.rows, alive=current.alive)
                 atomic_write_bytes(self.folder / names[1], positions.getvalue())
             manifest = Manifest(
-                self.generation, self.last_row, listed(self.folder, names), extra={"name": name, "kind": held.kind}
+                self.generation, self.last_row, listed(self.folder, names), extra={"name": name, "kind": current.kind}
             )
             manifest.write(self.folder)
         except Exception as error:  # FAISS raises RuntimeError, the rest OSError and StorageError
             _LOG.warning("%s: the vector index could not be saved (%s); it is built again when needed", name, error)
             return
-        self.manifest, self._saved = manifest, len(held.rows)
+        self.manifest, self._saved = manifest, len(current.rows)
         self._remove_all_but(names)
 
     def _remove_all_but(self, names: list[str]) -> None:
         for path in self.folder.glob("vectors-*"):
             if path.name not in names:
-                with contextlib.suppress(OSError):  # it takes room, and no more
+                with contextlib.suppress(OSError):  # it only takes space
                     path.unlink(missing_ok=True)
 
     def search(self, vectors: NDArray[np.float32], k: int, allowed: RowFilter | None) -> list[ScoredRows]:
-        """Rank by similarity to each vector; a zero vector finds nothing."""
+        """Return the k most similar documents for each vector; none for a zero vector."""
         results = [ScoredRows()] * len(vectors)
-        asked = np.flatnonzero(vectors.any(axis=1))
-        held = self._vectors
+        nonzero = np.flatnonzero(vectors.any(axis=1))
+        current = self._vectors
         alive, bitmap, living = self._searchable(allowed)
-        if not living or not len(asked) or held.index is None:
+        if not living or not len(nonzero) or current.index is None:
             return results
-        queries = faiss_index.prepared(vectors[asked], self._settings.similarity)
-        wanted = min(k + _SPARE, living)
-        values, positions = faiss_index.search(held.index, queries, wanted, alive=alive, bitmap=bitmap, count=living)
-        for number, at in enumerate(asked):
+        queries = faiss_index.prepared(vectors[nonzero], self._settings.similarity)
+        limit = min(k + _SPARE, living)
+        values, positions = faiss_index.search(current.index, queries, limit, alive=alive, bitmap=bitmap, count=living)
+        for number, at in enumerate(nonzero):
             rows, scores = self._scored(values[number], positions[number])
-            if wanted < living and k < len(scores) == wanted and scores[-1] == scores[k - 1]:
-                rows, scores = self._among_ties(queries[number : number + 1], k, wanted, allowed)
+            if limit < living and k < len(scores) == limit and scores[-1] == scores[k - 1]:
+                rows, scores = self._among_ties(queries[number : number + 1], k, limit, allowed)
             results[at] = best(rows, scores, k, self._store.row_ids)
         return results
 
     def _among_ties(
-        self, query: NDArray[np.float32], k: int, wanted: int, allowed: RowFilter | None
+        self, query: NDArray[np.float32], k: int, limit: int, allowed: RowFilter | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Search again, wider and wider, until a run of equal scores at the cut has ended or is too long."""
+        """Search again with larger limits until the run of equal scores at the cut has ended or is too long."""
         alive, bitmap, living = self._searchable(allowed)
         while True:
-            wanted = min(4 * wanted, living, max(_MOST_TIES, wanted))
+            limit = min(4 * limit, living, max(_MOST_TIES, limit))
             values, positions = faiss_index.search(
-                self._vectors.index, query, wanted, alive=alive, bitmap=bitmap, count=living
+                self._vectors.index, query, limit, alive=alive, bitmap=bitmap, count=living
             )
             rows, scores = self._scored(values[0], positions[0])
-            if len(scores) < wanted or scores[-1] != scores[k - 1] or wanted >= min(living, _MOST_TIES):
+            if len(scores) < limit or scores[-1] != scores[k - 1] or limit >= min(living, _MOST_TIES):
                 return rows, scores
 
     def _scored(
         self, values: NDArray[np.float32], positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the rows found and their scores, those of equal vectors equal, best first."""
-        if len(positions) and positions[-1] < 0:  # missing ones are last
+        """Return the rows found and their scores, best first; equal vectors get equal scores."""
+        if len(positions) and positions[-1] < 0:  # missing neighbours come last
             found = positions >= 0
             values, positions = values[found], positions[found]
         scores = faiss_index.to_score(values, self._settings.similarity)
         return self._vectors.rows[positions], joined(scores, _NOISE)
 
     def _searchable(self, allowed: RowFilter | None) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None, int]:
-        held = self._vectors
+        current = self._vectors
         if allowed is None:
-            return held.alive, held.bitmap, held.living
-        narrowed = allowed.derive("faiss", lambda: held.alive & allowed.passes(held.rows))
+            return current.alive, current.bitmap, current.living
+        narrowed = allowed.derive("faiss", lambda: current.alive & allowed.passes(current.rows))
         bitmap = allowed.derive("faiss bitmap", lambda: np.packbits(narrowed, bitorder="little"))
         return narrowed, bitmap, allowed.derive("faiss count", lambda: int(narrowed.sum()))
 
     def rows(self) -> NDArray[np.int64]:
-        """Return the rows that can be found, (n,), in no order."""
+        """Return the rows that can be found, (n,), in no particular order."""
         return self._vectors.rows[self._vectors.alive]
 
     def count(self) -> int:
@@ -238,5 +238,5 @@ class DenseLeg:
         return self._vectors.living
 
     def describe(self) -> dict[str, Any]:
-        """Say what is in memory, for people."""
+        """Describe what is in memory, for display."""
         return {"kind": self._vectors.kind, "vectors": self.count(), "dead": len(self._vectors.rows) - self.count()}

@@ -1,4 +1,4 @@
-"""The embedded engine: one folder, one writer, many readers, both legs and their fusion."""
+"""The embedded engine: an index in a folder, with one writer, many readers, both legs and their fusion."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ _WORTH_THREADS = 8
 class EmbeddedEngine:
     """An index in a folder. Every method is safe in any thread, but not in a process forked after it was opened.
 
-    Made by :meth:`create` or :meth:`open`. Searches see what was committed, by this process or another one: a new
-    commit is seen by the next search. While another process commits, one leg may see it a moment before the other.
+    Made by :meth:`create` or :meth:`open`. A search sees everything committed before it, by this process or another.
+    While another process commits, one leg may see the commit slightly before the other.
 
-    A call to :meth:`add` or :meth:`delete` is all in or not in at all, whatever becomes of another thread's. A commit
-    takes in what all threads have changed by then.
+    Each call to :meth:`add` or :meth:`delete` is applied whole or not at all, independent of other threads. A commit
+    includes the changes of all threads.
     """
 
     def __init__(self, parts: lifecycle.Opened) -> None:
@@ -74,34 +74,34 @@ class EmbeddedEngine:
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Return whether a folder holds an index; the beginning of one, which a crash left, is none."""
+        """Return whether a folder contains an index; an unfinished one that a crash left does not count."""
         return lifecycle.is_finished(Layout(Path(folder)))
 
     @classmethod
     def create(cls, folder: Path, settings: IndexSettings, *, exist_ok: bool = False) -> Self:
-        """Make a new index and open it to write.
+        """Create an index and open it to write.
 
-        :param exist_ok: open an index that is there with the same settings (it may have declared more fields since).
-        :raises IndexExists: if there is one, or one with other settings.
-        :raises ConfigError: if a setting is not known here.
+        :param exist_ok: if an index with the same settings exists, open it (it may have declared more fields since).
+        :raises IndexExists: if there is an index, or with ``exist_ok`` one with other settings.
+        :raises ConfigError: if a setting is unknown.
         :raises IndexLocked: if another process is writing.
         """
         return cls(lifecycle.create(Layout(Path(folder)), settings, exist_ok=exist_ok))
 
     @classmethod
     def open(cls, folder: Path, *, writable: bool = False) -> Self:
-        """Open an existing index. What a crash left undone in its caches is made good first.
+        """Open an existing index; caches that a crash left incomplete are completed first.
 
         :raises IndexNotFound: if there is none.
         :raises IndexLocked: if ``writable`` and another process is writing.
-        :raises CorruptIndex: if what is stored is not what was written.
+        :raises CorruptIndex: if the stored data fail their checksums.
         """
         opened = lifecycle.open_to_write if writable else lifecycle.open_to_read
         return cls(opened(Layout(Path(folder))))
 
     @staticmethod
     def drop(folder: Path) -> None:
-        """Delete an index, a damaged one too; other files in the folder stay. Without an index nothing happens.
+        """Delete an index, even a damaged one; other files in the folder stay. Does nothing if there is no index.
 
         :raises IndexLocked: if another process is writing to it.
         :raises StorageError: if a file can't be removed.
@@ -110,7 +110,7 @@ class EmbeddedEngine:
 
     @property
     def settings(self) -> IndexSettings:
-        """The settings that the index carries, with the fields declared so far."""
+        """The index's settings, with the fields declared so far."""
         return self._writer.settings if self._writer else self._settings
 
     @property
@@ -120,35 +120,35 @@ class EmbeddedEngine:
         return Capabilities("embedded", _VERSION, exact_knn=exact, bm25_at_query_time=True, stored_models=True)
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
-        """Add or replace documents; see the protocol. Of the same id twice in one call the last one counts.
+        """Add or replace documents; see the protocol. If an id occurs twice in one call, the last document counts.
 
-        :param vectors: (n, dimension) floats, a zero row for "no vector"; None for documents without any.
+        :param vectors: (n, dimension) floats, a zero row for "no vector"; None if no document has one.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
-        :raises StorageError: if the disk is full: none of these documents is in, and what was not committed before may
-            be lost, which the next call of each thread that had changed something says.
+        :raises StorageError: if the disk is full: none of the documents is added, and uncommitted changes may be lost;
+            each thread whose changes were lost gets an error from its next call.
         """
         writer = self._open_writer()
         checked = checked_vectors(vectors, len(documents), self._settings.dimension)
         return writer.add(documents, checked)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; returns how many were there.
+        """Delete documents; return how many existed.
 
-        :raises UsageError: if one of these can't be an id.
+        :raises UsageError: if one of the ids is invalid.
         """
         return self._open_writer().delete(ids_of(ids))
 
     def set_fusion(self, fusion: Fusion) -> None:
-        """Write another fusion into the index's settings; see the protocol."""
+        """Change the fusion in the index's settings; see the protocol."""
         self._open_writer().set_fusion(fusion)
 
     def commit(self) -> None:
         """Make the changes durable and searchable in both legs.
 
-        :raises StorageError: if the disk is full. The message says whether the changes were kept: from the moment
-            that SQLite has them, only the search caches may lag behind, and the next commit or opening mends that.
+        :raises StorageError: if the disk is full. The message says whether the changes were kept: once SQLite has them,
+            only the search caches may lag behind, until the next commit or opening.
         """
-        # Alone from the store's commit on: a search in between would find rows whose documents are gone.
+        # Exclusive from the store's commit on: a search in between would find rows whose documents are gone.
         with self._sharing.alone():
             if self._open_writer().commit() or self._caches.generation < self._store.state().generation:
                 self._caches.follow()
@@ -157,26 +157,26 @@ class EmbeddedEngine:
                 self._filters.forget()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch committed documents by id, None where there is none.
+        """Fetch committed documents by id, None for unknown ids.
 
-        :raises CorruptIndex: naming a document that is not what was written.
-        :raises UsageError: if one of these can't be an id.
+        :raises CorruptIndex: if a document fails its checksum; names it.
+        :raises UsageError: if one of the ids is invalid.
         """
         self._check_open()
         return self._store.documents(ids_of(ids))
 
     def documents(self) -> Iterator[Document]:
-        """Iterate over the committed documents, in the order of their first addition."""
+        """Iterate over the committed documents, in the order in which they were first added."""
         self._check_open()
         return self._store.all_documents()
 
     def search(self, search: Search) -> list[list[Hit]]:
-        """Answer queries, each hit with its text as it was ranked; see the protocol. Many are searched on all cores.
+        """Answer queries with hits and their texts; see the protocol. Many queries are searched on all cores.
 
         :raises FilterError: if the filter does not fit the index's fields.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         :raises UsageError: if the vectors are not one row of finite floats for each query.
-        :raises UnsupportedCapability: if every vector is to be compared, and the index walks a graph.
+        :raises UnsupportedCapability: if exact k-NN is requested and the index is a graph.
         """
         return self._answered(search, hits_of)
 
@@ -185,7 +185,7 @@ class EmbeddedEngine:
         return self._answered(search, ranking_of)
 
     def store_model(self, files: Sequence[Path]) -> None:
-        """Copy a model's serving files into the index, in one step.
+        """Copy a model's serving files into the index, atomically.
 
         :raises StorageError: if they can't be copied; the model stored before stays.
         """
@@ -194,7 +194,7 @@ class EmbeddedEngine:
             copy_model(self._layout, files)
 
     def model_folder(self) -> Path | None:
-        """Where the stored model's files lie, None when none are stored."""
+        """The folder of the stored model's files, None if no model is stored."""
         return model_folder(self._layout)
 
     def count(self) -> int:
@@ -203,7 +203,7 @@ class EmbeddedEngine:
         return self._store.state().documents
 
     def stats(self) -> Mapping[str, Any]:
-        """Sizes and counts for people to read; sizes in bytes."""
+        """Sizes in bytes and counts, for display."""
         with self._searching() as generation:
             state = self._store.state()
             return {
@@ -217,7 +217,7 @@ class EmbeddedEngine:
             }
 
     def verify(self) -> list[str]:
-        """Check everything that is stored, which reads it all; returns what is wrong, empty when nothing is.
+        """Check everything that is stored, reading all of it; return the problems, empty if there are none.
 
         :raises CorruptIndex: if the database can't be read at all.
         """
@@ -227,7 +227,7 @@ class EmbeddedEngine:
             )
 
     def close(self) -> None:
-        """Drop what was not committed, save the caches, release files and locks. Closing again is harmless."""
+        """Discard uncommitted changes, save the caches, release files and locks. Closing twice is harmless."""
         with self._sharing.alone():
             if self._closed:
                 return
@@ -246,7 +246,7 @@ class EmbeddedEngine:
             return
         self._writer.close()
         self._caches.dense.save()
-        # A full disk must not turn closing into an error: without a seal the next opening trusts SQLite.
+        # A full disk must not make closing fail: without a seal the next opening relies on SQLite's own recovery.
         with contextlib.suppress(StorageError):
             if self._store.database.fold_log():
                 seal(self._layout)
@@ -271,7 +271,7 @@ class EmbeddedEngine:
 
     @contextlib.contextmanager
     def _searching(self) -> Iterator[int]:
-        """Hold the caches still, at the newest generation, which is returned."""
+        """Keep the caches from changing, at the newest generation; yields that generation."""
         self._check_open()
         self._refresh()
         with self._sharing.shared():
@@ -279,12 +279,12 @@ class EmbeddedEngine:
             yield self._generation
 
     def _answered(self, search: Search, looked_up: Callable[[Page, Store], T]) -> list[T]:
-        """Search what was committed up to one moment, again while another process's commit is half there."""
+        """Search one committed state; repeat the search if another process's commit was half done meanwhile."""
         began = time.monotonic()
         while True:
             with self._searching() as generation:
                 found = [looked_up(page, self._store) for page in self._pages(search, generation)]
-                # Our own commit lets no search in; if it failed half-way, only the next one goes on.
+                # This engine's own commit excludes searches; if it failed halfway, only the next one continues it.
                 if self._writer is not None or not self._lag.hides(began):
                     return found
             while self._lag.hides(began):
@@ -305,25 +305,25 @@ class EmbeddedEngine:
 
     def _fused(self, search: Search, vectors: Vectors, fusion: Fusion, allowed: RowFilter | None) -> list[Page]:
         fusions = [fusion if known else bm25_alone(fusion) for known in np.any(vectors, axis=1)]
-        # A leg of weight 0 contributes nothing, no documents either.
+        # A leg with weight 0 contributes nothing, not even documents.
         dense = lexical = [ScoredRows()] * len(fusions)
         if fusion.weights[1]:
             dense = self._caches.dense.search(vectors, fusion.window, allowed)
-        if by_text := [place for place, one in enumerate(fusions) if one.weights[0]]:
-            texts = [search.texts[place] for place in by_text]
+        if by_text := [position for position, one in enumerate(fusions) if one.weights[0]]:
+            texts = [search.texts[position] for position in by_text]
             found = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
             lexical = lexical.copy()
-            for place, of_text in zip(by_text, found, strict=True):
-                lexical[place] = of_text
+            for position, of_text in zip(by_text, found, strict=True):
+                lexical[position] = of_text
         ids = self._store.row_ids
         return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 
     def _refresh(self) -> None:
-        """Follow a writer in another process; take over from one that died between the store and the caches."""
+        """Load another process's commits; if that process died between store and caches, complete the caches."""
         newest = self._store.state().generation
         if newest == self._generation and self._caches.generation >= newest:
             return
-        if self._writer is not None:  # our own commit is under way, or failed: the next one mends it
+        if self._writer is not None:  # this engine's own commit is running, or failed and the next one completes it
             return
         with self._refreshing, self._sharing.alone():
             self._check_open()
@@ -355,7 +355,7 @@ class EmbeddedEngine:
         return list(self._pool().map(search, texts))
 
     def _pool(self) -> ThreadPoolExecutor:
-        # Not the lock of refreshing, whose holder waits for the searches that ask here.
+        # Not the lock of _refresh, whose holder waits for the searches that call this.
         with self._starting:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")

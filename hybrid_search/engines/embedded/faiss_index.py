@@ -1,4 +1,4 @@
-"""FAISS behind plain functions: what kind of index, how it is made, how it is searched among some of its vectors."""
+"""Functions around FAISS: choosing, building and writing an index, and searching among part of its vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
-# FAISS wraps these classes at import time to take other arguments than its type stubs know.
+# At import FAISS replaces methods of its classes by ones with other arguments than its type stubs declare.
 _swig: Any = faiss
 
 FLAT = "Flat"
@@ -39,8 +39,8 @@ _CPP = re.compile(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: ?)?", re.DOT
 def check_factory(factory: str, dimension: int) -> None:
     """Check an ``index_factory`` string by making an empty index.
 
-    :param dimension: 0 for an index without vectors; the string must be one that FAISS knows all the same.
-    :raises ConfigError: if FAISS can't, with its reason.
+    :param dimension: 0 for an index without vectors; the string must be valid all the same.
+    :raises ConfigError: if FAISS refuses it, with the reason.
     """
     if factory != "auto":
         _make(factory, dimension, "dot")
@@ -51,7 +51,7 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
     try:
         index = faiss.index_factory(dimension, factory, metric)
     except RuntimeError as error:
-        # FAISS's own text names its C++ function, file and line before the reason.
+        # FAISS's message starts with its C++ function, file and line.
         reason = _CPP.sub("", str(error)).strip()
         if "could not parse" in reason:
             raise ConfigError(
@@ -70,12 +70,12 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
 
 
 def _inner(index: Any) -> Any:
-    """Return the index that does the work, without a transformation of the vectors before it."""
+    """Return the index proper, without a preceding transformation of the vectors."""
     return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
 
 def kind_for(factory: str, dimension: int, count: int) -> str:
-    """Return what to build for so many vectors: the factory's index, or ``Flat`` while they can't train it yet."""
+    """Return the kind to build for this many vectors: the factory's, or ``Flat`` if they are too few to train it."""
     if not count:
         return FLAT
     if factory == "auto":
@@ -87,7 +87,7 @@ def kind_for(factory: str, dimension: int, count: int) -> str:
 
 
 def _needed(index: Any) -> int:
-    """Return how many vectors training takes: 39 for each centroid is where FAISS stops warning."""
+    """Return how many vectors training needs: with 39 for each centroid, FAISS does not warn."""
     inner = _inner(index)
     lists = inner.nlist if isinstance(inner, faiss.IndexIVF) else 1
     quantizer = getattr(inner, "pq", None)
@@ -96,7 +96,7 @@ def _needed(index: Any) -> int:
 
 
 def build(kind: str, vectors: Floats, similarity: Similarity) -> Any:
-    """Make an index of prepared vectors (n, dimension), trained on a sample of them where it needs training."""
+    """Build an index of prepared vectors (n, dimension); trained, if it needs that, on a sample of them."""
     index = _make(kind, vectors.shape[1], similarity)
     if not index.is_trained:
         step = max(1, len(vectors) // _TRAINED_ON)
@@ -110,13 +110,13 @@ def write(index: Any, path: Path) -> None:
 
     :raises OSError: if the disk is full.
     """
-    # Through Python's file: FAISS's own prints to stderr when it can't write.
+    # Through a Python file: FAISS's own writer prints to stderr when it fails.
     with made(path) as file:
         _swig.write_index(index, _swig.PyCallbackIOWriter(file.write))
 
 
 def prepared(vectors: Floats, similarity: Similarity) -> Floats:
-    """Return vectors as the index holds and searches them: contiguous float32 (n, dimension), length 1 for cosine."""
+    """Convert vectors to the form that is indexed and searched: contiguous float32 (n, dim), unit length for cosine."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     if similarity != "cosine" or not len(vectors):
         return vectors
@@ -131,7 +131,7 @@ def prepared(vectors: Floats, similarity: Similarity) -> Floats:
 
 
 def _extreme(vectors: Floats) -> Floats:
-    """Make lengths 1, the largest component first: squares of small or large numbers leave float32's range."""
+    """Normalise, after division by the largest component, as squares of extreme numbers leave float32's range."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -140,7 +140,7 @@ def _extreme(vectors: Floats) -> Floats:
 
 
 def to_score(values: Floats, similarity: Similarity) -> NDArray[np.float64]:
-    """Turn FAISS's inner products or squared distances into OpenSearch's scores, higher is better."""
+    """Convert FAISS's inner products or squared distances to OpenSearch's scores; higher is better."""
     wide = values.astype(np.float64)
     if similarity == "cosine":
         return (1 + np.minimum(np.maximum(wide, -1), 1)) / 2
@@ -158,14 +158,14 @@ def search(
     bitmap: NDArray[np.uint8] | None,
     count: int,
 ) -> tuple[Floats, Positions]:
-    """Return the k best of the vectors that are alive, for each query: (values, positions), each (queries, k).
+    """Return the k best of the allowed vectors for each query: (values, positions), each (queries, k).
 
-    A missing neighbour has position -1. A graph, which would miss most of a small part of its vectors, is replaced by
-    an exact comparison with that part.
+    A missing neighbour has position -1. If few vectors of a graph are allowed, it would miss most of them, and the
+    query is compared with each of them instead.
 
-    :param alive: (n,) which positions may be found.
-    :param bitmap: the same as FAISS wants it, little-endian bits; None when all may.
-    :param count: how many may.
+    :param alive: (n,) whether each position is allowed.
+    :param bitmap: the same in FAISS's form, little-endian bits; None if all are allowed.
+    :param count: number of allowed positions.
     """
     inner = _inner(index)
     graph = isinstance(inner, faiss.IndexHNSW)
@@ -214,24 +214,24 @@ def _graph_parameters(effort: int) -> Any:
 
 
 def _sifted(index: Any, queries: Floats, k: int, alive: NDArray[np.bool_]) -> tuple[Floats, Positions]:
-    """Search an index that takes no selector: fetch more and more until enough of it is alive."""
-    wanted = min(k, int(alive.sum()))
+    """Search an index that takes no selector: increase k until enough of the results are allowed."""
+    needed = min(k, int(alive.sum()))
     fetched = 2 * k
     while True:
         fetched = min(fetched, index.ntotal)
         values, positions = index.search(queries, fetched)
         good = (positions >= 0) & alive[np.maximum(positions, 0)]
-        if fetched == index.ntotal or good.sum(axis=1).min() >= wanted:
+        if fetched == index.ntotal or good.sum(axis=1).min() >= needed:
             break
         fetched *= 4
-    # A stable sort on "not good" moves the good ones to the front, in their order.
+    # A stable sort on "not good" moves the good ones to the front and keeps their order.
     front = np.argsort(~good, axis=1, kind="stable")[:, :k]
     positions = np.where(np.take_along_axis(good, front, axis=1), np.take_along_axis(positions, front, axis=1), -1)
     return np.take_along_axis(values, front, axis=1), positions
 
 
 def _exact(index: Any, queries: Floats, k: int, positions: Positions) -> tuple[Floats, Positions]:
-    """Compare with every vector at ``positions``, block by block."""
+    """Compare with each vector at ``positions``, in blocks."""
     inner = _inner(index)
     descending = inner.metric_type == faiss.METRIC_INNER_PRODUCT
     heap = faiss.ResultHeap(len(queries), k, keep_max=descending)

@@ -1,4 +1,4 @@
-"""From a filter to the rows that pass it, resolved in SQLite once per generation."""
+"""Resolves a filter to the rows that pass it, in SQLite, once per generation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_FILTERS = 16
 class RowFilter:
     """The rows that pass a filter.
 
-    :ivar mask: (last row + 1,) truth values; rows that are gone may pass, no leg finds them.
+    :ivar mask: (last row + 1,) booleans; deleted rows may pass, as no leg finds them.
     """
 
     def __init__(self, mask: Mask) -> None:
@@ -37,14 +37,14 @@ class RowFilter:
         self._derived: dict[str, Any] = {}
 
     def passes(self, rows: NDArray[np.int64]) -> Mask:
-        """Return which rows pass; rows added after the filter was resolved do not."""
+        """Return which rows pass, (n,) -> (n,); rows added after the filter was resolved don't."""
         inside = rows < len(self.mask)
         return inside & self.mask[np.where(inside, rows, 0)]
 
     def derive(self, name: str, build: Callable[[], T]) -> T:
-        """Return what a leg made of this filter (a tantivy query, FAISS's bitmap), built at the first call.
+        """Return a leg's own form of this filter (a tantivy query, FAISS's bitmap), built at the first call.
 
-        Without a lock: two threads that come at once build the same twice.
+        Not locked: two threads that call at the same time both build it.
         """
         if name not in self._derived:
             self._derived[name] = build()
@@ -52,7 +52,7 @@ class RowFilter:
 
 
 class FilterCache:
-    """The filters used last, for one generation."""
+    """The filters used last, resolved for one generation."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -61,7 +61,7 @@ class FilterCache:
         self._guard = threading.Lock()
 
     def forget(self) -> None:
-        """Drop what was resolved: a leg's share of it fits what the leg held then."""
+        """Drop all resolved filters; needed when a leg changes, as derived forms fit the leg's state at that time."""
         with self._guard:
             self._kept.clear()
 
@@ -74,7 +74,7 @@ class FilterCache:
             return None
         check_filter(filter, fields)
         filter = in_its_type(filter, fields)
-        key = repr(filter)  # the records' own equality takes True for 1
+        key = repr(filter)  # equality of the records would take True for 1
         with self._guard:
             if generation != self._generation:
                 self._kept.clear()

@@ -1,7 +1,7 @@
-"""The forward index: which terms each document has, how often, and how long it is. Two append-only files.
+"""The forward index: each document's terms with their counts, and its length. Two append-only files.
 
-A term is its 48-bit hash, so there is no lexicon to load; two of a query's candidates' terms collide once in about
-10^9 queries. A posting is one 64-bit word: the hash above, the count (at most 65,535) in the low 16 bits.
+A term is stored as a 48-bit hash, so no lexicon has to be loaded; two terms of a query's candidates collide in about
+one of 10^9 queries. A posting is a 64-bit word: the hash in the high bits, the count (at most 65,535) in the low 16.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def term_hash(term: str) -> int:
 
 
 class ForwardIndex:
-    """The forward index in memory-mapped files, and its totals over the documents that are there."""
+    """The forward index in memory-mapped files, with totals over the existing documents."""
 
     def __init__(self, folder: Path, terms_of: Callable[[str], list[str]]) -> None:
         self.folder = folder
@@ -51,29 +51,29 @@ class ForwardIndex:
 
     @property
     def end(self) -> int:
-        """The first row that is not in."""
+        """The first row that is not included yet."""
         return len(self._rows)
 
     @property
     def is_gapless(self) -> bool:
-        """Return whether every row is there: no document was ever deleted or replaced."""
+        """Return whether all rows exist: no document was ever deleted or replaced."""
         return self.end - 1 == self.documents
 
     @property
     def documents(self) -> int:
-        """Documents that are there."""
+        """Number of existing documents."""
         return int(self.manifest.extra["documents"])
 
     @property
     def average_length(self) -> float:
-        """Terms per document; 1 without any, so that it can divide."""
+        """Terms per document; 1 if there is no document, because it is used as a divisor."""
         return self.manifest.extra["terms"] / self.documents if self.documents and self.manifest.extra["terms"] else 1.0
 
     def load(self, manifest: Manifest) -> None:
-        """Map the files as a manifest describes them.
+        """Map the files that a manifest describes.
 
         :raises StorageError: if they can't be read.
-        :raises ValueError: if rows end where no posting is, or the totals are none.
+        :raises ValueError: if rows end beyond the postings, or the totals are invalid.
         """
         self.manifest = manifest
         with disk_errors(f"reading {self.folder}"):
@@ -93,11 +93,11 @@ class ForwardIndex:
         return np.asarray(np.memmap(self.folder / name, kind, mode="r", shape=(size // kind.itemsize,)))
 
     def reset(self) -> None:
-        """Forget everything; the files are cut at the next :meth:`sync`."""
+        """Drop everything; the files are truncated at the next :meth:`sync`."""
         self.load(Manifest(extra={"documents": 0, "terms": 0}))
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
-        """Compare the files with a manifest; what lies behind the recorded end was left by a crash and is no matter."""
+        """Compare the files with a manifest; bytes beyond the recorded end were left by a crash and don't matter."""
         if found := foreign(self.folder):
             return found
         for name, (size, crc) in manifest.files.items():
@@ -109,9 +109,9 @@ class ForwardIndex:
         return found
 
     def sync(self, store: Store) -> None:
-        """Take in the rows that are missing and forget those that are gone. For the process with the writer's lock.
+        """Add missing rows and drop deleted ones. Requires the writer lock.
 
-        :raises StorageError: if the disk is full; the files up to the manifest's end stay as they are.
+        :raises StorageError: if the disk is full; the files stay unchanged up to the end that the manifest records.
         """
         old = self.manifest
         with store.database.reading() as connection, disk_errors(f"writing {self.folder}"):
@@ -147,7 +147,7 @@ class ForwardIndex:
                         f"{self.folder.parent}: a document stands at row {row}, behind the last one given out; "
                         f"load the data again"
                     )
-                # Rows without a document (gone before they came in) are records of no length.
+                # Rows without a document (deleted before they were added here) get records of length 0.
                 records.extend([(end, 0)] * (row - expected - len(records)))
                 found = self._terms_of(text)
                 counts = Counter(found)
@@ -178,21 +178,21 @@ class ForwardIndex:
         return self._rows["length"][rows].astype(np.int64)
 
     def counts(self, rows: NDArray[np.int64], terms: list[str]) -> NDArray[np.float64]:
-        """Return how often each term stands in each document: (terms, n)."""
+        """Return how often each term occurs in each document: (terms, n)."""
         starts = self._rows["end"][rows - 1].astype(np.int64)
         sizes = self._rows["end"][rows].astype(np.int64) - starts
         ends = np.cumsum(sizes)
         words = self._postings[np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)]
-        asked = np.array([term_hash(term) for term in terms], np.uint64)
+        hashes = np.array([term_hash(term) for term in terms], np.uint64)
         counts = np.zeros((len(terms), len(rows)))
-        # All terms in one comparison: numpy's calls cost more than its work here.
-        numbers, at = np.nonzero(asked[:, None] == words >> np.uint64(16))
+        # All terms in one comparison: calling numpy costs more than its work here.
+        numbers, at = np.nonzero(hashes[:, None] == words >> np.uint64(16))
         counts[numbers, np.searchsorted(ends, at, side="right")] = words[at] & np.uint64(_MOST)
         return counts
 
 
 class _Appended:
-    """A file that is cut to its recorded end, then only grows, with its checksum kept as it does."""
+    """A file that is truncated to its recorded end and then only grows; its checksum is updated along."""
 
     def __init__(self, path: Path, size: int, crc: int) -> None:
         self._path = path
@@ -201,7 +201,7 @@ class _Appended:
         self._file: BinaryIO
 
     def __enter__(self) -> _Appended:
-        # From its beginning it is another file: cutting one that another process has mapped would end that process.
+        # From size 0 a new file: truncating one that another process has mapped would crash that process.
         self._file = append_to(self._path, self.size)
         return self
 

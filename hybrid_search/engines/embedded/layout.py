@@ -1,4 +1,4 @@
-"""The names of an index's files. The folder holds nothing else."""
+"""The names of an index's files; its folder contains no others."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 __all__ = ["FORMAT_VERSION", "Layout"]
 
 FORMAT_VERSION = 1
-"""Of the folder and the tables. A change that this code's older versions can't read raises it."""
+"""Version of the folder and the tables; increased by each change that older versions of this code can't read."""
 
 _OF_SQLITE = ("-wal", "-shm", "-journal")
-"""What SQLite appends to a database's name; the last one only while there is no write-ahead log yet."""
+"""What SQLite appends to a database's name; the last one only as long as there is no write-ahead log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the parts of one index lie."""
+    """Paths of the parts of one index."""
 
     folder: Path
 
     @property
     def database(self) -> Path:
-        """The truth: documents, metadata, vectors."""
+        """The primary data: documents, metadata, vectors."""
         return self.folder / "documents.sqlite"
 
     @property
     def seal(self) -> Path:
-        """Size and checksum of the database since the last clean close; absent while a writer has it open."""
+        """Size and checksum of the database at the last clean close; absent while a writer has it open."""
         return self.folder / "manifest.json"
 
     @property
@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def model(self) -> Path:
-        """The serving files of the towers that made the vectors."""
+        """The serving files of the towers that encoded the documents."""
         return self.folder / "model"
 
     @property
@@ -62,26 +62,26 @@ class Layout:
 
     @property
     def new(self) -> Path:
-        """The folder beside this one in which an index is built that is to take its place."""
+        """The folder beside this one in which a replacement of the index is built."""
         folder = self.folder.resolve()
         return folder.with_name(f".{folder.name}.new")
 
     def exists(self) -> bool:
-        """Return whether the folder holds an index (or the beginning of one)."""
+        """Return whether the folder contains an index, finished or not."""
         return self.database.is_file()
 
     def strangers(self) -> list[str]:
-        """Return the names in the folder that are not an index's."""
+        """Return the names in the folder that don't belong to an index."""
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir() if not self._is_ours(path.name))
 
     def parts(self) -> list[Path]:
-        """Return the files and folders of the index that are there; the names of unfinished ones begin with a dot."""
+        """Return the existing files and folders of the index; names of unfinished ones begin with a dot."""
         return sorted(path for path in self.folder.iterdir() if self._is_ours(path.name))
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes of each part, those that are being written left out."""
+        """Return the size of each part in bytes, without files that are being written."""
         return {part.name: _size(part) for part in self.parts() if not part.name.startswith(".")}
 
     def _is_ours(self, name: str) -> bool:

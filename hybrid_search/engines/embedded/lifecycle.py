@@ -50,7 +50,7 @@ _CHECK_PATIENCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An index that was opened; ``lock`` is None when it was opened to read."""
+    """An open index; ``lock`` is None if it was opened to read."""
 
     layout: Layout
     store: Store
@@ -59,7 +59,7 @@ class Opened:
 
 
 def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened:
-    """Make an index; see :meth:`EmbeddedEngine.create`."""
+    """Create an index; see :meth:`EmbeddedEngine.create`."""
     _check_settings(settings)
     _recover(layout)
     _check_no_strangers(layout)
@@ -99,7 +99,7 @@ def _check_settings(settings: IndexSettings) -> None:
 
 
 def is_finished(layout: Layout) -> bool:
-    """Return whether there is an index, and not only the beginning of one that a crash left."""
+    """Return whether there is a finished index; a crash may have left an unfinished one."""
     _recover(layout)
     if not layout.exists():
         return False
@@ -123,20 +123,20 @@ def open_to_write(layout: Layout) -> Opened:
 
 
 def _recover(layout: Layout) -> None:
-    """Put an index back that a crash left between the two renames of a :func:`replacement`."""
+    """Restore the index if a crash came between the two renames of a :func:`replacement`."""
     folder = layout.folder.resolve()
-    if folder.name:  # the root of the file system has none, and no neighbours
+    if folder.name:  # the root of the file system has no name, and nothing beside it
         recover_folder(folder)
 
 
 def _clear_new(layout: Layout) -> None:
-    """Remove what a killed :func:`replacement` left beside an index. For the holder of the writer's lock."""
+    """Remove what a killed :func:`replacement` left beside an index. Requires the writer lock."""
     with contextlib.suppress(OSError):
         remove(layout.new)
 
 
 def check_exists(layout: Layout) -> None:
-    """Check that a folder holds an index, or the beginning of one.
+    """Check that a folder contains an index, finished or not.
 
     :raises IndexNotFound: if it does not.
     """
@@ -172,12 +172,12 @@ def _opened_to_write(layout: Layout, lock: WriterLock, *, same_as: IndexSettings
 
 
 def repair(folder: Path) -> list[str]:
-    """Build every search cache again from the documents, and count these anew; returns what was found wrong before.
+    """Rebuild every search cache from the documents and count them again; return the wrong counts found before.
 
     :raises IndexNotFound: if there is no index.
     :raises IndexLocked: if another process is writing.
-    :raises CorruptIndex: if the documents themselves are damaged, which nothing here can mend.
-    :raises StorageError: if a cache can't be written; doing it again takes up the work.
+    :raises CorruptIndex: if the documents themselves are damaged, which can't be repaired.
+    :raises StorageError: if a cache can't be written; calling this again continues.
     """
     layout = Layout(Path(folder))
     check_exists(layout)
@@ -203,9 +203,9 @@ def repair(folder: Path) -> list[str]:
     return found
 
 
-def _check_same(layout: Layout, held: IndexSettings, asked: IndexSettings) -> None:
-    for name in type(held).__struct_fields__:
-        ours, theirs = getattr(held, name), getattr(asked, name)
+def _check_same(layout: Layout, existing: IndexSettings, requested: IndexSettings) -> None:
+    for name in type(existing).__struct_fields__:
+        ours, theirs = getattr(existing, name), getattr(requested, name)
         if name == "fields":
             ours = {field: kind for field, kind in ours.items() if field in theirs}
         if ours != theirs:
@@ -220,7 +220,7 @@ def open_to_read(layout: Layout) -> Opened:
     check_exists(layout)
     lock = WriterLock.for_checking(layout, patience=_CHECK_PATIENCE)
     try:
-        # Without the lock somebody is writing; but nobody is known to where the folder can't be written to.
+        # Without the lock another process is writing, except in a read-only folder, where nobody can be.
         contents = (lock is not None or not os.access(layout.folder, os.W_OK)) and is_small(layout)
         if contents or lock is not None:
             check_seal(layout, contents=contents)
@@ -251,10 +251,10 @@ def _repaired(layout: Layout, caches: Caches, *, contents: bool) -> bool:
 
 @contextlib.contextmanager
 def replacement(folder: Path) -> Iterator[Path]:
-    """Lend the folder in which to build an index that takes the place of the one in ``folder`` when the block ends.
+    """Lend a folder in which to build an index that replaces the one in ``folder`` when the block ends.
 
-    Until then, and when the block ends with an error, the old index stays as it is, and nobody else can write to it.
-    Where there is no index the folder itself is lent.
+    Until then, and if the block raises, the old index stays unchanged, and no other process can write to it.
+    If there is no index yet, ``folder`` itself is lent.
 
     :raises IndexLocked: if another process is writing to the old index.
     :raises UsageError: if the folder holds other files too.
@@ -288,7 +288,7 @@ def drop(layout: Layout) -> None:
     lock = WriterLock.for_writing(layout)
     with disk_errors(f"deleting {layout.folder}"):
         try:
-            # The database first: without it the rest is no index.
+            # The database first: without it the other files don't count as an index.
             parts = [part for part in layout.parts() if part not in (layout.lock, layout.owner)]
             for part in sorted(parts, key=lambda part: part != layout.database):
                 remove(part)

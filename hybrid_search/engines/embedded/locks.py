@@ -1,4 +1,4 @@
-"""One writer among processes, and many searches beside one refresh among threads."""
+"""Locks: one writer among processes; among threads, many searches or one refresh."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_OWNER = 1 << 16
 
 
 class WriterLock:
-    """The right to change an index. The system frees it with the process, so a stale one can't be left behind."""
+    """The exclusive right to change an index. The system releases it when the process ends, so none becomes stale."""
 
     def __init__(self, lock: filelock.FileLock, layout: Layout) -> None:
         self._lock = lock
@@ -36,7 +36,7 @@ class WriterLock:
 
     @classmethod
     def for_writing(cls, layout: Layout) -> WriterLock:
-        """Take the lock to write. Waits for a process that is only checking the index, not for another writer.
+        """Take the lock to write. Waits for a process that checks the index, but not for another writer.
 
         :raises IndexLocked: naming the process that writes.
         :raises StorageError: if the folder can't be written to.
@@ -52,9 +52,9 @@ class WriterLock:
 
     @classmethod
     def for_checking(cls, layout: Layout, *, patience: float = 0.0) -> WriterLock | None:
-        """Take the lock to check and repair; None when another process has it or the folder is read-only.
+        """Take the lock to check and repair; None if another process has it or the folder is read-only.
 
-        :param patience: seconds to wait for a process that is checking too.
+        :param patience: seconds to wait for a process that is checking, too.
         """
         deadline = time.monotonic() + patience
         while True:
@@ -68,8 +68,8 @@ class WriterLock:
 
     @classmethod
     def _try(cls, layout: Layout, purpose: str) -> WriterLock | None:
-        check_own(layout)  # a link in the place of the lock's file would have its target emptied
-        # Not a lock of this thread alone, as is the default: another one may close the index.
+        check_own(layout)  # if the lock's file is a link, locking would truncate its target
+        # Not bound to this thread, which is the default: another thread may close the index.
         lock = filelock.FileLock(layout.lock, timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -92,10 +92,10 @@ class WriterLock:
         return cls(lock, layout)
 
     def release(self) -> None:
-        """Give the lock back; again is harmless."""
+        """Release the lock; calling this again is harmless."""
         if self._lock.is_locked:
-            # A full disk or a removed folder must not keep the lock held.
-            # The folder may be another's by now: an index that was rebuilt aside has taken its place.
+            # A full disk or a removed folder must not keep the lock from being released. The folder may be
+            # another process's by now, if an index that was built beside it has replaced it.
             if _owner(self._layout).get("pid") == os.getpid():
                 with contextlib.suppress(OSError):
                     self._layout.owner.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def _described(owner: dict[str, object]) -> str:
 
 
 class SharedLock:
-    """Many may hold it shared, or one alone; who waits to be alone goes before new sharers."""
+    """A lock with many sharers or one exclusive holder; a thread that waits for exclusiveness precedes new sharers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -130,7 +130,7 @@ class SharedLock:
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
-        """Hold it beside others."""
+        """Hold the lock together with other sharers."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._waiting)
             self._sharing += 1
@@ -143,7 +143,7 @@ class SharedLock:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold it with nobody else. Not to be asked for while holding it shared."""
+        """Hold the lock exclusively. Must not be requested by a thread that shares it."""
         with self._changed:
             self._waiting += 1
             try:

@@ -1,4 +1,4 @@
-"""What a cache folder should hold: each file's size and checksum, and how far the cache had followed the store."""
+"""What a cache folder should contain: each file's size and checksum, and the generation of the store it has reached."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NEVER = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A cache's own description, written last.
+    """A cache's description of itself, written last.
 
-    :ivar generation: the store's generation that the cache has followed.
-    :ivar last_row: every row up to this one is in, or was gone before it came in.
+    :ivar generation: the generation of the store that the cache has reached.
+    :ivar last_row: every row up to this one was added, or was deleted before it could be.
     :ivar files: name -> (size in bytes, CRC-32).
-    :ivar clean: False while the cache is being changed; files may then differ from what is listed.
-    :ivar extra: what the cache keeps for itself.
+    :ivar clean: False while the cache is being changed; files may then differ from those listed.
+    :ivar extra: the cache's own values.
     """
 
     generation: int = 0
@@ -39,7 +39,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Read a folder's manifest; None when it is missing or damaged, which both mean "build again"."""
+        """Read a folder's manifest; None if it is missing or damaged, and the cache must be rebuilt."""
         if folder.is_symlink():
             return None
         try:
@@ -56,11 +56,11 @@ class Manifest:
             return None
 
     def is_possible(self) -> bool:
-        """Return whether the numbers can be those of any cache."""
+        """Return whether the numbers are in the valid range."""
         return all(isinstance(one, int) and 0 <= one < _NEVER for one in (self.generation, self.last_row))
 
     def write(self, folder: Path) -> None:
-        """Write the manifest in one step.
+        """Write the manifest atomically.
 
         :raises StorageError: if it can't be written.
         """
@@ -69,9 +69,9 @@ class Manifest:
         atomic_write_bytes(folder / _NAME, json.dumps(outer).encode())
 
     def problems(self, folder: Path, *, contents: bool) -> list[str]:
-        """Compare the files with the list.
+        """Compare the files with those listed; return the differences.
 
-        :param contents: compare checksums too, not the sizes only.
+        :param contents: compare checksums, not only sizes.
         """
         found = []
         for name, (size, crc) in sorted(self.files.items()):
@@ -90,12 +90,12 @@ class Manifest:
 
 
 def _is_name(name: str) -> bool:
-    """Return whether a name is one of a file in the folder: the list may come from anybody."""
+    """Return whether a name is a plain file name, not a path: the manifest may come from anywhere."""
     return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
 
 
 def checksum_of(path: Path, limit: int | None = None) -> int:
-    """Return the CRC-32 of a file's first ``limit`` bytes (all without a limit)."""
+    """Return the CRC-32 of a file's first ``limit`` bytes, or of all of it."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(_CHUNK if limit is None else min(_CHUNK, limit)):
@@ -107,7 +107,7 @@ def checksum_of(path: Path, limit: int | None = None) -> int:
 def listed(
     folder: Path, names: Iterable[str], known: Mapping[str, tuple[int, int]] | None = None
 ) -> dict[str, tuple[int, int]]:
-    """Return the sizes and checksums of files; those in ``known`` with the same size are not read again."""
+    """Return name -> (size, CRC-32) of files; those in ``known`` with the same size are not read again."""
     files = {}
     for name in names:
         size = (folder / name).stat().st_size

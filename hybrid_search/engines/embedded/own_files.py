@@ -1,7 +1,7 @@
-"""Files of an index that are its own: plain ones, in their place, and no way out of the folder.
+"""Access to an index's files that follows no links: only plain files inside the folder are opened.
 
-An index may come from anywhere. A symbolic link in it would let a reader's repair write to any file of the reader's,
-and a pipe would let it wait for ever; so whatever is no plain file is never opened, and never written through.
+An index may come from anywhere. Through a symbolic link in it, a repair could write to any file of the reader's, and
+a pipe could block the reader for ever; so anything that is not a plain file is neither opened nor written through.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether there is a plain file, which a link to one is not."""
+    """Return whether a path is a plain file; a link to one is not."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -49,7 +49,7 @@ def is_plain(path: Path) -> bool:
 
 
 def foreign(folder: Path) -> list[str]:
-    """Name what in a cache's folder can't be its own: links, pipes, folders; or the folder itself if it is a link."""
+    """Return a message for each entry of a folder that is no plain file, or one if the folder itself is a link."""
     if folder.is_symlink():
         return [f"{folder} is a symbolic link"]
     if not folder.is_dir():
@@ -60,9 +60,9 @@ def foreign(folder: Path) -> list[str]:
 
 
 def check_own(layout: Layout) -> None:
-    """Check the files that are opened in place.
+    """Check the files that are opened in place (database and lock).
 
-    :raises CorruptIndex: if one is a link or anything else but a plain file.
+    :raises CorruptIndex: if one is not a plain file, such as a link.
     """
     beside = [layout.database.with_name(f"{layout.database.name}{end}") for end in ("-wal", "-shm", "-journal")]
     for path in (layout.database, *beside, layout.lock):
@@ -77,19 +77,19 @@ def check_own(layout: Layout) -> None:
 def read_own(path: Path, most: int) -> bytes:
     """Read a plain file of at most ``most`` bytes.
 
-    :raises OSError: if there is none, or a longer one, or a link.
+    :raises OSError: if it is missing, longer, or not a plain file.
     """
     with open(os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAITING), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > most:
             raise OSError(f"{path} is no file of at most {most} bytes")
-        return file.read(found.st_size)  # not most: room for as many bytes as are asked for is taken first
+        return file.read(found.st_size)  # not most: read allocates as many bytes as it is asked for
 
 
 def own_folder(folder: Path) -> None:
-    """Make a cache's folder if it is missing, in the place of a link.
+    """Create a cache's folder if it is missing; a link in its place is replaced.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     if folder.is_symlink():
         folder.unlink()
@@ -97,18 +97,18 @@ def own_folder(folder: Path) -> None:
 
 
 def emptied(folder: Path) -> None:
-    """Leave a folder empty; what a link in it stands for stays.
+    """Empty a folder; the targets of links in it stay.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     remove(folder)
     folder.mkdir(parents=True)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link (not what it stands for) or a folder, if it is there.
+    """Remove a file, a link (but not its target) or a folder, if it exists.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -117,18 +117,18 @@ def remove(path: Path) -> None:
 
 
 def made(path: Path) -> BinaryIO:
-    """Open a new file to write, in the place of whatever has its name; who has the old one open keeps that.
+    """Open a new file to write, replacing any of this name; processes that have the old file open keep it.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     path.unlink(missing_ok=True)
     return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666), "w+b")
 
 
 def append_to(path: Path, size: int) -> BinaryIO:
-    """Open a file to write behind its first ``size`` bytes, which stay; a new file where that is 0.
+    """Open a file to write after its first ``size`` bytes; a new file if that is 0.
 
-    :raises OSError: if it is no plain file, or the system can't.
+    :raises OSError: if it is not a plain file, or the system refuses.
     """
     if not size:
         return made(path)
@@ -137,7 +137,7 @@ def append_to(path: Path, size: int) -> BinaryIO:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path} is no plain file")
-        if found.st_nlink > 1:  # the file has another name elsewhere, perhaps in somebody's backup
+        if found.st_nlink > 1:  # a hard link, perhaps from somebody's backup
             file = _own_copy(file, path, size)
         file.truncate(size)
         file.seek(size)
@@ -162,10 +162,10 @@ def _own_copy(file: BinaryIO, path: Path, size: int) -> BinaryIO:
 
 
 def copy_model(layout: Layout, files: Sequence[Path]) -> None:
-    """Copy files into the index's model folder, replacing what was there in one step.
+    """Copy files into the index's model folder, atomically replacing its content.
 
-    :raises CorruptModel: if one is no plain file: what a link stands for is nothing to be handed on.
-    :raises StorageError: if they can't be copied; what was there stays.
+    :raises CorruptModel: if one is not a plain file, as the target of a link may not be meant for others.
+    :raises StorageError: if they can't be copied; the old content stays.
     """
     for file in files:
         if file.is_symlink() or (file.exists() and not is_plain(file)):
@@ -175,14 +175,14 @@ def copy_model(layout: Layout, files: Sequence[Path]) -> None:
         try:
             for file in files:
                 shutil.copyfile(file, new / file.name)
-            new.chmod(layout.folder.stat().st_mode & 0o777)  # mkdtemp's folders are for their owner only
+            new.chmod(layout.folder.stat().st_mode & 0o777)  # mkdtemp's folders are private to their owner
             replace_folder(new, layout.model)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
 
 def recover_model(layout: Layout) -> None:
-    """Put a model back that a crash left between the two renames. For the holder of the writer's lock.
+    """Restore the model if a crash came between the two renames. Requires the writer lock.
 
     :raises StorageError: if it can't be moved.
     """
@@ -190,9 +190,9 @@ def recover_model(layout: Layout) -> None:
 
 
 def model_folder(layout: Layout) -> Path | None:
-    """Return the model folder, None when no model is stored.
+    """Return the model folder, None if no model is stored.
 
-    :raises CorruptIndex: if it is a link, or holds anything but plain files.
+    :raises CorruptIndex: if it is a link, or contains anything but plain files.
     """
     if found := foreign(layout.model):
         raise CorruptIndex(
@@ -202,9 +202,9 @@ def model_folder(layout: Layout) -> Path | None:
 
 
 def remove_unfinished(layout: Layout) -> None:
-    """Remove what nobody will finish. For the holder of the writer's lock: nobody else writes such files.
+    """Remove files that a crash left unfinished. Requires the writer lock, as only its holder writes such files.
 
-    What can't be removed (a folder of another user) stays: it does no harm.
+    What can't be removed (a folder of another user) stays, which does no harm.
     """
     with contextlib.suppress(StorageError):
         recover_model(layout)
@@ -219,5 +219,5 @@ def _unfinished(layout: Layout) -> Iterator[Path]:
             yield part
     for folder in (layout.lexical, layout.forward, layout.dense):
         if folder.is_dir() and not folder.is_symlink():
-            # tantivy's own file that begins with a dot, .managed.json, has no such end.
+            # tantivy's own dot file, .managed.json, does not match.
             yield from sorted(folder.glob(".*.part"))

@@ -1,6 +1,6 @@
-"""Cutting scored rows at k in the order used everywhere (score descending, then id ascending), and fusing both legs.
+"""Cuts scored rows at k in the common order (score descending, then id ascending), and fuses both legs.
 
-Ids and texts are looked up for the one page that is wanted, not for whole windows.
+Ids and texts are looked up for the requested page only, not for whole windows.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class ScoredRows:
 
 
 def best(rows: Rows, scores: Scores, k: int, ids: RowIds) -> ScoredRows:
-    """Cut scored rows at the k best, exact among ties at the cut.
+    """Return the k best rows; ties at the cut are resolved by id.
 
-    :param rows: (n,) distinct rows; those whose document is gone are left out.
+    :param rows: (n,) distinct rows; those of deleted documents are left out.
     :param scores: (n,) their scores, descending.
     """
     there = ids.there(rows)
@@ -50,9 +50,9 @@ def best(rows: Rows, scores: Scores, k: int, ids: RowIds) -> ScoredRows:
 
 
 def joined(scores: Scores, noise: float) -> Scores:
-    """Give scores that differ by rounding alone one value, (n,) descending -> (n,).
+    """Make scores equal that differ only by rounding, (n,) descending -> (n,).
 
-    :param noise: how far apart two neighbours may be, as a share of the higher one.
+    :param noise: the largest difference of two neighbours, relative to the higher one.
     """
     starts = np.arange(len(scores))
     starts[1:][scores[1:] >= scores[:-1] * (1 - noise)] = 0
@@ -60,17 +60,17 @@ def joined(scores: Scores, noise: float) -> Scores:
 
 
 def settled(rows: Rows, scores: NDArray[np.floating], ids: RowIds) -> Rows:
-    """Order each run of equal scores by id; only the ids of such runs are looked up.
+    """Order runs of equal scores by id; ids are looked up for such runs only.
 
     :param scores: (n,) descending.
-    :return: (n,) the rows in the ranking order.
+    :return: (n,) the rows in ranking order.
     """
     tied = scores[1:] == scores[:-1]
     if not tied.any():
         return rows
     member = np.zeros(len(rows), bool)
     member[1:] = tied
-    run = (~member).cumsum()  # goes up where a run, or a row of its own, begins
+    run = (~member).cumsum()  # increases where a run, or a row outside of runs, begins
     member[:-1] |= tied
     of_runs = rows[member]
     names = [id or "" for id in ids.ids(of_runs)]
@@ -85,11 +85,11 @@ Legs = Sequence[Mapping[str, Leg]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """The hits of one query that are wanted, before their documents are looked up.
+    """The requested hits of one query, before their documents are looked up.
 
-    :ivar rows: (n,) best first.
-    :ivar legs: makes the n hits' explanations.
-    :ivar first_rank: of the first hit.
+    :ivar rows: (n,), best first.
+    :ivar legs: returns the explanations of the n hits.
+    :ivar first_rank: rank of the first hit, from 1.
     """
 
     rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
@@ -99,7 +99,7 @@ class Page:
 
 
 def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search, ids: RowIds) -> Page:
-    """Fuse two windows and cut the page out."""
+    """Fuse the windows of both legs and return the requested page."""
     rows, columns = _union(bm25.rows, knn.rows)
     if not len(rows):
         return Page()
@@ -113,7 +113,7 @@ def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search
 
 
 def page_of_leg(found: ScoredRows, search: Search) -> Page:
-    """Cut the page out of one leg's ranking."""
+    """Return the requested page of one leg's ranking."""
     scores, first = found.scores[search.offset : search.end].tolist(), search.offset + 1
 
     def legs() -> Legs:
@@ -123,7 +123,7 @@ def page_of_leg(found: ScoredRows, search: Search) -> Page:
 
 
 def hits_of(page: Page, store: Store) -> list[Hit]:
-    """Fetch the documents of a page; a row that is gone is left out."""
+    """Fetch the documents of a page; deleted rows are left out."""
     if not len(page.rows):
         return []
     found = zip(page.scores, page.legs(), store.documents_at(page.rows.tolist()), strict=True)
@@ -135,14 +135,14 @@ def hits_of(page: Page, store: Store) -> list[Hit]:
 
 
 def ranking_of(page: Page, store: Store) -> Ranking:
-    """Look the ids of a page up; a row that is gone is left out. A row is the version of its document."""
+    """Look up the ids of a page; deleted rows are left out. The row serves as the document's version."""
     known = zip(store.row_ids.ids(page.rows), page.scores, page.rows.tolist(), strict=True)
     there = [(id, score, row) for id, score, row in known if id is not None]
     return Ranking(*zip(*there, strict=True)) if there else Ranking((), ())
 
 
 def _union(first: Rows, second: Rows) -> tuple[Rows, NDArray[np.intp]]:
-    """List the rows of both, the first ones in front, and the column of each of the second in that list."""
+    """Return the distinct rows of both, those of ``first`` in front, and the index of each row of ``second``."""
     if not len(first):
         return second, np.arange(len(second))
     ascending = np.argsort(first)

@@ -1,4 +1,4 @@
-"""The ids of rows, kept in memory: a row's id never changes, so what is known can't go stale."""
+"""A cache of the ids of rows. A row's id never changes, so entries don't become stale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READ_AT_ONCE = 200_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Known:
-    """One entry a row; ``there`` says which are filled in. Arrays, because a search looks up hundreds at once.
+    """An entry per row; ``there`` marks those that are filled in. Arrays, as a search looks up hundreds at once.
 
     The last entry stays empty.
     """
@@ -45,18 +45,18 @@ class _Known:
 
 
 class RowIds:
-    """Ids by row, read from the store where they are not known yet. Every method is safe in any thread."""
+    """Ids by row, read from the store if they are not cached yet. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Threads read what is known without the lock: an entry is filled in before it is marked as there, and stays;
-        # arrays that are outgrown go on as they are. Filling in and growing, which would lose entries, need the lock.
+        # Threads read the arrays without the lock: an entry is filled in before it is marked, and never changes; arrays
+        # that are replaced by larger ones stay valid. Filling in and growing need the lock, or entries would be lost.
         self._known = _Known(np.empty(1, object), np.zeros(1, bool))
         self._learning = threading.Lock()
         self._looked_up = 0
 
     def ids(self, rows: Rows) -> list[str | None]:
-        """Look up the ids of rows, None for a row that is gone (it may still be known when it went just now)."""
+        """Look up the ids of rows, None for a deleted row (one that was deleted just now may still be cached)."""
         if not len(rows):
             return []
         if rows.max() >= _MOST_IDS:
@@ -66,8 +66,8 @@ class RowIds:
         return ids
 
     def there(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return which rows are there, (n,) -> (n,)."""
-        # Rows that there is no place for yet are taken for the last place, which is never filled in.
+        """Return which rows exist, (n,) -> (n,)."""
+        # Rows beyond the arrays are clipped to the last entry, which is never filled in.
         known = self._known.there.take(rows, mode="clip")
         if known.all():
             return known
@@ -76,7 +76,7 @@ class RowIds:
         return np.array([id is not None for id in self.ids(rows)])
 
     def read(self, rows: Sequence[int]) -> dict[int, str]:
-        """Read ids from the store; rows that are gone are left out."""
+        """Read ids from the store; deleted rows are left out."""
         found: dict[int, str] = {}
         with self._database.reading() as connection:
             for chunk in in_batches(rows, _CHUNK):
@@ -85,7 +85,7 @@ class RowIds:
         return found
 
     def _knowing(self, rows: Rows) -> _Known:
-        """Return what is known, these rows included where they are there."""
+        """Return the cache with these rows filled in, except for deleted ones."""
         known = self._known
         last = int(rows.max(initial=0))
         if last < len(known.there) - 1 and known.there[rows].all():
@@ -100,14 +100,14 @@ class RowIds:
         return self._knowing_all(last) if wants_all else known
 
     def _knowing_all(self, last: int) -> _Known:
-        """Read the ids of a small index at once: a process that goes on searching needs nearly all of them."""
+        """Read all ids of a small index at once, as a process that goes on searching needs nearly all of them."""
         with self._database.reading() as connection:
             pairs = connection.execute("SELECT row, id FROM documents WHERE row < ?", (_READ_AT_ONCE,)).fetchall()
         with self._learning:
             return self._learnt(pairs, last)
 
     def _learnt(self, pairs: Iterable[tuple[int, str]], last: int) -> _Known:
-        """Fill in ids; ``last``: a row that there has to be a place for. For the holder of the lock."""
+        """Fill in ids and return the cache, grown to include the row ``last``. Requires the lock."""
         known = self._known
         if last >= len(known.there) - 1:
             known = self._known = known.grown(last + 2 + last // 2)

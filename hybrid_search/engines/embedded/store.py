@@ -1,4 +1,4 @@
-"""What is committed, read from SQLite. A row never changes and is never reused; a replaced document gets a new one."""
+"""Reads the committed state from SQLite. Rows never change and are never reused; a replaced document gets a new row."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _DOCUMENT = "id, title, text, metadata, checksum, row"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the store stands: counts, and what the caches compare themselves with.
+    """The store's generation and counts; the caches compare theirs with them.
 
-    :ivar generation: grows by one with each commit that changed something.
-    :ivar next_row: the row that the next document gets.
+    :ivar generation: increases by one with each commit that changed something.
+    :ivar next_row: the row of the next document.
     """
 
     generation: int
@@ -62,7 +62,7 @@ class State:
 
 
 class Store:
-    """Reads of the committed state. Every method is safe in any thread."""
+    """Read access to the committed state. Thread-safe."""
 
     def __init__(self, layout: Layout, database: Database) -> None:
         self.layout = layout
@@ -73,9 +73,9 @@ class Store:
     def open(cls, layout: Layout, *, writable: bool) -> Self:
         """Open the database of an existing index.
 
-        :raises IndexNotFound: if it has none, or one that was never finished.
-        :raises SearchIndexError: if a newer version of this package made it.
-        :raises CorruptIndex: if it is no sound database, or a link to one.
+        :raises IndexNotFound: if it has none, or an unfinished one.
+        :raises SearchIndexError: if a newer version of this package wrote it.
+        :raises CorruptIndex: if it is not a sound database, or a link.
         """
         if not layout.exists():
             raise IndexNotFound(
@@ -111,13 +111,13 @@ class Store:
             raise CorruptIndex(f"{self.layout.database}: the settings are missing; load the data again")
         try:
             return IndexSettings.from_json(text, source=str(self.layout.database))
-        except ConfigError as error:  # nobody typed these settings: they were written by this package
+        except ConfigError as error:  # the settings were written by this package, not by a user
             raise CorruptIndex(f"{error}; the settings are damaged, load the data again") from error
 
     def state(self) -> State:
         """Read the generation and the counts."""
         with self.database.reading(one_statement=True) as connection:
-            # Every search asks. The number changes when another connection has committed, and is cheap to read.
+            # Called by every search. data_version changes when another connection commits, and is cheap to read.
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             if connection.state is None or connection.state[0] != version:
                 connection.state = (version, read_state(connection))
@@ -127,7 +127,7 @@ class Store:
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id.
 
-        :raises CorruptIndex: if a document is not what was written, naming it.
+        :raises CorruptIndex: if a document fails its checksum; names it.
         """
         found: dict[str, Document] = {}
         with self.database.reading() as connection:
@@ -137,7 +137,7 @@ class Store:
         return [found.get(id) for id in ids]
 
     def documents_at(self, rows: Sequence[int]) -> list[Document | None]:
-        """Fetch documents by row, None for a row that is gone; otherwise as :meth:`documents`."""
+        """Fetch documents by row, None for a deleted row; otherwise as :meth:`documents`."""
         found: dict[int, Document] = {}
         with self.database.reading(one_statement=len(rows) <= _CHUNK) as connection:
             for start in range(0, len(rows), _CHUNK):
@@ -147,7 +147,7 @@ class Store:
         return [found.get(row) for row in rows]
 
     def all_documents(self) -> Iterator[Document]:
-        """Iterate in the order of first addition, a page at a time, so that no transaction outlives a page."""
+        """Iterate in the order of first addition, page by page, so that no transaction lasts longer than a page."""
         after = 0
         while True:
             with self.database.reading() as connection:
@@ -159,15 +159,15 @@ class Store:
             yield from (self._document(row) for row in page)
 
     def texts_after(self, connection: Connection, row: int) -> Iterator[tuple[int, str]]:
-        """Iterate over (row, searchable text) of the rows above ``row``, ascending."""
+        """Yield (row, searchable text) of the rows above ``row``, ascending."""
         query = f"SELECT {_DOCUMENT} FROM documents WHERE row > ? ORDER BY row"
         for record in connection.execute(query, (row,)):
             yield record[5], self._document(record).searchable_text
 
     def vectors_after(self, connection: Connection, row: int) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-        """Iterate over batches of (rows, vectors) above ``row``, rows ascending.
+        """Yield batches of (rows, vectors) above ``row``: (n,) ascending and (n, dimension).
 
-        :raises CorruptIndex: if a vector is not what was written, naming its document.
+        :raises CorruptIndex: if a vector fails its checksum; names its document.
         """
         cursor = connection.execute("SELECT row, vector, checksum FROM vectors WHERE row > ? ORDER BY row", (row,))
         while records := cursor.fetchmany(_VECTORS):
@@ -181,11 +181,11 @@ class Store:
             )
 
     def gone_since(self, connection: Connection, generation: int, up_to: int) -> Rows:
-        """Return the rows up to ``up_to`` that went after ``generation``."""
+        """Return the rows up to ``up_to`` that were deleted after ``generation``."""
         return column(connection, "SELECT row FROM tombstones WHERE generation > ? AND row <= ?", (generation, up_to))
 
     def lost_since(self, generation: int) -> bool:
-        """Return whether any row went after ``generation``."""
+        """Return whether any row was deleted after ``generation``."""
         with self.database.reading(one_statement=True) as connection:
             query = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE generation > ?)"
             (lost,) = connection.execute(query, (generation,)).fetchone()
@@ -198,7 +198,7 @@ class Store:
         return Document(id, text, title, decode_metadata(metadata))
 
     def corrupt(self, row: int, what: str) -> CorruptIndex:
-        """Make the error for a row that is not what was written."""
+        """Return the error for a row that fails its checksum."""
         return CorruptIndex(
             f"{self.layout.database}, row {row} (document {self.row_ids.read([row]).get(row)!r}): {what} is not "
             f"what was written; delete the document and add it again, or load the data again"
@@ -206,12 +206,12 @@ class Store:
 
 
 def column(connection: Connection, query: str, values: Sequence[object] = ()) -> Rows:
-    """Read whole numbers: (n,) int64."""
+    """Return a query's only column of integers: (n,) int64."""
     return np.fromiter((number for (number,) in connection.execute(query, tuple(values))), np.int64)
 
 
 def counts(connection: Connection) -> State:
-    """Return the state with what the tables hold in the place of what is recorded; ``next_row`` may be less."""
+    """Count rows: the state as the tables have it, instead of as recorded; ``next_row`` may be smaller."""
     state = read_state(connection)
     documents, vectors = (column(connection, f"SELECT count(*) FROM {table}")[0] for table in ("documents", "vectors"))
     last = column(connection, "SELECT max(row) FROM (SELECT 0 AS row UNION SELECT max(row) FROM documents)")[0]
@@ -223,15 +223,15 @@ def _marks(values: Iterable[object]) -> str:
 
 
 def meta(connection: Connection, key: str) -> object:
-    """Read one value of the meta table, None when it is not there."""
+    """Read a value of the meta table, None if it is missing."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return found[0] if found else None
 
 
 def read_state(connection: Connection) -> State:
-    """Read the state through a connection.
+    """Read the state through a given connection.
 
-    :raises CorruptIndex: if a number is missing.
+    :raises CorruptIndex: if a number is missing or out of range.
     """
     names = tuple(State.__dataclass_fields__)
     values = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN ({_marks(names)})", names))
@@ -239,14 +239,14 @@ def read_state(connection: Connection) -> State:
         state = State(**{name: int(value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again") from error
-    # Memory is taken for every row that there ever was.
+    # A range check, because arrays are allocated for every row that ever existed.
     if not (0 <= state.generation < _NEVER and 0 < state.next_row <= _MOST_ROWS and 0 <= state.documents < _MOST_ROWS):
         raise CorruptIndex(f"the index's counters are damaged ({values!r}); load the data again")
     return state
 
 
 def field_values(metadata: Mapping[str, MetadataValue]) -> Iterator[tuple[str, Scalar]]:
-    """Return the (field, value) pairs that filters see: a repeated keyword once."""
+    """Yield the (field, value) pairs that filters compare with; each of several keywords once."""
     for name, value in metadata.items():
         if isinstance(value, tuple):
             yield from ((name, word) for word in dict.fromkeys(value))
@@ -255,12 +255,12 @@ def field_values(metadata: Mapping[str, MetadataValue]) -> Iterator[tuple[str, S
 
 
 def encode_metadata(metadata: Mapping[str, MetadataValue]) -> str:
-    """Return the metadata as JSON, in the order given."""
+    """Return metadata as JSON, in the given order."""
     return json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")) if metadata else ""
 
 
 def decode_metadata(text: str) -> dict[str, MetadataValue]:
-    """Return what :func:`encode_metadata` was given, several keywords as a tuple."""
+    """Parse the JSON of :func:`encode_metadata`; several keywords become a tuple."""
     if not text:
         return {}
     decoded: dict[str, Any] = json.loads(text)
@@ -268,10 +268,10 @@ def decode_metadata(text: str) -> dict[str, MetadataValue]:
 
 
 def text_checksum(id: object, title: object, text: object, metadata: object) -> int:
-    """Return the CRC-32 of a document's stored columns; of damaged ones too, whatever type they have become."""
+    """Return the CRC-32 of a document's stored columns; a damaged column may have any type."""
     return zlib.crc32(f"{id}\x1f{title}\x1f{text}\x1f{metadata}".encode("utf-8", "surrogatepass"))
 
 
 def vector_checksum(vector: object) -> int:
-    """Return the CRC-32 of a stored vector; -1 for what is none any more."""
+    """Return the CRC-32 of a stored vector; -1 if the damaged column is no vector."""
     return zlib.crc32(vector) if isinstance(vector, bytes) else -1

@@ -1,4 +1,4 @@
-"""The tantivy index: finds the documents that share terms with a query, best first by its own BM25."""
+"""The tantivy index: finds the documents that share terms with a query, ordered by tantivy's own BM25."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEGMENT = re.compile(r"([0-9a-f]{32})\.")
 
 
 class TantivyIndex:
-    """A folder of tantivy's, following the store."""
+    """A folder with a tantivy index, which follows the store."""
 
     def __init__(self, folder: Path, analyzer: Analyzer) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class TantivyIndex:
         self._searcher: tantivy.Searcher | None = None
 
     def load(self, manifest: Manifest) -> None:
-        """Open the folder as a manifest describes it, or what it has become since.
+        """Open the folder that a manifest describes, or its later state.
 
         :raises ValueError: if tantivy can't read it.
         """
@@ -62,7 +62,7 @@ class TantivyIndex:
             self._searcher = self._index.searcher()
 
     def problems(self, manifest: Manifest, *, contents: bool) -> list[str]:
-        """Compare the files with a manifest; where a crash left it unclean, those that can't have changed."""
+        """Compare the files with a manifest; if a crash left it unclean, only those that can't have changed."""
         if found := foreign(self.folder):
             return found
         if not manifest.clean:
@@ -85,11 +85,11 @@ class TantivyIndex:
             self.load(Manifest())
 
     def sync(self, store: Store) -> None:
-        """Take in the rows that are missing and drop those that are gone. For the process with the writer's lock.
+        """Add missing rows and drop deleted ones. Requires the writer lock.
 
-        Doing it again after a crash is harmless: rows above the manifest's last one are dropped before they come in.
+        Repeating it after a crash is harmless: rows above the manifest's last row are dropped before they are added.
 
-        :raises StorageError: if the disk is full; the next call takes up the work.
+        :raises StorageError: if the disk is full; the next call continues.
         """
         if foreign(self.folder):
             self.reset()
@@ -112,7 +112,7 @@ class TantivyIndex:
                 writer.rollback()
                 raise
             finally:
-                # Merges change files; the manifest has to be written after the last of them.
+                # Merges change files; the manifest must be written after the last merge.
                 writer.wait_merging_threads()
             _share(self.folder)
             names = [name for name in os.listdir(self.folder) if _is_content(name)]
@@ -128,18 +128,18 @@ class TantivyIndex:
                 self._schema, _ROW, tantivy.FieldType.Unsigned, lower_bound=last_row, include_lower=False
             )
         )
-        # Not delete_documents_by_term: it takes a whole number for a signed one, and deletes nothing.
+        # Not delete_documents_by_term: it takes an unsigned number for a signed one, and deletes nothing.
         for rows in in_batches(gone.tolist(), _DROPPED_AT_ONCE):
             writer.delete_documents_by_query(tantivy.Query.term_set_query(self._schema, _ROW, rows))
 
     def search(
         self, terms: list[str], limit: int, allowed: RowFilter | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return up to ``limit`` (rows, tantivy's scores), best first; fewer only when no more match.
+        """Return up to ``limit`` (rows, tantivy's scores), best first; fewer only if no more documents match.
 
-        :param terms: the query's terms; a repeated term counts as often as it stands there.
+        :param terms: the query's terms; a repeated term counts several times.
         """
-        # A repeated term as one that weighs more, as Lucene has it: a sum of thousands in single precision is no sum.
+        # A repeated term is one with more weight, as in Lucene; a sum of thousands in single precision would be wrong.
         parts = [(tantivy.Occur.Should, self._term(term, times)) for term, times in Counter(terms).items()]
         if allowed is None:
             return self._collect(tantivy.Query.boolean_query(parts), limit)
@@ -162,7 +162,7 @@ class TantivyIndex:
     def _sift(
         self, query: tantivy.Query, limit: int, allowed: RowFilter
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Fetch more and more of the unfiltered ranking until enough of it passes."""
+        """Fetch more and more of the unfiltered ranking until enough of it passes the filter."""
         fetched = int(limit * len(allowed.mask) / allowed.count * 1.2) + 10
         while True:
             rows, scores = self._collect(query, fetched)
@@ -173,7 +173,7 @@ class TantivyIndex:
 
     def _collect(self, query: tantivy.Query, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         searcher = self._open_searcher
-        limit = max(1, min(limit, searcher.num_docs))  # of none at all tantivy panics
+        limit = max(1, min(limit, searcher.num_docs))  # tantivy panics at a limit of 0
         hits = searcher.search(query, limit, count=False).hits
         if not hits:
             return np.empty(0, np.int64), np.empty(0, np.float64)
@@ -181,15 +181,15 @@ class TantivyIndex:
         return np.array(searcher.fast_field_values(_ROW, list(addresses)), np.int64), np.array(scores, np.float64)
 
     def document_frequency(self, term: str) -> int:
-        """Return how many documents have the term; a document that is gone counts until its segment is merged."""
+        """Return the number of documents with the term; deleted documents count until their segment is merged."""
         return self._open_searcher.doc_freq(_TEXT, term)
 
     def rows(self) -> NDArray[np.int64]:
-        """Return the rows that are in, (n,), in no order."""
+        """Return the rows in the index, (n,), in no particular order."""
         return self._collect(tantivy.Query.all_query(), self.count())[0]
 
     def count(self) -> int:
-        """Return how many documents are in."""
+        """Return the number of documents in the index."""
         return self._open_searcher.num_docs
 
     @property
@@ -207,15 +207,16 @@ class TantivyIndex:
 
 @contextmanager
 def _openable(folder: Path) -> Iterator[Path]:
-    """Show the folder as tantivy can open it: it locks a file even to read, so where it can't, links stand elsewhere.
+    """Lend the folder in a form that tantivy can open.
 
-    What it has opened stays open when the links go.
+    tantivy locks a file even to read; where it can't, a temporary folder of links is lent instead. Files that
+    it has opened stay open when the links are removed.
     """
     lock = folder / ".tantivy-meta.lock"
     if os.access(lock if lock.exists() else folder, os.W_OK):
         yield folder
         return
-    # tantivy's own thread may put a lock there while the folder is removed; an empty one left behind does no harm.
+    # tantivy's thread may create a lock while the folder is removed; an empty folder that stays does no harm.
     with tempfile.TemporaryDirectory(prefix="hybrid-search-", ignore_cleanup_errors=True) as shown:
         for path in folder.iterdir():
             if path.suffix != ".lock":
@@ -224,16 +225,16 @@ def _openable(folder: Path) -> Iterator[Path]:
 
 
 def _share(folder: Path) -> None:
-    """Let whoever may read the other files read tantivy's two lists, which it makes for their owner alone."""
+    """Give tantivy's two lists, which it creates readable by their owner only, the permissions of the other files."""
     mode = (folder / "manifest.json").stat().st_mode & 0o777
     for name in ("meta.json", ".managed.json"):
         (folder / name).chmod(mode)
 
 
 def _remove_strays(folder: Path) -> None:
-    """Remove what a commit that was cut short left: tantivy forgets its own files when it is killed.
+    """Remove files of an interrupted commit: when killed, tantivy loses track of them.
 
-    Deletion lists it would even stumble over at the next commit. For the process with the writer's lock.
+    Left-over deletion lists would even make the next commit fail. Requires the writer lock.
     """
     meta = folder / "meta.json"
     segments = json.loads(meta.read_bytes())["segments"] if meta.exists() else []
@@ -260,7 +261,7 @@ def _tantivy_errors(folder: Path) -> Iterator[None]:
         with disk_errors(f"writing {folder}"):
             yield
     except ValueError as error:
-        # tantivy reports everything as a ValueError; while writing, that is the disk.
+        # tantivy raises ValueError for everything; while writing, the cause is the disk.
         raise StorageError(
             f"writing {folder}: {error}; the documents are safe, and are taken in at the next commit or opening"
         ) from error

@@ -1,7 +1,7 @@
-"""Changes to the store: one open transaction from the first change to the commit, which all threads share.
+"""Changes to the store: one transaction from the first change to the commit, shared by all threads.
 
-Each change is all in or not in at all, whatever becomes of the others in the transaction. A thread whose changes went
-with a transaction that SQLite gave up (a full disk) is told when it next changes or commits anything.
+Each change is applied whole or not at all, independent of others in the transaction. If SQLite rolls the transaction
+back (a full disk), each thread whose changes are lost gets an error from its next change or commit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CHUNK = 500
 
 
 def create_store(database: Database, settings: IndexSettings) -> None:
-    """Make an empty store; durable when this returns."""
+    """Create an empty store; durable when this returns."""
     database.create_tables()
     values = {
         "format_version": FORMAT_VERSION,
@@ -57,7 +57,7 @@ def create_store(database: Database, settings: IndexSettings) -> None:
 
 
 def recount(database: Database) -> None:
-    """Record the numbers of what is there, and the next generation; durable when this returns."""
+    """Record the counts of existing rows, as the next generation; durable when this returns."""
     with sqlite_errors(database.path):
         connection = database.writer
         connection.execute("BEGIN IMMEDIATE")
@@ -80,7 +80,7 @@ def _set_meta(connection: Connection, values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Old:
-    """A stored document that is replaced or deleted."""
+    """A stored document that is being replaced or deleted."""
 
     row: int
     first: int
@@ -89,12 +89,12 @@ class _Old:
 
 @dataclass(slots=True, eq=False)
 class _Transaction:
-    """What is changed and not committed.
+    """An open transaction.
 
-    :ivar state: the store's state with the changes.
-    :ivar settings: the index's settings with the fields that they declare.
-    :ivar changes: how many changes are in it.
-    :ivar lost: why all of them are gone, empty while they are not.
+    :ivar state: the store's state including the changes.
+    :ivar settings: the index's settings, including the fields that the changes declare.
+    :ivar changes: number of changes.
+    :ivar lost: why all changes were lost; empty if they were not.
     """
 
     state: State
@@ -104,18 +104,18 @@ class _Transaction:
 
 
 class _OfThread(threading.local):
-    """The transaction with this thread's last change."""
+    """The transaction that contains this thread's last change."""
 
     transaction: _Transaction | None = None
 
 
 class StoreWriter:
-    """The only way to change a store. Every method is safe in any thread."""
+    """The only writer of a store. Thread-safe."""
 
     def __init__(self, database: Database, settings: IndexSettings) -> None:
         self._database = database
         self.committed = settings
-        # Reentrant, as a signal's handler may close the index in the middle of a change.
+        # Reentrant, because a signal handler may close the index in the middle of a change.
         self._guard = threading.RLock()
         self._open: _Transaction | None = None
         self._mine = _OfThread()
@@ -128,10 +128,10 @@ class StoreWriter:
         return transaction.settings if transaction else self.committed
 
     def add(self, documents: Sequence[Document], vectors: NDArray[np.float32] | None) -> list[Rejection]:
-        """Add or replace documents; of the same id twice, the last one counts.
+        """Add or replace documents; if an id occurs twice, the last document counts.
 
-        :param vectors: (n, dimension), a row per document; zero rows are "no vector"; None for no vectors at all.
-        :return: the refused documents.
+        :param vectors: (n, dimension), a zero row for "no vector"; None if no document has one.
+        :return: the rejected documents.
         """
         with self._guard:
             sifted = sift(documents, vectors, self.settings.fields)
@@ -143,21 +143,21 @@ class StoreWriter:
         return sifted.rejections
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents by id; returns how many were there."""
+        """Delete documents by id; return how many existed."""
         with self._guard, self._changing() as (connection, transaction):
             old = self._find(connection, ids)
             self._remove(connection, transaction, old)
         return len(old)
 
     def set_fusion(self, fusion: Fusion) -> None:
-        """Change the fusion that the index's settings name."""
+        """Change the fusion in the index's settings."""
         with self._guard, self._changing() as (_, transaction):
             transaction.settings = transaction.settings.replace(fusion=fusion)
 
     def commit(self) -> bool:
-        """Make every thread's changes durable; False when there were none.
+        """Make all threads' changes durable; return False if there were none.
 
-        :raises StorageError: if that fails, or this thread's changes had been lost before.
+        :raises StorageError: if that fails, or if this thread's changes were lost before.
         """
         with self._guard:
             self._check_mine()
@@ -180,7 +180,7 @@ class StoreWriter:
             return True
 
     def close(self) -> None:
-        """Drop what was not committed, and refuse everything from here on."""
+        """Discard uncommitted changes; all later calls are refused."""
         with self._guard:
             self._closed = True
             if self._open is not None:
@@ -188,7 +188,7 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[tuple[Connection, _Transaction]]:
-        """Lend the connection for one change, which is taken back alone when the block fails."""
+        """Lend the connection for one change; if the block raises, only this change is rolled back."""
         self._check_mine()
         with sqlite_errors(self._database.path):
             connection = self._database.writer
@@ -214,7 +214,7 @@ class StoreWriter:
             raise
 
     def _take_back(self, connection: Connection, transaction: _Transaction, error: BaseException) -> None:
-        # Without another change there is nothing to keep, and over some errors SQLite itself has rolled back.
+        # Without other changes there is nothing to keep; and after some errors SQLite itself has rolled back.
         if connection.in_transaction and transaction.changes:
             with contextlib.suppress(Error):
                 connection.execute("ROLLBACK TO change")
@@ -223,7 +223,7 @@ class StoreWriter:
         self._give_up(transaction, error)
 
     def _give_up(self, transaction: _Transaction, error: BaseException) -> None:
-        """End a transaction without its changes; this thread knows, the others find out when they come again."""
+        """Roll a transaction back; this thread gets the error at once, others at their next call."""
         transaction.lost = str(error) or type(error).__name__
         self._open = self._mine.transaction = None
         connection = self._database.writer
