@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
+import msgspec
 
 from hybrid_search.cli.output import FORMATS, in_options, say
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.settings.base import Setting, meta_of
 from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisation
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WithOldName",
+    "about",
     "allow_rejected_option",
     "bm25_of",
     "bm25_options",
@@ -37,6 +40,14 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def about(settings: type[Setting], name: str) -> str:
+    """Return what a setting means, for the help of its option, with the default of one that is not sent."""
+    kind = next(field.type for field in msgspec.structs.fields(settings) if field.name == name)
+    note = meta_of(kind)
+    default = (note.extra or {}).get("default")
+    return (note.description or "") + (f"  [default: {default}]" if default else "")
 
 
 class WithOldName(click.Option):
@@ -185,16 +196,15 @@ def bm25_of(k1: float | None, b: float | None, base: Bm25 | None = None) -> Bm25
 def fusion_options(function: F) -> F:
     """--fusion, --combination, --bm25-weight, --window and --rank-constant."""
     for decorator in (
-        click.option("--rank-constant", type=int, help="RRF's constant."),
-        click.option("--window", type=int, help="Documents that each leg contributes; paging stays inside it."),
+        click.option("--rank-constant", type=int, help=about(Fusion, "rank_constant")),
+        click.option("--window", type=int, help=about(Fusion, "window")),
         click.option("--bm25-weight", type=float, help="BM25's weight, 0..1; k-NN gets the rest."),
-        click.option("--combination", type=click.Choice(get_args(Combination)), help="The mean that joins the legs."),
+        click.option("--combination", type=click.Choice(get_args(Combination)), help=about(Fusion, "combination")),
         click.option(
             "--fusion",
             "method",
             type=click.Choice(get_args(Normalisation)),
-            help="How scores are made comparable; min_max_from_zero is min_max with BM25's scale from 0 (OpenSearch "
-            "3.0); rrf uses ranks.",
+            help=about(Fusion, "method"),
         ),
     ):
         function = decorator(function)

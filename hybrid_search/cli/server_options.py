@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import click
-import msgspec
 
+from hybrid_search.cli.options import about
 from hybrid_search.cli.output import say
 from hybrid_search.errors import UsageError
-from hybrid_search.settings.base import meta_of
 from hybrid_search.settings.server import INLINE, Compression, KnnEngine, SearchOptions, ServerOptions
 
 __all__ = [
@@ -40,11 +39,8 @@ _LAYOUT: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 def layout_options(function: F) -> F:
     """--shards, --replicas, --knn-engine, --hnsw-m, --ef-construction, --compression and --on-disk."""
-    kinds = {field.name: field.type for field in msgspec.structs.fields(ServerOptions)}
     for flag, name, more in reversed(_LAYOUT):
-        note = meta_of(kinds[name])
-        default = f"  [default: {note.extra['default']}]" if note.extra else ""
-        function = click.option(flag, name, help=f"{note.description}{default}", **more)(function)
+        function = click.option(flag, name, help=about(ServerOptions, name), **more)(function)
     return function
 
 
