@@ -13,7 +13,7 @@ import click
 from hybrid_search import __version__
 from hybrid_search.cli.output import READER_WENT, ReaderWent, Warnings, forgive, in_options, let_go, to_a_reader
 from hybrid_search.cli.server_options import CONNECTION_SETTINGS, connect, connection_options
-from hybrid_search.errors import HybridSearchError, StorageError, shown
+from hybrid_search.errors import HybridSearchError, StorageError, UsageError, shown
 
 __all__ = ["cli", "main"]
 
@@ -119,6 +119,9 @@ def main() -> None:
     except ReaderWent:
         let_go()
         exit_code = READER_WENT
+    except UnicodeEncodeError as error:  # click asks the system about a path that has no form there
+        _complain(f"Error: {shown(error.object)} can't be a path ({error.reason}); give another one")
+        exit_code = UsageError.exit_code
     except OSError as error:  # a path that the system takes no such name for, or a disk that fails
         place = f"{shown(str(error.filename))}: " if error.filename else ""
         _complain(f"Error: {place}{error.strerror or error}; check the path and the disk")

@@ -1,4 +1,4 @@
-"""What the command line says when somebody interrupts it."""
+"""What the command line says when somebody interrupts it, or gives it what no system takes."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def test_what_an_interruption_left_is_said_on_stderr(
         hybrid_search.cli.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err.split("\n")[-3:] == ["interrupted", "Nothing of it is left on the server.", ""]
+
+
+def test_a_path_that_no_system_has_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["hybrid-search", "train", "jsonl", "--path", "\ud800", "--out", "model"])
+    with pytest.raises(SystemExit) as ended:
+        hybrid_search.cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "Error: '\\ud800' can't be a path (surrogates not allowed); give another one\n"
