@@ -142,6 +142,16 @@ def test_a_load_does_not_take_away_the_pipeline_that_searches_by_text_need(
     plain(ml_server.url, "DELETE", "/_search/pipeline/plain")
 
 
+def test_a_fusion_that_is_set_reaches_the_pipeline_that_searches_by_text(ml_server: Server, index: str) -> None:
+    first = deploy(index).outcome.deployment
+    with OpenSearchEngine.open(index, writable=True) as engine:
+        engine.set_fusion(engine.settings.fusion.replace(weights=(0.9, 0.1)))
+    assert not [one for one in diagnose(index).findings if one.check == "deployment"]
+    again = deploy(index).outcome
+    assert (again.made, again.deployment) == ((), first)
+    assert plain(ml_server.url, "POST", "/served/_search", {"query": HYBRID}).ids[0] == "bees"
+
+
 def test_another_model_than_the_indexs_is_refused(index: str, towers: Towers) -> None:
     with pytest.raises(ModelMismatch, match="deploy the model of the index, or make its vectors anew"):
         deploy(index, model=towers.second)
