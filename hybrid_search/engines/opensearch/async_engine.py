@@ -1,4 +1,4 @@
-"""The searches of the OpenSearch engine for ``asyncio``: the same plans, carried out by the client that waits."""
+"""The searches of the OpenSearch engine for ``asyncio``: the same plans, executed by the asynchronous client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["AsyncOpenSearchEngine"]
 class AsyncOpenSearchEngine:
     """Searches an index on a server without blocking the event loop; made by :meth:`OpenSearchEngine.asynchronous`.
 
-    For one event loop. Its methods, their arguments and errors are :class:`OpenSearchEngine`'s.
+    For one event loop. Methods, arguments and errors are those of :class:`OpenSearchEngine`.
 
     :raises MissingExtra: if the extra ``async`` is not installed.
     """

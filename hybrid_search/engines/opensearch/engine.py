@@ -1,4 +1,4 @@
-"""The OpenSearch engine: one index on a server, both legs and their fusion computed there."""
+"""The OpenSearch engine: an index on a server, which ranks and fuses both legs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ __all__ = ["OpenSearchEngine"]
 
 
 class OpenSearchEngine:
-    """An index on a server. Safe to search from many threads; adding, deleting and committing is for one at a time.
+    """An index on a server. Searching is thread-safe; adding, deleting and committing must not run concurrently.
 
-    Made by :meth:`create` or :meth:`open`. What is added is sent at once and durable when the server has answered;
-    :meth:`commit` makes it visible. Unlike with a folder, what was sent and not committed comes to light by itself, at
-    the server's next refresh (a second, by default): a server has no transactions.
+    Made by :meth:`create` or :meth:`open`. Added documents are sent at once and durable when the server has answered;
+    :meth:`commit` makes them visible. A server has no transactions: unlike in a folder, uncommitted documents become
+    visible at the server's next refresh (every second, by default).
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class OpenSearchEngine:
 
     @staticmethod
     def exists(location: str) -> bool:
-        """Return whether there is an index.
+        """Return whether the index exists.
 
-        :raises SearchIndexError: if the server can't be asked.
+        :raises SearchIndexError: if the server can't be reached or refuses.
         """
         address = Address.parse(location)
         with contextlib.closing(Client(address)) as client:
@@ -100,13 +100,13 @@ class OpenSearchEngine:
         options: ServerOptions | None = None,
         towers: str = "",
     ) -> Self:
-        """Make a new index and open it to write.
+        """Create an index and open it to write.
 
-        :param towers: the digest of the files that :meth:`store_model` is to store, which the index notes.
-        :param exist_ok: open an index that is there with the same settings (it may have declared more fields since).
-        :raises IndexExists: if there is one, or one with other settings.
-        :raises ConfigError: if a setting is not known here.
-        :raises UnsupportedCapability: if the server can't hold such an index.
+        :param towers: digest of the files that :meth:`store_model` will store, recorded in the index.
+        :param exist_ok: if an index with the same settings exists, open it (it may have declared more fields since).
+        :raises IndexExists: if there is an index, or with ``exist_ok`` one with other settings.
+        :raises ConfigError: if a setting is unknown.
+        :raises UnsupportedCapability: if the server can't have such an index.
         """
         address = Address.parse(location)
         body = template.index_body(settings, options or ServerOptions(), towers)
@@ -124,11 +124,11 @@ class OpenSearchEngine:
 
     @classmethod
     def open(cls, location: str, *, writable: bool = False, options: SearchOptions | None = None) -> Self:
-        """Open an existing index. Opened by an alias, the engine stays with the index that the alias stands for now.
+        """Open an existing index. Opened by an alias, the engine keeps the index even if the alias moves.
 
-        :param options: how it is searched.
+        :param options: how to search it.
         :raises IndexNotFound: if there is none.
-        :raises SearchIndexError: if the index was made by something else, or the server can't be asked.
+        :raises SearchIndexError: if the index was made by something else, or the server can't be reached.
         """
         address = Address.parse(location)
         client = Client(address)
@@ -146,9 +146,9 @@ class OpenSearchEngine:
 
     @staticmethod
     def drop(location: str) -> None:
-        """Delete an index, and its towers unless another index shares them; without an index nothing happens.
+        """Delete an index, and its towers unless another index uses them; does nothing if there is no index.
 
-        :raises UsageError: if the location is an alias's.
+        :raises UsageError: if the location is an alias.
         :raises SearchIndexError: if the index was made by something else, or the server refuses.
         """
         address = Address.parse(location)
@@ -157,20 +157,20 @@ class OpenSearchEngine:
 
     @property
     def place(self) -> Place:
-        """Where the index was found, through an alias or not."""
+        """The index and the address, perhaps an alias, by which it was opened."""
         return self._place
 
     def moved(self) -> bool:
-        """Tell whether the address that this was opened with stands for another index now.
+        """Return whether the address by which this was opened now stands for another index.
 
-        :raises IndexNotFound: if it stands for none.
-        :raises SearchIndexError: if the server can't be asked.
+        :raises IndexNotFound: if it no longer stands for any.
+        :raises SearchIndexError: if the server can't be reached.
         """
         return resolve(self._client, self._place.asked) != self._place
 
     @property
     def settings(self) -> IndexSettings:
-        """The settings that the index carries, with the fields declared so far."""
+        """The index's settings, with the fields declared so far."""
         return self._reading.settings
 
     @property
@@ -183,12 +183,12 @@ class OpenSearchEngine:
         )  # fmt: skip
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
-        """Add or replace documents; see the protocol. Of the same id twice in one call the last one counts.
+        """Add or replace documents; see the protocol. If an id occurs twice in one call, the last document counts.
 
-        :param vectors: (n, dimension) floats, a zero row for "no vector"; None for documents without any.
-        :return: the refused documents, those refused by the server too, with its reason.
+        :param vectors: (n, dimension) floats, a zero row for "no vector"; None if no document has one.
+        :return: the rejected documents, including those rejected by the server, with its reason.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
-        :raises SearchIndexError: if the server refuses for a reason that is not a document's.
+        :raises SearchIndexError: if the server refuses for a reason that does not concern single documents.
         """
         self._check_writable()
         checked = checked_vectors(vectors, len(documents), self.settings.dimension)
@@ -199,7 +199,7 @@ class OpenSearchEngine:
 
     @property
     def writer(self) -> Writer:
-        """What writes to the index; for those who prepare and send documents at the same time.
+        """The index's writer, for callers that prepare and send documents concurrently.
 
         :raises UsageError: if the index was opened to read.
         """
@@ -207,12 +207,12 @@ class OpenSearchEngine:
         return self._writer
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; returns how many were there."""
+        """Delete documents; return how many existed."""
         self._check_writable()
         return self._writer.delete(ids_of(ids))
 
     def set_fusion(self, fusion: Fusion) -> None:
-        """Write another fusion into the index's settings, and its default search pipeline if that has the old one."""
+        """Change the fusion in the index's settings, and its default search pipeline if that computes the old one."""
         self._check_writable()
         before, value = self.settings.fusion, msgspec.to_builtins(fusion)
         meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value})
@@ -220,35 +220,35 @@ class OpenSearchEngine:
         self._reading.settings = self.settings.replace(fusion=fusion)
 
     def commit(self) -> None:
-        """Make the changes searchable in both legs; they are durable already.
+        """Make the changes searchable in both legs; they are already durable.
 
-        :raises SearchIndexError: if a shard can't.
+        :raises SearchIndexError: if that fails on a shard.
         """
         self._check_writable()
         self._writer.commit()
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch committed documents by id, None where there is none."""
+        """Fetch committed documents by id, None for unknown ids."""
         self._check_open()
         return carried_out(self._reading.documents(ids_of(ids)), self._client.send)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Read the vectors of documents by id, of those that have one; (dimension,) each."""
+        """Return id -> (dimension,) float32 for the given documents that have a vector."""
         self._check_open()
         return stored_vectors(self._client, self._index, ids)
 
     def held_documents(self) -> HeldDocuments:
-        """Return the documents as the server has indexed them, for whoever carries them on; not after closing this."""
+        """Return the documents as the server has indexed them, to copy them; usable until this engine is closed."""
         self._check_open()
         return HeldDocuments(self._client, self._index, self.settings.fields)
 
     def drawn(self, size: int, seed: int = 0) -> list[str]:
-        """Draw documents at random; their ids."""
+        """Return the ids of ``size`` random documents."""
         self._check_open()
         return random_ids(self._client, self._index, size, seed)
 
     def documents(self) -> Iterator[Document]:
-        """Iterate over the committed documents, in the order of their first addition, as they are at the start."""
+        """Iterate over a snapshot of the committed documents, in the order in which they were first added."""
         self._check_open()
         return all_documents(self._client, self._index)
 
@@ -263,7 +263,7 @@ class OpenSearchEngine:
         return carried_out(self._reading.rank(search), self._client.send)
 
     def asynchronous(self) -> AsyncOpenSearchEngine:
-        """Make the searches of this engine for ``asyncio``; to be closed before this.
+        """Return an engine for ``asyncio`` with the same searches; close it before this one.
 
         :raises MissingExtra: if the extra ``async`` is not installed.
         """
@@ -273,9 +273,9 @@ class OpenSearchEngine:
         return AsyncOpenSearchEngine(self._reading, self._address, self._client.connection)
 
     def shown(self, search: Search) -> ShownRequest:
-        """Show what a search of one query would send.
+        """Return the request that a search of one query would send.
 
-        :raises UsageError: if it would send nothing.
+        :raises UsageError: if nothing would be sent.
         """
         self._check_open()
         body = for_people(carried_out(self._reading.body(search), self._client.send), search.k, search.offset)
@@ -284,23 +284,23 @@ class OpenSearchEngine:
         return ShownRequest(address.server, f"/{address.index}/_search", body, arguments)
 
     def check_options(self, options: ServerOptions) -> None:
-        """Check that the server keeps the index as asked.
+        """Check that the index was made with the given options.
 
-        :raises IndexExists: naming what differs.
+        :raises IndexExists: names the option that differs.
         """
         self._check_open()
         answer = self._client.call("GET", f"/{self._index}")
         template.check_options(str(self._address), answer[self._index], options)
 
     def store_pipeline(self, name: str, *, as_default: bool = False) -> None:
-        """Put the index's fusion on the server as a search pipeline; see :func:`pipelines.store`."""
+        """Store the index's fusion on the server as a search pipeline; see :func:`fusion_pipelines.store`."""
         self._check_writable()
         carried_out(
             pipelines.store(self._address, name, self.settings.fusion, as_default=as_default), self._client.send
         )
 
     def store_model(self, files: Sequence[Path]) -> None:
-        """Copy a model's serving files to the server, into an index of their own that all indexes of the model share.
+        """Copy a model's serving files to the server, into a separate index that all indexes of the model share.
 
         :raises StorageError: if a file can't be read.
         """
@@ -308,11 +308,11 @@ class OpenSearchEngine:
         store_towers(self._client, self._index, self.settings.fingerprint, files)
 
     def model_folder(self) -> Path | None:
-        """Where the stored model's files lie on this machine (a cache, checked by hash), None when none are stored.
+        """Return the folder of the stored model's files (a local cache, checked by hash), None if no model is stored.
 
-        The hashes are compared with what the index noted of them when it was made.
+        The hashes are compared with those that were recorded in the index when it was made.
 
-        :raises CorruptModel: if what the server has is not what was stored.
+        :raises CorruptModel: if the server's files differ from those stored.
         """
         self._check_open()
         return fetch_towers(self._client, self._index, self.settings.fingerprint)
@@ -326,7 +326,7 @@ class OpenSearchEngine:
 
     @taken_apart("the index's statistics")
     def stats(self) -> Mapping[str, Any]:
-        """Sizes and counts for people to read; sizes in bytes."""
+        """Sizes in bytes and counts, for display."""
         self._check_open()
         totals = self._client.call("GET", f"/{self._index}/_stats/store,segments,docs")["_all"]["primaries"]
         with_vector = {"query": {"exists": {"field": "vector"}}}
@@ -345,7 +345,7 @@ class OpenSearchEngine:
         }
 
     def close(self) -> None:
-        """Give the server back what a load held, end the query log, and close the connections. Again is harmless."""
+        """Restore settings that a load changed, flush the query log, close the connections. May be called twice."""
         if self._closed:
             return
         self._closed = True

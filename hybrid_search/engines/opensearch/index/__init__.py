@@ -1,4 +1,4 @@
-"""One index on a server: its template, notes, aliases, capabilities, documents as JSON, and what stands beside it."""
+"""An index on a server: template, notes, aliases, capabilities, documents as JSON, and related indexes."""
 
 from hybrid_search.engines.opensearch.index.aliases import (
     ALL_INDEXES,

@@ -1,4 +1,4 @@
-"""Indexes and the aliases they go by: what there is on a server, which index is live, moving an alias in one step."""
+"""Indexes and their aliases: listing them, finding the live index, moving an alias atomically."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 ALL_INDEXES = "*,-.*"
-"""All but those of the server itself, which answers with a warning where these are asked for too."""
+"""All indexes but the server's own, which would add a warning to the answer."""
 
 _NOT_FOUND = 404
 _TIMED_OUT = 408
@@ -62,10 +62,10 @@ _ASKED = "index.uuid,index.max_result_window,index.default_pipeline,index.final_
 class Place:
     """An index as it was found at an address.
 
-    :ivar asked: the address that was given, perhaps an alias's.
+    :ivar asked: the given address, perhaps of an alias.
     :ivar address: the index's own.
-    :ivar uuid: tells an index from a later one of the same name.
-    :ivar settings: of those that decide whether it is fit to be used, what somebody set; flat.
+    :ivar uuid: distinguishes an index from a later one of the same name.
+    :ivar settings: explicitly set values of the settings that decide whether the index is usable; flat.
     """
 
     asked: Address
@@ -81,11 +81,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ServerIndex:
-    """One index of ours on a server.
+    """An index on a server that was made by this package.
 
-    :ivar bytes: on the disk, copies included.
-    :ivar aliases: the names it goes by at the moment; it is live when there are any.
-    :ivar mark: its standing behind an alias; None when it was loaded under its own name.
+    :ivar bytes: on disk, including replicas.
+    :ivar aliases: its current aliases; the index is live if there are any.
+    :ivar mark: its role behind an alias; None if it was loaded under its own name.
     """
 
     name: str
@@ -102,54 +102,54 @@ class ServerIndex:
 
 @taken_apart("the index and its aliases")
 def resolve(client: Client, address: Address) -> Place:
-    """Find the index that an address, which may be an alias's, stands for.
+    """Find the index that an address, which may be an alias, stands for.
 
     :raises IndexNotFound: if there is none.
     :raises UsageError: if an alias stands for several.
-    :raises PartialAlias: if an alias shows a part of the index only.
+    :raises PartialAlias: if an alias has a filter or routing.
     """
     for _ in range(_LOOKS):
         found = client.call("GET", f"/{address.index}/_settings/{_ASKED}", flat_settings="true")
         if len(found) != 1:
-            _standing(client, address.index)  # which complains of a filter first
+            _standing(client, address.index)  # reports a filter first
             raise UsageError(f"{address}: stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
-        ((name, held),) = found.items()
-        # An alias that moved between the two questions is asked about again: what it hides is part of what it is.
+        ((name, answer),) = found.items()
+        # If the alias moved between the two requests, try again: its filter belongs to what it shows.
         if name == address.index or name in (_standing(client, address.index) or ()):
-            settings = held["settings"]
+            settings = answer["settings"]
             return Place(address, address.at(name), settings.pop("index.uuid"), settings)
     raise SearchIndexError(f"{address}: the alias moves faster than it can be looked at; try again")
 
 
 def check_shows_all(alias: str, name: str, definition: Mapping[str, Any]) -> None:
-    """Check that an alias hides nothing of its index.
+    """Check that an alias shows its whole index.
 
-    Everything here asks the index itself, by its own name, so that no answer mixes two indexes when the alias moves; a
-    filter of the alias would then count for nothing, and what it hides would be shown.
+    All requests name the index itself, so that no answer mixes two indexes when the alias moves. A filter of the
+    alias would therefore have no effect, and what it hides would be shown.
 
-    :param definition: the alias as the index describes it.
-    :raises PartialAlias: if it has a filter, or routes.
+    :param definition: the alias in the index's description.
+    :raises PartialAlias: if it has a filter or routing.
     """
     if "filter" in definition:
-        told = msgspec.json.encode(definition["filter"]).decode()
+        hidden = msgspec.json.encode(definition["filter"]).decode()
         raise PartialAlias(
-            f"{alias}: this alias shows only a part of {name}, by the filter {shortened(told)}, which hybrid-search "
+            f"{alias}: this alias shows only a part of {name}, by the filter {shortened(hidden)}, which hybrid-search "
             f"does not apply; name the index {name} and give the condition with each search (`filter`), or remove the "
             f"filter from the alias"
         )
     if routing := sorted(key for key in definition if key.endswith("routing")):
-        told = ", ".join(f"{key} {definition[key]!r}" for key in routing)
+        hidden = ", ".join(f"{key} {definition[key]!r}" for key in routing)
         raise PartialAlias(
-            f"{alias}: this alias shows only a part of {name}, by {told}, which hybrid-search does not follow; name "
+            f"{alias}: this alias shows only a part of {name}, by {hidden}, which hybrid-search does not follow; name "
             f"the index {name}, or remove the routing from the alias"
         )
 
 
 @taken_apart("an alias")
 def _standing(client: Client, alias: str) -> list[str] | None:
-    """Return the indexes that an alias stands for; None where there is no such alias.
+    """Return the indexes that an alias stands for; None if there is no such alias.
 
-    :raises PartialAlias: if it shows a part only of one of them.
+    :raises PartialAlias: if it has a filter or routing.
     """
     try:
         found = client.call("GET", f"/_alias/{alias}")
@@ -157,18 +157,18 @@ def _standing(client: Client, alias: str) -> list[str] | None:
         if error.status != _NOT_FOUND:
             raise
         return None
-    for name, held in found.items():
-        check_shows_all(alias, name, held["aliases"][alias])
+    for name, answer in found.items():
+        check_shows_all(alias, name, answer["aliases"][alias])
     return sorted(found)
 
 
 @taken_apart("an alias")
 def live_index(client: Client, alias: str) -> str | None:
-    """Return the index that an alias stands for; None where there is no such alias.
+    """Return the index that an alias stands for; None if there is no such alias.
 
-    :raises IndexExists: if an index, not an alias, has this name.
+    :raises IndexExists: if there is an index of this name.
     :raises UsageError: if the alias stands for several indexes.
-    :raises PartialAlias: if it shows a part of the index only: its next index would be shown as a whole.
+    :raises PartialAlias: if it has a filter or routing, which the alias of the next index would lack.
     """
     found = _standing(client, alias)
     if found is None:
@@ -184,13 +184,13 @@ def live_index(client: Client, alias: str) -> str | None:
 
 @taken_apart("its indexes")
 def names_on(client: Client) -> frozenset[str]:
-    """Return the names of all indexes on a server, others' too."""
+    """Return the names of all indexes on a server, including others'."""
     return frozenset(row["index"] for row in client.call("GET", "/_cat/indices", h="index", format="json"))
 
 
 @taken_apart("its indexes")
 def list_indexes(client: Client) -> list[ServerIndex]:
-    """List the indexes that were made by this library, by name."""
+    """List the indexes made by this package, by name."""
     everywhere: dict[str, Any] = {"expand_wildcards": "open,closed"}
     metas = client.call("GET", f"/{ALL_INDEXES}/_mapping", filter_path="*.mappings._meta", **everywhere)
     dates = client.call("GET", f"/{ALL_INDEXES}/_settings/index.creation_date", flat_settings="true", **everywhere)
@@ -208,27 +208,27 @@ def list_indexes(client: Client) -> list[ServerIndex]:
 
 @taken_apart("the index's settings")
 def inherited(client: Client, live: str, asked: ServerOptions, *, vectors: bool) -> ServerOptions:
-    """Return the options for the index that is to follow on another: those asked for, else those that it has.
+    """Return the options of an index that replaces another: those requested, else the live index's.
 
-    :param vectors: whether the new index holds any.
+    :param vectors: whether the new index has vectors.
     """
-    held = held_options(client.call("GET", f"/{live}")[live])
-    wanted = asked.asked()
+    existing = held_options(client.call("GET", f"/{live}")[live])
+    requested = asked.asked()
     if not vectors:
-        held = {name: held[name] for name in ("shards", "replicas") if name in held}
-    if wanted.get("knn_engine") not in (None, held.get("knn_engine")):
-        held = {name: value for name, value in held.items() if name not in ("compression", "on_disk")}
-    return ServerOptions(**held | wanted)
+        existing = {name: existing[name] for name in ("shards", "replicas") if name in existing}
+    if requested.get("knn_engine") not in (None, existing.get("knn_engine")):
+        existing = {name: value for name, value in existing.items() if name not in ("compression", "on_disk")}
+    return ServerOptions(**existing | requested)
 
 
 def create_marked(
     client: Client, name: str, settings: IndexSettings, options: ServerOptions, mark: Mark, towers: str = ""
 ) -> None:
-    """Make an index that says from its first moment on what it is for.
+    """Create an index that is marked as belonging to an alias from the start.
 
-    :param towers: the digest of the files of its towers, which it notes; empty for none.
-    :raises IndexExists: if there is one of this name.
-    :raises UnsupportedCapability: if the server can't hold such an index.
+    :param towers: digest of its towers' files, recorded in the index; empty for none.
+    :raises IndexExists: if there is an index of this name.
+    :raises UnsupportedCapability: if the server can't have such an index.
     """
     body = index_body(settings, options, towers)
     body["mappings"]["_meta"] = marked(body["mappings"]["_meta"], mark)
@@ -236,11 +236,11 @@ def create_marked(
 
 
 def make_index(client: Client, name: str, body: Mapping[str, Any]) -> None:
-    """Make an index, if the server can hold it.
+    """Create an index, if the server supports it.
 
-    :param body: as :func:`index_body` makes it.
-    :raises IndexExists: if there is one of this name.
-    :raises UnsupportedCapability: if the server can't, or one of its nodes would end at the first vector.
+    :param body: as :func:`index_body` returns it.
+    :raises IndexExists: if there is an index of this name.
+    :raises UnsupportedCapability: if the server can't, or a node would crash at the first vector.
     """
     if vector := body["mappings"]["properties"].get("vector"):
         server = ServerCapabilities.read(client)
@@ -250,16 +250,16 @@ def make_index(client: Client, name: str, body: Mapping[str, Any]) -> None:
 
 
 def note_live(client: Client, name: str) -> None:
-    """Remember of an index that it is live, if that has not been noted before."""
+    """Record the time when an index became live, unless that was recorded before."""
     mark = mark_of(client, name)
     if mark.alias and not mark.went_live:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        change_mark(client, name, lambda held: held.live_from(moment))
+        change_mark(client, name, lambda mark: mark.live_from(moment))
 
 
 @taken_apart("the index's health")
 def settled(client: Client, name: str) -> str:
-    """Wait until no shard of an index is being copied, for some minutes at most; returns the index's health."""
+    """Wait until no shard of an index is being copied, for some minutes at most; return the index's health."""
     for _ in range(_WAITS):
         try:
             # The server answers after 30 s at the latest.
@@ -272,13 +272,13 @@ def settled(client: Client, name: str) -> str:
 
 
 def swap(client: Client, alias: str, old: str | None, new: str) -> None:
-    """Let an alias stand for another index, in one step: no reader ever finds both, or none.
+    """Move an alias to another index atomically: it never stands for both, or none.
 
     :param old: the index that it stands for now; None for a new alias.
-    :raises SearchIndexError: if it does not; nothing has changed then.
-    :raises PartialAlias: if it shows a part only of the index that it stands for now.
+    :raises SearchIndexError: if it stands for another index; nothing is changed then.
+    :raises PartialAlias: if it has a filter or routing.
     """
-    live_index(client, alias)  # somebody may have given it a filter while the new index was loaded
+    live_index(client, alias)  # a filter may have been added while the new index was loaded
     actions: list[dict[str, Any]] = [{"add": {"index": new, "alias": alias}}]
     if old is not None:
         actions.insert(0, {"remove": {"index": old, "alias": alias, "must_exist": True}})
@@ -287,7 +287,7 @@ def swap(client: Client, alias: str, old: str | None, new: str) -> None:
     except SearchIndexError as error:
         if error.status != _NOT_FOUND:
             raise
-        if live_index(client, alias) == new:  # sent twice, after an answer that was lost
+        if live_index(client, alias) == new:  # the request was sent twice, as its answer was lost
             return
         raise SearchIndexError(
             f"the alias {alias} no longer stands for {old}, somebody else moved it, and it was left alone; "
@@ -298,13 +298,13 @@ def swap(client: Client, alias: str, old: str | None, new: str) -> None:
 
 @taken_apart("the index")
 def delete_index(client: Client, name: str) -> bool:
-    """Delete an index, and its towers unless another index shares them; returns whether there was one.
+    """Delete an index, and its towers unless another index uses them; return whether it existed.
 
-    The towers of somebody who may not list the indexes stay: whether others share them is not known then.
+    Without the right to list indexes the towers stay, as other indexes may use them.
 
-    :raises UsageError: if the name is an alias's.
-    :raises SearchIndexError: if the index was made by something else, or towers are deployed for it in the cluster,
-        which would stay there.
+    :raises UsageError: if the name is an alias.
+    :raises SearchIndexError: if the index was made by something else, or if towers are deployed for it in the cluster,
+        which would remain there.
     """
     try:
         found = client.call("GET", f"/{name}/_mapping")
@@ -320,18 +320,18 @@ def delete_index(client: Client, name: str) -> bool:
             f"{name}: towers are deployed for it in the cluster; take them away first, with hybrid-search undeploy"
         )
     uuid = client.call("GET", f"/{name}/_settings/index.uuid", flat_settings="true")[name]["settings"]["index.uuid"]
-    # The towers first: who is killed in between can do it again, as long as there is an index to say whose they are.
+    # The towers first: if this is killed in between, it can be repeated, as the index still names its towers.
     if (fingerprint := ours.get("fingerprint", "")) and _is_alone_with(client, fingerprint, name):
-        with contextlib.suppress(CorruptIndex):  # of no model, so it has no towers
+        with contextlib.suppress(CorruptIndex):  # an invalid fingerprint, so there are no towers
             client.call("DELETE", f"/{companion_of(fingerprint)}", ignore_unavailable="true")
     client.call("DELETE", f"/{name}")
-    with contextlib.suppress(AccessDenied):  # who never loaded has nothing there
+    with contextlib.suppress(AccessDenied):  # a user who may not read this never loaded, and left nothing there
         client.call("DELETE", path_of(uuid), ignore=_NOT_FOUND)
     return True
 
 
 def _is_alone_with(client: Client, fingerprint: str, name: str) -> bool:
-    """Tell whether no other index has these towers; False to somebody who may not list the indexes."""
+    """Return whether no other index uses these towers; False without the right to list indexes."""
     try:
         return all(one.fingerprint != fingerprint for one in list_indexes(client) if one.name != name)
     except AccessDenied:

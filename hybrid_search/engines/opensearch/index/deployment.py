@@ -1,9 +1,9 @@
-"""The record of towers that serve an index from inside the cluster, and the names of all that belongs to them.
+"""The record of towers that serve an index from inside the cluster, and the names of all their parts.
 
-It lies in the index's own mapping, under ``_meta.deployment``, so that whoever may search the index may read it, and
-each index behind an alias has its own. Names follow from those of the index and of its *family*: the alias that the
-index was made for, or else the index itself. What belongs to one index is swapped with it, in the same step as the
-alias; what belongs to the family stays.
+It is stored in the index's mapping, in ``_meta.deployment``: users who may search the index may read it, and each index
+behind an alias has its own. Names are derived from the index and its *family*: the alias that the index was made for,
+or else the index itself. Parts that belong to an index are exchanged with it, in the same step as the alias; parts that
+belong to the family stay.
 
 =====================  ==========  =====================================================================
 what                   belongs to  how it is called
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 PREFIX = "hybrid-search-"
-"""What the names of pipelines, templates and model groups begin with."""
+"""Prefix of the names of pipelines, templates and model groups."""
 
 State = Literal["making", "ready", "removing"]
 
@@ -55,17 +55,17 @@ _SHOWN = 16
 class Deployment:
     """Towers deployed for one index.
 
-    :ivar index: its own name, never an alias's.
-    :ivar family: the alias that the index was made for; the index's name where there is none.
+    :ivar index: its own name, never an alias.
+    :ivar family: the alias that the index was made for; the index's name if there is none.
     :ivar fingerprint: of the model, 64 hexadecimal digits.
-    :ivar state: ``ready``, or what a killed ``deploy`` or ``undeploy`` was at.
-    :ivar model_group: ids that the server gave; empty before. So are the next three.
-    :ivar query_model: what ``neural`` clauses encode with.
-    :ivar document_model: what documents are encoded with that are indexed as text.
-    :ivar connectors: of models that are served from outside the cluster: (the query tower's, the document tower's).
+    :ivar state: ``ready``, or the step at which a killed ``deploy`` or ``undeploy`` was.
+    :ivar model_group: id given by the server, empty until then; so are the next three.
+    :ivar query_model: the model that ``neural`` clauses encode with.
+    :ivar document_model: the model that encodes documents indexed as text.
+    :ivar connectors: of models served outside the cluster: (the query tower's, the document tower's).
     :ivar endpoint: the address of towers outside the cluster; empty for towers in it.
-    :ivar replaced: settings of the index that were other than now, by name; None for one that was not set.
-    :ivar cluster_settings: the same of the cluster's.
+    :ivar replaced: setting of the index -> its value before deployment; None if it was not set.
+    :ivar cluster_settings: the same for the cluster's settings.
     """
 
     index: str
@@ -101,22 +101,22 @@ class Deployment:
         return f"{PREFIX}{self.family}"
 
     def model_name(self, tower: Literal["query", "document"]) -> str:
-        """Return what a tower's model is called, its version in the group being the server's own count.
+        """Return the name of a tower's model; the server numbers its versions within the group.
 
-        The towers of a family's indexes of one model are shared, but never between those in the cluster and those
+        Indexes of a family with the same model share the towers, but towers in the cluster are not shared with those
         behind a connector.
         """
         return f"{self.family}-{tower}-{self.fingerprint[:_SHOWN]}{'-remote' if self.endpoint else ''}"
 
     def but(self, **changes: Any) -> Deployment:
-        """Return a copy with some values changed."""
+        """Return a copy with the given values changed."""
         return replace(self, **changes)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """Read a record; keys of newer versions are passed over.
+        """Read a record; keys of newer versions are ignored.
 
-        :raises CorruptIndex: if it is not what was written.
+        :raises CorruptIndex: if it is invalid.
         """
         try:
             return msgspec.convert(record, cls)
@@ -128,9 +128,9 @@ class Deployment:
 
 
 def find_deployment(client: Client, name: str) -> Deployment | None:
-    """Return what serves an index from inside the cluster; None where nothing does, or it is not whole.
+    """Return the towers that serve an index from inside the cluster; None if there are none, or they are incomplete.
 
-    :param name: the index's, or an alias's that stands for one index.
+    :param name: of an index, or of an alias that stands for one index.
     :raises IndexNotFound: if there is no such index.
     :raises UsageError: if an alias stands for several.
     """
@@ -139,7 +139,7 @@ def find_deployment(client: Client, name: str) -> Deployment | None:
 
 
 def read_record(client: Client, name: str) -> Deployment | None:
-    """Return the record of an index, of something half made too; otherwise as :func:`find_deployment`."""
+    """Return an index's record, even of an incomplete deployment; otherwise as :func:`find_deployment`."""
     found = client.call("GET", f"/{name}/_mapping")
     if len(found) != 1:
         raise UsageError(f"{name} stands for {len(found)} indexes; name one of {', '.join(sorted(found))}")
@@ -148,30 +148,30 @@ def read_record(client: Client, name: str) -> Deployment | None:
 
 
 def all_deployments(client: Client) -> list[Deployment]:
-    """Return every record on a server, in the order of the indexes' names."""
+    """Return every record on a server, ordered by the indexes' names."""
     found = client.call("GET", "/*,-.*/_mapping", filter_path=f"*.mappings._meta.{_KEY}")
-    # One that somebody broke must not keep others from deploying.
+    # An invalid record of one index must not keep others from deploying.
     records = (_own(readable_record(found[name]), name) for name in sorted(found))
     return [record for record in records if record is not None]
 
 
 def remember(client: Client, deployment: Deployment) -> None:
-    """Write the record into the index's mapping, all else of which stays."""
+    """Write the record into the index's mapping, without changing other notes."""
     meta.update(client, deployment.index, _KEY, lambda _: asdict(deployment))
 
 
 def forget(client: Client, index: str) -> None:
-    """Take the record out of an index's mapping."""
+    """Remove the record from an index's mapping."""
     meta.update(client, index, _KEY, lambda _: None)
 
 
 def _own(record: Deployment | None, index: str) -> Deployment | None:
-    """Return a record as one of the index that it lies in, whatever index it names."""
+    """Return a record with the name of the index that contains it, whatever name it records."""
     return None if record is None else record.but(index=index)
 
 
 def readable_record(answer: Mapping[str, Any]) -> Deployment | None:
-    """Return what :func:`record_in` does, None too for a record that can't be read."""
+    """As :func:`record_in`, but None for an invalid record."""
     try:
         return record_in(answer)
     except CorruptIndex:
@@ -179,9 +179,9 @@ def readable_record(answer: Mapping[str, Any]) -> Deployment | None:
 
 
 def record_in(answer: Mapping[str, Any]) -> Deployment | None:
-    """Read the record from an index's part of the answer to ``GET /INDEX/_mapping``; None where there is none.
+    """Read the record from an index's part of the answer to ``GET /INDEX/_mapping``; None if there is none.
 
-    :raises CorruptIndex: if it can't be read.
+    :raises CorruptIndex: if it is invalid.
     """
     record = answer["mappings"].get("_meta", {}).get(_KEY)
     return None if record is None else Deployment.of(record)

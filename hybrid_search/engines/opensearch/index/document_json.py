@@ -1,4 +1,4 @@
-"""Documents as JSON: what the server stores of one, and the bytes of a bulk request. Pure."""
+"""Documents as JSON: the source that the server stores, and the lines of bulk requests. Pure."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ __all__ = [
 ]
 
 
-# A dot makes a path of a name, a star a pattern, and a name of spaces alone is refused.
+# A dot separates the parts of a path, a star makes a pattern, and a name of spaces alone is refused.
 _SPECIAL = re.compile(r"[.%*\s]")
 
 
 def stored_name(field: str) -> str:
-    """Return a metadata field's name on the server: dots, stars, per cent signs and spaces as ``%2E`` and so on."""
+    """Return a metadata field's name on the server; dots, stars, per cent signs and spaces become ``%2E`` and so on."""
     return _SPECIAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), field)
 
 
 def field_name(stored: str) -> str:
-    """Undo :func:`stored_name`."""
+    """Invert :func:`stored_name`."""
     return unquote(stored)
 
 
 def metadata_path(field: str) -> str:
-    """Return the path that queries name a metadata field by."""
+    """Return the path of a metadata field in queries."""
     return f"metadata.{stored_name(field)}"
 
 
 def to_source(document: Document, vector: list[float] | str | None) -> dict[str, Any]:
-    """Make the JSON object that is indexed, but for ``added``.
+    """Return the JSON object to be indexed, without ``added``.
 
-    :param vector: floats, or the base64 of little-endian float32.
+    :param vector: floats, or base64 of little-endian float32.
     """
     source: dict[str, Any] = {"id": document.id, "text": document.text}
     if document.title:
@@ -64,14 +64,14 @@ def to_source(document: Document, vector: list[float] | str | None) -> dict[str,
 
 
 def from_source(source: Mapping[str, Any], id: str = "") -> Document:
-    """Return the document again, several values of a field as a tuple.
+    """Convert a source back to a document; several values of a field become a tuple.
 
-    What somebody else indexed may lack a part, or hold in its place what a server takes for the same: null, a number
-    for a text, several texts, objects one after the other. Each is read as the server indexed it.
+    In documents indexed by other software, parts may be missing, or have other types that a server accepts: null, a
+    number for a text, several texts, a list of objects. Each is read as the server indexed it.
 
-    :param id: under which it is stored, for one that does not say.
+    :param id: the document's id on the server, used if the source has none.
     """
-    held = source.get("id")
+    recorded = source.get("id")
     metadata: dict[str, Any] = {}
     for one in _several(source.get("metadata")):
         for name, value in one.items() if isinstance(one, Mapping) else ():
@@ -80,7 +80,7 @@ def from_source(source: Mapping[str, Any], id: str = "") -> Document:
                 several = isinstance(value, list) or len(values) > 1
                 metadata[field_name(name)] = tuple(map(_plain, values)) if several else _plain(values[0])
     return Document(
-        held if isinstance(held, str) and held else id or _text(held),
+        recorded if isinstance(recorded, str) and recorded else id or _text(recorded),
         _text(source.get("text")),
         _text(source.get("title")),
         metadata,
@@ -88,7 +88,7 @@ def from_source(source: Mapping[str, Any], id: str = "") -> Document:
 
 
 def _several(value: Any) -> list[Any]:
-    """Return what stands in a place, without nulls: lists in lists are one list to a server."""
+    """Return a value as a flat list without nulls, as a server reads nested lists."""
     if value is None:
         return []
     if isinstance(value, list | tuple):
@@ -97,7 +97,7 @@ def _several(value: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that a document's metadata can hold; an object, which is no such thing, as its JSON."""
+    """Return a value that metadata can have; an object, which it can't, becomes JSON text."""
     return value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
 
 
@@ -106,7 +106,7 @@ def _text(value: Any) -> str:
 
 
 _DIGITS = 9
-"""Significant digits that tell any two float32 apart."""
+"""Significant digits that distinguish any two float32."""
 
 _LARGEST_POWER = 22
 _POWERS_OF_TEN = 10.0 ** np.arange(_LARGEST_POWER + 1)
@@ -117,7 +117,7 @@ _LOG10_OF_2 = 0.30103
 class Item:
     """A document ready to be sent, encoded once for all attempts.
 
-    :ivar added: its place in the order of first addition, which a replacement takes over from what it replaces.
+    :ivar added: its position in the order of first addition, which a replacement inherits.
     :ivar rest: the JSON object without ``added``.
     """
 
@@ -127,28 +127,28 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a request, nearly."""
+        """Its approximate size in a request, in bytes."""
         return len(self.rest) + len(self.id) + 64
 
     def lines(self, action: str, added: int | None = None) -> tuple[bytes, bytes]:
-        """Return the action and the source of a bulk request."""
-        place = self.added if added is None else added
-        return msgspec.json.encode({action: {"_id": self.id}}), b'{"added":%d,%b' % (place, self.rest[1:])
+        """Return the action line and the source line of a bulk request."""
+        position = self.added if added is None else added
+        return msgspec.json.encode({action: {"_id": self.id}}), b'{"added":%d,%b' % (position, self.rest[1:])
 
 
 def item_of(document: Document, vector: list[float] | str | None, added: int) -> Item:
     """Encode a document.
 
-    :param vector: as :func:`vector_values` makes them.
+    :param vector: as :func:`vector_values` returns it.
     """
     return Item(document.id, added, msgspec.json.encode(to_source(document, vector)))
 
 
 def vector_values(vectors: Vectors | None, positions: Sequence[int], *, base64: bool) -> Sequence[Any]:
-    """Return what stands for each vector in JSON: floats, or a base64 text where the server reads it; None for none.
+    """Return each vector in JSON form: floats, or base64 if the server can read it; None for a document without one.
 
-    :param vectors: (n, dimension) float32; a zero row means that there is no vector.
-    :param positions: the rows wanted.
+    :param vectors: (n, dimension) float32; a zero row for "no vector".
+    :param positions: the rows to convert.
     """
     if vectors is None:
         return [None] * len(positions)
@@ -158,20 +158,20 @@ def vector_values(vectors: Vectors | None, positions: Sequence[int], *, base64: 
 
 
 def as_base64(vectors: Vectors) -> list[str]:
-    """Return each row as base64 of its little-endian float32 bytes."""
+    """Return each row as base64 of little-endian float32."""
     return [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4")]
 
 
 def as_decimals(vectors: Vectors) -> list[list[float]]:
-    """Return each row as decimals of nine or ten significant digits, which are read as the same float32.
+    """Return each row as decimals of nine or ten significant digits, which convert to the same float32.
 
-    A float32 that is widened prints with up to seventeen digits, of which the server throws half away again.
+    A float32 converted to double prints with up to seventeen digits, half of which the server would drop again.
     """
     wide = vectors.astype(np.float64)
     _, power_of_two = np.frexp(wide)
-    places = _DIGITS - 1 - np.floor((power_of_two - 1) * _LOG10_OF_2).astype(np.int64)
-    scale = _POWERS_OF_TEN[places.clip(0, _LARGEST_POWER)]
-    # Both the whole number and the power of ten are exact, so that the quotient is the double nearest to the decimal.
+    decimals = _DIGITS - 1 - np.floor((power_of_two - 1) * _LOG10_OF_2).astype(np.int64)
+    scale = _POWERS_OF_TEN[decimals.clip(0, _LARGEST_POWER)]
+    # The integer and the power of ten are exact, so the quotient is the double nearest to the decimal.
     rounded = np.rint(wide * scale) / scale
-    rows: list[list[float]] = np.where(places > _LARGEST_POWER, wide, rounded).tolist()
+    rows: list[list[float]] = np.where(decimals > _LARGEST_POWER, wide, rounded).tolist()
     return rows

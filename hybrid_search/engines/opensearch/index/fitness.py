@@ -1,4 +1,4 @@
-"""What an index template or somebody's hand can give an index that makes it unfit, found when it is opened. Pure."""
+"""Finds settings and mappings that make an index unusable, set by an index template or by hand. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid_search.settings.index import FieldType
 __all__ = ["LEAST_PAGE", "declared_fields", "faults_of_mapping", "faults_of_settings", "other_fields", "pipelines_of"]
 
 LEAST_PAGE = 1_000
-"""Hits that are asked for at once when documents are read one after the other."""
+"""Hits per request when documents are read one after the other."""
 
 _TYPES = ("keyword", "long", "double", "boolean")
 _WINDOW = "index.max_result_window"
@@ -31,7 +31,7 @@ def declared_fields(mapping: Json) -> dict[str, FieldType]:
 
 
 def other_fields(mapping: Json) -> dict[str, str]:
-    """Return the metadata fields that somebody else declared otherwise, each with its type; filters can't use them."""
+    """Return metadata fields declared with other types, by others: name -> type; filters can't use them."""
     return {
         field_name(name): str(one.get("type", "object"))
         for name, one in _properties(mapping).items()
@@ -40,7 +40,7 @@ def other_fields(mapping: Json) -> dict[str, str]:
 
 
 def faults_of_mapping(mapping: Json) -> Iterator[str]:
-    """Say what in a mapping keeps documents from being read; nothing for one that is as it was made."""
+    """Yield what in a mapping prevents reading documents; nothing for a mapping as this package makes it."""
     source = mapping.get("_source", {})
     if source.get("enabled") in (False, "false"):
         yield "_source is off, so its documents can't be shown or read again"
@@ -51,15 +51,15 @@ def faults_of_mapping(mapping: Json) -> Iterator[str]:
 
 
 def faults_of_settings(settings: Mapping[str, str]) -> Iterator[str]:
-    """Say what in an index's settings (flat, by their full names) keeps documents from being read."""
+    """Yield what in an index's settings (flat, by full names) prevents reading documents."""
     window = int(settings.get(_WINDOW, 10 * LEAST_PAGE))
     if window < LEAST_PAGE:
-        told = f"{_WINDOW} is {window}, and up to {LEAST_PAGE} hits are asked for at once"
-        yield f'{told}: raise it with PUT /INDEX/_settings {{"{_WINDOW}": {10 * LEAST_PAGE}}}'
+        problem = f"{_WINDOW} is {window}, and up to {LEAST_PAGE} hits are asked for at once"
+        yield f'{problem}: raise it with PUT /INDEX/_settings {{"{_WINDOW}": {10 * LEAST_PAGE}}}'
 
 
 def pipelines_of(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the ingest pipelines that every document goes through: setting -> name."""
+    """Return the ingest pipelines that every document passes: setting -> name."""
     return {key: settings[key] for key in _PIPELINES if settings.get(key, "_none") not in ("", "_none")}
 
 
@@ -69,7 +69,7 @@ def _properties(mapping: Json) -> Mapping[str, Json]:
 
 
 def _is_ours(declared: Json) -> bool:
-    """Tell a field as we declare it, or another that compares in the same way."""
+    """Return whether a field is declared as this package does it, or compares in the same way."""
     return declared.get("type") in _TYPES and declared.get("index", True) is not False and "normalizer" not in declared
 
 

@@ -1,8 +1,7 @@
-"""Who holds which settings of an index at other values for now: a document for each index, changed by compare-and-set.
+"""Who has changed which settings of an index for a while: a document for each index, changed by compare-and-set.
 
-An owner that lives counts up its beat every few seconds. Whoever wants to know whether another one lives looks for
-longer than that: no clock is compared, machines need not agree on the time. Of a process on the same machine the system
-knows at once that it has ended.
+A live owner increments its beat every few seconds; others watch for longer than that to see whether it does. No clocks
+are compared, so machines need not agree on the time. Whether a process on the same machine has ended is known at once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from hybrid_search.errors import CorruptIndex, IndexExists, SearchIndexError
 __all__ = ["BEAT", "INDEX", "SILENCE", "Found", "Holders", "Holding", "Owner", "path_of", "this_machine"]
 
 INDEX = "hybrid-search-writers"
-"""Holds one document for each index that was ever loaded into; its id is the index's uuid."""
+"""The index of these documents: one for each index that was ever loaded into; its id is the index's uuid."""
 
 BEAT = 2.0
 SILENCE = 20.0
@@ -37,12 +36,12 @@ Version = tuple[int, int]
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """One writer.
+    """A writer.
 
-    :ivar holder: what people call it.
-    :ivar machine: where its process runs; empty where that can't be told.
-    :ivar beat: counts up while it lives.
-    :ivar settings: what it holds: setting -> value.
+    :ivar holder: its name in messages.
+    :ivar machine: where its process runs; empty if unknown.
+    :ivar beat: increases as long as it is alive.
+    :ivar settings: setting -> the value that it has set.
     """
 
     holder: str
@@ -53,10 +52,10 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """What is held of one index.
+    """The settings of one index that owners have changed.
 
-    :ivar before: setting -> its value before the first owner changed it, None where it was not set.
-    :ivar owners: by their tokens.
+    :ivar before: setting -> its value before the first owner changed it, None if it was not set.
+    :ivar owners: token -> owner.
     """
 
     index: str
@@ -64,22 +63,22 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[str, Owner] = {}
 
     def held(self) -> dict[str, str]:
-        """Return all settings that some owner holds."""
+        """Return all settings that any owner has changed."""
         return {name: value for owner in self.owners.values() for name, value in owner.settings.items()}
 
     def without(self, *tokens: str) -> Holding:
-        """Return the same with some owners gone; what was before stays."""
+        """Return a copy without some owners; ``before`` stays."""
         owners = {token: owner for token, owner in self.owners.items() if token not in tokens}
         return msgspec.structs.replace(self, owners=owners)
 
     def with_owner(self, token: str, owner: Owner) -> Holding:
-        """Return the same with an owner added or changed."""
+        """Return a copy with an owner added or replaced."""
         return msgspec.structs.replace(self, owners={**self.owners, token: owner})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The document as it was read; a write is refused when it has changed since."""
+    """The document as it was read; writing it fails if it has changed since."""
 
     holding: Holding
     version: Version
@@ -88,7 +87,7 @@ class Found:
 class Holders:
     """The document of one index.
 
-    :param uuid: the index's, which another one of the same name does not have.
+    :param uuid: of the index; a later index of the same name has another.
     """
 
     def __init__(self, client: Client, index: str, uuid: str) -> None:
@@ -98,10 +97,10 @@ class Holders:
 
     @taken_apart("what loads hold of the index")
     def read(self) -> Found | None:
-        """Return the document; None where there is none.
+        """Return the document; None if there is none.
 
         :raises AccessDenied: if the user may not read it.
-        :raises CorruptIndex: if it is not what was written.
+        :raises CorruptIndex: if it is invalid.
         """
         answer = self._client.call("GET", self._path, ignore=HTTPStatus.NOT_FOUND.value)
         if not answer.get("found"):
@@ -117,10 +116,9 @@ class Holders:
         return Found(holding, (answer["_seq_no"], answer["_primary_term"]))
 
     def read_or_make(self) -> Found:
-        """Return the document, an empty new one where there is none.
+        """Return the document, creating an empty one if there is none.
 
-        It stays when nobody holds anything any more: one that was deleted and made again could not be told from one
-        that had not changed.
+        It is kept without owners, too: a document that was deleted and created again would look unchanged.
         """
         while (found := self.read()) is None:
             if INDEX not in self._client.call("GET", f"/{INDEX}", ignore=HTTPStatus.NOT_FOUND.value):
@@ -130,14 +128,14 @@ class Holders:
         return found
 
     def write(self, holding: Holding, found: Found) -> bool:
-        """Write the document unless somebody changed it since it was read; returns whether it was written."""
+        """Write the document unless it has changed since it was read; return whether it was written."""
         return self._put(holding, if_seq_no=found.version[0], if_primary_term=found.version[1])
 
     def silent(self, holding: Holding, but: str) -> set[str]:
-        """Tell the owners that live from those that do not, which can take :data:`SILENCE` seconds.
+        """Find the owners that are no longer alive, which can take :data:`SILENCE` seconds.
 
-        :param but: the token of one that is not looked at.
-        :return: the tokens of those that do not.
+        :param but: token of an owner to ignore.
+        :return: their tokens.
         """
         seen = {token: owner for token, owner in holding.owners.items() if token != but}
         gone = {token for token, owner in seen.items() if _has_ended(owner)}
@@ -159,20 +157,20 @@ class Holders:
         except SearchIndexError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
-            # Perhaps sent twice, after an answer that was lost.
+            # Perhaps the request was sent twice, as its answer was lost.
             answer = self._client.call("GET", self._path, ignore=HTTPStatus.NOT_FOUND.value)
             return bool(answer.get("_source", {}).get("revision") == revision)
         return True
 
 
 def path_of(uuid: str) -> str:
-    """Return where an index's document is."""
+    """Return the path of an index's document."""
     return f"/{INDEX}/_doc/{uuid}"
 
 
 @cache
 def this_machine() -> str:
-    """Name this machine and its table of processes, which containers have their own of; empty where it can't be."""
+    """Identify this machine and its process table, which each container has its own of; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -181,7 +179,7 @@ def this_machine() -> str:
 
 
 def _has_ended(owner: Owner) -> bool:
-    """Tell whether an owner's process is known to have ended; False where that can't be told."""
+    """Return whether an owner's process is known to have ended; False if unknown."""
     if not owner.machine or owner.machine != this_machine():
         return False
     try:

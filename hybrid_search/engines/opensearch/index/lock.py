@@ -1,11 +1,10 @@
-"""Locks on a server, for one process at a time, which outlive nobody who was killed.
+"""Locks on a server, held by one process at a time; a killed process loses its lock after some seconds.
 
-``serving`` is for deploying and undeploying: two side by side would make the same models twice, and one would remove
+``serving`` is for deploying and undeploying: concurrent ones would create the same models twice, and one would remove
 what the other uses. ``meta-INDEX`` is for the notes in an index's mapping, which a server replaces as a whole.
 
-A lock is a document. Whoever holds it writes it again every few seconds, and whoever waits takes over one that was not
-written for longer than that. It is the document's version that is looked at, and no clock: machines need not agree on
-the time.
+A lock is a document. Its holder rewrites it every few seconds; a waiting process takes over a lock that was not
+rewritten for longer than that. It compares the document's versions, no clocks, so machines need not agree on the time.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from hybrid_search.errors import AccessDenied, HybridSearchError, IndexExists, I
 __all__ = ["INDEX", "Lock"]
 
 INDEX = "hybrid-search-locks"
-"""Holds the locks that are held at the moment, and nothing else."""
+"""The index of the locks; it contains only locks that are held."""
 
 _BEAT = 2.0
 _SILENCE = 20.0
@@ -50,11 +49,11 @@ class _Held:
 
 
 class Lock:
-    """A context: waits for the lock, holds it inside the block.
+    """A context manager that waits for the lock and holds it inside the block.
 
-    :param what: for whoever waits, such as ``deploy of passages``.
-    :param name: which lock.
-    :param quiet: don't tell whoever waits; for locks that are held for less than a second.
+    :param what: shown to waiting processes, such as ``deploy of passages``.
+    :param name: of the lock.
+    :param quiet: don't log waiting; for locks that are held for less than a second.
     """
 
     def __init__(self, client: Client, what: str, *, name: str = "serving", quiet: bool = False) -> None:
@@ -73,12 +72,12 @@ class Lock:
     def __enter__(self) -> Self:
         """Wait for the lock.
 
-        :raises IndexLocked: if somebody else is at work for minutes.
-        :raises AccessDenied: if the user may not write into its index.
+        :raises IndexLocked: if another process holds it for minutes.
+        :raises AccessDenied: if the user may not write into the index of the locks.
         :raises SearchIndexError: if the server refuses.
         """
         try:
-            # Not HEAD, whose answer gives no reason.
+            # Not HEAD, whose answer contains no reason.
             if INDEX not in self._client.call("GET", f"/{INDEX}", ignore=HTTPStatus.NOT_FOUND.value):
                 with contextlib.suppress(IndexExists):
                     self._client.call("PUT", f"/{INDEX}", mappings.render("index/locks"))
@@ -96,7 +95,7 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        # Where the server hangs, whoever comes next waits until the lock has been silent for long enough.
+        # If the server hangs, the lock stays, and the next process takes it over after a while.
         if not self._lost.is_set() and self._writing.acquire(timeout=_BEAT):
             with contextlib.suppress(HybridSearchError):
                 self._client.call(
@@ -106,14 +105,14 @@ class Lock:
 
     @property
     def is_lost(self) -> bool:
-        """Whether somebody else holds it by now, as this process did not answer for long."""
+        """Whether another process has taken the lock over, as this one did not reach the server for long."""
         return self._lost.is_set()
 
     def check(self) -> None:
-        """Check that it is still held; to be called before each step.
+        """Check that the lock is still held; to be called before each step.
 
         :raises IndexLocked: if it is not.
-        :raises SearchIndexError: if the server does not tell.
+        :raises SearchIndexError: if the server can't be asked.
         """
         with self._writing:
             self._renew()
@@ -126,19 +125,21 @@ class Lock:
     def _wait(self) -> None:
         begun = since = time.monotonic()
         seen: _Version | None = None
-        while (held := self._look()) is not None or not self._write(op_type="create"):
+        while (current := self._look()) is not None or not self._write(op_type="create"):
             now = time.monotonic()
-            if held is None:  # somebody was faster
+            if current is None:  # another process was faster
                 continue
-            if held.version != seen:
+            if current.version != seen:
                 if seen is None:
-                    _log.log(self._level, "waiting for another one to end: %s", held.holder)
-                seen, since = held.version, now
-            elif now - since > _SILENCE and self._write(**self._unchanged(held.version)):
-                _log.warning("%s gave no sign of life for %.0f s; going on without it", held.holder, _SILENCE)
+                    _log.log(self._level, "waiting for another one to end: %s", current.holder)
+                seen, since = current.version, now
+            elif now - since > _SILENCE and self._write(**self._unchanged(current.version)):
+                _log.warning("%s gave no sign of life for %.0f s; going on without it", current.holder, _SILENCE)
                 return
             if now - begun > _PATIENCE:
-                raise IndexLocked(f"still at work after {_PATIENCE / 60:.0f} minutes: {held.holder}; try again later")
+                raise IndexLocked(
+                    f"still at work after {_PATIENCE / 60:.0f} minutes: {current.holder}; try again later"
+                )
             time.sleep(_LOOK)
 
     def _beat(self) -> None:
@@ -148,7 +149,7 @@ class Lock:
                     return
                 try:
                     self._renew()
-                except HybridSearchError as error:  # the next one may get through
+                except HybridSearchError as error:  # the next attempt may succeed
                     _log.info("the lock could not be written: %s", error)
 
     def _renew(self) -> None:
@@ -163,17 +164,17 @@ class Lock:
         return _Held(source["token"], source["holder"], (answer["_seq_no"], answer["_primary_term"]))
 
     def _write(self, **condition: Any) -> bool:
-        """Write the document if nobody did since; returns whether it is ours."""
+        """Write the document unless it has changed; return whether the lock is this process's."""
         body = {"token": self._token, "holder": self._holder, "since": self._since}
         try:
             answer = self._client.call("PUT", self._path, body, **condition)
         except SearchIndexError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
-            held = self._look()  # the request was sent twice, after an answer that was lost, or somebody was faster
-            if held is None or held.token != self._token:
+            current = self._look()  # another process was faster, or this request was sent twice, as its answer was lost
+            if current is None or current.token != self._token:
                 return False
-            self._version = held.version
+            self._version = current.version
             return True
         self._version = (answer["_seq_no"], answer["_primary_term"])
         return True

@@ -1,7 +1,7 @@
-"""The notes of ours in an index's mapping, its ``_meta``: the one place that changes them.
+"""The notes in an index's mapping (``_meta``); this is the only module that changes them.
 
-A server replaces ``_meta`` as a whole and has no condition for it, so whoever changes one note would write the others
-as it read them before. A lock for each index lets one change after the other be made; see
+A server replaces ``_meta`` as a whole and offers no condition for that, so concurrent writers would overwrite each
+other's notes. A lock for each index makes the changes one after the other; see
 :mod:`~hybrid_search.engines.opensearch.index.lock`.
 """
 
@@ -36,12 +36,12 @@ __all__ = [
 
 
 _SERVER_PATIENCE = "10s"
-"""How long a change may wait on the server for its turn: less than a silent holder of the lock is waited for."""
+"""How long a change may be queued on the server; shorter than the time after which the lock is taken over."""
 
 
 @taken_apart("the index's notes")
 def read(client: Client, index: str) -> dict[str, Any]:
-    """Return all notes of an index, by their keys.
+    """Return all notes of an index by key.
 
     :raises IndexNotFound: if there is no such index.
     """
@@ -51,14 +51,14 @@ def read(client: Client, index: str) -> dict[str, Any]:
 
 
 def update(client: Client, index: str, key: str, change: Callable[[Any], Any]) -> None:
-    """Change one note; all others stay as they are, also those that somebody changes at the same moment.
+    """Change one note; all others stay, including concurrent changes to them.
 
-    :param index: its own name, never an alias's.
-    :param change: gets the note as it is, None where there is none, and returns it as it is to be, None for none. It
-        is called again when the change has to be begun again.
+    :param index: its own name, never an alias.
+    :param change: gets the note, None if there is none, and returns the new one, None to remove it. It is called again
+        if the change must be repeated.
     :raises IndexNotFound: if there is no such index.
     :raises AccessDenied: if the user may not write into the index of the locks.
-    :raises SearchIndexError: if the server refuses, or can't be reached for longer than all tries take.
+    :raises SearchIndexError: if the server refuses, or can't be reached in all attempts.
     """
     waits = pauses(client.connection.retries)
     while True:
@@ -84,7 +84,7 @@ def _change(client: Client, index: str, key: str, change: Callable[[Any], Any], 
     if value is not None:
         notes[key] = value
     lock.check()
-    # Once: sent again after the connection came back, it could undo what the next holder of the lock wrote meanwhile.
+    # Not retried: sent again after a broken connection, it could undo what the next holder of the lock has written.
     client.once("PUT", f"/{index}/_mapping", {"_meta": notes}, cluster_manager_timeout=_SERVER_PATIENCE)
 
 
@@ -95,12 +95,12 @@ _LONGEST_HISTORY = 20
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """An index's standing behind an alias.
+    """The role of an index behind an alias.
 
     :ivar state: ``loading`` until it has been checked, then ``ready`` or ``failed``.
-    :ivar source: what it is loaded from; the same load goes on in the same index after a kill.
-    :ivar history: the indexes that were live before it took over, the last one first.
-    :ivar went_live: when it took over first (ISO 8601, UTC); empty before.
+    :ivar source: identifies the data that it is loaded from; a repeated load continues in the same index.
+    :ivar history: the indexes that were live before it, the last one first.
+    :ivar went_live: when it first became live (ISO 8601, UTC); empty if it did not.
     """
 
     alias: str
@@ -110,21 +110,21 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     went_live: str = ""
 
     def after(self, live: str | None, history: Iterable[str]) -> Mark:
-        """Return the mark of an index that is fit to take over from ``live``, whose own history is given."""
+        """Return the mark of a checked index that can replace ``live``, which has the given history."""
         before = (*([live] if live else ()), *history)
         return msgspec.structs.replace(self, state="ready", history=before[:_LONGEST_HISTORY])
 
     def with_state(self, state: State) -> Mark:
-        """Return the mark with another state."""
+        """Return a copy with another state."""
         return msgspec.structs.replace(self, state=state)
 
     def live_from(self, moment: str) -> Mark:
-        """Return the mark of an index that has taken over; the first time counts."""
+        """Return a copy with the time when the index became live; an earlier time stays."""
         return msgspec.structs.replace(self, went_live=self.went_live or moment)
 
 
 def read_mark(meta: Mapping[str, Any]) -> Mark | None:
-    """Read an index's mark from its ``_meta``; None where there is none, or none that can be read."""
+    """Read an index's mark from its ``_meta``; None if there is none, or an invalid one."""
     if _KEY not in meta:
         return None
     try:
@@ -134,19 +134,19 @@ def read_mark(meta: Mapping[str, Any]) -> Mark | None:
 
 
 def marked(meta: Mapping[str, Any], mark: Mark) -> dict[str, Any]:
-    """Return ``_meta`` with another mark, all else as it was."""
+    """Return ``_meta`` with another mark and the other notes unchanged."""
     return {**meta, _KEY: msgspec.to_builtins(mark)}
 
 
 def mark_of(client: Client, name: str) -> Mark:
-    """Return an index's mark; an empty one where it has none."""
+    """Return an index's mark; an empty one if it has none."""
     return _mark_or_empty(notes.read(client, name))
 
 
 def change_mark(client: Client, name: str, change: Callable[[Mark], Mark]) -> None:
     """Change an index's mark.
 
-    :param change: gets the mark as it is, an empty one where there is none.
+    :param change: gets the current mark, an empty one if there is none.
     """
 
     def changed(note: Any) -> Any:
@@ -160,15 +160,15 @@ def _mark_or_empty(meta: Mapping[str, Any]) -> Mark:
 
 
 def number_of(name: str, alias: str) -> int | None:
-    """Return the number of an index such as ``passages-000007``; None where the name is not of this form."""
+    """Return the number of an index such as ``passages-000007``; None for other names."""
     found = re.fullmatch(rf"{re.escape(alias)}-(\d{{6,}})", name)
     return int(found[1]) if found else None
 
 
 def next_name(alias: str, names: Iterable[str]) -> str:
-    """Return the name for a new index: one above the highest number that is taken.
+    """Return the name of a new index, with the next number.
 
-    :param names: those of all indexes there are.
+    :param names: of all existing indexes.
     """
     numbers = (number_of(name, alias) for name in names)
     return f"{alias}-{max((number for number in numbers if number is not None), default=0) + 1:06}"

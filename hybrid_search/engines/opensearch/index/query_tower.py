@@ -1,4 +1,4 @@
-"""The query tower that encodes an index's queries inside the cluster, and the check that it is the index's."""
+"""Finds the query tower that encodes an index's queries inside the cluster, and checks that it fits the index."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["query_tower"]
 def query_tower(client: Client, place: Place, settings: IndexSettings, server: ServerCapabilities) -> str:
     """Return the id of the model that encodes queries for an index.
 
-    :raises UsageError: if the index holds no vectors.
-    :raises UnsupportedCapability: if the server has no ml-commons, or the similarity is not cosine: a server refuses a
-        zero vector with that one only, so with another nothing tells a text that the tower knows no word of.
+    :raises UsageError: if the index has no vectors.
+    :raises UnsupportedCapability: if the server lacks ml-commons, or the similarity is not cosine: only with cosine
+        does a server refuse a zero vector, which shows that a text has no known word.
     :raises ModelNotFound: if nothing is deployed for the index.
-    :raises ModelMismatch: if what is deployed is another model than the index's.
+    :raises ModelMismatch: if another model than the index's is deployed.
     """
     if not settings.dimension:
         raise UsageError(f"{place.asked}: the index holds no vectors, so there is nothing to encode; search with bm25")

@@ -1,4 +1,4 @@
-"""Making an index from its template, and reading an index's settings back."""
+"""Creates an index from its template, and reads an index's settings."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ __all__ = [
 FORMAT_VERSION = 1
 
 SPACES: Mapping[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct", "l2": "l2"}
-"""What a server calls a similarity."""
+"""A server's names of similarities."""
 
 _ON_DISK: Mapping[KnnEngine, Compression] = {"lucene": "4x", "faiss": "32x"}
-"""What vectors searched from disk are compressed to unless told otherwise."""
+"""The default compression of vectors that are searched on disk."""
 
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -57,15 +57,15 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def index_body(settings: IndexSettings, options: ServerOptions, towers: str = "") -> dict[str, Any]:
-    """Return the body that creates an index.
+    """Return the body of the request that creates an index.
 
-    :param towers: the digest of the files of its towers, which it notes; empty for none.
-    :raises ConfigError: if a setting is not known here, or is about vectors and the index has none.
+    :param towers: digest of its towers' files, recorded in the index; empty for none.
+    :raises ConfigError: if a setting is unknown, or concerns vectors and the index has none.
     """
     if settings.format_version != FORMAT_VERSION:
         raise ConfigError(f"format_version is {settings.format_version}; this version makes {FORMAT_VERSION}")
     chosen = {**_DEFAULTS, **options.asked()}
-    # The fields stand in the mapping itself, where more are declared later.
+    # The fields are declared in the mapping itself, where others are added later.
     common = {
         "shards": chosen["shards"],
         "replicas": _range(chosen["replicas"]),
@@ -100,7 +100,7 @@ def _vector_field(settings: IndexSettings, chosen: Mapping[str, Any]) -> dict[st
 
 
 def _range(replicas: str) -> str:
-    """Write a number of replicas as the server's range that holds it."""
+    """Return a number of replicas as the server's range with this maximum."""
     return replicas if "-" in replicas else f"{replicas}-{replicas}"
 
 
@@ -108,39 +108,39 @@ def _range(replicas: str) -> str:
 def held_options(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that an index was made with, by name.
 
-    :param index: the index's part of the answer to ``GET /INDEX``. Replicas are left out while a load holds them back.
+    :param index: its part of the answer to ``GET /INDEX``. During a load without replicas, these are left out.
     """
     settings = index["settings"]["index"]
-    held: dict[str, Any] = {"shards": int(settings["number_of_shards"])}
+    options: dict[str, Any] = {"shards": int(settings["number_of_shards"])}
     if (replicas := settings.get("auto_expand_replicas", "false")) != "false":
-        held["replicas"] = replicas
+        options["replicas"] = replicas
     vector = index["mappings"]["properties"].get("vector")
     if vector is not None:
         parameters = vector["method"]["parameters"]
-        held |= {
+        options |= {
             "knn_engine": vector["method"]["engine"],
             "m": parameters["m"],
             "ef_construction": parameters["ef_construction"],
             "compression": vector.get("compression_level"),
             "on_disk": vector.get("mode") == "on_disk",
         }
-    return held
+    return options
 
 
 def check_options(where: str, index: Mapping[str, Any], options: ServerOptions) -> None:
-    """Check that an index was made with the options asked for.
+    """Check that an index was made with the given options.
 
     :param index: as for :func:`held_options`.
-    :raises IndexExists: naming the first one that differs.
+    :raises IndexExists: names the first option that differs.
     """
-    held = held_options(index)
+    existing = held_options(index)
     for name, value in options.asked().items():
-        wanted = _range(value) if name == "replicas" else value
-        if name == "replicas" and name not in held:
+        expected = _range(value) if name == "replicas" else value
+        if name == "replicas" and name not in existing:
             continue
-        if held.get(name) != wanted:
+        if existing.get(name) != expected:
             raise IndexExists(
-                f"{where}: the index has {name} {_shown(held.get(name))}, asked for {value}; "
+                f"{where}: the index has {name} {_shown(existing.get(name))}, asked for {value}; "
                 f"load into another location, or rebuild this one with recreate=True"
             )
 
@@ -150,18 +150,18 @@ def _shown(value: Any) -> str:
 
 
 def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
-    """Return the properties of metadata fields; their types have the same names on the server."""
+    """Return the properties of metadata fields; the names of types are the server's."""
     return {stored_name(name): {"type": kind} for name, kind in fields.items()}
 
 
 @taken_apart("the index's settings")
 def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
-    """Read the settings that an index carries.
+    """Read an index's settings.
 
     :param mapping: the index's ``mappings`` object.
     :raises SearchIndexError: if the index was made by something else, or by a newer version.
     :raises CorruptIndex: if the settings can't be read.
-    :raises UnfitIndex: if documents could not be read from such an index.
+    :raises UnfitIndex: if documents of such an index can't be read.
     """
     stored = mapping.get("_meta", {}).get("hybrid_search")
     if stored is None:
@@ -179,51 +179,51 @@ def settings_of(mapping: Mapping[str, Any], where: str) -> IndexSettings:
 
 
 def check_fit(where: str, faults: Iterable[str]) -> None:
-    """Refuse an index that is not fit to be used, when it is opened and not in the middle of the work.
+    """Refuse an unusable index at opening, rather than later in the middle of the work.
 
-    :raises UnfitIndex: naming what is wrong with it.
+    :raises UnfitIndex: names the problems.
     """
-    if told := "; ".join(faults):
+    if problems := "; ".join(faults):
         raise UnfitIndex(
-            f"{where}: {told} (an index template does that, or somebody's hand; hybrid-search doctor --from {where} "
-            f"tells more)"
+            f"{where}: {problems} (an index template does that, or somebody's hand; hybrid-search doctor --from "
+            f"{where} tells more)"
         )
 
 
 def read_settings(client: Client, address: Address) -> IndexSettings:
-    """Ask the server for the settings that an index carries; see :func:`settings_plan`."""
+    """Read an index's settings from the server; see :func:`settings_plan`."""
     return carried_out(settings_plan(address), client.send)
 
 
 def settings_plan(address: Address) -> Plan[IndexSettings]:
-    """Plan to ask for the settings that an index carries.
+    """Plan to read an index's settings.
 
-    :raises IndexNotFound: if there is no index.
+    :raises IndexNotFound: if there is no such index.
     :raises SearchIndexError: as :func:`settings_of`.
     """
     return settings_of((yield from mapping_plan(address)), str(address))
 
 
 def mapping_plan(address: Address) -> Plan[Mapping[str, Any]]:
-    """Plan to ask for an index's ``mappings`` object.
+    """Plan to read an index's ``mappings`` object.
 
-    :raises IndexNotFound: if there is no index.
+    :raises IndexNotFound: if there is no such index.
     """
-    told = yield Request("GET", f"/{address.index}/_mapping")
-    answer = msgspec.json.decode(told)
+    body = yield Request("GET", f"/{address.index}/_mapping")
+    answer = msgspec.json.decode(body)
     if len(answer) != 1:
         raise UsageError(f"{address}: stands for {len(answer)} indexes; name one of {', '.join(sorted(answer))}")
     mapping: Mapping[str, Any] = next(iter(answer.values()))["mappings"]
     return mapping
 
 
-def check_same(address: Address, held: IndexSettings, asked: IndexSettings) -> None:
-    """Check that an index has the settings asked for; it may have more fields.
+def check_same(address: Address, existing: IndexSettings, requested: IndexSettings) -> None:
+    """Check that an index has the requested settings; it may have more fields.
 
-    :raises IndexExists: naming the first setting that differs.
+    :raises IndexExists: names the first setting that differs.
     """
-    for name in type(held).__struct_fields__:
-        ours, theirs = getattr(held, name), getattr(asked, name)
+    for name in type(existing).__struct_fields__:
+        ours, theirs = getattr(existing, name), getattr(requested, name)
         if name == "fields":
             ours = {field: kind for field, kind in ours.items() if field in theirs}
         if ours != theirs:

@@ -1,12 +1,12 @@
-"""The towers' files in an index of their own beside the passages, and on this machine in a cache.
+"""The towers' files on a server, in a separate index, and their cache on this machine.
 
-There is one such index a model, named after its fingerprint and shared by all passages that it encoded. The files are
-cut into chunks whose names are the files' hashes. A record lists them; it is named after a digest of what it lists, and
-written last, so that another reader sees all of a model's files or none. The passages' index notes that digest when it
-is made: what somebody else writes into the towers' index does not become what it searches with.
+There is one such index for each model, named after its fingerprint and shared by all indexes that the model encoded.
+The files are cut into chunks, whose ids contain the files' hashes. A record lists the files; its id is a digest of the
+list, and it is written last, so that readers see all files of a model or none. The digest is recorded in the index of
+passages when that is made, so files that others write into the towers' index are not used for searching.
 
-All that is read here was written by others: only files of known names are taken, of bounded sizes, and their hashes are
-compared with the digest that the passages' index carries.
+All files read here may come from others: only known names and limited sizes are accepted, and the hashes are compared
+with the digest in the index of passages.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = ["NOTE", "companion_of", "digest_of", "fetch_towers", "record_of", "st
 
 _CHUNK = 4 << 20
 _LARGEST = 4 << 30
-"""Bytes that all files of a model may have together."""
+"""Limit of the total size of a model's files, in bytes."""
 
 NOTE = "towers"
-"""The key in ``_meta`` of the digest of the towers' files."""
+"""The key of the digest of the towers' files in ``_meta``."""
 
 _FETCHING = ".part"
 _SHOWN = 32
@@ -51,7 +51,7 @@ _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,128}")
 
 
 class _File(msgspec.Struct, frozen=True):
-    """One file: its hash, and how many chunks it is cut into."""
+    """A file: its hash, and its number of chunks."""
 
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     chunks: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST // _CHUNK)]
@@ -66,9 +66,9 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 def companion_of(fingerprint: str) -> str:
-    """Return the name of the index that holds the towers of a model.
+    """Return the name of the index of a model's towers.
 
-    :raises CorruptIndex: if this is no fingerprint: it comes from an index, and becomes a part of paths.
+    :raises CorruptIndex: if the fingerprint is invalid; it was read from an index, and becomes part of paths.
     """
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise CorruptIndex(f"the fingerprint {fingerprint[:80]!r} is none; the index's _meta was changed by somebody")
@@ -76,9 +76,9 @@ def companion_of(fingerprint: str) -> str:
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """Name the content of a model's files, 64 hexadecimal digits.
+    """Return a digest of a model's files, 64 hexadecimal digits.
 
-    :raises StorageError: if one can't be read.
+    :raises StorageError: if a file can't be read.
     """
     return _digest({file.name: sha256_of(file) for file in files})
 
@@ -88,18 +88,18 @@ def _digest(hashes: Mapping[str, str]) -> str:
 
 
 def record_of(digest: str) -> str:
-    """Return the id of the record that lists the files of a digest; of an empty one, that of the files stored last."""
+    """Return the id of a digest's record; for an empty digest, that of the files stored last."""
     if digest and not _FINGERPRINT.fullmatch(digest):
         raise CorruptIndex(f"the digest {digest[:80]!r} is none; the index's _meta was changed by somebody")
     return f"{_RECORD}-{digest[:_SHOWN]}" if digest else _RECORD
 
 
 def store_towers(client: Client, index: str, fingerprint: str, files: Sequence[Path]) -> None:
-    """Copy a model's files to the server, and note their digest in the passages' index where it has another.
+    """Copy a model's files to the server, and record their digest in the index of passages if it has another.
 
-    Files stored before stay: another index may have noted their digest. They go with the last index of the model.
+    Files stored before stay, as another index may have recorded their digest; they go with the model's last index.
 
-    :raises UsageError: if one is no file that encoding needs.
+    :raises UsageError: if a file is not needed for encoding.
     :raises StorageError: if a file can't be read.
     """
     companion = companion_of(fingerprint)
@@ -125,12 +125,12 @@ def store_towers(client: Client, index: str, fingerprint: str, files: Sequence[P
 
 
 def fetch_towers(client: Client, index: str, fingerprint: str) -> Path | None:
-    """Return a local folder with a model's towers, downloaded if the cache does not have them; None without towers.
+    """Return a local folder with a model's towers, downloaded if they are not in the cache; None if none are stored.
 
-    An index of an earlier version, which has no digest noted, takes the files that were stored last.
+    An index of an earlier version, without a digest, gets the files that were stored last.
 
-    :raises CorruptModel: if what the server has is not what was stored.
-    :raises CorruptIndex: if the fingerprint is none.
+    :raises CorruptModel: if the server's files differ from those stored.
+    :raises CorruptIndex: if the fingerprint is invalid.
     :raises StorageError: if the cache can't be written.
     """
     if not fingerprint:
@@ -146,15 +146,15 @@ def fetch_towers(client: Client, index: str, fingerprint: str) -> Path | None:
     if not _is_whole(folder, files):
         with disk_errors(f"caching the towers in {folder}"):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(folder.parent / ".lock"):  # one process fetches, the others find what it has fetched
+            with filelock.FileLock(folder.parent / ".lock"):  # one process downloads, others wait for its files
                 if not _is_whole(folder, files):
                     _fetch(client, companion, files, folder)
     return folder
 
 
 def _fetch(client: Client, companion: str, files: Files, folder: Path) -> None:
-    """Download files into a folder of the cache, in one step. For the holder of the cache's lock."""
-    for left in folder.parent.glob(f".*{_FETCHING}"):  # by a process that was killed: nobody else has the lock
+    """Download files into a folder of the cache, atomically. Requires the cache's lock."""
+    for left in folder.parent.glob(f".*{_FETCHING}"):  # left by a killed process, as no other one has the lock
         shutil.rmtree(left, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_FETCHING, dir=folder.parent))
     try:
@@ -168,7 +168,7 @@ def _fetch(client: Client, companion: str, files: Files, folder: Path) -> None:
 
 @taken_apart("the index's towers")
 def _read(client: Client, companion: str, id: str) -> Files:
-    """Read and check a record; nothing where there is none."""
+    """Read and check a record; empty if there is none."""
     try:
         answer = client.call("POST", f"/{companion}/_mget", {"ids": [id]})["docs"][0]
     except IndexNotFound:
@@ -198,7 +198,7 @@ def _chunk_ids(digest: str, count: int) -> Iterator[str]:
 
 @taken_apart("the index's towers")
 def _download(client: Client, companion: str, file: _File, target: Path) -> None:
-    """Write a file chunk by chunk."""
+    """Download a file, chunk by chunk."""
     digest = hashlib.sha256()
     with target.open("xb") as out:
         for id in _chunk_ids(file.sha256, file.chunks):
@@ -211,7 +211,7 @@ def _download(client: Client, companion: str, file: _File, target: Path) -> None
 
 
 def _decoded(chunk: object) -> bytes:
-    """Decode a chunk; one that is none, or larger than any that we store, is nothing."""
+    """Decode a chunk; empty if it is invalid, or larger than the chunks that are stored."""
     if not isinstance(chunk, str) or len(chunk) > 2 * _CHUNK:
         return b""
     try:
@@ -221,6 +221,6 @@ def _decoded(chunk: object) -> bytes:
 
 
 def _is_whole(folder: Path, files: Files) -> bool:
-    """Tell whether a folder of the cache holds the files, and no links to others."""
+    """Return whether a folder of the cache contains the files, and not links."""
     paths = {folder / name: file.sha256 for name, file in files.items()}
     return all(path.is_file() and not path.is_symlink() and sha256_of(path) == sha for path, sha in paths.items())

@@ -1,4 +1,4 @@
-"""Reading a server's answers. Pure: JSON in, our records or an error out."""
+"""Reads a server's answers. Pure: JSON in, records or an error out."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _ZERO_VECTOR = "zero vector is not supported"
-"""What a server says of one with cosine similarity."""
+"""Part of a server's message about a zero vector with cosine similarity."""
 
 _SENTINEL = -1e9
-"""A hybrid query that no pipeline took care of answers with scores far below this one."""
+"""Hybrid queries that were not fused by a pipeline have scores far below this."""
 
 Pairs = list[tuple[str, float, int]]
 """(id, score, version) of hits."""
 
 UNKNOWN = -1
-"""A version that the server did not tell."""
+"""The version if the server did not return one."""
 
 Partial = Callable[[str], None]
-"""Is told what is missing of an answer; returns if the rest is wanted all the same."""
+"""Called with a message if an answer is incomplete; returns if the incomplete answer is acceptable, else raises."""
 
 
 class _Struct(msgspec.Struct, frozen=True, gc=False):
-    """Base of what is read; parts of an answer that have no place here are skipped without being decoded."""
+    """Base of answers; parts without a field here are skipped without being decoded."""
 
 
 class _Columns(_Struct, frozen=True):
@@ -61,7 +61,7 @@ class _Columns(_Struct, frozen=True):
 
 
 class _Hit(_Struct, frozen=True):
-    """A hit; one that somebody else indexed may carry no id."""
+    """A hit; a document that was not indexed by this package may lack the id."""
 
     score: float = msgspec.field(name="_score")
     fields: _Columns = _Columns()
@@ -81,14 +81,14 @@ class _Shards(_Struct, frozen=True):
 
     @property
     def missing(self) -> int:
-        """Shards without an answer. Of a search, one that no node holds is neither successful nor counted as failed."""
-        if self.skipped is None:  # not a search: what is counted are copies, and a copy may wait for its node
+        """Number of shards without an answer. A search counts an unassigned one neither as successful nor failed."""
+        if self.skipped is None:  # not a search: the numbers count copies, and an unassigned copy is no fault
             return self.failed
         return max(self.failed, self.total - self.successful)
 
 
 class _Outcome(_Struct, frozen=True):
-    """How a search went.
+    """The outcome of a search.
 
     :ivar took: milliseconds on the server.
     """
@@ -101,7 +101,7 @@ class _Outcome(_Struct, frozen=True):
 
 
 class Found(_Outcome, frozen=True):
-    """The answer to a search whose hits carry their ids in a column."""
+    """The answer to a search whose hits have their ids in a column."""
 
     hits: _Hits = _Hits()
 
@@ -129,16 +129,16 @@ _read_outcome = msgspec.json.Decoder(_Outcome)
 _read_stored = msgspec.json.Decoder(_AllStored)
 
 
-def refuse_partial(told: str) -> None:
-    """Take no answer that hits are missing from.
+def refuse_partial(message: str) -> None:
+    """Refuse answers with missing hits.
 
     :raises SearchIndexError: always.
     """
-    raise SearchIndexError(f"{told}; so there is no answer (`partial` takes what is there)")
+    raise SearchIndexError(f"{message}; so there is no answer (`partial` takes what is there)")
 
 
 def searches(answer: bytes, where: str) -> tuple[list[msgspec.Raw], int]:
-    """Take the answer of an ``_msearch`` apart: one answer for each search, and the milliseconds the server worked."""
+    """Split the answer of an ``_msearch``: one answer for each search, and the server's time in milliseconds."""
     read = _decoded(_read_answers, answer, where)
     return read.responses, read.took
 
@@ -146,7 +146,7 @@ def searches(answer: bytes, where: str) -> tuple[list[msgspec.Raw], int]:
 def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Found:
     """Read and check the answer of one search.
 
-    :param partial: is told of an answer that lacks a shard's hits.
+    :param partial: called if hits of a shard are missing.
     :raises SearchIndexError: if the search failed.
     """
     read = _decoded(_read_found, answer, where)
@@ -155,18 +155,18 @@ def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) ->
 
 
 def is_zero_vector(answer: msgspec.Raw) -> bool:
-    """Tell whether a search failed because its vector is zero; with cosine similarity a server refuses that."""
+    """Return whether a search failed because its vector is zero, which a server refuses with cosine similarity."""
     return _ZERO_VECTOR.encode() in bytes(answer) and _ZERO_VECTOR in reason_of(_read_outcome.decode(answer).error)[1]
 
 
 def leg_later(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Callable[[], Ranking]:
-    """Check the answer of a leg now, as :func:`found`, and return what reads its hits."""
+    """Check the answer of a leg now, as :func:`found`; return a function that reads its hits."""
     _check(_decoded(_read_outcome, answer, where), where, partial)
     return lambda: leg_of(_decoded(_read_found, answer, where))
 
 
 def documents(answer: bytes, where: str) -> Iterator[tuple[Document | None, int]]:
-    """Read the answer of an ``_mget``, each document with its version; None where there is no document.
+    """Read the answer of an ``_mget``: each document and its version; None for unknown ids.
 
     :raises SearchIndexError: if one of them can't be read.
     """
@@ -178,7 +178,7 @@ def documents(answer: bytes, where: str) -> Iterator[tuple[Document | None, int]
 
 @taken_apart("a search")
 def checked(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return a decoded answer if all of it is there.
+    """Return a decoded answer if it is complete.
 
     :raises SearchIndexError: if the call failed, timed out, or failed on a shard.
     """
@@ -192,13 +192,13 @@ _CHECKED = ("_shards", "timed_out", "status", "error")
 
 
 def hits_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return a decoded answer's hits; one cut to the parts we ask for has no place for none."""
+    """Return a decoded answer's hits; an answer reduced by ``filter_path`` lacks the list if there are none."""
     hits: list[Mapping[str, Any]] = answer.get("hits", {}).get("hits", [])
     return hits
 
 
 def pairs_of(found: Found, where: str) -> Pairs:
-    """Return a search's hits in the ranking order.
+    """Return a search's hits in ranking order.
 
     :raises SearchIndexError: if the scores are those of a hybrid query that was not fused.
     """
@@ -217,19 +217,19 @@ def ranking_of(found: Found, k: int, where: str) -> Ranking:
 
 
 def ranking(pairs: Pairs) -> Ranking:
-    """Return hits as a ranking, in the order that they have."""
+    """Convert hits to a ranking, keeping their order."""
     return Ranking(*zip(*pairs, strict=True)) if pairs else Ranking((), ())
 
 
 def leg_of(found: Found) -> Ranking:
-    """Return a leg in the order in which a fusion sees it: the server does not order ties, and RRF counts places."""
+    """Return a leg in the order that a fusion uses: the server does not order ties, and RRF depends on ranks."""
     return ranking(_each_once(found.hits.hits))
 
 
 def _each_once(hits: Sequence[_Hit]) -> Pairs:
-    """Return the hits that have an id, each id once and with its best score: what others indexed may have neither.
+    """Return the hits with an id, each id once with its best score; others may have indexed without ids.
 
-    Which of several documents with one id is the one that has it can't be seen here, so its version is unknown.
+    Which of several documents with one id a score belongs to is unknown, and so is its version.
     """
     ids = [id for hit in hits for id in hit.fields.id[:1]]
     if len(set(ids)) == len(hits):

@@ -36,9 +36,9 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class EncodedThere:
-    """A text that the server encodes.
+    """A text that the server is to encode.
 
-    :ivar model: the query tower's, in ml-commons; empty where the search pipeline names it.
+    :ivar model: id of the query tower in ml-commons; empty if the search pipeline names it.
     """
 
     text: str
@@ -46,13 +46,13 @@ class EncodedThere:
 
 
 DenseQuery = Sequence[float] | EncodedThere
-"""What the k-NN leg is asked: a vector, or a text that the server makes one of."""
+"""The query of the k-NN leg: a vector, or a text that the server encodes."""
 
 Words = str | Mapping[str, int]
-"""What BM25 is asked: a text, or the different words of a long one and how often each stands in it."""
+"""The query of BM25: a text, or the distinct words of a long one with their numbers of occurrences."""
 
 HybridQuery = tuple[Words, DenseQuery | None]
-"""A text for BM25, and what the k-NN leg is asked; None for a zero vector."""
+"""The queries of BM25 and of the k-NN leg; None for a zero vector."""
 
 _COMBINATIONS: Mapping[Combination, str] = {
     "arithmetic": "arithmetic_mean",
@@ -61,17 +61,17 @@ _COMBINATIONS: Mapping[Combination, str] = {
 }
 
 IN_ORDER: list[Body] = [{"_score": "desc"}, {"id": "asc"}]
-"""The ranking order used everywhere; a hybrid query can't be given it."""
+"""The common ranking order; not available for a hybrid query."""
 
 _NOTHING: Body = {"match_none": {}}
 
 _LEAST_NEIGHBOURS = 100
-"""A graph that is asked for few neighbours walks too little of itself to find the right ones."""
+"""With a smaller k, a graph search visits too few nodes to find the nearest neighbours."""
 
-# Reading stored fields means unpacking whole documents: for a window of 200 hits that takes four times as long as the
-# search itself, and an index of one shard reads them for a hybrid's whole window. Ids come from columns instead, and
-# the texts of the few hits that are shown are fetched afterwards;
-# the number of a document's last change tells whether it was replaced in between.
+# Reading stored fields decompresses whole documents: for a window of 200 hits that takes four times as long as the
+# search itself, and an index of one shard would do it for a hybrid query's whole window. So ids are read from columns,
+# and the texts of the few hits on the page are fetched afterwards. A document's sequence number shows whether it was
+# replaced in between.
 _IDS_ONLY: Mapping[str, Any] = {
     "_source": False,
     "stored_fields": "_none_",
@@ -82,19 +82,19 @@ _IDS_ONLY: Mapping[str, Any] = {
 
 
 def lexical(text: Words, size: int, filter: Filter | None = None) -> Body:
-    """The BM25 leg, alone and in the ranking order."""
+    """Return the BM25 leg as a search of its own, in ranking order."""
     query = _filtered(_match(text), filter)
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
 
 
-def dense(asked: DenseQuery, size: int, filter: Filter | None = None) -> Body:
-    """The k-NN leg, alone and in the ranking order."""
-    query = _nearest(asked, max(size, _LEAST_NEIGHBOURS), filter)
+def dense(dense_query: DenseQuery, size: int, filter: Filter | None = None) -> Body:
+    """Return the k-NN leg as a search of its own, in ranking order."""
+    query = _nearest(dense_query, max(size, _LEAST_NEIGHBOURS), filter)
     return {"query": query, "size": size, "sort": IN_ORDER, **_IDS_ONLY}
 
 
 def exact_dense(vector: Sequence[float], size: int, similarity: Similarity, filter: Filter | None = None) -> Body:
-    """The true nearest neighbours, by comparing with every vector; scores in the scale of the k-NN leg."""
+    """Return an exact k-NN search, which compares with every vector; scores have the scale of the k-NN leg."""
     script = {
         "lang": "knn",
         "source": "knn_score",
@@ -106,10 +106,10 @@ def exact_dense(vector: Sequence[float], size: int, similarity: Similarity, filt
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """Hybrid queries that share a fusion and a filter.
+    """Hybrid queries with a common fusion and filter.
 
     :ivar filter_in_hybrid: the server takes one filter for all legs; otherwise each leg gets it.
-    :ivar through: how the server learns the fusion: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`, or the
+    :ivar through: how the server gets the fusion: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`, or the
         name of a stored pipeline.
     """
 
@@ -119,17 +119,17 @@ class Hybrid:
     through: str = INLINE
 
     def body(self, query: HybridQuery, size: int) -> Body:
-        """Both legs, fused by the server.
+        """Return a search with both legs, which the server fuses.
 
-        A query without a vector leaves the k-NN leg empty, and is fused as :meth:`fusion_of` says. No stored pipeline
-        has the weights for that, so those queries bring their own. A leg of weight 0 is left empty too: the server
-        would take its documents, with a score of 0.
+        Without a vector the k-NN leg is empty, and :meth:`fusion_of` says how it is fused. As no stored pipeline has
+        its weights, such queries carry their own. A leg with weight 0 is empty, too: otherwise the server would return
+        its documents with a score of 0.
         """
-        text, asked = query
+        text, dense = query
         fusion = self.fusion_of(query)
-        through = INLINE if asked is None and self.through != IN_QUERY else self.through
+        through = INLINE if dense is None and self.through != IN_QUERY else self.through
         inside = None if self.filter_in_hybrid else self.filter
-        knn = _NOTHING if asked is None or not fusion.weights[1] else _nearest(asked, fusion.window, inside)
+        knn = _NOTHING if dense is None or not fusion.weights[1] else _nearest(dense, fusion.window, inside)
         bm25 = _filtered(_match(text), inside) if fusion.weights[0] else _NOTHING
         hybrid: Body = {"queries": [bm25, knn]}
         if through == IN_QUERY:
@@ -146,25 +146,25 @@ class Hybrid:
         return body
 
     def legs(self, query: HybridQuery) -> list[Body]:
-        """The legs as the hybrid query runs them, each alone; the k-NN leg only where there is a vector."""
-        text, asked = query
+        """Return each leg of the hybrid query as a search of its own; the k-NN leg only if there is a vector."""
+        text, dense = query
         queries = [_filtered(_match(text), self.filter) if self.fusion_of(query).weights[0] else _NOTHING]
-        if asked is not None and self.fusion.weights[1]:
-            queries.append(_nearest(asked, self.fusion.window, self.filter))
+        if dense is not None and self.fusion.weights[1]:
+            queries.append(_nearest(dense, self.fusion.window, self.filter))
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
 
     def bodies(self, query: HybridQuery, size: int, *, explained: bool) -> list[Body]:
-        """The hybrid query, and its legs beside it if its hits are to say what each contributed."""
+        """Return the hybrid query, followed by its legs if ``explained``, to compute what each contributed."""
         return [self.body(query, size), *(self.legs(query) if explained else ())]
 
     def fusion_of(self, query: HybridQuery) -> Fusion:
-        """Return how a query is fused: one without a vector by BM25 alone."""
+        """Return the fusion of a query; BM25 alone if it has no vector."""
         return self.fusion if query[1] is not None else bm25_alone(self.fusion)
 
 
 @lru_cache(maxsize=64)
 def fusion_pipeline(fusion: Fusion) -> Body:
-    """The search pipeline that computes a fusion; the same object each time, not to be changed."""
+    """Return the search pipeline that computes a fusion; a cached object, which must not be changed."""
     weights = list(fusion.weights)
     if fusion.method == "rrf":
         return mappings.render("pipelines/rank_based", rank_constant=fusion.rank_constant, weights=weights)
@@ -177,7 +177,7 @@ def fusion_pipeline(fusion: Fusion) -> Body:
 
 
 def fusion_in_query(fusion: Fusion) -> Body:
-    """The part of a hybrid query that fuses without a pipeline (3.10 and newer, where the cluster allows it)."""
+    """Return the part of a hybrid query that fuses without a pipeline (from 3.10, if the cluster setting allows it)."""
     weights = list(fusion.weights)
     if fusion.method == "rrf":
         return mappings.render(
@@ -193,7 +193,7 @@ def fusion_in_query(fusion: Fusion) -> Body:
 
 
 def _normalisation(method: Normalisation) -> Body:
-    """The server's name and parameters for a method; the bounds are of the queries in their order."""
+    """Return the server's name and parameters for a normalisation; bounds in the order of the queries."""
     if method == "min_max_from_zero":
         bounds = [{"mode": "apply", "min_score": 0.0}, {"mode": "ignore"}]
         return {"technique": "min_max", "parameters": {"lower_bounds": bounds}}
@@ -201,7 +201,7 @@ def _normalisation(method: Normalisation) -> Body:
 
 
 def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -> Body:
-    """One page of all documents, in the order of their first addition.
+    """Return the search for one page of all documents, in the order in which they were first added.
 
     :param after: the sort values of the last page's last hit.
     """
@@ -216,24 +216,24 @@ def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -
     return body if after is None else {**body, "search_after": list(after)}
 
 
-def _match(asked: Words) -> Body:
-    if isinstance(asked, str):
-        return {"match": {"searchable": {"query": _in_json(asked)}}}
-    # What a server makes of a repeated word itself: one whose weight is the sum.
-    each = [{"match": {"searchable": {"query": word, "boost": float(times)}}} for word, times in asked.items()]
+def _match(words: Words) -> Body:
+    if isinstance(words, str):
+        return {"match": {"searchable": {"query": _in_json(words)}}}
+    # As a server itself handles repeated words: one word with the sum of the weights.
+    each = [{"match": {"searchable": {"query": one, "boost": float(times)}}} for one, times in words.items()]
     return {"bool": {"should": each}}
 
 
-def _nearest(asked: DenseQuery, k: int, filter: Filter | None) -> Body:
+def _nearest(query: DenseQuery, k: int, filter: Filter | None) -> Body:
     limits: Body = {"k": k} if filter is None else {"k": k, "filter": filter_query(filter)}
-    if isinstance(asked, EncodedThere):
-        model = {"model_id": asked.model} if asked.model else {}
-        return {"neural": {"vector": {"query_text": _in_json(asked.text), **model, **limits}}}
-    return {"knn": {"vector": {"vector": list(asked), **limits}}}
+    if isinstance(query, EncodedThere):
+        model = {"model_id": query.model} if query.model else {}
+        return {"neural": {"vector": {"query_text": _in_json(query.text), **model, **limits}}}
+    return {"knn": {"vector": {"vector": list(query), **limits}}}
 
 
 def _in_json(text: str) -> str:
-    # A lone surrogate has no place in JSON; whatever stands for it separates words.
+    # A lone surrogate is invalid in JSON; its replacement separates words.
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What the legs contributed to a page of hits, worked out when somebody looks: most who search never do. Pure."""
+"""What the legs contributed to a page of hits; computed on first access, as most callers don't read it. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["LegsOfHit", "LegsOfPage", "rankings_behind"]
 
 
 class LegsOfPage:
-    """The explanations of all hits of a page.
+    """The explanations of all hits on a page.
 
-    :param read: decodes each leg's ranking, BM25's and the k-NN leg's; called at the first look.
-    :param versions: id -> the version of each hit. The legs are searches of their own: where one saw another version of
-        a document, nothing is told of that hit.
+    :param read: decode the rankings of BM25 and k-NN; called on first access.
+    :param versions: id -> version of each hit. The legs are separate searches; if one saw another version of a
+        document, its hit has no explanation.
     """
 
     def __init__(self, read: Sequence[Callable[[], Ranking]], fusion: Fusion, versions: Mapping[str, int]) -> None:
@@ -45,7 +45,7 @@ class LegsOfPage:
         return {id for id, version in seen if self._versions.get(id, version) not in (version, UNKNOWN)}
 
     def rankings(self, top: int) -> dict[str, Ranking]:
-        """Return what each leg found, ``bm25`` and ``knn``, and the ``top`` best of both fused, ``hybrid``."""
+        """Return the rankings of the legs, ``bm25`` and ``knn``, and the ``top`` best of their fusion, ``hybrid``."""
         with self._guard:
             bm25, knn = self._decoded()
         fused = fuse(bm25, knn, self._fusion, top=top)
@@ -56,12 +56,12 @@ class LegsOfPage:
         if self._legs is None:
             bm25, knn = (*(read() for read in self._read), Ranking((), ()), Ranking((), ()))[:2]
             self._legs = (bm25, knn)
-            self._read = ()  # lets go of the answer
+            self._read = ()  # releases the answer
         return self._legs
 
 
 class LegsOfHit(Mapping[str, Leg]):
-    """One hit's; equal to any mapping with the same content, and copied or pickled as a dict."""
+    """The explanation of one hit; equal to any mapping with the same content, copied and pickled as a dict."""
 
     __slots__ = ("_id", "_page")
 
@@ -91,9 +91,9 @@ class LegsOfHit(Mapping[str, Leg]):
 
 
 def rankings_behind(hits: Sequence[Hit], top: int) -> dict[str, Ranking] | None:
-    """Return the rankings that a hybrid search's hits came from; see :meth:`LegsOfPage.rankings`.
+    """Return the rankings that the hits of a hybrid search came from; see :meth:`LegsOfPage.rankings`.
 
-    None where they are not known: without hits, of one leg alone, or of a search that was told not to explain itself.
+    None if they are unknown: without hits, for a single leg, or for a search that was not to be explained.
     """
     legs = hits[0].legs if hits else None
     return legs.page.rankings(top) if isinstance(legs, LegsOfHit) else None

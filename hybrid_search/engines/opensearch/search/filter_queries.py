@@ -1,4 +1,4 @@
-"""Filters as a server's queries, in as few clauses as can be: a server counts them. Pure."""
+"""Converts filters to a server's queries, with as few clauses as possible, since a server limits them. Pure."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["MOST_CLAUSES", "check_size", "filter_query", "room_for_words"]
 Body = dict[str, Any]
 
 MOST_CLAUSES = 1_024
-"""What a server counts in one search at most, unless its ``indices.query.bool.max_clause_count`` says otherwise."""
+"""Default limit of clauses in one search (``indices.query.bool.max_clause_count``)."""
 
 _MOST_VALUES = 65_536
-"""Values in one list of them (``index.max_terms_count``)."""
+"""Limit of values in one list (``index.max_terms_count``)."""
 
 _PER_CONDITION = 4
-"""A server counts a condition on numbers twice, by its index and by its column, and that in each of two legs."""
+"""A server counts a condition on numbers twice, for its index and its column, in each of two legs."""
 
 _SPARE = 8
 _LEAST_WORDS = 100
 
 
 def filter_query(filter: Filter) -> Body:
-    """Render a filter. What asks for values of one field, joined by or, becomes one list of values."""
+    """Convert a filter. Alternatives for the values of one field become one list of values."""
     match filter:
         case And(()):
             return {"match_all": {}}
@@ -48,7 +48,7 @@ def filter_query(filter: Filter) -> Body:
 
 
 def check_size(filter: Filter) -> None:
-    """Check that a server can take a filter together with a query.
+    """Check that a filter fits into a server's limits together with a query.
 
     :raises FilterError: if it has too many conditions.
     """
@@ -61,13 +61,13 @@ def check_size(filter: Filter) -> None:
 
 
 def room_for_words(filter: Filter | None) -> int:
-    """Return how many different words a server takes together with a filter that passed :func:`check_size`."""
+    """Return how many distinct words fit beside a filter that passed :func:`check_size`."""
     taken = 0 if filter is None else _PER_CONDITION * _conditions(filter_query(filter))
     return MOST_CLAUSES - _SPARE - taken
 
 
 def _bounds(range_: Range) -> dict[str, Scalar]:
-    """Return one lower and one upper bound; a server takes no two of a side, of which the narrower counts."""
+    """Return one lower and one upper bound, the narrower ones, as a server takes only one of each."""
     gte, gt, lte, lt = (cast("Any", bound) for bound in (range_.gte, range_.gt, range_.lte, range_.lt))
     if gte is not None and gt is not None:
         gte, gt = (gte, None) if gte > gt else (None, gt)
@@ -78,7 +78,7 @@ def _bounds(range_: Range) -> dict[str, Scalar]:
 
 
 def _parts(filter: And | Or) -> Iterator[Filter]:
-    """Return what is joined, with what is joined in the same way inside it taken apart."""
+    """Yield the operands, with nested operands of the same operator flattened."""
     for part in filter.filters:
         if isinstance(part, type(filter)):
             yield from _parts(part)
@@ -109,7 +109,7 @@ def _one_of(field: str, values: Iterable[Scalar]) -> Body:
 
 def _should(queries: list[Body]) -> Body:
     if not queries:
-        return {"match_none": {}}  # a server takes an empty list for no condition at all
+        return {"match_none": {}}  # a server takes an empty list for no condition
     if len(queries) == 1:
         return queries[0]
     return {"bool": {"should": queries, "minimum_should_match": 1}}

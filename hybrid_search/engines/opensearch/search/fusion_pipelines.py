@@ -1,4 +1,4 @@
-"""Search pipelines kept on the server: made from a fusion, and checked before they are trusted. Pure plans."""
+"""Search pipelines stored on the server: created from a fusion, and compared with it before use. Pure plans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NONE = "_none"
 
 
 def description_of(fusion: Fusion) -> str:
-    """Say in one line what a pipeline computes, as the server's list of pipelines shows it."""
+    """Describe in one line what a pipeline computes, for the server's list of pipelines."""
     weights = f"weights bm25 {fusion.weights[0]:g}, knn {fusion.weights[1]:g}"
     how = f"rrf, rank constant {fusion.rank_constant}" if fusion.method == "rrf" else _means(fusion)
     return f"hybrid-search: {how}, {weights}, window {fusion.window}"
@@ -36,23 +36,23 @@ def _means(fusion: Fusion) -> str:
 
 
 def store(address: Address, name: str, fusion: Fusion, *, as_default: bool = False) -> Plan[None]:
-    """Put a fusion's pipeline on the server, in place of one that this made earlier.
+    """Store a fusion's pipeline on the server, replacing one that this function stored earlier.
 
-    :param as_default: name it in the index's settings, so that a search without a pipeline uses it.
-    :raises UsageError: if it can't be a pipeline's name.
-    :raises ConfigError: if there is a pipeline of this name that something else made, or towers in the cluster need it.
+    :param as_default: make it the index's default, for searches without a pipeline.
+    :raises UsageError: if the name is not a valid name of a pipeline.
+    :raises ConfigError: if a pipeline of this name was made by something else, or is needed by towers in the cluster.
     """
     if not name or name.startswith("_") or name != quote(name, safe="") or len(name) > 200:
         raise UsageError(
             f"{name!r} can't be a pipeline's name; give letters, digits, dots and dashes, such as passages-1"
         )
-    held = yield from _stored(name)
-    if held is not None and not str(held.get("description", "")).startswith("hybrid-search: "):
+    existing = yield from _stored(name)
+    if existing is not None and not str(existing.get("description", "")).startswith("hybrid-search: "):
         raise ConfigError(
             f"{address}: the server has a search pipeline {name!r} that hybrid-search did not make; give another name, "
             f"or delete it (DELETE /_search/pipeline/{name})"
         )
-    if held is not None and _names_towers(held):
+    if existing is not None and _names_towers(existing):
         raise ConfigError(
             f"{address}: the search pipeline {name!r} is that of towers in the cluster (hybrid-search deploy), which "
             f"fuses as the index says already; give another name, or leave `pipeline` out"
@@ -66,13 +66,13 @@ def store(address: Address, name: str, fusion: Fusion, *, as_default: bool = Fal
 
 
 def _check_default_is_free(address: Address, name: str) -> Plan[None]:
-    """Check that no search by text would lose its tower."""
-    told = yield from _told_default(address)
-    held = (yield from _stored(told)) if told else None
-    if held is not None and _names_towers(held):
+    """Check that the default search pipeline does not name towers, which searches by text need."""
+    default = yield from _default_name(address)
+    existing = (yield from _stored(default)) if default else None
+    if existing is not None and _names_towers(existing):
         raise ConfigError(
-            f"{address}: the index's default search pipeline is {told!r}, which names the towers that are deployed in "
-            f"the cluster, and searches by text would fail without it; it fuses as the index says already. Leave "
+            f"{address}: the index's default search pipeline is {default!r}, which names the towers that are deployed "
+            f"in the cluster, and searches by text would fail without it; it fuses as the index says already. Leave "
             f"`default_pipeline` out (a search names it with pipeline={name}), or run hybrid-search undeploy first"
         )
 
@@ -82,11 +82,11 @@ def _names_towers(pipeline: Mapping[str, Any]) -> bool:
 
 
 def check(address: Address, through: str, fusion: Fusion, server: ServerCapabilities) -> Plan[None]:
-    """Check that a hybrid query that is put to the server like this is fused as asked.
+    """Check that the server fuses hybrid queries as requested.
 
     :param through: as :attr:`~hybrid_search.engines.opensearch.search.bodies.Hybrid.through`.
     :raises ConfigError: if the pipeline is missing, or computes something else.
-    :raises UnsupportedCapability: if the server does not fuse inside a query.
+    :raises UnsupportedCapability: if the server can't fuse inside a query.
     """
     if through == INLINE:
         return
@@ -100,64 +100,64 @@ def check(address: Address, through: str, fusion: Fusion, server: ServerCapabili
     name = through
     if through == INDEX_DEFAULT:
         name = yield from _default_of(address)
-    held = yield from _stored(name)
-    if held is None:
+    existing = yield from _stored(name)
+    if existing is None:
         raise ConfigError(
             f"{address}: the server has no search pipeline {name!r}; "
             f"make it with hybrid-search load --pipeline {name}, or search with pipeline={INLINE}"
         )
-    _compare(address, name, held, fusion)
+    _compare(address, name, existing, fusion)
 
 
 def follow(address: Address, before: Fusion, after: Fusion) -> Plan[None]:
-    """Let the index's default search pipeline compute another fusion, if it is one of ours and computes ``before``.
+    """Change the fusion of the index's default search pipeline, if this package made it and it computes ``before``.
 
-    The towers in the cluster that it may name stay.
+    Towers in the cluster that it names are kept.
     """
-    name = yield from _told_default(address)
-    held = (yield from _stored(name)) if name else None
-    told = str(held.get("description", "")) if held else ""
-    if held is None or not told.startswith(description_of(before)) or not _computes(held, before):
+    name = yield from _default_name(address)
+    existing = (yield from _stored(name)) if name else None
+    described = str(existing.get("description", "")) if existing else ""
+    if existing is None or not described.startswith(description_of(before)) or not _computes(existing, before):
         return
-    towers = {_REQUEST: held[_REQUEST]} if _names_towers(held) else {}
-    description = description_of(after) + told.removeprefix(description_of(before))
+    towers = {_REQUEST: existing[_REQUEST]} if _names_towers(existing) else {}
+    description = description_of(after) + described.removeprefix(description_of(before))
     body = {"description": description, **towers, **fusion_pipeline(after)}
     yield Request.of_json("PUT", f"/_search/pipeline/{quote(name, safe='')}", body)
 
 
-def _computes(held: Mapping[str, Any], fusion: Fusion) -> bool:
-    processors = {key: value for key, value in held.items() if key not in ("description", "version")}
+def _computes(existing: Mapping[str, Any], fusion: Fusion) -> bool:
+    processors = {key: value for key, value in existing.items() if key not in ("description", "version")}
     if all(_ENRICHER in one for one in processors.get(_REQUEST, ())):
-        processors.pop(_REQUEST, None)  # it names the towers in the cluster, and fuses nothing
+        processors.pop(_REQUEST, None)  # names the towers in the cluster, and does not affect the fusion
     return bool(_plain(processors) == _plain(fusion_pipeline(fusion)))
 
 
-def _compare(address: Address, name: str, held: Mapping[str, Any], fusion: Fusion) -> None:
-    if not _computes(held, fusion):
-        processors = {key: value for key, value in held.items() if key not in ("description", "version")}
-        told = held.get("description") or msgspec.json.encode(processors).decode()
+def _compare(address: Address, name: str, existing: Mapping[str, Any], fusion: Fusion) -> None:
+    if not _computes(existing, fusion):
+        processors = {key: value for key, value in existing.items() if key not in ("description", "version")}
+        actual = existing.get("description") or msgspec.json.encode(processors).decode()
         raise ConfigError(
             f"{address}: the search pipeline {name!r} is not the fusion asked for ({description_of(fusion)}); "
-            f"it is {told}. Give its fusion to the search, store this one with hybrid-search load --pipeline {name}, "
+            f"it is {actual}. Give its fusion to the search, store this one with hybrid-search load --pipeline {name}, "
             f"or search with pipeline={INLINE}"
         )
 
 
 def _plain(processors: Mapping[str, Any]) -> Any:
-    """Make two pipelines comparable: the server may leave lists empty or add them, and write 1 for 1.0."""
+    """Normalise for comparison: the server may leave out or add empty lists, and write 1 for 1.0."""
     return msgspec.json.decode(
         msgspec.json.encode({name: value for name, value in processors.items() if value}), type=dict[str, Any]
     )
 
 
 def _stored(name: str) -> Plan[Mapping[str, Any] | None]:
-    # Without it the answer is an empty object, with 404.
+    # For an unknown pipeline the answer is an empty object with status 404.
     answer = yield Request("GET", f"/_search/pipeline/{quote(name, safe='')}", b"", {"ignore": HTTPStatus.NOT_FOUND})
     return msgspec.json.decode(answer, type=dict[str, dict[str, Any]]).get(name)
 
 
-def _told_default(address: Address) -> Plan[str]:
-    """Return the name of the index's default search pipeline; empty for none."""
+def _default_name(address: Address) -> Plan[str]:
+    """Return the name of the index's default search pipeline; empty if it has none."""
     answer = yield Request("GET", f"/{address.index}/_settings/{_SETTING}", b"", {"flat_settings": "true"})
     for of_index in msgspec.json.decode(answer, type=dict[str, dict[str, dict[str, str]]]).values():
         name = of_index.get("settings", {}).get(_SETTING, _NONE)
@@ -167,7 +167,7 @@ def _told_default(address: Address) -> Plan[str]:
 
 
 def _default_of(address: Address) -> Plan[str]:
-    if name := (yield from _told_default(address)):
+    if name := (yield from _default_name(address)):
         return name
     raise ConfigError(
         f"{address}: the index has no default search pipeline; give it one with hybrid-search load --pipeline NAME "

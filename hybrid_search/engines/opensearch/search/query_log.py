@@ -1,8 +1,8 @@
-"""The query log of an index on a server: each answered query as an entry of the index NAME-queries.
+"""The query log of an index on a server: each answered query becomes an entry of the index NAME-queries.
 
-Where the texts may not be kept, a hash stands for each. A plain hash is no secret: whoever guesses the query can check
-the guess, and queries are easily guessed. With a key (HMAC-SHA-256) that is not kept where the hashes are, equal texts
-still have equal hashes, and nothing else is told.
+If the texts must not be stored, a hash takes the place of each. A plain hash would not be secret, as queries are easy
+to guess and a guess can be checked. With a key (HMAC-SHA-256) that is not stored beside the hashes, equal texts still
+have equal hashes, and nothing else can be learned.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _LONGEST_TEXT = 1_000
 
 
 class QueryLog:
-    """Writes searches from a thread of its own; see :class:`BackgroundWriter` for what fails.
+    """Writes searches from a background thread; see :class:`BackgroundWriter` for failures.
 
-    :param place: of the index that answers; the log's name is that by which it was asked for, perhaps an alias.
-    :param settings: that the index carries.
-    :param hash_texts: write keyed hashes of the texts instead of the texts, and no ids of what was found.
+    :param place: the index that answers; the log is named after the address used, perhaps an alias.
+    :param settings: the index's settings.
+    :param hash_texts: write keyed hashes of the texts instead of the texts, and no ids of documents.
     :raises ConfigError: as :func:`~hybrid_search.engines.opensearch.search.query_log.hash_key`.
     """
 
@@ -50,21 +50,21 @@ class QueryLog:
         self._writer = BackgroundWriter(CompanionIndex(place.asked, "queries", patient=False))
 
     def note(self, search: Search, hits: Sequence[Sequence[Hit]], took: int | None) -> None:
-        """Have an answered search written.
+        """Queue an answered search for writing.
 
-        :param took: the server's milliseconds; None where it was asked nothing.
+        :param took: the server's milliseconds; None if nothing was sent.
         """
         moment = Moment(datetime.now(UTC), took, perf_counter() - search.began)
         self._writer.put(lambda: entries_of(search, hits, self._source, moment, self._key))
 
     def close(self) -> None:
-        """Write what waits, for a few seconds at most."""
+        """Write queued entries, for a few seconds at most."""
         self._writer.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What answered: an index by its own name, and the model of its vectors."""
+    """What answered: the index's own name, and the fingerprint of its model."""
 
     index: str
     fingerprint: str
@@ -74,8 +74,8 @@ class Source:
 class Moment:
     """When a search ended, and how long it took.
 
-    :ivar took: the server's milliseconds; None where it was asked nothing.
-    :ivar seconds: all of the call's, encoding and the texts of the hits included.
+    :ivar took: the server's milliseconds; None if nothing was sent.
+    :ivar seconds: of the whole call, including encoding and fetching texts.
     """
 
     time: datetime
@@ -86,13 +86,13 @@ class Moment:
 def entries_of(
     search: Search, hits: Sequence[Sequence[Hit]], source: Source, moment: Moment, key: bytes | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Make the entries of a call, one for each query that is not blank.
+    """Yield the entries of a call, one for each query that is not blank.
 
-    ``overlap_*`` counts the documents that two of the top tens share; they and ``top_*`` are there where a hybrid
-    search found something and told its legs.
+    ``overlap_*`` counts the documents common to two of the top-10 lists; it and ``top_*`` are present if a hybrid
+    search has hits and its legs are known.
 
-    :param hits: of each query.
-    :param key: hash the texts with it.
+    :param hits: the hits of each query.
+    :param key: if given, texts are hashed with it.
     """
     common = {
         "time": moment.time.isoformat(timespec="milliseconds"),
@@ -123,7 +123,7 @@ def entries_of(
 
 
 def _named(fusion: Fusion) -> str:
-    """Name how legs are joined, without the weights."""
+    """Return the name of the fusion's method, without the weights."""
     return f"rrf {fusion.rank_constant}" if fusion.method == "rrf" else f"{fusion.method} {fusion.combination}"
 
 
@@ -136,17 +136,17 @@ def _text(query: str) -> dict[str, str]:
 
 
 def _legs(hits: Sequence[Hit], *, with_ids: bool) -> Mapping[str, Any]:
-    told = rankings_behind(hits, _TOP)
-    if told is None:
+    rankings = rankings_behind(hits, _TOP)
+    if rankings is None:
         return {}
-    tops = {name: ranking.ids[:_TOP] for name, ranking in told.items()}
+    tops = {name: ranking.ids[:_TOP] for name, ranking in rankings.items()}
     shared = {f"overlap_{one}_{other}": len(set(tops[one]) & set(tops[other])) for one, other in combinations(tops, 2)}
     ids = {f"top_{name}": list(top) for name, top in tops.items()} if with_ids else {}
-    return {"bm25_hits": len(told["bm25"]), "knn_hits": len(told["knn"]), **shared, **ids}
+    return {"bm25_hits": len(rankings["bm25"]), "knn_hits": len(rankings["knn"]), **shared, **ids}
 
 
 KEY_VARIABLE = "HYBRID_SEARCH_LOG_KEY"
-"""Environment variable with the key, for several machines whose hashes should agree."""
+"""Environment variable of the key, for several machines whose hashes should agree."""
 
 _DIGITS = 32
 _KEY_BYTES = 32
@@ -154,16 +154,16 @@ _SHORTEST = 16
 
 
 def keyed_hash(text: str, key: bytes) -> str:
-    """Return 32 hexadecimal digits that name a text; Unicode form, case and white space make no difference."""
+    """Return 32 hexadecimal digits for a text; independent of its Unicode form, case and white space."""
     normalised = normalise_text(text).encode("utf-8", "surrogatepass")
     return hmac.new(key, normalised, hashlib.sha256).hexdigest()[:_DIGITS]
 
 
 def hash_key() -> bytes:
-    """Return this user's key: of the environment, else of a file in the cache folder, made when there is none.
+    """Return the user's key: from the environment, else from a file in the cache folder, created if missing.
 
-    :raises ConfigError: if the environment's key is shorter than 16 characters, which could be guessed.
-    :raises StorageError: if the file can't be read or made.
+    :raises ConfigError: if the environment's key has fewer than 16 characters, and could be guessed.
+    :raises StorageError: if the file can't be read or created.
     """
     if given := os.environ.get(KEY_VARIABLE):
         if len(given) < _SHORTEST:
@@ -177,7 +177,7 @@ def hash_key() -> bytes:
 
 
 def _make(file: Path) -> None:
-    """Write a new key for the owner alone; if another process was first, its key stays."""
+    """Write a new key, readable by its owner only; if another process was faster, its key stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

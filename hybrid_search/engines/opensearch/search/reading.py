@@ -1,4 +1,4 @@
-"""Reading an index: searches checked against it, planned, hits put together. Pure; both engines carry its plans out."""
+"""Searches of one index: checked against it, planned, results converted to hits. Pure; used by both engines."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from hybrid_search.types import Document, Hit, Leg, Ranking
 __all__ = ["Reading"]
 
 _TRIES = 5
-"""How often a search is made while documents are replaced between it and the reading of their texts."""
+"""Attempts of a search while documents are replaced between ranking and fetching their texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A search as this server is asked.
+    """A search in the form that this server gets.
 
-    :ivar search: with the fusion, in mode ``hybrid``.
-    :ivar queries: an empty text where BM25 is not asked, None where the k-NN leg is not.
+    :ivar search: with the index's fusion, if the mode is ``hybrid``.
+    :ivar queries: an empty text if BM25 is not used, None if the k-NN leg is not.
     """
 
     search: Search
@@ -48,17 +48,17 @@ class _Prepared:
     queries: Sequence[HybridQuery]
 
     @property
-    def asked(self) -> list[int]:
-        """The positions of the queries that can find anything; the others are not sent."""
-        return [place for place, (words, dense) in enumerate(self.queries) if words or dense is not None]
+    def sent(self) -> list[int]:
+        """The positions of the queries that are sent; the others can't find anything."""
+        return [position for position, (words, dense) in enumerate(self.queries) if words or dense is not None]
 
 
 class Reading:
     """The searches of one index, as plans.
 
-    :param query_model: the query tower in the cluster, for searches without vectors; empty for none.
-    :param log: is told of every search that was answered.
-    :ivar settings: those that the index carries, with the fields declared so far.
+    :param query_model: id of the query tower in the cluster, for searches without vectors; empty for none.
+    :param log: gets every answered search.
+    :ivar settings: the index's settings, with the fields declared so far.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class Reading:
         self._ready = set[Fusion]()
 
     def search(self, search: Search) -> Plan[list[list[Hit]]]:
-        """Answer queries, each hit with its text as it was ranked; two requests, unless documents are replaced between.
+        """Answer queries with hits and their texts; takes two requests, or more if documents are replaced in between.
 
         :raises FilterError: if the filter does not fit the index's fields.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         :raises UsageError: if the vectors are not one row of finite floats for each query.
-        :raises ConfigError: if the pipeline to use is not there, or computes something else.
-        :raises UnsupportedCapability: if the server can't fuse like this, or has no BM25 of these parameters.
+        :raises ConfigError: if the search pipeline is missing, or computes something else.
+        :raises UnsupportedCapability: if the server can't fuse in this way, or the index has other BM25 parameters.
         """
         prepared = yield from self._prepared(search)
         searches = self._searches()
@@ -96,7 +96,7 @@ class Reading:
             stored = yield from searches.documents(id for page in pages for id, _, _ in page.pairs)
             hits = [_hits(page, stored, search) for page in pages]
             if all(len(of_page) == len(page.pairs) for of_page, page in zip(hits, pages, strict=True)):
-                break  # else one was replaced or deleted since it was ranked
+                break  # else a document was replaced or deleted after ranking
         if self._log is not None:
             self._log.note(prepared.search, hits, searches.took)
         return hits
@@ -108,9 +108,9 @@ class Reading:
         return [ranking(page.pairs) for page in pages]
 
     def body(self, search: Search) -> Plan[requests.Body]:
-        """Return the body that a search of one query sends.
+        """Return the body that a search of one query would send.
 
-        :raises UsageError: if it would send nothing; otherwise as :meth:`search`.
+        :raises UsageError: if nothing would be sent; otherwise as :meth:`search`.
         """
         prepared = yield from self._prepared(search)
         [(words, dense)] = prepared.queries
@@ -125,7 +125,7 @@ class Reading:
         return requests.dense(dense, search.end, prepared.filter)
 
     def documents(self, ids: Sequence[str]) -> Plan[list[Document | None]]:
-        """Fetch committed documents by id, None where there is none."""
+        """Fetch committed documents by id, None for unknown ids."""
         stored = yield from self._searches().documents(ids)
         return [found.document if (found := stored.get(id)) else None for id in ids]
 
@@ -133,9 +133,9 @@ class Reading:
         return Searches(self._address.index, self._options.partial or refuse_partial)
 
     def _pages(self, searches: Searches, prepared: _Prepared, *, explained: bool) -> Plan[list[Page]]:
-        """Have the server rank; a page for each query, an empty one for those that ask for nothing."""
-        search, asked = prepared.search, prepared.asked
-        queries = [prepared.queries[place] for place in asked]
+        """Rank on the server; return a page for each query, empty for those that are not sent."""
+        search, sent = prepared.search, prepared.sent
+        queries = [prepared.queries[position] for position in sent]
         dense = [vector for _, vector in queries if vector is not None]
         page = search.offset, search.end
         if search.mode == "bm25":
@@ -148,12 +148,12 @@ class Reading:
         else:
             found = yield from searches.dense(dense, *page, prepared.filter)
         pages = [Page([])] * len(prepared.queries)
-        for place, of_query in zip(asked, found, strict=True):
-            pages[place] = of_query
+        for position, of_query in zip(sent, found, strict=True):
+            pages[position] = of_query
         return pages
 
     def _prepared(self, search: Search) -> Plan[_Prepared]:
-        """Check a search against this index and its server."""
+        """Check a search against this index and its server, and adapt it to them."""
         filter = yield from self._filter_of(search)
         if search.bm25 is not None and search.bm25 != self.settings.bm25:
             raise UnsupportedCapability(
@@ -172,12 +172,12 @@ class Reading:
         return _Prepared(search, filter, list(zip(words, dense, strict=True)))
 
     def _asking(self, prepared: _Prepared) -> requests.Hybrid:
-        """Return how hybrid queries are put to this server."""
+        """Return the common part of the hybrid queries for this server."""
         fusion = prepared.search.fusion or self.settings.fusion
         return requests.Hybrid(fusion, prepared.filter, self._filter_in_hybrid, self._options.pipeline)
 
     def _ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
-        """Check once that the server computes this fusion where it is not told with each search."""
+        """Check, once per fusion, that a stored pipeline computes it, unless the search carries the fusion itself."""
         if fusion in self._ready:
             return
         self._server.check_fusion(fusion)
@@ -185,13 +185,13 @@ class Reading:
         self._ready.add(fusion)
 
     def _filter_of(self, search: Search) -> Plan[Filter | None]:
-        """Check the filter; returns it as the server is to be asked."""
+        """Check the filter; return it in the form that the server gets."""
         if search.filter is None:
             return None
         try:
             check_filter(search.filter, self.settings.fields)
         except FilterError:
-            # Another writer may have declared the field since.
+            # Another writer may have declared the field since this index was opened.
             mapping = yield from mapping_plan(self._address)
             self.settings = settings_of(mapping, str(self._address))
             _check_again(search.filter, self.settings, other_fields(mapping))
@@ -200,15 +200,15 @@ class Reading:
         return filter
 
     def _words(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
-        """Return what BM25 is asked for each query: the text, or the words of a long one that count."""
+        """Return the BM25 query of each text: the text, or those words of a long one that are counted."""
         known = analyzer(self.settings.analyzer)
         most = MOST_WORDS if filter is None else min(MOST_WORDS, room_for_words(filter))
         return [counted_words(text, known, most) or text if text.strip() else "" for text in texts]
 
     def _dense_queries(self, search: Search) -> list[DenseQuery | None]:
-        """Return what the k-NN leg is asked for each query, None for a zero vector.
+        """Return the k-NN query of each text, None for a zero vector.
 
-        :raises UsageError: if the server is to encode and the index was not opened for it, or the vectors are no good.
+        :raises UsageError: if vectors are missing and this was not opened to encode in the cluster, or are invalid.
         """
         if search.vectors is not None:
             rows = query_vectors(search, self.settings.dimension)
@@ -221,7 +221,7 @@ class Reading:
 
 
 def _hits(page: Page, stored: Mapping[str, Stored], search: Search) -> list[Hit]:
-    """Give the hits of a page their texts; one that was replaced or deleted since it was ranked is left out."""
+    """Combine a page with its texts; documents that were replaced or deleted after ranking are left out."""
     hits = []
     for rank, (id, score, version) in enumerate(page.pairs, search.offset + 1):
         found = stored.get(id)
@@ -243,5 +243,7 @@ def _check_again(filter: Filter, settings: IndexSettings, others: Mapping[str, s
     except FilterError as error:
         if not others:
             raise
-        told = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
-        raise FilterError(f"{error}; filters can't use fields that were declared by somebody else: {told}") from None
+        declared = ", ".join(f"{name} ({kind})" for name, kind in sorted(others.items()))
+        raise FilterError(
+            f"{error}; filters can't use fields that were declared by somebody else: {declared}"
+        ) from None

@@ -1,7 +1,7 @@
-"""Reading an index's documents: all, by id, at random, or changed since a mark; stored vectors.
+"""Reads an index's documents: all, by id, at random, or changed since a mark; and stored vectors.
 
-A server takes ``"2001"`` for a number, 7 for a keyword, null for nothing, and a list for several values, and keeps the
-source as it came. Whoever carries documents on, to another index, must carry what is found, and not what was typed.
+A server reads ``"2001"`` as a number, 7 as a keyword, null as nothing and a list as several values, but stores the
+source unchanged. When documents are copied to another index, their values are those that the server indexed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PAGE = 1_000
 
 @taken_apart("vectors")
 def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """Read the vectors of documents, of those that have one."""
+    """Return id -> vector of the documents that have one."""
     found: dict[str, NDArray[np.float32]] = {}
     for batch in in_batches(ids, _PAGE):
         for one in client.call("POST", f"/{index}/_mget", {"ids": batch}, _source_includes="vector")["docs"]:
@@ -53,9 +53,9 @@ def stored_vectors(client: Client, index: str, ids: Sequence[str]) -> dict[str, 
 
 @taken_apart("the index's statistics")
 def sequence_mark(client: Client, index: str) -> int:
-    """Return a number that every later change of the index has a higher one than.
+    """Return a sequence number that every later change of the index exceeds.
 
-    Shards count for themselves: the lowest of theirs is returned, so that some earlier changes have a higher one too.
+    Each shard counts for itself; the lowest number is returned, so some earlier changes exceed it, too.
     """
     shards = client.call("GET", f"/{index}/_stats", level="shards")["indices"][index]["shards"]
     return min(int(copy["seq_no"]["max_seq_no"]) for copies in shards.values() for copy in copies)
@@ -63,13 +63,13 @@ def sequence_mark(client: Client, index: str) -> int:
 
 @taken_apart("the index's statistics")
 def writes_to(client: Client, index: str) -> int:
-    """Return a number that is another one after every change of the index."""
+    """Return a number that is different after every change of the index."""
     shards = client.call("GET", f"/{index}/_stats", level="shards")["indices"][index]["shards"]
     return sum(max(int(copy["seq_no"]["max_seq_no"]) for copy in copies) for copies in shards.values())
 
 
 class HeldDocuments:
-    """The documents of one index as the server has indexed them; see :mod:`coercion`."""
+    """The documents of one index as the server has indexed them; see :func:`as_indexed`."""
 
     def __init__(self, client: Client, index: str, fields: Mapping[str, FieldType]) -> None:
         self._client = client
@@ -77,15 +77,15 @@ class HeldDocuments:
         self._fields = fields
 
     def all(self) -> Iterator[Document]:
-        """Iterate over the committed documents, as they are at the start."""
+        """Iterate over a snapshot of the committed documents."""
         return self._found({"match_all": {}})
 
     def changed_since(self, mark: int) -> Iterator[Document]:
-        """Iterate over the documents that were added or replaced after :func:`sequence_mark` returned ``mark``."""
+        """Iterate over the documents added or replaced after :func:`sequence_mark` returned ``mark``."""
         return self._found({"range": {"_seq_no": {"gt": mark}}})
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id, None where there is none."""
+        """Fetch documents by id, None for unknown ids."""
         documents: list[Document | None] = []
         for batch in in_batches(ids, _PAGE):
             answer = self._client.call("POST", f"/{self._index}/_mget", {"ids": batch}, _source_excludes="vector,added")
@@ -101,13 +101,13 @@ class HeldDocuments:
 
 
 def all_documents(client: Client, index: str) -> Iterator[Document]:
-    """Iterate over the committed documents as they were given, as they are at the start."""
+    """Iterate over a snapshot of the committed documents, with values as in their source."""
     for hit in _pages(client, index, {"match_all": {}}, {}):
         yield from_source(hit.get("_source") or {}, hit["_id"])
 
 
 def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]:
-    """Iterate over the ids of an index's documents that another index does not have."""
+    """Yield the ids of an index's documents that another index lacks."""
     ids = (hit["_id"] for hit in _pages(client, index, {"match_all": {}}, {"_source": False}))
     for batch in in_batches(ids, _PAGE):
         for one in client.call("POST", f"/{other}/_mget", {"ids": batch}, _source="false")["docs"]:
@@ -117,15 +117,15 @@ def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]
                 yield one["_id"]
 
 
-def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Iterate over all hits of a query, as the index is at the start."""
+def _pages(client: Client, index: str, query: dict[str, Any], fields: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Iterate over all hits of a query, in a snapshot of the index."""
     opened = client.call("POST", f"/{index}/_search/point_in_time", keep_alive="5m")
     with taken_apart("the index as it is now"):
         point = opened["pit_id"]
     after: list[Any] | None = None
     try:
         while True:
-            body = {**documents_page(point, _PAGE, after), "query": query, **wanted}
+            body = {**documents_page(point, _PAGE, after), "query": query, **fields}
             answer = client.call("POST", "/_search", body)
             with taken_apart("documents"):
                 hits = hits_of(checked(answer, index))
@@ -139,10 +139,10 @@ def _pages(client: Client, index: str, query: dict[str, Any], wanted: dict[str, 
 
 @taken_apart("documents")
 def random_ids(client: Client, index: str, size: int, seed: int) -> list[str]:
-    """Draw documents, each as likely as any other; of a smaller index all.
+    """Return the ids of random documents, drawn uniformly; of all documents if the index has fewer.
 
-    :param size: at most what a server returns for a search.
-    :param seed: draws the same of an index that has not changed.
+    :param size: limited by the size of a server's answer.
+    :param seed: gives the same ids as long as the index does not change.
     """
     drawn = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
     body = {
@@ -158,12 +158,12 @@ _PATH = "metadata."
 
 
 def as_indexed(id: str, source: Mapping[str, Any], fields: Mapping[str, FieldType]) -> Document:
-    """Return a document with its values as they are found.
+    """Return a document with its values as the server has indexed them.
 
-    A value that no rule here knows stays as it is. Several numbers or truth values are a tuple of them.
+    Values of unknown types stay unchanged. Several numbers or booleans become a tuple.
 
-    :param id: by which the server knows the document.
-    :param fields: those that the index has declared.
+    :param id: the document's id on the server.
+    :param fields: the fields that the index has declared.
     """
     metadata: dict[str, list[Any]] = {}
     several = set()
@@ -182,7 +182,7 @@ def as_indexed(id: str, source: Mapping[str, Any], fields: Mapping[str, FieldTyp
 
 
 def _entries(source: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Iterate over the metadata, an object, a list of them, or written as paths at the top."""
+    """Yield the entries of metadata: of an object, a list of objects, or top-level keys with a path."""
     for part in _flat(source.get("metadata")):
         if isinstance(part, Mapping):
             yield from part.items()
@@ -192,7 +192,7 @@ def _entries(source: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(value: Any) -> Iterator[Any]:
-    """Iterate over one value or several, in lists of any depth, nulls left out."""
+    """Yield the values in lists of any depth, without nulls."""
     if isinstance(value, list):
         for one in value:
             yield from _flat(one)
@@ -216,14 +216,14 @@ def _words(values: Iterable[Any]) -> Iterator[str]:
 
 
 def _coerced(value: Any, kind: FieldType | None) -> Any:
-    """Return a value as a field of some type reads it, None for nothing."""
+    """Return a value as a field of the given type reads it, None for nothing."""
     match kind:
-        case "keyword" if isinstance(value, int | float):  # truth values too
+        case "keyword" if isinstance(value, int | float):  # includes booleans
             return msgspec.json.encode(value).decode()
         case "long" if isinstance(value, str | float):
             return _number(value, whole=True)
         case "double" if isinstance(value, str):
-            return _number(value.rstrip("dDfF"), whole=False)  # Java's literals
+            return _number(value.rstrip("dDfF"), whole=False)  # suffixes of Java's literals
         case "boolean" if isinstance(value, str):
             return {"true": True, "false": False, "": False}.get(value, value)
     return value
@@ -234,6 +234,6 @@ def _number(value: str | float, *, whole: bool) -> Any:
         return None
     try:
         number = Decimal(value)
-        return int(number) if whole else float(number)  # what is behind the point is cut off
+        return int(number) if whole else float(number)  # a server cuts decimals off
     except (InvalidOperation, ValueError, OverflowError):
         return value

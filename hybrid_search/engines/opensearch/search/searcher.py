@@ -1,4 +1,4 @@
-"""What one call asks of a server, as plans: many searches in a request, answers checked, ties settled by id. Pure."""
+"""The requests of one call, as plans: several searches in a request, checked answers, ties resolved by id. Pure."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The hits of one query that are wanted, before their texts are fetched.
+    """The requested hits of one query, before their texts are fetched.
 
-    :ivar pairs: (id, score, version) of each, best first.
-    :ivar legs: says of a hybrid's hits what each leg contributed; None where nobody asked.
+    :ivar pairs: (id, score, version) of each hit, best first.
+    :ivar legs: what each leg contributed to the hits of a hybrid search; None if not requested.
     """
 
     pairs: Pairs
@@ -48,21 +48,21 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A document as the server has it, and its version."""
+    """A document on the server, and its version."""
 
     document: Document
     version: int
 
     def is_of(self, version: int) -> bool:
-        """Tell whether a hit of this version was ranked by this text; who does not tell a version is believed."""
+        """Return whether a hit of this version was ranked with this text; True if the version is unknown."""
         return UNKNOWN in (version, self.version) or version == self.version
 
 
 class Searches:
-    """The searches of one call, of one index.
+    """The searches of one call, in one index.
 
-    :param partial: is told of answers that lack a shard's hits.
-    :ivar took: the milliseconds that the server has worked for them; None before its first answer.
+    :param partial: called if an answer lacks a shard's hits.
+    :ivar took: milliseconds of the server's work; None before the first answer.
     """
 
     def __init__(self, index: str, partial: responses.Partial = responses.refuse_partial) -> None:
@@ -70,11 +70,11 @@ class Searches:
         self._index = index
         self._partial = partial
 
-    def lexical(self, asked: Sequence[Words], offset: int, end: int, filter: Filter | None) -> Plan[list[Page]]:
-        """Rank by BM25; the hits of ranks ``offset + 1`` to ``end``."""
-        answers = yield from self._answers([requests.lexical(words, end, filter) for words in asked])
+    def lexical(self, queries: Sequence[Words], offset: int, end: int, filter: Filter | None) -> Plan[list[Page]]:
+        """Rank by BM25; return the hits of ranks ``offset + 1`` to ``end``."""
+        answers = yield from self._answers([requests.lexical(words, end, filter) for words in queries])
         pages = []
-        for words, found in zip(asked, self._found(answers), strict=True):
+        for words, found in zip(queries, self._found(answers), strict=True):
             pairs, size = responses.pairs_of(found, self._index), end
             while len(pairs) < end and len(found.hits.hits) >= size < MAX_K:  # some of them have no id
                 size = min(size * _WIDER, MAX_K)
@@ -85,7 +85,7 @@ class Searches:
         return pages
 
     def dense(self, queries: Sequence[DenseQuery], offset: int, end: int, filter: Filter | None) -> Plan[list[Page]]:
-        """Rank by vector similarity over the graph; a text without a known word finds nothing."""
+        """Rank by vector similarity in the graph; a text without known words finds nothing."""
         size = _with_spare(end, MAX_K)
         answers = yield from self._answers([requests.dense(query, size, filter) for query in queries])
         pages = []
@@ -102,7 +102,7 @@ class Searches:
     def exact_dense(
         self, vectors: Sequence[Sequence[float]], offset: int, end: int, filter: Filter | None, similarity: Similarity
     ) -> Plan[list[Page]]:
-        """Rank by vector similarity over all vectors."""
+        """Rank by vector similarity, comparing with every vector."""
         bodies = [requests.exact_dense(vector, end, similarity, filter) for vector in vectors]
         answers = yield from self._answers(bodies)
         return [Page(responses.pairs_of(found, self._index)[offset:end]) for found in self._found(answers)]
@@ -110,15 +110,15 @@ class Searches:
     def hybrid(
         self, queries: Sequence[HybridQuery], offset: int, end: int, asking: requests.Hybrid, *, explained: bool
     ) -> Plan[list[Page]]:
-        """Fuse on the server.
+        """Rank by both legs, fused on the server.
 
-        What each leg contributed comes from the legs alone, asked for in the same request and put through the
-        reference arithmetic when somebody looks: a hybrid search that is told to explain its scores takes many times
-        as long, and answers with other scores (seen with 3.6, which then normalises twice).
+        What each leg contributed is computed on first access, by this package's own fusion, from the legs' rankings,
+        which are requested along with the search. The server could explain hybrid scores itself, but that takes many
+        times as long and returns other scores (seen with 3.6, which then normalises twice).
 
-        A text that the server was to encode and knows no word of is asked for again, by BM25 alone.
+        A text that the server should encode but has no known word of is searched again by BM25 alone.
 
-        :param explained: False leaves the legs out, which takes the server about a third less.
+        :param explained: False leaves the legs out, which saves the server about a third of its time.
         """
         size = _with_spare(end, _most(asking.fusion))
         groups = [asking.bodies(query, size, explained=explained) for query in queries]
@@ -141,25 +141,25 @@ class Searches:
         asking: requests.Hybrid,
         answers: Sequence[msgspec.Raw],
     ) -> Plan[Page]:
-        """Read a query's page.
+        """Return a query's page.
 
-        :param size: how many hits the search was asked for.
-        :param answers: the hybrid's, then its legs' where they were asked for.
+        :param size: number of hits that were requested.
+        :param answers: the hybrid query's answer, followed by its legs' if they were requested.
         """
         first = responses.found(answers[0], self._index, self._partial)
         wider = partial(asking.body, query)
         pairs = yield from self._past_the_tie(first, end, size, wider, _most(asking.fusion))
-        wanted = pairs[offset:end]
+        page = pairs[offset:end]
         legs = [responses.leg_later(answer, self._index, self._partial) for answer in answers[1:]]
-        versions = {id: version for id, _, version in wanted}
-        return Page(wanted, LegsOfPage(legs, asking.fusion_of(query), versions) if legs else None)
+        versions = {id: version for id, _, version in page}
+        return Page(page, LegsOfPage(legs, asking.fusion_of(query), versions) if legs else None)
 
     def documents(self, ids: Iterable[str]) -> Plan[dict[str, Stored]]:
-        """Fetch documents by id; those that are not there are left out."""
+        """Fetch documents by id; unknown ids are left out."""
         stored: dict[str, Stored] = {}
-        wanted = list(dict.fromkeys(ids))
-        for start in range(0, len(wanted), _DOCUMENTS_AT_ONCE):
-            batch = wanted[start : start + _DOCUMENTS_AT_ONCE]
+        distinct = list(dict.fromkeys(ids))
+        for start in range(0, len(distinct), _DOCUMENTS_AT_ONCE):
+            batch = distinct[start : start + _DOCUMENTS_AT_ONCE]
             body = msgspec.json.encode({"ids": batch})
             answer = yield Request("POST", f"/{self._index}/_mget", body, _DOCUMENTS_NEEDED)
             for id, (document, version) in zip(batch, responses.documents(answer, self._index), strict=True):
@@ -168,18 +168,18 @@ class Searches:
         return stored
 
     def _past_the_tie(
-        self, found: Found, wanted: int, size: int, body: Callable[[int], Body], most: int
+        self, found: Found, needed: int, size: int, body: Callable[[int], Body], most: int
     ) -> Plan[Pairs]:
-        """Ask for more until the hits tied with the last wanted one are all there: the id then decides, as everywhere.
+        """Request more hits until all that tie with the last needed one are there, as ties are ordered by id.
 
-        :param size: how many hits ``found`` was asked for.
-        :param body: makes the search for another number of hits.
+        :param size: number of hits that were requested for ``found``.
+        :param body: returns the search for another number of hits.
         """
         pairs = responses.pairs_of(found, self._index)
         while (
             size < most
             and len(found.hits.hits) >= size
-            and (len(pairs) < wanted or pairs[wanted - 1][1] <= pairs[-1][1])
+            and (len(pairs) < needed or pairs[needed - 1][1] <= pairs[-1][1])
         ):
             size = min(size * _WIDER, most)
             answers = yield from self._answers([body(size)])
@@ -194,7 +194,7 @@ class Searches:
         ]
 
     def _one_of(self, number: int, queries: int) -> str:
-        """Name a query for an error: which of many."""
+        """Name a query in an error message: its number among several."""
         return self._index if queries == 1 else f"{self._index}, query {number} of {queries}"
 
     def _answers(self, bodies: Sequence[Body]) -> Plan[list[msgspec.Raw]]:
@@ -210,7 +210,7 @@ class Searches:
 
 
 def _requestfuls(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Put searches together, so many and so many bytes of them at most in one request."""
+    """Group searches into requests of limited number and size in bytes."""
     batch: list[bytes] = []
     size = 0
     for body in bodies:
@@ -223,14 +223,14 @@ def _requestfuls(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _is_unknown(asked: DenseQuery | None, answer: msgspec.Raw) -> bool:
-    """Tell a text that the server was to encode and knows no word of."""
-    return isinstance(asked, EncodedThere) and responses.is_zero_vector(answer)
+def _is_unknown(query: DenseQuery | None, answer: msgspec.Raw) -> bool:
+    """Return whether a text that the server should encode has no known word."""
+    return isinstance(query, EncodedThere) and responses.is_zero_vector(answer)
 
 
 def _most(fusion: Fusion) -> int:
     return min(2 * fusion.window, MAX_K)
 
 
-def _with_spare(wanted: int, most: int) -> int:
-    return min(wanted + _SPARE, most)
+def _with_spare(needed: int, most: int) -> int:
+    return min(needed + _SPARE, most)

@@ -1,4 +1,4 @@
-"""The way to a server: connection settings, requests and retries, failures as errors of ours."""
+"""The connection to a server: settings, requests and retries, translation of failures."""
 
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.connection import Connection

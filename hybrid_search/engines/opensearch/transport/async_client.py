@@ -1,4 +1,4 @@
-"""The door to a server for ``asyncio``: as :mod:`client`, and nobody waits for the network but the coroutine."""
+"""The client of a server for ``asyncio``: as :mod:`client`, but without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AsyncClient:
         arguments: dict[str, Any] = {
             **connection.arguments(address),
             **_signer(connection),
-            # One number is all that the library takes here: for the whole of a request.
+            # The library takes only one number here, for the whole request.
             "timeout": connection.connect_timeout + connection.read_timeout,
             "pool_maxsize": connection.max_connections,
             "serializer": Undecoded(),
@@ -46,11 +46,11 @@ class AsyncClient:
         self._client = AsyncOpenSearch(**arguments)
 
     async def send(self, request: Request) -> bytes:
-        """Send one request of a plan; returns the body of the answer as it came.
+        """Send one request of a plan; return the body of the answer, not decoded.
 
-        A request that may be repeated is, as with :class:`~hybrid_search.engines.opensearch.transport.client.Client`.
+        Repeatable requests are retried, as by :class:`~hybrid_search.engines.opensearch.transport.client.Client`.
 
-        :raises HybridSearchError: if there is no answer, or one that is not success.
+        :raises HybridSearchError: if there is no answer, or an error answer.
         """
         waits = pauses(self._connection.retries if is_repeatable(request.method, request.path) else 0)
         while True:
@@ -64,12 +64,12 @@ class AsyncClient:
                 )
                 return bytes(answer) if isinstance(answer, msgspec.Raw) else str(answer).encode()
             except OpenSearchException as error:
-                # The original is not chained: its text may hold the request's headers.
-                told = translated(error, self._server)
+                # The original is not chained: its text may contain the request's headers.
+                failure = translated(error, self._server)
             pause = next(waits, None)
-            if pause is None or not (isinstance(told, SearchIndexError) and told.retryable):
-                raise told from None
-            _log.info("%s; again in %.1f s", told, pause)
+            if pause is None or not (isinstance(failure, SearchIndexError) and failure.retryable):
+                raise failure from None
+            _log.info("%s; again in %.1f s", failure, pause)
             await asyncio.sleep(pause)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The one door to a server: requests out, JSON in, every failure as an error of ours."""
+"""The client of a server: sends requests, decodes answers, translates every failure to this package's errors."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = ["NDJSON", "Client", "Undecoded", "credentials"]
 NDJSON = {"content-type": "application/x-ndjson"}
 
 _log = logging.getLogger(__name__)
-# The library warns of every answer that is not success; they become errors here, and nobody should read them twice.
+# The library logs a warning for each error answer; these become errors here, and should not appear twice.
 logging.getLogger("opensearch").addHandler(logging.NullHandler())
 
 
 class Undecoded(JSONSerializer):
-    """Leaves answers as they came: whoever reads one knows its parts, which is several times as fast."""
+    """Leaves answers undecoded: readers know the parts that they need, which is several times as fast."""
 
     def loads(self, s: str) -> Any:
-        """Mark a text as JSON that was not decoded yet."""
-        return msgspec.Raw(s.encode("utf-8", "surrogatepass"))  # bytes that are no UTF-8 are found when it is read
+        """Mark a text as JSON that is not decoded yet."""
+        return msgspec.Raw(s.encode("utf-8", "surrogatepass"))  # invalid UTF-8 is detected when it is decoded
 
 
 class Client:
-    """A connection pool to one cluster, safe to use from many threads.
+    """A connection pool to one cluster. Thread-safe.
 
-    :param connection: None for what :func:`.connection_settings.resolved` puts together.
+    :param connection: None for the result of :func:`.connection_settings.resolved`.
     """
 
     def __init__(self, address: Address, connection: Connection | None = None) -> None:
@@ -57,29 +57,28 @@ class Client:
             "pool_maxsize": connection.max_connections,
             "serializer": Undecoded(),
         }
-        if not connection.verify:  # said once, by the connection
+        if not connection.verify:  # the connection itself warns of that, once
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._client = OpenSearch(**arguments)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
-        """Send one request; returns the decoded answer (for HEAD whether there is such a thing).
+        """Send one request; return the decoded answer (for HEAD: whether the object exists).
 
-        A request that may be repeated is, within the connection's limits, when the server is overloaded or the network
-        fails.
+        Repeatable requests are retried, within the connection's limits, after overload or a failure of the network.
 
-        :param parameters: of the URL; ``request_timeout`` is not sent, and is the seconds that this request may take.
-        :raises HybridSearchError: if there is no answer, or one that is not success.
+        :param parameters: of the URL; ``request_timeout`` is not sent: seconds that this request may take.
+        :raises HybridSearchError: if there is no answer, or an error answer.
         """
         data = None if body is None else msgspec.json.encode(body)
         return self._decoded(self._perform(method, path, data, {}, parameters))
 
     def once(self, method: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
-        """Send one request as :meth:`call`, but never again: for one that must not arrive late."""
+        """As :meth:`call`, but never retried: for requests that must not arrive late."""
         data = None if body is None else msgspec.json.encode(body)
         return self._decoded(self._perform(method, path, data, {}, parameters, again=False))
 
     def lines(self, path: str, lines: Iterable[Mapping[str, Any] | bytes], **parameters: Any) -> Any:
-        """Post newline-delimited JSON; lines that are bytes are sent as they are.
+        """Post newline-delimited JSON; lines given as bytes are sent unchanged.
 
         :raises HybridSearchError: as :meth:`call`.
         """
@@ -87,7 +86,7 @@ class Client:
         return self._decoded(self._perform("POST", path, b"\n".join([*encoded, b""]), NDJSON, parameters))
 
     def send(self, request: Request) -> bytes:
-        """Send one request of a plan; returns the body of the answer as it came.
+        """Send one request of a plan; return the body of the answer, not decoded.
 
         :raises HybridSearchError: as :meth:`call`.
         """
@@ -97,7 +96,7 @@ class Client:
 
     @contextmanager
     def persistent(self, retries: int) -> Iterator[None]:
-        """Send requests that may be repeated at least so many times more inside the block, or until told to hurry."""
+        """Retry repeatable requests at least this often inside the block, until :meth:`hurry` is called."""
         before = self.connection
         self.connection = replace(before, retries=max(retries, before.retries))
         try:
@@ -107,7 +106,7 @@ class Client:
             self._hurried.clear()
 
     def hurry(self) -> None:
-        """Wait no more before another try, and make none, until the end of :meth:`persistent`."""
+        """End the pause of a retry and all further retries, until the end of :meth:`persistent`."""
         self._hurried.set()
 
     def close(self) -> None:
@@ -137,14 +136,14 @@ class Client:
                     method, path, params=dict(parameters), body=data, headers=dict(headers)
                 )
             except OpenSearchException as error:
-                # The original is not chained: its text may hold the request's headers.
-                told = translated(error, self._server)
+                # The original is not chained: its text may contain the request's headers.
+                failure = translated(error, self._server)
             pause = next(waits, None)
-            if pause is None or not (isinstance(told, SearchIndexError) and told.retryable):
-                raise told from None
-            _log.info("%s; again in %.1f s", told, pause)
+            if pause is None or not (isinstance(failure, SearchIndexError) and failure.retryable):
+                raise failure from None
+            _log.info("%s; again in %.1f s", failure, pause)
             if self._hurried.wait(pause):
-                raise told from None
+                raise failure from None
 
 
 def _signer(connection: Connection) -> dict[str, Any]:
@@ -158,9 +157,9 @@ def _signer(connection: Connection) -> dict[str, Any]:
 
 
 def credentials(connection: Connection) -> Any:
-    """Find credentials as Amazon's own tools do: environment, profile, instance role; they renew themselves.
+    """Find credentials as Amazon's own tools do: environment, profile, instance role; they are renewed automatically.
 
-    :raises MissingExtra: without boto3.
+    :raises MissingExtra: if boto3 is not installed.
     :raises UsageError: if there are none.
     """
     try:

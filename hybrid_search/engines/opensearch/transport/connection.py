@@ -1,4 +1,4 @@
-"""How to reach a server: TLS, who we are, time-outs, retries. Shared by both kinds of client."""
+"""How to reach a server: TLS, credentials, time-outs, retries. Used by both clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hybrid_search.settings.base import check_types
 __all__ = ["PREFIX", "Connection"]
 
 PREFIX = "OPENSEARCH_"
-"""Of the environment variables."""
+"""Prefix of the environment variables."""
 
 _HOST = re.compile(r"[^\s/@]+:\d{1,5}")
 
@@ -30,19 +30,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How to reach a server. Passwords and tokens are not in the repr.
+    """How to reach a server. Passwords and tokens are left out of the repr.
 
-    :ivar hosts: further nodes of the same cluster, ``host:port``, asked when one does not answer.
-    :ivar verify: check the server's certificate and name; False takes any server for the right one.
-    :ivar ca_certs: a PEM file of the authority that signed the server's certificate; empty for those that the system
+    :ivar hosts: further nodes of the same cluster, ``host:port``, used when one does not answer.
+    :ivar verify: check the server's certificate and name; False accepts any server.
+    :ivar ca_certs: PEM file of the authority that signed the server's certificate; empty for those that the system
         and certifi know.
-    :ivar client_cert: a PEM file with our own certificate, and its key unless ``client_key`` names another file.
+    :ivar client_cert: PEM file with the client's certificate, and its key unless ``client_key`` names another file.
     :ivar token: sent as ``Authorization: Bearer``.
     :ivar aws_region: sign requests (SigV4) with the credentials that boto3 finds; for a service ``es`` or ``aoss``.
     :ivar connect_timeout: seconds.
     :ivar read_timeout: seconds without a byte from the server.
-    :ivar retries: further tries of a request that may be repeated.
-    :ivar max_connections: kept open to each host, and reused.
+    :ivar retries: further attempts for repeatable requests.
+    :ivar max_connections: connections kept open and reused, for each host.
     """
 
     hosts: tuple[str, ...] = ()
@@ -93,9 +93,9 @@ class Connection:
             raise ConfigError("the token has a line break or another character that can't be sent; give it on one line")
 
     def arguments(self, address: Address) -> dict[str, Any]:
-        """Return what both kinds of client take: hosts, who we are, TLS.
+        """Return the arguments that both clients share: hosts, credentials, TLS.
 
-        Time-outs, the size of the pool and the signer of requests are each kind's own; trying again is ours.
+        Time-outs, pool size and request signing differ between them; the library's own retries are switched off.
 
         :raises ConfigError: if a certificate can't be read.
         """
@@ -109,15 +109,15 @@ class Connection:
         self._warn(address)
         if self.token:
             arguments["headers"] = {"authorization": f"Bearer {self.token}"}
-        elif self.user:  # not http_auth, which can't encode all that may be in a password
+        elif self.user:  # not http_auth, which can't encode all characters of a password
             pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             arguments["headers"] = {"authorization": f"Basic {pair}"}
         return arguments
 
     def tls(self) -> ssl.SSLContext:
-        """Return what checks the server's certificate and shows ours.
+        """Return the TLS context that checks the server's certificate and sends the client's.
 
-        :raises ConfigError: if a file can't be read as what it should be.
+        :raises ConfigError: if a file can't be read as PEM.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,6 +1,6 @@
-"""Connection settings: from options, the environment or the TOML connections file, in this order, each on its own.
+"""Connection settings: each is taken from options, the environment or the TOML connections file, in this order.
 
-Which *kind* of credentials is used is decided by the first of them that names one.
+The *kind* of credentials is decided by the first of them that names one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CHOSEN: ContextVar[Connection | Mapping[str, Any] | None] = ContextVar("connect
 def connected(connection: Connection | Mapping[str, Any] | None) -> Iterator[None]:
     """Use a connection for every server that is opened inside the block.
 
-    :param connection: the whole of it; or some settings by name (``connection_file.KEYS``, and ``connections`` for the
-        file), which come before those of the environment and the file; None for nothing.
+    :param connection: all of it; or some settings by name (:data:`KEYS`, and ``connections`` for the file), which take
+        precedence over the environment and the file; None for none.
     """
     before = _CHOSEN.set(_CHOSEN.get() if connection is None else connection)
     try:
@@ -48,14 +48,14 @@ def connected(connection: Connection | Mapping[str, Any] | None) -> Iterator[Non
 
 
 def chosen() -> Connection | Mapping[str, Any] | None:
-    """Return what :func:`connected` was given, to hand it to another thread or to later."""
+    """Return the argument of :func:`connected`, to pass it to another thread or use it later."""
     return _CHOSEN.get()
 
 
 def resolved(address: Address, environment: Mapping[str, str] = os.environ) -> Connection:
-    """Put together how to reach a server: what :func:`connected` says, the environment, the file.
+    """Combine the settings of :func:`connected`, the environment and the file.
 
-    :raises ConfigError: if a setting has a bad value or is unknown.
+    :raises ConfigError: if a setting is invalid or unknown.
     :raises UsageError: if a secret can't be read, or is missing.
     """
     said = chosen()
@@ -79,7 +79,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _of_one_kind(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Drop the credentials of other kinds than the one that the first source with any names."""
+    """Drop credentials of other kinds than that of the first source that has any."""
     kinds = {"basic": ("user", "password"), "token": ("token",), "aws": ("aws_region", "aws_profile", "aws_service")}
     decided = next((kind for source in sources if (kind := _kind(source))), "")
     others = [names for kind, names in kinds.items() if kind != decided]
@@ -135,7 +135,7 @@ def _content(name: str, file: Path) -> str:
 
 
 SECRETS = ("password", "token")
-"""Each also as ``…_file``, the path of a file that holds it, and ``…_env``, the name of an environment variable."""
+"""Each also as ``…_file``, the path of a file with it, and ``…_env``, the name of an environment variable."""
 
 KEYS = frozenset(
     {
@@ -144,7 +144,7 @@ KEYS = frozenset(
         *(f"{secret}{way}" for secret in SECRETS for way in ("", "_file", "_env")),
     }
 )
-"""What a section may say."""
+"""The allowed keys of a section."""
 
 _PATHS = ("ca_certs", "client_cert", "client_key", *(f"{secret}_file" for secret in SECRETS))
 _SECTION = re.compile(r"[^\s/@]+:\d+")
@@ -154,10 +154,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_section(address: Address, file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read what a file says about a server; nothing if there is no file, or no section for it.
+    """Read a file's section about a server; empty if there is no file, or no such section.
 
     :param file: None for the one that HYBRID_SEARCH_CONFIG names, else the user's own.
-    :raises ConfigError: if the file is named and not there, can't be read, or says what is not known.
+    :raises ConfigError: if a given file is missing, can't be read, or has unknown keys.
     """
     named = file or (Path(environment[_EXPLICIT]) if environment.get(_EXPLICIT) else None)
     path = named.expanduser() if named else user_config_path("hybrid-search") / "connections.toml"
@@ -185,7 +185,7 @@ def _sections(text: str, path: Path) -> dict[str, dict[str, Any]]:
     try:
         sections = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # The error's text holds no line of the file, which may have a password in it.
+        # The error's text quotes no line of the file, which may contain a password.
         raise ConfigError(f"{path}: not TOML: {error}") from None
     for name, section in sections.items():
         if not isinstance(section, dict) or not _SECTION.fullmatch(name):

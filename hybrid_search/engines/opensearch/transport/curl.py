@@ -1,4 +1,4 @@
-"""Commands for people to copy: how our own requests would be sent with curl. Never with a secret in them."""
+"""Commands to copy: this package's requests as curl commands. They never contain a secret."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _VARIABLE = re.compile(r"\$(OPENSEARCH_TOKEN|AWS_ACCESS_KEY_ID)\b")
 
 
 def curl_arguments(address: Address, connection: Connection) -> tuple[str, ...]:
-    """Return what ``curl`` is told to reach a server as a connection does, without its secrets.
+    """Return curl's arguments for a connection, without its secrets.
 
-    It asks for a password; a token and Amazon's keys are variables of the environment.
+    curl asks for a password; a token and Amazon's keys are referred to as environment variables.
     """
     arguments: list[str] = []
     if connection.user:
@@ -43,7 +43,7 @@ def curl_arguments(address: Address, connection: Connection) -> tuple[str, ...]:
 
 
 def shell_line(words: Iterable[str]) -> str:
-    """Quote words for a shell; a variable of the environment stays one."""
+    """Quote words for a shell, except for environment variables."""
     return " ".join(f'"{word}"' if _VARIABLE.search(word) else shlex.quote(word) for word in words)
 
 
@@ -55,18 +55,18 @@ class Commands:
     connection: Connection
 
     def curl(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
-        """Return a request as a command."""
+        """Return a request as a curl command."""
         words = ["curl", "-X", method, *curl_arguments(self.address, self.connection), f"{self.address.server}{path}"]
         if body is not None:
             words += ["-H", "content-type: application/json", "-d", msgspec.json.encode(body).decode()]
         return shell_line(words)
 
     def location(self, index: str) -> str:
-        """Return where an index is, as our commands take it."""
+        """Return an index's location in the form that the command line takes."""
         return str(self.address.at(index))
 
     def reindex(self, index: str, aliases: Collection[str], model: str = "MODEL") -> str:
-        """Return the command that makes an index anew: behind its alias where it has one, else beside it."""
+        """Return the command that rebuilds an index: behind its alias if it has one, else under another name."""
         if len(aliases) == 1:
             (alias,) = aliases
             server = replace(self.address, index="")

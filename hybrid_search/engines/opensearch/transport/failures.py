@@ -1,4 +1,4 @@
-"""Turning what a server or the network says into errors of ours. Pure; the same for both kinds of client."""
+"""Translates errors of a server or the network to this package's errors, for both clients. Pure."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ OVERLOADED = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-"""Answers that may be another one a moment later, unless the server names a block."""
+"""Statuses that may pass with time, unless the error names a block."""
 
 TOKEN_ADVICE = (
     "give deploy --connector the one that serve-towers was started with, in HYBRID_SEARCH_TOWERS_TOKEN (after "
     "hybrid-search undeploy, where another one is deployed)"
 )
-"""What to do where towers outside the cluster do not take the token."""
+"""Advice when towers outside the cluster reject the token."""
 
 _LONGEST = 300
 
-# What a reason holds -> what mends it; the first that fits.
+# A pattern in the reason -> the advice; the first that matches counts.
 _ADVICE = (
     (
         "maxClauseCount",
@@ -61,7 +61,7 @@ _ADVICE = (
     ),
 )
 
-# What OpenSSL says -> what it means and what mends it; the first that fits.
+# A pattern in OpenSSL's message -> the advice; the first that matches counts.
 _TLS_ADVICE = (
     ("expired", "the server's certificate has expired: renew it on the server"),
     ("not yet valid", "the server's certificate is not valid yet: look at the clocks of both machines"),
@@ -83,11 +83,11 @@ _TLS_ADVICE = (
 
 
 def translated(error: OpenSearchException, server: str) -> HybridSearchError:
-    """Turn an exception of the client library into an error of ours.
+    """Translate an exception of the client library.
 
-    The caller raises it ``from None``: the original's text may hold the request's headers.
+    Callers must raise the result ``from None``: the original's text may contain the request's headers.
 
-    :param server: for the message, as in ``http://localhost:9200``.
+    :param server: for the message, such as ``http://localhost:9200``.
     """
     match error:
         case ConnectionTimeout():
@@ -105,7 +105,7 @@ def translated(error: OpenSearchException, server: str) -> HybridSearchError:
 
 
 def failure(status: int, info: Any, where: str) -> HybridSearchError:
-    """Turn a server's error answer into an error of ours.
+    """Translate a server's error answer.
 
     :param info: the decoded body, or its ``error`` object.
     :param where: the server or the index, for the message.
@@ -113,25 +113,25 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
     body = info.get("error", info) if isinstance(info, Mapping) else info
     # The answer to HEAD has no body.
     kind, reason = reason_of(body) if body else ("", "the server gives no reason")
-    told = f"{where}: {kind or status}: {reason.rstrip(';')}"
+    message = f"{where}: {kind or status}: {reason.rstrip(';')}"
     if kind == "index_not_found_exception":
-        return IndexNotFound(f"{told}; check the index's name, or load data into it", status=status)
+        return IndexNotFound(f"{message}; check the index's name, or load data into it", status=status)
     if kind == "resource_already_exists_exception":
         return IndexExists(
-            f"{told}; if another process is making it now, wait for that; otherwise give another name, or drop it",
+            f"{message}; if another process is making it now, wait for that; otherwise give another name, or drop it",
             status=status,
         )
     if kind == "cluster_block_exception" and status != HTTPStatus.SERVICE_UNAVAILABLE:
-        # Comes as 429 too, and stays until somebody lifts the block.
+        # Also has status 429, and stays until somebody removes the block.
         return SearchIndexError(
-            f"{told}; the index is blocked: look at its settings index.blocks.*, and at the disk's free space "
+            f"{message}; the index is blocked: look at its settings index.blocks.*, and at the disk's free space "
             f"(hybrid-search doctor names the command)",
             status=status,
         )
     if advice := next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), ""):
-        return SearchIndexError(f"{told.rstrip('.')}; {advice}", status=status)
+        return SearchIndexError(f"{message.rstrip('.')}; {advice}", status=status)
     if "remote service" in reason and status == HTTPStatus.UNAUTHORIZED:
-        return AccessDenied(f"{told}; the towers behind the connector want a token: {TOKEN_ADVICE}", status=status)
+        return AccessDenied(f"{message}; the towers behind the connector want a token: {TOKEN_ADVICE}", status=status)
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return AccessDenied(
@@ -140,12 +140,13 @@ def failure(status: int, info: Any, where: str) -> HybridSearchError:
                 status=status,
             )
         case HTTPStatus.FORBIDDEN:
-            return AccessDenied(f"{told}; give the user the rights for it", status=status)
+            return AccessDenied(f"{message}; give the user the rights for it", status=status)
     if status in OVERLOADED:
         return Overloaded(
-            f"{told}; the server is overloaded or starting: try again later, or ask hybrid-search doctor", status=status
+            f"{message}; the server is overloaded or starting: try again later, or ask hybrid-search doctor",
+            status=status,
         )
-    return SearchIndexError(told, status=status)
+    return SearchIndexError(message, status=status)
 
 
 def reason_of(error: Any) -> tuple[str, str]:
@@ -162,42 +163,42 @@ def reason_of(error: Any) -> tuple[str, str]:
 
 
 def shortened(what: object) -> str:
-    """Return what a server or a library said on one line of bearable length."""
+    """Return a message of a server or a library as one line of limited length."""
     shown = " ".join(str(what).split())
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def _tls_failure(error: SSLError, server: str) -> HybridSearchError:
-    told = str(error.error)
+    message = str(error.error)
     advice = next(
-        (advice for pattern, advice in _TLS_ADVICE if re.search(pattern, told, re.IGNORECASE)),
+        (advice for pattern, advice in _TLS_ADVICE if re.search(pattern, message, re.IGNORECASE)),
         "look at the server's certificate",
     )
-    return SearchIndexError(f"{server}: the TLS connection failed: {advice} ({_openssl(told)})")
+    return SearchIndexError(f"{server}: the TLS connection failed: {advice} ({_openssl(message)})")
 
 
 def _network_failure(error: NoConnection, server: str) -> HybridSearchError:
-    told = str(error.error)
-    if re.search("name or service|resolve|nodename|getaddrinfo", told, re.IGNORECASE):
+    message = str(error.error)
+    if re.search("name or service|resolve|nodename|getaddrinfo", message, re.IGNORECASE):
         return Unreachable(f"{server}: there is no machine of this name; check the address")
-    if re.search("closed connection without|reset by peer|aborted|disconnected", told, re.IGNORECASE):
+    if re.search("closed connection without|reset by peer|aborted|disconnected", message, re.IGNORECASE):
         tls = "" if server.startswith("https") else "; use opensearchs:// if it wants TLS"
         return Unreachable(f"{server} closed the connection without an answer{tls} (the end of a restart, or a proxy)")
     tls = "" if server.startswith("https") else " (use opensearchs:// if it wants TLS)"
     return Unreachable(
-        f"nothing answers at {server} ({_cause(told)}); check the address, and that the server runs{tls}"
+        f"nothing answers at {server} ({_cause(message)}); check the address, and that the server runs{tls}"
     )
 
 
-def _cause(told: str) -> str:
-    """Leave the library's object names out: ``HTTPConnection(host='x', port=1): Failed …: [Errno 111] …``."""
-    errno = re.search(r"\[Errno -?\d+\] ([^)'\"]+)", told)
-    return shortened(errno[1] if errno else re.sub(r"^.*?Connection(?:Pool)?\([^)]*\): ", "", told))
+def _cause(message: str) -> str:
+    """Leave out the library's object names: ``HTTPConnection(host='x', port=1): Failed …: [Errno 111] …``."""
+    errno = re.search(r"\[Errno -?\d+\] ([^)'\"]+)", message)
+    return shortened(errno[1] if errno else re.sub(r"^.*?Connection(?:Pool)?\([^)]*\): ", "", message))
 
 
-def _openssl(told: str) -> str:
-    message = re.search(r"certificate verify failed: ([^(]+)", told) or re.search(r"\] ([^(]+)", told)
-    return shortened(message[1].strip() if message else told)
+def _openssl(message: str) -> str:
+    reason = re.search(r"certificate verify failed: ([^(]+)", message) or re.search(r"\] ([^(]+)", message)
+    return shortened(reason[1].strip() if reason else message)
 
 
 def _number(status: object) -> int:
@@ -205,17 +206,17 @@ def _number(status: object) -> int:
 
 
 _NOT_AS_EXPECTED = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, msgspec.MsgspecError)
-"""What comes of an answer with a part less, or one of another type. A RuntimeError: a generator that was at its end."""
+"""Errors when an answer lacks a part or has one of another type. A RuntimeError comes from an exhausted generator."""
 
 
 @contextmanager
 def taken_apart(what: str) -> Iterator[None]:
-    """Say that an answer is not what it should be, where it is taken apart; a block, or a decorator.
+    """Raise an error that names the answer when reading it fails; a context or a decorator.
 
-    Only around what reads an answer, never around what reads arguments.
+    To be used around code that reads an answer, not around code that reads arguments.
 
-    :param what: what the answer is about, as in ``the index's settings``.
-    :raises SearchIndexError: instead of what comes of a part that is not there, or of another type.
+    :param what: what the answer is about, such as ``the index's settings``.
+    :raises SearchIndexError: in place of the error that a missing part or a wrong type causes.
     """
     try:
         yield

@@ -1,7 +1,6 @@
-"""Plans: a generator yields the requests to send and is sent their answers, for blocking and asyncio alike. Pure.
+"""Plans: generators that yield requests and are sent the answers, for the blocking and the asyncio client. Pure.
 
-So a search is written once and runs over the blocking client and over the one for ``asyncio``; when a request is sent
-again, and after which pause, is the same for both.
+A search is therefore written once for both clients; both use the same rules for retries and pauses.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Request:
     """One request.
 
     :ivar body: JSON, or lines of JSON with ``in_lines``.
-    :ivar parameters: of the URL; ``ignore`` is not sent, and is an HTTP status that is no error.
+    :ivar parameters: of the URL; ``ignore`` is not sent: an HTTP status that is not an error.
     """
 
     method: str
@@ -37,21 +36,21 @@ class Request:
 
     @classmethod
     def of_json(cls, method: str, path: str, body: Mapping[str, Any], **parameters: str) -> Request:
-        """Make a request with one JSON object."""
+        """Return a request with a JSON object as its body."""
         return cls(method, path, msgspec.json.encode(body), parameters)
 
 
 Plan = Generator[Request, bytes, T]
-"""Yields what to send, is sent the body of the answer, returns what was found out.
+"""Yields requests, is sent the bodies of their answers, returns a result.
 
-What goes wrong on the way is raised by whoever carries the plan out; a plan sees successful answers only.
+Failed requests are raised by the caller that executes the plan; a plan only sees successful answers.
 """
 
 
 def carried_out(plan: Plan[T], send: Callable[[Request], bytes]) -> T:
-    """Carry a plan out, one request after the other.
+    """Execute a plan, one request after the other.
 
-    :raises SearchIndexError: if an answer is not what the plan can read.
+    :raises SearchIndexError: if the plan can't read an answer.
     """
     try:
         request = next(plan)
@@ -63,7 +62,7 @@ def carried_out(plan: Plan[T], send: Callable[[Request], bytes]) -> T:
 
 
 async def carried_out_async(plan: Plan[T], send: Callable[[Request], Awaitable[bytes]]) -> T:
-    """Carry a plan out, waiting for each answer in the event loop."""
+    """Execute a plan, awaiting each answer."""
     try:
         request = next(plan)
         while True:
@@ -74,13 +73,13 @@ async def carried_out_async(plan: Plan[T], send: Callable[[Request], Awaitable[b
 
 
 def _told(plan: Plan[Any], request: Request, answer: bytes) -> Request:
-    """Hand a plan an answer; returns what it asks next."""
+    """Send an answer to a plan; return its next request."""
     with taken_apart(f"{request.method} {request.path}"):
         return plan.send(answer)
 
 
 LONGEST_PAUSE = 10.0
-"""Seconds."""
+"""Seconds between two attempts, at most."""
 
 _FIRST_PAUSE = 0.2
 
@@ -91,10 +90,10 @@ _CREATING_OR_DROPPING_AN_INDEX = 1
 
 
 def is_repeatable(method: str, path: str) -> bool:
-    """Return whether sending a request twice does what sending it once does.
+    """Return whether sending a request twice has the same effect as sending it once.
 
-    A request whose answer is lost may have been carried out. Making an index is not repeatable, since the second time
-    it would be there already; neither is a bulk request, whose sender sorts out what went in.
+    A request whose answer is lost may have been executed. Creating an index is not repeatable, as it would then exist
+    already; nor is a bulk request, whose sender checks what was stored.
     """
     parts = path.strip("/").split("/")
     match method:
@@ -108,9 +107,9 @@ def is_repeatable(method: str, path: str) -> bool:
 
 
 def pauses(retries: int) -> Iterator[float]:
-    """Yield the seconds to wait before each further try: doubling, up to a limit, and each by chance a half to whole.
+    """Yield the seconds to wait before each further attempt: doubling up to a limit, times a random factor of 0.5 to 1.
 
-    The chance keeps many clients that failed together from coming back together.
+    The random factor keeps clients that failed together from returning together.
     """
     pause = _FIRST_PAUSE
     for _ in range(retries):

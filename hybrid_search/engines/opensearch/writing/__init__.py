@@ -1,4 +1,4 @@
-"""Writing to an index on a server: bulk requests, pacing, and settings that are changed during a load."""
+"""Writing to an index on a server: bulk requests, pacing, and settings changed during a load."""
 
 from hybrid_search.engines.opensearch.writing.load_settings import GRAPH_THRESHOLD, OLD_NOTE, REFRESH, settable
 from hybrid_search.engines.opensearch.writing.writer import Prepared

@@ -1,7 +1,6 @@
-"""Sending documents until the server has taken or refused each: what it can't take now is sent again, in smaller parts.
+"""Sends documents until the server has accepted or rejected each; retries are sent in smaller requests.
 
-A request that is sent twice does no harm: ids are the documents' own, and what has arrived the first time is found
-to be there and replaced by itself.
+Sending a request twice is harmless: ids are the documents' own, so what arrived the first time is replaced by itself.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from hybrid_search.streams import in_batches
 __all__ = ["RETRIES", "BulkSender", "Interrupted", "Refused", "delete"]
 
 RETRIES = 16
-"""Further tries of documents of which none gets through, before it is given up: about two minutes of pauses."""
+"""Further attempts in a row in which no document gets through, before giving up; pauses of about two minutes."""
 
 _MOST_IDS = 1_000
 _METADATA_FIELD = re.compile(r"\[metadata\.([^\]]+)\]")
 _READ = "items.*.status,items.*.error"
 _SHARD_PATIENCE = "30s"
-"""How long the server waits for a shard that is on its way, before it says 503; less than the client waits for it."""
+"""How long the server waits for an unavailable shard before it answers 503; less than the client's time-out."""
 
 Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why the server refused a document; ``field`` is empty when it does not say."""
+    """Why the server rejected a document; ``field`` is empty if unknown."""
 
     field: str
     reason: str
@@ -50,17 +49,17 @@ class Interrupted(SearchIndexError):
 
 @dataclass(slots=True)
 class _Tried:
-    """What became of one request: the documents answered for, those to send again, and why."""
+    """The outcome of one request: final answers, documents to send again, and the error that caused the latter."""
 
     answered: list[tuple[Item, Answer]] = field(default_factory=list)
     again: list[Item] = field(default_factory=list)
-    told: SearchIndexError | None = None
+    error: SearchIndexError | None = None
 
 
 class BulkSender:
-    """Sends documents to one index; safe to use from many threads, which then share pace and counts.
+    """Sends documents to one index. Thread-safe; threads share pace and counts.
 
-    :param retries: further tries in a row without any progress.
+    :param retries: further attempts in a row in which no document gets through.
     """
 
     def __init__(self, client: Client, index: str, *, retries: int = RETRIES) -> None:
@@ -72,15 +71,15 @@ class BulkSender:
         self._stopped = threading.Event()
 
     def put(self, items: Sequence[Item]) -> dict[str, Refused]:
-        """Index documents; those that are there already are replaced and keep their place in the order of addition.
+        """Index documents; existing ones are replaced and keep their position in the order of addition.
 
-        Every document is first sent as a new one: for a load, which is the common case, that costs nothing. The server
-        refuses those that it has; they are sent again with the ``added`` of what they replace.
+        Each document is first sent as a new one, which costs nothing extra in the common case of a load. The server
+        rejects those that exist; they are sent again with the ``added`` of the documents that they replace.
 
-        :param items: each id once.
-        :return: id -> why it was refused, for those that were; all others are durable on the server.
-        :raises SearchIndexError: if the server refuses for a reason that is not the document's, or is overloaded or
-            not to be reached for longer than all tries take.
+        :param items: with distinct ids.
+        :return: id -> why it was rejected; all other documents are durable on the server.
+        :raises SearchIndexError: if the server refuses for a reason that does not concern single documents, or remains
+            overloaded or unreachable in all attempts.
         """
         refused: dict[str, Refused] = {}
         known: list[Item] = []
@@ -96,11 +95,11 @@ class BulkSender:
         return refused
 
     def stop(self) -> None:
-        """Let every thread that waits before another try give up at once."""
+        """Make all threads that wait for another attempt give up at once."""
         self._stopped.set()
 
     def _sent(self, action: str, items: Sequence[Item], places: Mapping[str, int]) -> Iterator[tuple[Item, Answer]]:
-        """Yield each document with the server's last word on it."""
+        """Yield each document with the server's final answer."""
         waits = pauses(self._retries)
         while items:
             batch, items = cut(items, self._pace.limits)
@@ -108,18 +107,18 @@ class BulkSender:
             yield from tried.answered
             if tried.answered:
                 waits = pauses(self._retries)
-            if tried.told is None:
+            if tried.error is None:
                 self._pace.faster()
             else:
                 self._pace.slower()
                 self.traffic.sent_back(len(tried.again))
-                self._wait(waits, tried.told)
+                self._wait(waits, tried.error)
                 items = [*tried.again, *items]
 
     def _tried(self, action: str, batch: Sequence[Item], places: Mapping[str, int]) -> _Tried:
-        """Send one request, and sort out what has to be sent again.
+        """Send one request, and select the documents to send again.
 
-        :raises SearchIndexError: for an error that is not a document's and does not pass.
+        :raises SearchIndexError: for an error that concerns no single document and is not temporary.
         """
         try:
             answers = self._posted(action, batch, places)
@@ -128,15 +127,15 @@ class BulkSender:
                 return _Tried(self._in_parts(action, batch, places, error))
             if not error.retryable:
                 raise
-            return _Tried(again=list(batch), told=error)
+            return _Tried(again=list(batch), error=error)
         tried = _Tried()
         for item, answer in answers:
-            told = self._passing(answer)
-            if told is None:
+            rejected = self._passing(answer)
+            if rejected is None:
                 tried.answered.append((item, answer))
             else:
                 tried.again.append(item)
-                tried.told = told
+                tried.error = rejected
         return tried
 
     @taken_apart("the documents sent")
@@ -145,15 +144,15 @@ class BulkSender:
             raise Interrupted(f"{self._index}: sending was stopped")
         lines = [line for item in batch for line in item.lines(action, places.get(item.id))]
         self.traffic.sent(batch)
-        # Without a request_timeout the client library takes the server's for its own.
+        # Without a request_timeout the client library would use the server's timeout.
         waiting = {"timeout": _SHARD_PATIENCE, "request_timeout": self._client.connection.read_timeout}
         answer = self._client.lines(f"/{self._index}/_bulk", lines, filter_path=_READ, **waiting)
-        return [(item, told[action]) for item, told in zip(batch, answer["items"], strict=True)]
+        return [(item, outcome[action]) for item, outcome in zip(batch, answer["items"], strict=True)]
 
     def _in_parts(
         self, action: str, batch: Sequence[Item], places: Mapping[str, int], error: SearchIndexError
     ) -> list[tuple[Item, Answer]]:
-        """Send what is too large for one request of this server (413), as small as it must be."""
+        """Send a request that is too large for the server (413) in parts, halved as often as needed."""
         if len(batch) == 1:
             reason = {"type": "request_too_large", "reason": str(error)}
             return [(batch[0], {"status": HTTPStatus.BAD_REQUEST, "error": reason})]
@@ -162,9 +161,9 @@ class BulkSender:
 
     @taken_apart("the documents sent")
     def _passing(self, answer: Answer) -> SearchIndexError | None:
-        """Return the error of a document that may go in later; None for any other word on it.
+        """Return the error of a document that was rejected for the moment; None for any other answer.
 
-        :raises SearchIndexError: for an error that is not the document's and does not pass.
+        :raises SearchIndexError: for an error that concerns no single document and is not temporary.
         """
         if "error" not in answer or answer["status"] in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT):
             return None
@@ -173,42 +172,42 @@ class BulkSender:
             return error
         raise error
 
-    def _wait(self, waits: Iterator[float], told: SearchIndexError) -> None:
+    def _wait(self, waits: Iterator[float], error: SearchIndexError) -> None:
         pause = next(waits, None)
         if pause is None:
-            raise type(told)(
-                f"{told}; given up after {self._retries + 1} tries in which no document got through; "
+            raise type(error)(
+                f"{error}; given up after {self._retries + 1} tries in which no document got through; "
                 f"those that the server has taken are safe, send the others again (loading with resume=True does)"
-            ) from told
+            ) from error
         if self._stopped.wait(pause):
             raise Interrupted(f"{self._index}: sending was stopped")
 
 
 def delete(client: Client, index: str, ids: Iterable[str]) -> int:
-    """Delete documents; returns how many were there, too few when an answer was lost and the request sent again.
+    """Delete documents; return how many existed; fewer if an answer was lost and its request sent again.
 
-    :raises SearchIndexError: if the server refuses, also when tried again.
+    :raises SearchIndexError: if the server refuses, in all attempts.
     """
     deleted = 0
     for batch in in_batches(dict.fromkeys(ids), _MOST_IDS):
         waits = pauses(client.connection.retries)
         left: Sequence[str] = batch
         while left:
-            gone, left, told = _tried_to_delete(client, index, left)
+            gone, left, error = _tried_to_delete(client, index, left)
             deleted += gone
-            if told is not None:
+            if error is not None:
                 pause = next(waits, None)
                 if pause is None:
-                    raise told
+                    raise error
                 time.sleep(pause)
     return deleted
 
 
 @taken_apart("the documents deleted")
 def _tried_to_delete(client: Client, index: str, ids: Sequence[str]) -> tuple[int, list[str], SearchIndexError | None]:
-    """Send one request; returns how many were deleted, those to send again, and why.
+    """Send one request; return how many were deleted, those to send again, and the error that caused it.
 
-    :raises SearchIndexError: for an error that does not pass.
+    :raises SearchIndexError: for an error that is not temporary.
     """
     try:
         answer = client.lines(f"/{index}/_bulk", [{"delete": {"_id": id}} for id in ids])
@@ -217,7 +216,7 @@ def _tried_to_delete(client: Client, index: str, ids: Sequence[str]) -> tuple[in
             raise
         return 0, list(ids), error
     deleted, again = 0, []
-    told: SearchIndexError | None = None
+    cause: SearchIndexError | None = None
     for id, item in zip(ids, answer["items"], strict=True):
         if "error" not in item["delete"]:
             deleted += item["delete"]["result"] == "deleted"
@@ -226,8 +225,8 @@ def _tried_to_delete(client: Client, index: str, ids: Sequence[str]) -> tuple[in
         if not (isinstance(refused, SearchIndexError) and refused.retryable):
             raise refused
         again.append(id)
-        told = refused
-    return deleted, again, told
+        cause = refused
+    return deleted, again, cause
 
 
 @taken_apart("documents that are there")
@@ -241,8 +240,8 @@ def _places(client: Client, index: str, ids: Iterable[str]) -> dict[str, int]:
 
 @taken_apart("a document that it refused")
 def _refused(answer: Answer) -> Refused:
-    told = str(answer["error"].get("reason", ""))
+    message = str(answer["error"].get("reason", ""))
     _, cause = reason_of(answer["error"])
-    found = _METADATA_FIELD.search(told)
-    reason = told if cause in told else f"{told}: {cause}"
+    found = _METADATA_FIELD.search(message)
+    reason = message if cause in message else f"{message}: {cause}"
     return Refused(field_name(found[1]) if found else "", f"the server refused it: {shortened(reason)}")

@@ -1,4 +1,4 @@
-"""Before the first document is sent: the pipelines that it goes through, the metadata fields that it needs declared."""
+"""Checks before documents are sent: ingest pipelines exist, and metadata fields are declared."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TRIES = 4
 
 
 class DeclaredFields:
-    """The metadata fields of one index; for one thread at a time.
+    """The metadata fields of one index; not thread-safe.
 
-    :ivar types: those that the index is known to have declared.
+    :ivar types: the fields known to be declared.
     """
 
     def __init__(self, client: Client, index: str, types: Mapping[str, FieldType]) -> None:
@@ -39,8 +39,8 @@ class DeclaredFields:
     def sift(self, documents: Sequence[Document], vectors: Vectors | None, *, as_held: bool = False) -> Sifted:
         """Check documents, and declare the fields of those that can be stored.
 
-        A document that would declare more fields than the index takes, or as another type than somebody else just
-        declared it, is refused alone.
+        Only the document is rejected that would declare more fields than the index allows, or a field that another
+        writer has just declared with another type.
 
         :param as_held: see :class:`~hybrid_search.engines.documents.Limits`.
         :raises SearchIndexError: if the server refuses for another reason.
@@ -66,17 +66,17 @@ class DeclaredFields:
             self.types.update(new)
 
     def _limits(self, new: Mapping[str, FieldType], before: Limits) -> Limits:
-        """Find out why fields were refused: too many, declared by somebody else meanwhile, or one that can't be."""
+        """Find out why fields were refused: too many, declared by others meanwhile, or invalid."""
         mapping = self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"]
         self.types.update(declared_fields(mapping))
         answer = self._client.call(
             "GET", f"/{self._index}/_settings/{_LIMIT}", flat_settings="true", include_defaults="true"
         )
-        held = answer[self._index]
-        most = int(held.get("settings", {}).get(_LIMIT) or held["defaults"][_LIMIT])
+        index = answer[self._index]
+        most = int(index.get("settings", {}).get(_LIMIT) or index["defaults"][_LIMIT])
         room = max(0, most - sum(1 for _ in _fields(mapping["properties"])))
         refused = dict(before.refused)
-        if before.room is not None and len(new) <= before.room:  # so it was not their number
+        if before.room is not None and len(new) <= before.room:  # their number is not the reason
             refused |= self._refused_alone({name: kind for name, kind in new.items() if name not in self.types})
         return Limits(as_held=before.as_held, room=room, room_is=f"{_LIMIT} is {most}", refused=refused)
 
@@ -93,7 +93,7 @@ class DeclaredFields:
 
 
 def _fields(properties: Mapping[str, Any]) -> Iterator[str]:
-    """Iterate over all that counts as a field: objects and the parts of a field too."""
+    """Yield everything that counts as a field, including objects and parts of fields."""
     for name, declared in properties.items():
         yield name
         for inside in ("properties", "fields"):
@@ -101,12 +101,12 @@ def _fields(properties: Mapping[str, Any]) -> Iterator[str]:
 
 
 def check_pipelines(client: Client, place: Place) -> None:
-    """Check that documents are not all refused for want of a pipeline.
+    """Check that no ingest pipeline is missing, without which all documents would be rejected.
 
-    :raises UnfitIndex: naming the pipeline.
+    :raises UnfitIndex: names the pipeline.
     """
     for setting, name in pipelines_of(place.settings).items():
-        with contextlib.suppress(AccessDenied):  # who may not look finds out from the first documents
+        with contextlib.suppress(AccessDenied):  # without the right to read it, the first documents show it
             path = f"/_ingest/pipeline/{quote(name, safe='')}"
             if name not in client.call("GET", path, ignore=HTTPStatus.NOT_FOUND.value):
                 raise UnfitIndex(
@@ -118,7 +118,7 @@ def check_pipelines(client: Client, place: Place) -> None:
 
 @contextlib.contextmanager
 def dropped_if_unfit(client: Client, index: str) -> Iterator[None]:
-    """Delete an index that was just made if it turns out to be unfit: nobody can put anything into it."""
+    """Delete an index that was just created if the block raises :class:`UnfitIndex`, as it can't be used."""
     try:
         yield
     except UnfitIndex:

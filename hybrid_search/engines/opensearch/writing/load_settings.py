@@ -1,8 +1,8 @@
-"""Index settings that are changed while an index is loaded, and given back in every exit.
+"""Index settings that are changed during a load, and restored however it ends.
 
-What they were before, and who holds them, is noted on the server before they are changed (:mod:`holders`). Several may
-hold them at the same time: the last one gives them back, and whoever opens the index to write gives back what was held
-by one that was killed.
+Their previous values, and who changed them, are recorded on the server before the change (:mod:`holders`). Several
+writers may change them at the same time: the last one restores them, and whoever opens the index to write restores
+what a killed one left.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hybrid_search.errors import AccessDenied, HybridSearchError, IndexNotFound
 __all__ = ["GRAPH_THRESHOLD", "OLD_NOTE", "REFRESH", "HeldSettings", "settable", "while_loading"]
 
 OLD_NOTE = "held_settings"
-"""The key in ``_meta`` under which earlier versions noted what was before."""
+"""The key in ``_meta`` where earlier versions recorded the previous values."""
 
 REFRESH = "index.refresh_interval"
 GRAPH_THRESHOLD = "index.knn.advanced.approximate_threshold"
 _REPLICAS = "index.number_of_replicas"
 _AUTO_REPLICAS = "index.auto_expand_replicas"
 _OURS = frozenset({REFRESH, GRAPH_THRESHOLD, _REPLICAS, _AUTO_REPLICAS})
-"""All that is ever held; a note that names another setting is not followed."""
+"""All settings that are ever changed; others named in a record are ignored."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 def while_loading(*, without_replicas: bool, without_graphs: bool) -> dict[str, str]:
     """Return the settings for the time of a load.
 
-    :param without_graphs: build the graphs of new segments only when they are merged (faiss).
+    :param without_graphs: build graphs only when segments are merged (faiss).
     """
     changes = {REFRESH: "-1"}
     if without_replicas:
@@ -53,9 +53,9 @@ def while_loading(*, without_replicas: bool, without_graphs: bool) -> dict[str, 
 
 
 class HeldSettings:
-    """The settings of one index that this writer holds at other values for now.
+    """The settings of one index that this writer has changed for a while.
 
-    :param uuid: the index's.
+    :param uuid: of the index.
     """
 
     def __init__(self, client: Client, index: str, uuid: str) -> None:
@@ -69,21 +69,21 @@ class HeldSettings:
         self._beating: threading.Event | None = None
 
     def repair(self) -> bool:
-        """Give back what somebody who was killed still held, and nobody else holds; returns whether there was anything.
+        """Restore settings that a killed writer left and no other one needs; return whether there were any.
 
-        Whether another one lives may take some seconds to see. A user who may not read the notes gives nothing back.
+        Finding out whether a writer is alive may take seconds. Without the right to read the record nothing happens.
         """
         found = False
         with contextlib.suppress(AccessDenied):
             found = self._repair_old()
-            if (held := self._holders.read()) is not None and (held.holding.before or held.holding.owners):
+            if (record := self._holders.read()) is not None and (record.holding.before or record.holding.owners):
                 found |= self._settle({})
         return found
 
     def hold(self, changes: Mapping[str, str]) -> None:
-        """Change settings; those held already are left alone.
+        """Change settings, except for those already changed by this writer.
 
-        :raises AccessDenied: if the user may not write the notes; nothing is changed then.
+        :raises AccessDenied: if the user may not write the record; nothing is changed then.
         """
         new = {name: value for name, value in changes.items() if name not in self._mine}
         if not new:
@@ -92,7 +92,7 @@ class HeldSettings:
             mine = self._mine | new
             while True:
                 found = self._holders.read_or_make()
-                # After the document was read: a writer that gave back meanwhile has changed it.
+                # Read after the document: a writer that restores settings in between changes the document.
                 now = self._settings()
                 before = {name: now.get(name) for name in new} | found.holding.before
                 noted = msgspec.structs.replace(found.holding, before=before).with_owner(self._token, self._owner(mine))
@@ -103,10 +103,10 @@ class HeldSettings:
         self._change(new)
 
     def give_back(self, names: Collection[str] | None = None) -> None:
-        """Set settings to what they were, those that nobody else holds; again is harmless, also in a dropped index.
+        """Restore settings that no other writer needs; may be called twice, and after the index was dropped.
 
-        :param names: some only; None for all.
-        :raises SearchIndexError: if the server can't be asked; whoever opens the index next gives them back.
+        :param names: some settings only; None for all.
+        :raises SearchIndexError: if the server can't be reached; the next writer restores them then.
         """
         if not self._mine:
             return
@@ -116,7 +116,7 @@ class HeldSettings:
             self._stop_beating()
 
     def give_back_or_tell(self) -> None:
-        """Give back what is still held on the way out, where another error must not be hidden by one of this."""
+        """Restore settings when this writer is closed; errors are logged, so that they don't hide another one."""
         try:
             self.give_back()
         except HybridSearchError as error:
@@ -129,9 +129,9 @@ class HeldSettings:
             self._stop_beating()
 
     def _settle(self, rest: Mapping[str, str]) -> bool:
-        """Keep only ``rest``, and give back all that nobody holds any more; returns whether there was anything."""
+        """Keep only the settings ``rest``, and restore those that no writer needs; return whether there were any."""
         found = self._holders.read()
-        # Not inside the guard: meanwhile our own beat goes on.
+        # Outside of the lock, because this writer's own beat must go on meanwhile.
         gone = self._holders.silent(found.holding, self._token) if found else set[str]()
         with self._guard:
             try:
@@ -142,23 +142,23 @@ class HeldSettings:
         return bool(restored)
 
     def _left(self, rest: Mapping[str, str], gone: Collection[str]) -> set[str]:
-        """Take ourselves and those that are gone out of the note; returns the settings given back."""
+        """Remove this writer and dead ones from the record; return the settings that were restored."""
         restored: set[str] = set()
         while (found := self._holders.read()) is not None:
             holding = found.holding.without(*gone, self._token)
             others = holding.held()
             if rest:
                 holding = holding.with_owner(self._token, self._owner(dict(rest)))
-            held = holding.held()
-            due = {name: value for name, value in holding.before.items() if name not in held}
-            # One who joined in meanwhile has changed it before us, perhaps.
+            still_held = holding.held()
+            due = {name: value for name, value in holding.before.items() if name not in still_held}
+            # A writer that joined in between may have changed it before this one.
             again = {name: others[name] for name in restored & others.keys()}
             self._change(settable(due) | again)
             restored |= due.keys()
-            kept = {name: value for name, value in holding.before.items() if name in held}
+            kept = {name: value for name, value in holding.before.items() if name in still_held}
             if self._written(msgspec.structs.replace(holding, before=kept), found):
                 return restored
-        # Somebody deleted the note.
+        # The record was deleted.
         due = {name: value for name, value in self._before.items() if name in self._mine and name not in rest}
         self._change(settable(due))
         return set(due)
@@ -167,7 +167,7 @@ class HeldSettings:
         return holding == found.holding or self._holders.write(holding, found)
 
     def _repair_old(self) -> bool:
-        """Give back what a load of an earlier version noted in the mapping."""
+        """Restore settings that a load of an earlier version recorded in the mapping."""
         before = meta.read(self._client, self._index).get(OLD_NOTE)
         if not isinstance(before, Mapping):
             return False
@@ -194,16 +194,16 @@ class HeldSettings:
         while not ended.wait(BEAT):
             try:
                 with self._guard:
-                    if ended.is_set():  # the connections may be closed by now
+                    if ended.is_set():  # the connections may be closed
                         return
                     self._count_up()
-            except HybridSearchError as error:  # the next one may get through
+            except HybridSearchError as error:  # the next attempt may succeed
                 _log.info("%s: the note of what is held could not be written: %s", self._index, error)
 
     def _count_up(self) -> None:
         while self._mine and (found := self._holders.read()) is not None:
             owner = found.holding.owners.get(self._token)
-            if owner is None:  # this process did not answer for long, and somebody gave the settings back
+            if owner is None:  # this process was silent for long, and another one restored the settings
                 return
             counted = msgspec.structs.replace(owner, beat=owner.beat + 1)
             if self._holders.write(found.holding.with_owner(self._token, counted), found):
@@ -221,7 +221,7 @@ class HeldSettings:
 
 
 def settable(before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is to be set again: of ours only, and no number of replicas that the server is to find itself."""
+    """Return the settings to restore: known ones, without a number of replicas that the server determines itself."""
     ours = {name: value for name, value in before.items() if name in _OURS}
     if ours.get(_AUTO_REPLICAS) in (None, "false"):
         return ours

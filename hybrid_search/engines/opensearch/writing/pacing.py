@@ -1,4 +1,4 @@
-"""How much goes into one bulk request: less after the server refused, more again after it took. Pure but for a lock."""
+"""The size of bulk requests: reduced when the server refuses, increased when it accepts. Pure but for a lock."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Limits", "Pace", "Traffic", "cut"]
 
 
 class Sized(Protocol):
-    """What has a size in bytes."""
+    """Anything with a size in bytes."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a request."""
+        """Its size in a request, in bytes."""
 
 
 T = TypeVar("T", bound=Sized)
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Sized)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one request may hold; a document that is larger by itself goes alone."""
+    """The limits of one request; a document beyond them is sent alone."""
 
     documents: int = 1_000
     bytes: int = 8 << 20
@@ -35,7 +35,7 @@ _GROWTH = 1.25
 
 
 class Pace:
-    """The limits of the moment, shared by all that send to one server: halved by a refusal, grown by each success."""
+    """The current limits, shared by all threads that send to a server: halved by a refusal, raised by each success."""
 
     def __init__(self, most: Limits | None = None) -> None:
         self._most = most or Limits()
@@ -44,23 +44,23 @@ class Pace:
 
     @property
     def limits(self) -> Limits:
-        """What a request may hold now."""
+        """The current limits of a request."""
         share = self._share
         return Limits(max(1, int(self._most.documents * share)), max(1, int(self._most.bytes * share)))
 
     def slower(self) -> None:
-        """The server refused for now, or the connection broke."""
+        """Reduce the limits: the server refused temporarily, or the connection broke."""
         with self._lock:
             self._share = max(_SMALLEST, self._share / 2)
 
     def faster(self) -> None:
-        """The server took a request."""
+        """Raise the limits: the server accepted a request."""
         with self._lock:
             self._share = min(1.0, self._share * _GROWTH)
 
 
 def cut(items: Sequence[T], limits: Limits) -> tuple[Sequence[T], Sequence[T]]:
-    """Split items into what fits into one request, at least one item, and the rest."""
+    """Split items into those that fit into one request, at least one, and the rest."""
     size = count = 0
     for item in islice(items, limits.documents):
         if count and size + item.size > limits.bytes:
@@ -72,11 +72,11 @@ def cut(items: Sequence[T], limits: Limits) -> tuple[Sequence[T], Sequence[T]]:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went to a server, counted by all that send.
+    """Counts of what was sent to a server, by all threads.
 
-    :ivar bytes: of requests' bodies, those sent again included.
+    :ivar bytes: of the bodies of requests, including repeated ones.
     :ivar retries: requests sent again, wholly or in part.
-    :ivar refusals: documents that the server refused for now (429, 503); each time counts.
+    :ivar refusals: documents that the server refused temporarily (429, 503), each time.
     """
 
     requests: int = 0
@@ -86,14 +86,14 @@ class Traffic:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def sent(self, items: Iterable[Sized]) -> None:
-        """Count one request."""
+        """Count a request."""
         size = sum(item.size for item in items)
         with self._lock:
             self.requests += 1
             self.bytes += size
 
     def sent_back(self, documents: int) -> None:
-        """Count a request of which so many documents have to be sent again."""
+        """Count a request of which this many documents must be sent again."""
         with self._lock:
             self.retries += 1
             self.refusals += documents

@@ -1,4 +1,4 @@
-"""Writing to one index: settings held for the time of a load, fields declared before their first value."""
+"""Writing to one index: settings changed for a load, fields declared before their first value, documents sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class Prepared:
     """Documents that were checked and encoded.
 
-    :ivar rejections: those that need not be sent.
+    :ivar rejections: documents that are not sent.
     """
 
     documents: Sequence[Document]
@@ -44,7 +44,7 @@ class Prepared:
 
 
 class Writer:
-    """Adds to and deletes from one index; safe to use from many threads."""
+    """Adds to and deletes from one index. Thread-safe."""
 
     def __init__(
         self, client: Client, index: str, uuid: str, fields: Mapping[str, FieldType], *, base64_vectors: bool = False
@@ -60,23 +60,23 @@ class Writer:
 
     @property
     def fields(self) -> dict[str, FieldType]:
-        """The metadata fields that the index is known to have declared."""
+        """The metadata fields known to be declared."""
         return dict(self._declared.types)
 
     @property
     def traffic(self) -> Traffic:
-        """What has been sent so far."""
+        """Counts of what was sent so far."""
         return self._sender.traffic
 
     def repair(self) -> None:
-        """Give back the settings that a writer who was killed still held, and show what it had sent."""
+        """Restore settings that a killed writer left, and make its documents visible."""
         if self._held.repair():
             self.commit()
 
     def hold(self, *, without_replicas: bool = False, without_graphs: bool = False) -> None:
-        """Change the index's settings for the time of a load, until they are given back; see :class:`HeldSettings`.
+        """Change the index's settings for a load, until they are restored; see :class:`HeldSettings`.
 
-        :raises AccessDenied: if the user may not note that, and asked for more than to save time.
+        :raises AccessDenied: if the user may not record the change, and it is more than an optimisation.
         """
         try:
             self._held.hold(while_loading(without_replicas=without_replicas, without_graphs=without_graphs))
@@ -86,31 +86,31 @@ class Writer:
             _log.warning("%s: the server goes on refreshing, which makes the load slower: %s", self._index, error)
 
     def give_back(self, *, but_replicas: bool = False) -> None:
-        """Set the index's settings to what they were before.
+        """Restore the index's settings.
 
-        :raises SearchIndexError: if the server can't be asked.
+        :raises SearchIndexError: if the server can't be reached.
         """
         self._held.give_back({REFRESH, GRAPH_THRESHOLD} if but_replicas else None)
 
     @property
     def defers_graphs(self) -> bool:
-        """Whether the index can leave building its graphs to a merge."""
+        """Whether the index can build its graphs at a merge."""
         mapping = self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"]
         vector = mapping["properties"].get("vector", {})
         return bool(vector.get("method", {}).get("engine") == "faiss")
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
-        """Send documents; those refused come back, the others are durable.
+        """Send documents; return those that were rejected; all others are durable.
 
         :param vectors: (n, dimension), checked; a zero row for "no vector".
-        :raises SearchIndexError: if the server refuses for a reason that is not a document's.
+        :raises SearchIndexError: if the server refuses for a reason that does not concern single documents.
         """
         return self.send(self.prepare(documents, vectors))
 
     def prepare(self, documents: Sequence[Document], vectors: Vectors | None, *, as_held: bool = False) -> Prepared:
         """Check and encode documents, in the order in which they are to be listed, and declare their fields.
 
-        :param as_held: take all that an index may hold that others wrote; see
+        :param as_held: accept everything that an index written by others may contain; see
             :class:`~hybrid_search.engines.documents.Limits`.
         """
         with self._preparing:
@@ -126,7 +126,7 @@ class Writer:
         return Prepared(chosen, items, sifted.rejections)
 
     def send(self, prepared: Prepared) -> list[Rejection]:
-        """Send documents; returns all that were refused, by the server too."""
+        """Send documents; return all that were rejected, including by the server."""
         refused = self._sender.put(prepared.items)
         late = [
             refusal(document, refused[document.id].field, refused[document.id].reason)
@@ -136,36 +136,36 @@ class Writer:
         return [*prepared.rejections, *late]
 
     def stop(self) -> None:
-        """Let every thread that sends give up as soon as it can."""
+        """Make all threads that send give up as soon as possible."""
         self._sender.stop()
         self._client.hurry()
 
     def persistent(self) -> AbstractContextManager[None]:
-        """Try every request as often as documents are tried inside the block: a load outlives a server's restart."""
+        """Retry requests inside the block as often as documents, so that a load survives a restart of the server."""
         return self._client.persistent(bulk.RETRIES)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; returns how many were there."""
+        """Delete documents; return how many existed."""
         return bulk.delete(self._client, self._index, ids)
 
     def commit(self) -> None:
         """Make the changes searchable.
 
-        :raises SearchIndexError: if a shard can't.
+        :raises SearchIndexError: if that fails on a shard.
         """
         responses.checked(self._client.call("POST", f"/{self._index}/_refresh"), self._index)
 
     def force_merge(self, segments: int) -> None:
-        """Merge each shard's segments down to so many; see :func:`finishing.force_merge`."""
+        """Merge each shard down to this many segments; see :func:`force_merge`."""
         finishing.force_merge(self._client, self._index, segments)
-        self.commit()  # searches go on in the old segments until then
+        self.commit()  # until then, searches use the old segments
 
     def warm_up(self) -> None:
-        """Load the graphs into the server's memory; see :func:`finishing.warm_up`."""
+        """Load the graphs into the server's memory; see :func:`warm_up`."""
         finishing.warm_up(self._client, self._index)
 
     def close(self) -> None:
-        """Give the server the settings back that were held."""
+        """Restore the settings that were changed for a load."""
         self._held.give_back_or_tell()
 
 
@@ -175,9 +175,9 @@ _WARM_UP_PATIENCE = 3_600
 
 
 def force_merge(client: Client, index: str, segments: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Merge each shard's segments until there are at most so many; returns when it is done, which may take hours.
+    """Merge each shard's segments until there are at most this many; waits for the end, which may take hours.
 
-    :raises SearchIndexError: if the server can't, or a shard did not.
+    :raises SearchIndexError: if the server refuses, or a shard fails.
     """
     answer = client.call(
         "POST", f"/{index}/_forcemerge", max_num_segments=str(segments), wait_for_completion="false"
@@ -192,9 +192,9 @@ def force_merge(client: Client, index: str, segments: int, *, sleep: Callable[[f
 
 
 def warm_up(client: Client, index: str) -> None:
-    """Load the graphs into memory, so that the first searches need not.
+    """Load the graphs into memory, so that the first searches don't have to.
 
-    :raises SearchIndexError: if the server can't, or a shard did not.
+    :raises SearchIndexError: if the server refuses, or a shard fails.
     """
     answer = client.call("GET", f"/_plugins/_knn/warmup/{index}", request_timeout=_WARM_UP_PATIENCE)
     _check(answer, index, "warming up")
