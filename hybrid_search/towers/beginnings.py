@@ -1,8 +1,8 @@
-"""The part of a text that decides its first tokens, found without tokenizing the rest.
+"""Finds the part of a text that determines its first tokens, without tokenizing the rest.
 
-A tower reads some 160 tokens, and a tokenizer's own records of a text take fifty times its size: a document of 10 MB
-would take a gigabyte to throw nearly all of it away. What is cut off here never changes a token that is kept; where
-that can't be told, nothing is cut.
+A tower reads some 160 tokens, but a tokenizer's records of a text take fifty times its size: a document of 10 MB would
+need half a gigabyte, nearly all of it for tokens that are dropped. The cut never changes a token that is kept; if that
+is uncertain, nothing is cut.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mappings.folding import IGNORED
 __all__ = ["Alphabet", "beginning"]
 
 _OFTEN = 8
-"""Characters for each token asked for, below which looking for a cut is not worth its time."""
+"""Characters per requested token; in shorter texts looking for a cut takes longer than it saves."""
 
 _LARGE = 1 << 14
-"""Characters beyond which a text that has no simple cut is looked at closely."""
+"""Length in characters from which a text without a simple cut is analysed closely."""
 
 _SLICE = 1 << 16
 _EDGE, _LONG = 64, 200
-"""What stays of a long run: its edges, which may combine with what is beside it, and more letters than a word has."""
+"""What is kept of a long run: its edges, which may combine with their neighbours, and more letters than a word has."""
 
-# Letters of scripts that part words, and of those that do not, which no normalisation takes away (a test goes through
-# all of them); and what parts words for every tokenizer, wherever it stands.
+# Letters of scripts that separate words, and of scripts that don't, which no normalisation removes (a test checks all
+# of them); and characters that separate words for every tokenizer, wherever they are.
 _LETTERS = (
     "0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u0148\u014a-\u01c3\u0386\u0388-\u038a\u0391-\u03a1\u03a3-\u03ce"
     "\u0400-\u0481\u05d0-\u05ea\u0621-\u063a\u0641-\u064a\u0905-\u0939\u0e01-\u0e30\u3041-\u3094\u30a1-\u30fa"
@@ -39,11 +39,11 @@ _BETWEEN_SPACES = re.compile(r"\S+")
 _SPACE = re.compile(r"\s")
 
 _DOT_ABOVE = "\u0307"
-"""Goes with an i before it, and parts words anywhere else."""
+"""Combines with a preceding i, and separates words everywhere else."""
 
 
 def beginning(text: str, tokens: int, *, spaces_only: bool = False) -> str:
-    """Cut a text behind so many words that have a token each, at least.
+    """Cut a text after this many words, each of which has at least one token.
 
     :param spaces_only: for tokenizers that may join a word with the punctuation beside it.
     """
@@ -55,25 +55,25 @@ def beginning(text: str, tokens: int, *, spaces_only: bool = False) -> str:
 
 
 class Alphabet:
-    """What a pipeline of ours makes of characters: parts of words, what parts words, and what can't be told alone.
+    """How a tokenizer's pipeline treats characters: as part of words, as separators, or depending on their neighbours.
 
-    A pipeline may drop characters, brings the rest into NFKC and lower case, takes runs of some characters for words,
-    and a word of more than 100 for one unknown. Safe to share between threads.
+    The pipeline may drop characters, converts the others to NFKC and lower case, takes runs of certain characters as
+    words, and a word of more than 100 characters as one unknown token. Thread-safe.
 
-    :param normalise: of the pipeline.
-    :param split: of the pipeline, a normalised text into words.
+    :param normalise: the pipeline's normalisation.
+    :param split: the pipeline's splitting of a normalised text into words.
     """
 
     def __init__(self, normalise: Callable[[str], str], split: Callable[[str], Iterable[object]]) -> None:
         self._normalise, self._split = normalise, split
         ignored = (chr(number) for first, last in IGNORED for number in range(first, last + 1))
         self._dropped = dict.fromkeys(ord(one) for one in ignored if not normalise(one))
-        self._kinds: dict[str, str] = {_DOT_ABOVE: ""}  # an entry that two threads make is the same
+        self._kinds: dict[str, str] = {_DOT_ABOVE: ""}  # two threads would add the same entry
 
     def deciding_part(self, text: str, tokens: int) -> str:
-        """Return a text with the same first ``tokens`` tokens, mostly its beginning.
+        """Return a text with the same first ``tokens`` tokens, usually a prefix.
 
-        :param text: one that has a UTF-8 form.
+        :param text: must be encodable as UTF-8.
         """
         text = beginning(text, tokens)
         if len(text) <= _LARGE:
@@ -87,7 +87,7 @@ class Alphabet:
         return _shortened(text, words, gaps)
 
     def slices(self, text: str) -> Iterator[str]:
-        """Yield a text in parts that have all of its words of at most 100 characters, none of them torn apart."""
+        """Yield parts of a text that together contain all its words of at most 100 characters, none of them split."""
         start = 0
         while len(text) - start > _SLICE and (space := _SPACE.search(text, start + _SLICE)):
             yield text[start : space.start()]
@@ -102,9 +102,9 @@ class Alphabet:
         return unicodedata.normalize("NFKC", text.translate(self._dropped) if self._dropped else text)
 
     def _sorted(self, text: str) -> tuple[str, str]:
-        """Return the characters of a text that are parts of words, and those that part words, for regular expressions.
+        """Return a text's word characters and its separators, each for use in a regular expression.
 
-        :param text: composed, so that no character in it is joined with the one before it.
+        :param text: composed, so that no character combines with the preceding one.
         """
         kinds: dict[str, list[str]] = {"word": [], "gap": [], "": []}
         for character in sorted(set(text)):
@@ -120,8 +120,8 @@ class Alphabet:
 
 
 def _shortened(text: str, words: str, gaps: str) -> str:
-    """Shorten runs of thousands of letters, each one unknown word whatever its length, and runs of what parts words."""
-    # Runs of any length are looked at, because looking for long ones takes the square of the length of shorter ones.
+    """Shorten runs of thousands of letters, which are one unknown word at any length, and runs of separators."""
+    # Runs of any length are matched, because matching only long ones takes quadratic time in shorter ones.
     runs = "|".join(f"[{part}]+" for part in (words, gaps) if part)
 
     def shorter(run: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""How much of a text the towers read: its length in tokens, what is cut, and how much the vocabulary lacks."""
+"""How much of a text the towers read: its length in tokens, what is cut off, and which words the vocabulary lacks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _PIECE = "##"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Measures texts.
+    """Measures the length of texts and how well the vocabulary covers them.
 
-    :ivar tokenizer: None for an index without towers, whose texts are measured in words that white space parts.
-    :ivar goes_on: (vocabulary,) whether a token goes on with a word that another one began.
-    :ivar longest: tokens that the document tower reads.
+    :ivar tokenizer: None for an index without towers; its texts are measured in words separated by white space.
+    :ivar goes_on: (vocabulary,) whether a token continues a word.
+    :ivar longest: number of tokens that the document tower reads.
     """
 
     tokenizer: TextTokenizer | None
@@ -43,7 +43,7 @@ class Words:
 
     @classmethod
     def of(cls, folder: Path | None) -> Self:
-        """Read the tokenizer of a checkpoint, or of the copy that an index carries."""
+        """Read the tokenizer of a checkpoint, or of the copy in an index."""
         if folder is None:
             return cls(None, np.zeros(0, bool), _WHOLE)
         from hybrid_search.towers.model_card import read_model_card
@@ -54,18 +54,18 @@ class Words:
 
     @classmethod
     def with_tokenizer(cls, tokenizer: TextTokenizer, longest: int) -> Self:
-        """Measure as a tokenizer cuts.
+        """Measure with a tokenizer.
 
-        :param longest: tokens that the document tower reads.
+        :param longest: number of tokens that the document tower reads.
         """
         goes_on = np.array([token.startswith(_PIECE) for token in tokenizer.tokens()])
         return cls(tokenizer, goes_on, longest)
 
     def measure(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Measure each text.
+        """Yield the measures of each text.
 
-        ``out_of_vocabulary`` is the share of words that the vocabulary does not have whole: they are cut into pieces,
-        or, where no pieces fit, ``unknown`` (a part of them).
+        ``out_of_vocabulary`` is the share of words that are not in the vocabulary as a whole: they are split into
+        pieces or, if no pieces fit, are ``unknown`` (a share included in the former).
         """
         if self.tokenizer is None:
             for text in texts:
@@ -88,7 +88,7 @@ class Words:
 
 
 MOST = 50_000
-"""Documents that are looked at; of a larger corpus the first."""
+"""Number of documents that are measured; the first ones of a larger corpus."""
 
 _OF_INDEX = 1_000
 _BATCH = 1_024
@@ -96,12 +96,12 @@ _BATCH = 1_024
 
 @dataclass(frozen=True, slots=True)
 class ReadByTowers:
-    """What was seen of the first documents.
+    """Counts over the first documents of a corpus.
 
-    :ivar documents: looked at.
-    :ivar longest: tokens that the document tower reads of one.
-    :ivar cut: documents that have more.
-    :ivar unknown: documents without a word or piece that the towers know: they have no vector.
+    :ivar documents: number of documents measured.
+    :ivar longest: number of tokens that the document tower reads.
+    :ivar cut: number of documents with more tokens.
+    :ivar unknown: number of documents without any known token, which have no vector.
     """
 
     documents: int
@@ -110,7 +110,7 @@ class ReadByTowers:
     unknown: int
 
     def notes(self) -> list[str]:
-        """Say what a person should know."""
+        """Return warnings for the user."""
         notes, of_those = [], f"of {self.documents:,} documents"
         if self.cut:
             notes.append(
@@ -126,7 +126,7 @@ class ReadByTowers:
 def read_by_towers(documents: Iterable[Document], tokenizer: TextTokenizer, longest: int) -> ReadByTowers:
     """Count over the first :data:`MOST` documents.
 
-    :param longest: tokens that the document tower reads.
+    :param longest: number of tokens that the document tower reads.
     """
     seen = cut = unknown = 0
     for batch in in_document_batches(islice(documents, MOST), _BATCH):
@@ -138,7 +138,7 @@ def read_by_towers(documents: Iterable[Document], tokenizer: TextTokenizer, long
 
 
 def of_index(engine: Engine) -> dict[str, Any]:
-    """Count over the first thousand documents of an index, for people; empty without towers that can be read."""
+    """Count over the first thousand documents of an index, for display; empty if there are no readable towers."""
     from hybrid_search.towers.model_card import read_model_card
 
     try:
@@ -147,6 +147,6 @@ def of_index(engine: Engine) -> dict[str, Any]:
             return {}
         tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
         longest = read_model_card(folder).tower.max_document_tokens
-    except HybridSearchError:  # `info --verify` and every search say what is wrong with them
+    except HybridSearchError:  # reported by `info --verify` and every search
         return {}
     return {"read_by_towers": asdict(read_by_towers(islice(engine.documents(), _OF_INDEX), tokenizer, longest))}

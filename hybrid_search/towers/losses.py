@@ -1,8 +1,8 @@
 """Training losses: pure functions on score matrices.
 
 A batch of b examples is scored against m candidate documents: column i < b is the positive of query i, and the columns
-from b on are hard negatives, k for each of the first l examples in their order, so m = b + l * k. Every loss takes a
-mask (b, m), True where a candidate must not count as a negative of the query (it is one of its positives).
+from b on are hard negatives, k for each of the first l examples in order, so m = b + l * k. Every loss takes a
+mask (b, m), True where a candidate must not count as a negative of the query, as it is one of its positives.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 def similarities(queries: Tensor, documents: Tensor, similarity: Similarity) -> Tensor:
     """Score all queries against all documents as the index will rank them: higher is nearer.
 
-    :param queries: (b, d); of unit length when the similarity is ``cosine`` (the towers see to it).
+    :param queries: (b, d); of unit length if the similarity is ``cosine`` (the towers ensure that).
     :param documents: (m, d).
     :return: (b, m): the inner product, or for ``l2`` the negative squared distance.
     """
@@ -43,17 +43,17 @@ def similarities(queries: Tensor, documents: Tensor, similarity: Similarity) -> 
 
 
 def distances(queries: Tensor, documents: Tensor, distance: Similarity) -> Tensor:
-    """Measure distances for the margin losses, (b, m): 1 - cosine (0..2), minus the inner product, or Euclidean."""
+    """Return distances for the margin losses, (b, m): 1 - cosine (0..2), minus the inner product, or Euclidean."""
     if distance == "cosine":
         return 1 - functional.normalize(queries, dim=1) @ functional.normalize(documents, dim=1).T
     if distance == "dot":
         return -(queries @ documents.T)
-    # The root's slope is infinite at 0, where two towers meet that agree; the floor keeps the gradient finite.
+    # The root's slope is infinite at 0, where the towers agree; the minimum keeps the gradient finite.
     return (-similarities(queries, documents, "l2")).clamp(min=1e-12).sqrt()
 
 
 def own_columns(batch: int, candidates: int, each: int) -> Tensor:
-    """Return the columns of the positive and the own hard negatives of the examples that have them: (l, 1 + k) int64.
+    """Return the columns of each example's positive and own hard negatives: (l, 1 + k) int64.
 
     :param each: k, at least 1.
     """
@@ -75,10 +75,10 @@ def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: TripletMin
     """Mean of max(0, d(q, positive) - d(q, negative) + margin), one negative a query (Schroff et al. 2015).
 
     :param distance: (b, m), of :func:`distances`.
-    :param mining: ``given`` takes the query's own hard negatives (all of them); ``batch_hard`` the nearest candidate
-        of the batch (Hermans et al. 2017); ``semi_hard`` the nearest that is farther than the positive, and where
-        there is none the farthest.
-    :param each: hard negatives an example, which ``given`` needs to know.
+    :param mining: ``given``: the query's own hard negatives (all of them); ``batch_hard``: the nearest candidate of the
+        batch (Hermans et al. 2017); ``semi_hard``: the nearest one that is farther than the positive, or the farthest
+        if there is none.
+    :param each: number of hard negatives per example, used by ``given``.
     """
     positive = distance.diagonal().unsqueeze(1)  # (b, 1)
     barred = mask | _diagonal(distance)
@@ -103,8 +103,8 @@ def triplet(distance: Tensor, mask: Tensor, *, margin: float, mining: TripletMin
 def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
     """Half the mean of d² over the positives, plus half that of max(0, margin - d)² (Hadsell et al. 2006, eq. 4).
 
-    The second mean is over the candidates nearer than the margin: the others have no gradient, and counting them would
-    let the positives' pull win as the batch grows.
+    The second mean is over the candidates nearer than the margin: the others have no gradient, and with them the
+    positives' gradient would dominate in large batches.
 
     :param distance: (b, m), of :func:`distances`.
     """
@@ -114,12 +114,12 @@ def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
 
 
 def residual(distance: Tensor, mask: Tensor, lexical: Tensor, *, margin: float, weight: float) -> Tensor:
-    """Hinge whose margin shrinks where BM25 already tells the positive from the negative (CLEAR).
+    """Hinge loss with a margin that is smaller if BM25 ranks the positive above the negative (CLEAR).
 
     Per query and negative max(0, margin - weight * (bm25(q, positive) - bm25(q, negative)) + d(q, positive)
-    - d(q, negative)): Gao et al. 2021, "Complement Lexical Retrieval Model with Semantic Residual Embeddings", the
-    residual margin, with distances for their similarities. There the margin is 1 and the weight .1, on inner products.
-    The mean is over the violations; the others have no gradient.
+    - d(q, negative)): the residual margin of Gao et al. 2021, "Complement Lexical Retrieval Model with Semantic
+    Residual Embeddings", with distances instead of similarities. In the paper the margin is 1 and the weight .1, on
+    inner products. The mean is over the violations; the others have no gradient.
 
     :param distance: (b, m), of :func:`distances`.
     :param lexical: (b, m) BM25 scores of the same pairs.
@@ -132,7 +132,7 @@ def residual(distance: Tensor, mask: Tensor, lexical: Tensor, *, margin: float, 
 
 
 def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
-    """Squared error between the student's and the teacher's margin, positive over negative (Hofstätter et al. 2020).
+    """Squared error of the student's margin, positive over negative, against the teacher's (Hofstätter et al. 2020).
 
     :param scores: (l, 1 + k) the student's scores of the positive and of each negative.
     :param teacher: (l, 1 + k) the teacher's scores of the same documents.

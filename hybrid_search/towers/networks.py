@@ -1,8 +1,8 @@
-"""Networks: word vectors in, states out, pooled, and a head to the tower's vector; padding changes nothing.
+"""Networks: word vectors -> states -> pooled state -> tower's vector; padding does not affect the result.
 
-A recurrent layer is exported as one ONNX operator that knows each text's length. PyTorch's exporter makes two operators
-of the two directions and moves texts about between them, which takes longer than a short query's arithmetic; its export
-of packed sequences gives the right operator but warns on stderr from C++.
+A recurrent layer is exported as one ONNX operator with the length of each text. PyTorch's exporter would write an
+operator for each direction and rearrange the texts between them, which takes longer than a short query's arithmetic;
+its export of packed sequences gives the right operator, but prints C++ warnings to stderr.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _CELLS: Mapping[EncoderKind, tuple[Callable[..., nn.RNNBase], Callable[..., Any]
     "gru": (nn.GRU, torch.gru),
     "lstm": (nn.LSTM, torch.lstm),
 }
-"""Kind -> the net, and the function that runs one of its layers in one direction."""
+"""Kind -> the network, and the function that runs one of its layers in one direction."""
 
 
 class MeanEncoder(nn.Module):
-    """No encoder at all: the states are the word vectors. The baseline that every other one must beat."""
+    """No encoder: the states are the word vectors. The baseline for all others."""
 
     backward_width = 0
 
@@ -48,19 +48,20 @@ class MeanEncoder(nn.Module):
         self.width = config.embedding_dimension
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Return ``embedded`` (n, t, d) as it is."""
+        """Return ``embedded`` (n, t, d) unchanged."""
         return embedded
 
 
 class RecurrentEncoder(nn.Module):
-    """RNN, GRU or LSTM layers, in one direction or both.
+    """RNN, GRU or LSTM layers, with one direction or two.
 
-    The net is PyTorch's own. In torch its directions run one by one, the backward one over each text reversed within
-    its own length: that equals the net on packed sequences and trains twice as fast on a CPU. The exported graph has
-    one operator per layer.
+    The network is PyTorch's own. In torch its directions are run separately, the backward one over each text reversed
+    within its own length: that gives the results of packed sequences and trains twice as fast on a CPU. The exported
+    graph has one operator per layer.
 
     :ivar width: length of a state.
-    :ivar backward_width: how many of a state's last numbers come from the backward direction; 0 with one direction.
+    :ivar backward_width: number of trailing components of a state that are from the backward direction; 0 with one
+        direction.
     """
 
     def __init__(self, config: TowerConfig) -> None:
@@ -79,10 +80,10 @@ class RecurrentEncoder(nn.Module):
         _initialise(self.net)
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Return states (n, t, width); those on padding are arbitrary.
+        """Return states (n, t, width); those of padding are arbitrary.
 
         :param embedded: (n, t, d).
-        :param lengths: (n,) tokens in each row.
+        :param lengths: (n,) number of tokens in each row.
         """
         states = embedded
         if torch.onnx.is_in_onnx_export():
@@ -99,7 +100,7 @@ class RecurrentEncoder(nn.Module):
         return states
 
     def _one_way(self, inputs: Tensor, name: str) -> Tensor:
-        """Run one layer in one direction: (n, t, d) to (n, t, hidden)."""
+        """Run one layer in one direction: (n, t, d) -> (n, t, hidden)."""
         weights = [getattr(self.net, f"{part}_{name}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         start = inputs.new_zeros(1, inputs.shape[0], self.net.hidden_size)
         first = (start, start) if isinstance(self.net, nn.LSTM) else start
@@ -108,7 +109,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class ConvolutionalEncoder(nn.Module):
-    """Convolutions over neighbouring words, each followed by ReLU; a state sees ``layers * (kernel - 1) + 1`` words."""
+    """Convolutions over adjacent words, each with ReLU; a state depends on ``layers * (kernel - 1) + 1`` words."""
 
     backward_width = 0
 
@@ -130,18 +131,18 @@ class ConvolutionalEncoder(nn.Module):
 
 
 def _reversal(lengths: Tensor, longest: int) -> Tensor:
-    """Return (n, t) positions that reverse each row's first ``lengths`` steps and leave its padding in place."""
+    """Return (n, t) positions that reverse the first ``lengths`` steps of each row and keep its padding."""
     steps = torch.arange(longest, device=lengths.device)[None]  # (1, t)
     return torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
 
 
 def _reorder(states: Tensor, positions: Tensor) -> Tensor:
-    """Take each row's steps in the order of ``positions``; (n, t, d) in and out."""
+    """Reorder each row's steps by ``positions``, (n, t, d) -> (n, t, d)."""
     return states.gather(1, positions[:, :, None].expand(-1, -1, states.shape[2]))
 
 
 def _initialise(net: nn.RNNBase) -> None:
-    """Orthogonal recurrent weights per gate: states neither fade nor blow up over a long text."""
+    """Make recurrent weights orthogonal for each gate, so that states neither vanish nor explode in long texts."""
     for name, weight in net.named_parameters():
         if weight.dim() == 1:
             nn.init.zeros_(weight)
@@ -168,17 +169,17 @@ ENCODERS: Mapping[EncoderKind, Callable[[TowerConfig], Any]] = {
 """Encoder kind -> its module. Each has ``width``, ``backward_width`` and ``forward(embedded, lengths)``."""
 
 
-_VERY_LOW = -1e4  # instead of minus infinity, which makes NaN of a text without tokens
+_VERY_LOW = -1e4  # minus infinity would give NaN for a text without tokens
 
 
 class AttentionPooling(nn.Module):
-    """A mean whose weights are learnt from the states (one head, additive)."""
+    """A weighted mean with weights learnt from the states (one additive head)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, width)
         self.score = nn.Linear(width, 1, bias=False)
-        nn.init.zeros_(self.score.weight)  # starts as the plain mean
+        nn.init.zeros_(self.score.weight)  # initially the plain mean
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool (n, t, w) states under an (n, t) mask to (n, w)."""
@@ -193,11 +194,11 @@ def weighted_mean(states: Tensor, weights: Tensor) -> Tensor:
 
 
 def pool(kind: Pooling, states: Tensor, mask: Tensor, backward_width: int) -> Tensor:
-    """Pool by a rule that has no parameters: ``last``, ``mean`` or ``max``.
+    """Pool by a method without parameters: ``last``, ``mean`` or ``max``.
 
     :param states: (n, t, w).
-    :param mask: (n, t), true on tokens.
-    :param backward_width: that many of a state's last numbers are from a backward net, whose last step is the first.
+    :param mask: (n, t), True for tokens.
+    :param backward_width: number of a state's last components from a backward network, whose last step is the first.
     :return: (n, w); arbitrary but finite for a text without tokens.
     """
     if kind == "mean":
@@ -213,10 +214,10 @@ def pool(kind: Pooling, states: Tensor, mask: Tensor, backward_width: int) -> Te
 def build_head(width: int, config: TowerConfig) -> nn.Sequential:
     """Build ``head_layers`` fully connected layers from ``width`` to ``dimension``.
 
-    Dropout before each layer; LayerNorm (if asked for) and ReLU after each but the last. With a residual path the last
-    layer starts at zero: the tower then starts as the mean of its word vectors, and learns only what improves on it.
+    Each layer is preceded by dropout; LayerNorm (if configured) and ReLU follow each but the last. With a residual path
+    the last layer starts at zero: the tower starts as the mean of its word vectors, and learns improvements on that.
 
-    :raises ConfigError: if there are no layers and the widths differ, or the residual path could not start alone.
+    :raises ConfigError: if there are no layers, and the widths differ or there is a residual path.
     """
     if config.head_layers == 0:
         if config.residual:
@@ -238,7 +239,7 @@ def build_head(width: int, config: TowerConfig) -> nn.Sequential:
 
 
 def unit_or_zero(vectors: Tensor) -> Tensor:
-    """Scale (n, d) rows to length 1; a zero row stays zero, with a gradient of zero instead of NaN."""
+    """Scale rows (n, d) to length 1; a zero row stays zero, with a gradient of zero instead of NaN."""
     return vectors * torch.rsqrt((vectors * vectors).sum(dim=1, keepdim=True).clamp_min(1e-12))
 
 
@@ -252,13 +253,13 @@ and the attributes that make both compute the same."""
 
 
 def export_layer(inputs: Tensor, lengths: Tensor, net: nn.RNNBase, layer: int) -> Tensor:
-    """Stand for a layer's states (n, t, directions * hidden) in a graph that is being exported."""
+    """Return a placeholder for a layer's states (n, t, directions * hidden) in a graph that is being exported."""
     states: Tensor = _Layer.apply(inputs, lengths.to(torch.int32), net, layer)
     return states
 
 
 class _Layer(torch.autograd.Function):
-    """The exporter records a call and asks :meth:`symbolic` what to write for it; the values are of no account."""
+    """The exporter calls :meth:`symbolic` for the operator to write; the values of :meth:`forward` are not used."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, lengths: Tensor, net: nn.RNNBase, layer: int) -> Tensor:
@@ -283,7 +284,7 @@ class _Layer(torch.autograd.Function):
 
 
 def _weights(net: nn.RNNBase, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return input weights, recurrent weights and both biases as ONNX has them, one slice per direction."""
+    """Return input weights, recurrent weights and both biases in ONNX's layout, one slice per direction."""
     _, order, _ = _OPERATORS[net.mode]
 
     def arranged(part: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Encoding with ONNX Runtime: what searches, indexes and serves."""
+"""Encoding texts with ONNX Runtime, for indexing and searching."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ROWS_OF_RNN = 4
 
 
 class OnnxEncoder:
-    """Both towers of a checkpoint on the CPU. Safe to share between threads.
+    """Both towers of a checkpoint on the CPU. Thread-safe.
 
-    The towers load when they are first used: a process that only searches never holds the document tower.
+    A tower is loaded at its first use, so a process that only searches never loads the document tower.
     """
 
     def __init__(self, folder: Path, card: ModelCard, threads: int) -> None:
@@ -42,11 +42,11 @@ class OnnxEncoder:
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Self:
-        """Open a checkpoint, or the copy of one that an index carries, and check every file of it that serving needs.
+        """Open a checkpoint, or its copy in an index, and check every file that encoding needs.
 
-        :param threads: how many batches are encoded at a time; 0 for one per core.
+        :param threads: number of batches that are encoded concurrently; 0 for one per core.
         :raises ModelNotFound: if there is none.
-        :raises CorruptModel: naming the file that is missing or changed.
+        :raises CorruptModel: names the file that is missing or changed.
         """
         card = read_model_card(folder)
         verify_files(folder, card, SERVING_FILES)
@@ -59,7 +59,7 @@ class OnnxEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Names what decides a vector: weights, tokenizer, configuration."""
+        """Identifies everything that determines a vector: weights, tokenizer, configuration."""
         return self._card.fingerprint
 
     @property
@@ -69,19 +69,19 @@ class OnnxEncoder:
 
     @property
     def similarity(self) -> Similarity:
-        """How two vectors are compared."""
+        """How vectors are compared."""
         return self._card.tower.similarity
 
     @property
     def documents_cut(self) -> int:
-        """How many of the documents encoded so far have more tokens than the tower reads."""
+        """Number of documents encoded so far that have more tokens than the tower reads."""
         return self._documents_cut
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode queries with the query tower.
 
-        :return: (n, dimension) in the order given, unit rows with cosine similarity; a text without a known token is a
-            zero row. A text has the same vector, to the last bit, whatever it is encoded with.
+        :return: (n, dimension) in the given order, rows of unit length with cosine similarity; a text without a known
+            token has a zero row. A text's vector is the same, to the last bit, in any batch.
         """
         return self._encode(texts, self._query_session, self._card.tower.max_query_tokens)[0]
 
@@ -102,20 +102,20 @@ class OnnxEncoder:
 
     def _run(self, session: Any, id_lists: Sequence[NDArray[Any]], wide: int) -> NDArray[np.float32]:
         ids = pad_ids(id_lists, wide)
-        # ONNX Runtime's RNN sums a last few rows in another order; the other networks don't mind.
+        # ONNX Runtime's RNN sums the last few rows in another order; the other networks are not affected.
         if self._card.tower.encoder == "rnn" and (more := -len(ids) % _ROWS_OF_RNN):
             ids = np.concatenate([ids, np.zeros((more, ids.shape[1]), np.int64)])
         return _run(session, ids)[: len(id_lists)]
 
     def _session_of(self, file: str) -> Any:
-        with self._opening:  # so that threads that come at once do not each load the network
+        with self._opening:  # so that concurrent threads don't each load the network
             if file not in self._sessions:
                 self._sessions[file] = _session(self._folder / file)
             return self._sessions[file]
 
     def _encode(self, texts: Sequence[str], session: Any, max_tokens: int) -> tuple[NDArray[np.float32], int]:
-        """Return the vectors, and how many texts have more tokens than are read."""
-        if len(texts) == 1:  # a query: what serves many texts would take a fifth of its time
+        """Return the vectors, and the number of texts that have more tokens than are read."""
+        if len(texts) == 1:  # a query; sorting into batches would add a fifth to its time
             ids = self._tokenizer.encode_one(texts[0], max_tokens + 1)
             read = ids[:max_tokens]
             return self._run(session, [read], width(len(read))), int(len(ids) > max_tokens)
@@ -137,7 +137,7 @@ class OnnxEncoder:
 def _session(path: Path) -> Any:
     try:
         return open_session(path)
-    except Exception as error:  # onnxruntime raises nothing narrower
+    except Exception as error:  # onnxruntime raises no narrower class
         raise CorruptModel(f"ONNX Runtime can't load {path}: {error}; restore the checkpoint or train again") from error
 
 

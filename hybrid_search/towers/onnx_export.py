@@ -1,4 +1,4 @@
-"""A tower as an ONNX file, and the proof that it computes what torch computes."""
+"""Exports a tower to ONNX, and checks that the file computes the same as torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hybrid_search.towers.two_tower import Tower
 __all__ = ["TOLERANCE", "check_export", "export_tower", "share_tables"]
 
 TOLERANCE = 1e-5
-"""How far ONNX Runtime's numbers may lie from torch's; relative to the longest vector where that is above 1."""
+"""Largest allowed difference between ONNX Runtime and torch; relative to the longest vector if that exceeds 1."""
 
 _OPSET = 17
 
 
 class _HalfTable(nn.Module):
-    """Word vectors in half the bytes, read as float32."""
+    """Word vectors stored as float16, read as float32."""
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _HalfTable(nn.Module):
 
 
 class _Graph(nn.Module):
-    """The inputs and the output that ml-commons expects of a model that embeds sentences."""
+    """A tower with the inputs and outputs that ml-commons expects of a sentence embedding model."""
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
@@ -53,18 +53,18 @@ class _Graph(nn.Module):
 def export_tower(tower: Tower, path: Path) -> None:
     """Write a tower in evaluation mode as ONNX.
 
-    The word vectors are written as float16, which is what :meth:`TwoTower.round_word_vectors` leaves of them.
+    The word vectors are written as float16, to which :meth:`TwoTower.round_word_vectors` rounded them before.
     Inputs ``input_ids`` and ``attention_mask`` (n, t) int64, any n and t; output ``sentence_embedding`` (n, dimension).
 
     :raises StorageError: if the file can't be written.
     """
-    # A vocabulary may have nothing but PAD and UNK: then the towers know no text.
+    # A vocabulary may consist of PAD and UNK only, if the texts have no words.
     ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]]).clamp(max=tower.embedding.num_embeddings - 1)
     was_training = tower.training
     tower.eval()
     try:
         with warnings.catch_warnings(), torch.no_grad(), disk_errors(f"writing {path}"):
-            # The tracing exporter is deprecated and warns of fixed sizes that check_export shows not to be fixed.
+            # The tracing exporter is deprecated, and warns of fixed sizes, which check_export shows not to be fixed.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 _Graph(tower),
@@ -85,9 +85,9 @@ def export_tower(tower: Tower, path: Path) -> None:
 
 
 def share_tables(path: Path, weights: Path) -> None:
-    """Let an ONNX file read its word vectors out of ``weights``, a safetensors file in the same folder that has them.
+    """Make an ONNX file read its word vectors from ``weights``, a safetensors file in the same folder.
 
-    Both towers' files and the weights hold the same table, by far the largest part of a checkpoint; this keeps one.
+    Both towers' files and the weights contain the same table, by far the largest part of a checkpoint; this keeps one.
 
     :raises StorageError: if a file can't be read or written.
     """
@@ -95,10 +95,10 @@ def share_tables(path: Path, weights: Path) -> None:
         model = onnx.load(str(path))
         content = weights.read_bytes()
         for tensor in model.graph.initializer:
-            place = _place(content, tensor.raw_data) if tensor.data_type == onnx.TensorProto.FLOAT16 else -1
-            if place < 0:
+            offset = _place(content, tensor.raw_data) if tensor.data_type == onnx.TensorProto.FLOAT16 else -1
+            if offset < 0:
                 continue
-            entries = {"location": weights.name, "offset": str(place), "length": str(len(tensor.raw_data))}
+            entries = {"location": weights.name, "offset": str(offset), "length": str(len(tensor.raw_data))}
             tensor.ClearField("raw_data")
             tensor.data_location = onnx.TensorProto.EXTERNAL
             for key, value in entries.items():
@@ -107,7 +107,7 @@ def share_tables(path: Path, weights: Path) -> None:
 
 
 def _place(content: bytes, data: bytes) -> int:
-    """Return where a tensor of a safetensors file has these very bytes, -1 where none has."""
+    """Return the offset at which a tensor of a safetensors file has exactly these bytes, -1 if none has."""
     (length,) = struct.unpack("<Q", content[:8])
     start = 8 + length
     for name, tensor in json.loads(content[8:start]).items():
@@ -119,9 +119,9 @@ def _place(content: bytes, data: bytes) -> int:
 
 
 def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
-    """Compare a file with the tower it was made from, on texts of many lengths, empty and unknown ones among them.
+    """Compare a file with the tower that it was made from, on texts of many lengths, including empty and unknown ones.
 
-    :return: the largest difference of any number.
+    :return: the largest difference of any component.
     :raises ModelError: if it is above :data:`TOLERANCE`.
     """
     session = open_session(path)
@@ -131,10 +131,10 @@ def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
     try:
         for ids in _samples(vocabulary_size):
             with torch.no_grad():
-                wanted = tower(torch.from_numpy(ids)).numpy()
+                expected = tower(torch.from_numpy(ids)).numpy()
             (found,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
-            scale = max(1.0, float(np.linalg.norm(wanted, axis=1).max()))
-            largest = max(largest, float(np.abs(found - wanted).max()) / scale)
+            scale = max(1.0, float(np.linalg.norm(expected, axis=1).max()))
+            largest = max(largest, float(np.abs(found - expected).max()) / scale)
     finally:
         tower.train(was_training)
     if not largest <= TOLERANCE:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the one way in, so that its telemetry is off before it loads."""
+"""ONNX Runtime; imported only through this module, so that its telemetry is off before it loads."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hybrid_search.telemetry import is_off
 
 __all__ = ["open_session", "quantise"]
 
-# The variable does it where it is set before the library loads; this where our caller had loaded it before us.
+# The variable works if it was set before the library loads; this call, if the library was loaded before this package.
 if is_off("ORT_DISABLE_TELEMETRY"):
     onnxruntime.disable_telemetry_events()
 
 
 def open_session(model: Path | bytes, *, threads: int = 1) -> Any:
-    """Open a network to run on the CPU.
+    """Load a network to be run on the CPU.
 
     :param model: a file, or the content of one.
-    :param threads: that a run uses. Recurrent steps are too small to split: rather several runs at a time.
-    :raises Exception: what ONNX Runtime raises, nothing narrower, if the network can't be loaded.
+    :param threads: used by one run. Recurrent steps are too small to be split; rather run several batches concurrently.
+    :raises Exception: of any class, as ONNX Runtime raises it, if the network can't be loaded.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -32,9 +32,9 @@ def open_session(model: Path | bytes, *, threads: int = 1) -> Any:
 
 
 def quantise(model: Path, small: Path) -> None:
-    """Write a network with its weights as 8-bit numbers, scaled by channel.
+    """Write a network with 8-bit weights, scaled by channel.
 
-    :raises Exception: what ONNX Runtime raises, if the network has parts that do not convert.
+    :raises Exception: of any class, as ONNX Runtime raises it, if the network has parts that can't be converted.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

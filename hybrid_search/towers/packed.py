@@ -1,7 +1,7 @@
-"""A tower as the zip that OpenSearch's ml-commons runs, and the proof that it gives the checkpoint's vectors.
+"""A tower as a zip for OpenSearch's ml-commons, and the check that it gives the checkpoint's vectors.
 
-The word vectors go along as float16, which is what a checkpoint holds, so nothing is rounded. ml-commons tokenizes by
-itself, with the file that it is given: what this library does around the tokenizer is written into that file.
+The word vectors are included as float16, as in a checkpoint, so nothing is rounded. ml-commons tokenizes by itself with
+the given file; what this package does before and after the tokenizer is therefore written into that file.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ __all__ = [
 TowerName = Literal["query", "document"]
 
 LONGEST = 512
-"""Tokens; ml-commons cuts texts there, whatever the tokenizer's file says."""
+"""Number of tokens at which ml-commons cuts texts, whatever the tokenizer's file says."""
 
 _PAD_NAME = "[PAD]"
-# Zips of the same files must have the same hash, so that the same model is known again: with one date, and not
-# compressed, which each version of zlib does its own way and hardly gains anything on numbers.
+# Zips of the same files must have the same hash, by which a model is recognised: so all dates are the same, and files
+# are stored without compression, which differs between versions of zlib and hardly makes numbers smaller.
 _MOMENT = (2020, 1, 1, 0, 0, 0)
 
 
@@ -54,10 +54,10 @@ class PackedTower:
     """A tower for ml-commons.
 
     :ivar dimension: of its vectors.
-    :ivar max_tokens: longer texts are cut there.
+    :ivar max_tokens: longer texts are cut.
     :ivar onnx: inputs ``input_ids`` and ``attention_mask`` (n, t) int64; output (n, dimension) float32, pooled and
         normalised.
-    :ivar tokenizer: the content of ``tokenizer.json``: cuts long texts, and never leaves a text without a token.
+    :ivar tokenizer: content of ``tokenizer.json``; cuts long texts, and gives each text at least one token.
     :ivar archive: both as a zip.
     """
 
@@ -71,17 +71,17 @@ class PackedTower:
 
     @property
     def sha256(self) -> str:
-        """The archive's hash, 64 hexadecimal digits."""
+        """SHA-256 of the archive, 64 hexadecimal digits."""
         return hashlib.sha256(self.archive).hexdigest()
 
 
 def pack_tower(folder: Path, name: TowerName) -> PackedTower:
-    """Pack one tower of a checkpoint; the same checkpoint gives the same bytes.
+    """Pack a tower of a checkpoint; the same checkpoint always gives the same bytes.
 
     :raises ModelNotFound: if there is none.
-    :raises CorruptModel: if a file of it changed since it was written.
-    :raises ModelError: if its texts are longer than ml-commons takes.
-    :raises MissingExtra: without the package onnx.
+    :raises CorruptModel: if one of its files has changed since it was written.
+    :raises ModelError: if its texts are longer than ml-commons allows.
+    :raises MissingExtra: if the package onnx is not installed.
     """
     card = read_model_card(folder)
     verify_files(folder, card, (f"{name}.onnx", "weights.safetensors", "tokenizer.json"))
@@ -102,7 +102,7 @@ def pack_tower(folder: Path, name: TowerName) -> PackedTower:
 
 def _max_tokens(card: ModelCard, name: TowerName) -> int:
     tokens = card.tower.max_query_tokens if name == "query" else card.tower.max_document_tokens
-    if tokens >= LONGEST:  # one place is for the token that is always added
+    if tokens >= LONGEST:  # one token is reserved for the PAD that is always added
         raise ModelError(
             f"max_{name}_tokens is {tokens}; ml-commons cuts texts at {LONGEST - 1} tokens, so the same text would get "
             f"another vector there; train with towers.max_{name}_tokens={LONGEST - 1} or less"
@@ -111,7 +111,7 @@ def _max_tokens(card: ModelCard, name: TowerName) -> int:
 
 
 def _in_one_file(path: Path) -> bytes:
-    """Put the word vectors, which a checkpoint keeps in another file, into the graph."""
+    """Return the graph with the word vectors, which a checkpoint keeps in another file."""
     try:
         import onnx
     except ImportError as error:
@@ -121,9 +121,9 @@ def _in_one_file(path: Path) -> bytes:
 
 
 def _self_sufficient(content: str, max_tokens: int) -> str:
-    """Let the tokenizer itself cut long texts, and end each with PAD, which no tower counts.
+    """Make the tokenizer cut long texts and append a PAD, which no tower counts.
 
-    A text without a word would otherwise have no token at all, and a graph can't be run on none.
+    Otherwise a text without words would have no tokens, and the graph can't be run on an empty input.
     """
     tokenizer = Tokenizer.from_str(content)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -142,7 +142,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 
 
 LEAST_COSINE = 0.9999
-"""Between a text's vector here and there."""
+"""Least cosine of a text's vectors from the packed tower and from the checkpoint."""
 
 _SAMPLES = 200
 _ODD = (
@@ -155,7 +155,7 @@ _ODD = (
     "42",
     "3.14159 1e-7 0x1F",
     "ALL CAPITALS AND Mixed Case",
-    "ﬁne ﬂuﬀ ① ½ ™ Ａｂｃ",  # forms that NFKC takes apart
+    "ﬁne ﬂuﬀ ① ½ ™ Ａｂｃ",  # characters that NFKC decomposes
     "caf\u00e9 and cafe\u0301",
     "İstanbul STRASSE straße",
     "snake_case camelCase kebab-case path/to/file.py",
@@ -173,7 +173,7 @@ _ODD = (
 
 
 def sample_texts(tokenizer: TextTokenizer) -> list[str]:
-    """Return 200 texts, the same ones for the same tokenizer: odd ones, and words of the vocabulary in any order."""
+    """Return 200 texts, always the same for a tokenizer: unusual ones, and random words of the vocabulary."""
     words = [token.removeprefix("##") for token in tokenizer.tokens()[2:]] or ["word"]
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 60, size=_SAMPLES - len(_ODD))
@@ -181,11 +181,11 @@ def sample_texts(tokenizer: TextTokenizer) -> list[str]:
 
 
 def check_packed(tower: PackedTower, encoder: Encoder, texts: Sequence[str]) -> float:
-    """Run a packed tower as ml-commons does, on one text at a time, and compare it with the checkpoint.
+    """Run a packed tower as ml-commons does, one text at a time, and compare its vectors with the checkpoint's.
 
     :param encoder: of the checkpoint.
-    :return: the lowest cosine of any text's two vectors.
-    :raises ModelError: if it is not above :data:`LEAST_COSINE`, naming the text.
+    :return: the lowest cosine over the texts.
+    :raises ModelError: if that is not above :data:`LEAST_COSINE`; names the text.
     """
     tokenizer = Tokenizer.from_str(tower.tokenizer)
     session = open_session(tower.onnx)
@@ -193,22 +193,22 @@ def check_packed(tower: PackedTower, encoder: Encoder, texts: Sequence[str]) -> 
     return check_vectors(f"the packed {tower.name} tower", texts, found, _wanted(tower, encoder, texts))
 
 
-def check_vectors(what: str, texts: Sequence[str], found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Compare two (n, dimension) arrays of vectors of n texts; two zero vectors are alike.
+def check_vectors(what: str, texts: Sequence[str], found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Compare two arrays (n, dimension) of the vectors of n texts; two zero vectors count as equal.
 
-    :return: the lowest cosine; lower still where the lengths differ.
-    :raises ModelMismatch: if the arrays' shapes differ: they are from another model.
-    :raises ModelError: if it is not above :data:`LEAST_COSINE`.
+    :return: the lowest cosine, reduced if the vectors' lengths differ.
+    :raises ModelMismatch: if the shapes differ, so the vectors are from different models.
+    :raises ModelError: if the lowest cosine is not above :data:`LEAST_COSINE`.
     """
-    if found.shape != wanted.shape:
+    if found.shape != expected.shape:
         raise ModelMismatch(
-            f"{what} gives vectors of shape {found.shape} for {len(texts)} texts and the checkpoint {wanted.shape}: "
+            f"{what} gives vectors of shape {found.shape} for {len(texts)} texts and the checkpoint {expected.shape}: "
             f"it is another model; serve the index's"
         )
-    lengths = np.linalg.norm(found, axis=1), np.linalg.norm(wanted, axis=1)
+    lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
     longest = np.maximum(*lengths)
-    products = np.einsum("nd,nd->n", found.astype(np.float64), wanted.astype(np.float64))
-    # Against the longer one, so that a vector of another length is no equal either.
+    products = np.einsum("nd,nd->n", found.astype(np.float64), expected.astype(np.float64))
+    # Divided by the square of the longer vector, so that vectors of different lengths are not equal.
     cosines = np.where(longest == 0, 1.0, products / np.maximum(longest**2, 1e-12))
     worst = int(np.argmin(np.nan_to_num(cosines, nan=-1.0)))
     if not cosines[worst] > LEAST_COSINE:

@@ -1,8 +1,8 @@
-"""Token id lists of different lengths as rectangles, with little padding.
+"""Puts lists of token ids with different lengths into rectangular arrays, with little padding.
 
-A text that stands in rectangles of one width only has one vector, to the last bit, whatever stands beside it: the
-width, a multiple of four, decides how its numbers are summed. Texts that are alike would otherwise differ by single
-precision's noise, which a fusion may stretch to its whole scale.
+In arrays of its own width, a text's vector is the same to the last bit, whatever the other rows are: the width, a
+multiple of four, determines the order of summation. Otherwise equal texts would have vectors that differ by rounding,
+which a fusion may stretch to its whole scale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["batches_by_length", "batches_of_one_width", "pad_ids", "width"]
 
 
 def width(length: int) -> int:
-    """Return how wide a text of ``length`` tokens is padded, at most by a tenth or by three: a multiple of four."""
+    """Return the padded width of a text of ``length`` tokens: a multiple of four, at most a tenth or three larger."""
     step = 4
     while length > 16 * step:
         step *= 2
@@ -25,11 +25,11 @@ def width(length: int) -> int:
 
 
 def batches_of_one_width(lengths: Sequence[int], max_padded_tokens: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Group items of one :func:`width`, so that each group's rectangle holds at most ``max_padded_tokens`` tokens.
+    """Group items of the same :func:`width`; each group has at most ``max_padded_tokens`` tokens with padding.
 
     :param lengths: n token counts.
-    :return: (width, index array), widest first; together they hold each of 0..n-1 once. An item that alone is above the
-        budget is a group of its own.
+    :return: (width, index array), widest first; together they contain each of 0..n-1 once. An item that exceeds the
+        limit is a group of its own.
     """
     widths = np.array([width(length) for length in lengths], dtype=np.int64)
     for wide in np.unique(widths)[::-1].tolist():
@@ -40,9 +40,9 @@ def batches_of_one_width(lengths: Sequence[int], max_padded_tokens: int) -> Iter
 
 
 def pad_ids(id_lists: Sequence[NDArray[Any]], least: int = 1) -> NDArray[np.int64]:
-    """Put n id lists into one (n, t) int64 array, padded with 0 on the right.
+    """Put n id lists into an (n, t) int64 array, padded with 0 on the right.
 
-    :param least: t is at least this, and at least the longest length.
+    :param least: minimum of t, which is otherwise the greatest length.
     """
     longest = max((len(ids) for ids in id_lists), default=0)
     padded = np.zeros((len(id_lists), max(longest, least)), dtype=np.int64)
@@ -52,11 +52,11 @@ def pad_ids(id_lists: Sequence[NDArray[Any]], least: int = 1) -> NDArray[np.int6
 
 
 def batches_by_length(lengths: Sequence[int], max_padded_tokens: int) -> Iterator[NDArray[np.intp]]:
-    """Group items of like length, so that each group's rectangle holds at most ``max_padded_tokens`` tokens.
+    """Group items of similar length; each group has at most ``max_padded_tokens`` tokens with padding.
 
     :param lengths: n token counts.
-    :return: index arrays, longest items first; together they hold each of 0..n-1 once. An item that alone is above the
-        budget is a group of its own.
+    :return: index arrays, longest items first; together they contain each of 0..n-1 once. An item that exceeds the
+        limit is a group of its own.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0

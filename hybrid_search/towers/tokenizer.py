@@ -1,8 +1,8 @@
-"""Text to token ids: frequent words whole, rare words in pieces. One ``tokenizer.json`` for training and serving.
+"""Converts texts to token ids: frequent words as a whole, rare ones in pieces. Training and serving share the file.
 
-The file is of the plain ``tokenizers`` kind (NFKC, lower case, runs of letters and digits,
-WordPiece), so that whatever reads such a file, a cluster's ml-commons too, cuts a text exactly as training did. Words
-are those of BM25's analyzers that fold (:mod:`hybrid_search.analysis`), before these cut them to their stems.
+The file ``tokenizer.json`` is a plain one of the library ``tokenizers`` (NFKC, lower case, runs of letters and digits,
+WordPiece), so that others that read such a file, such as ml-commons, split a text exactly as training did. The words
+are those of BM25's folding analyzers (:mod:`hybrid_search.analysis`), before stemming.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from mappings.folding import IGNORED, REPLACED
 __all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
 
 PAD, UNK = 0, 1
-"""Reserved ids. No text reaches the names ``[PAD]`` and ``[UNK]``: brackets never are part of a word."""
+"""Reserved ids. No text contains the tokens ``[PAD]`` and ``[UNK]``, because brackets are never part of a word."""
 
 _PAD_NAME, _UNK_NAME = "[PAD]", "[UNK]"
 _RESTORE = "restore the checkpoint from a copy, or train again"
 _IGNORED = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORED)
-# The pipeline's words where there is nothing but ASCII, found twice as fast.
+# The pipeline's words in ASCII texts, found twice as fast.
 _WORD = re.compile(r"[^\W_]+")
-_LONGEST_WORD = 100  # characters; a longer run is UNK, which also bounds WordPiece's quadratic search
-# tokenizers' own records of a text are some 50 times larger than its ids
+_LONGEST_WORD = 100  # characters; a longer run is UNK, which also limits WordPiece's quadratic search
+# The library's records of a text are some 50 times larger than its ids.
 _ENCODED_AT_ONCE = 1024  # texts
 _CHARACTERS_AT_ONCE = 1 << 20
-_MOST_WORDS = 4_000_000  # distinct words counted at a time; beyond it those seen once are forgotten
+_MOST_WORDS = 4_000_000  # distinct words counted at a time; beyond that, those seen once are dropped
 _WORDS_FOR_PIECES = 200_000
 _PIECE_SHARE, _MOST_PIECES, _MOST_CHARACTERS = 0.2, 6_000, 1_000
 
 
 class TextTokenizer:
-    """Turns texts into token ids. Immutable; may be shared by threads."""
+    """Converts texts to token ids. Immutable, so thread-safe."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        # One of a pretrained trunk has a pipeline of its own, of which less is known.
+        # The tokenizer of a pretrained trunk has another pipeline, about which less is known.
         self._alphabet = _alphabet(tokenizer) if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.Split) else None
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "tokenizer.json") -> Self:
-        """Read a tokenizer from the content of its file.
+        """Read a tokenizer from its JSON.
 
-        :raises CorruptModel: if the text is not a tokenizer with PAD at 0 and UNK at 1; ``source`` is named.
+        :raises CorruptModel: if it is not a tokenizer with PAD at 0 and UNK at 1; names ``source``.
         """
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises nothing narrower
+        except Exception as error:  # tokenizers raises no narrower class
             raise CorruptModel(f"{source} is not a tokenizer ({error}); {_RESTORE}") from error
         if tokenizer.id_to_token(PAD) is None or tokenizer.id_to_token(UNK) is None:
             raise CorruptModel(f"{source} has no tokens 0 (PAD) and 1 (UNK); {_RESTORE}")
@@ -78,7 +78,7 @@ class TextTokenizer:
         return cls.from_json(data.decode("utf-8", "replace"), source=str(path))
 
     def to_json(self) -> str:
-        """Return the content of ``tokenizer.json`` in a canonical form: equal tokenizers, equal text."""
+        """Return the content of ``tokenizer.json`` in canonical form: equal tokenizers give equal text."""
         return json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False, sort_keys=True, indent=1)
 
     @property
@@ -88,19 +88,19 @@ class TextTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens; ids run from 0 to this minus 1."""
+        """Number of tokens; ids are 0 to this minus 1."""
         return int(self._tokenizer.get_vocab_size())
 
     def tokens(self) -> list[str]:
-        """Return the tokens in the order of their ids; a piece inside a word starts with ``##``."""
+        """Return the tokens in order of their ids; a piece that continues a word starts with ``##``."""
         by_token: dict[str, int] = self._tokenizer.get_vocab()
         return sorted(by_token, key=by_token.__getitem__)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[NDArray[np.int32]]:
-        """Cut texts into token ids.
+        """Convert texts to token ids.
 
-        :param max_tokens: longer texts are cut here.
-        :return: one int32 array per text, 0 to ``max_tokens`` long, without padding.
+        :param max_tokens: longer texts are cut.
+        :return: an int32 array for each text, 0 to ``max_tokens`` long, without padding.
         """
         encoded: list[NDArray[np.int32]] = []
         parts = (self._part(text, max_tokens) for text in texts)
@@ -110,22 +110,22 @@ class TextTokenizer:
         return encoded
 
     def encode_one(self, text: str, max_tokens: int) -> NDArray[np.int64]:
-        """Cut one text into token ids: int64, 1 to ``max_tokens`` long; a text without tokens is one PAD."""
+        """Convert a text to token ids: int64, 1 to ``max_tokens`` long; a text without tokens gives one PAD."""
         part = self._part(text, max_tokens)
         encoding = self._tokenizer.encode_batch_fast([part], add_special_tokens=False)[0]
         return np.array(encoding.ids[:max_tokens] or [PAD], dtype=np.int64)
 
     def _part(self, text: str, max_tokens: int) -> str:
-        """Return what of a text decides its first tokens, as what has a UTF-8 form."""
+        """Return the part of a text that determines its first tokens, in a form that UTF-8 can encode."""
         text = _encodable(beginning(text, max_tokens))
         return text if self._alphabet is None else self._alphabet.deciding_part(text, max_tokens)
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int) -> TextTokenizer:
-    """Learn a vocabulary. Reads the texts once and keeps only word counts; the same texts give the same tokenizer.
+    """Learn a vocabulary. Reads the texts once and keeps only word counts; the result is deterministic.
 
-    :param vocabulary: most tokens, PAD and UNK included.
-    :param min_frequency: a word seen less often than this is not kept whole but cut into pieces.
+    :param vocabulary: maximum number of tokens, including PAD and UNK.
+    :param min_frequency: rarer words are split into pieces.
     :raises ConfigError: if ``vocabulary`` leaves no room for words.
     """
     if vocabulary < 16:
@@ -151,7 +151,7 @@ def _pipeline(vocabulary: dict[str, int]) -> Tokenizer:
             *(normalizers.Replace(other, letter) for other, letter in REPLACED.items()),
         ]
     )
-    # Vowel signs are no letters to \p{L}, and without them a word of many a script falls to pieces.
+    # Vowel signs are not in \p{L}; without them, words of many scripts would fall apart.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\p{Alphabetic}\p{N}]+"), "removed")
     return tokenizer
 
@@ -161,7 +161,7 @@ def _alphabet(pipeline: Tokenizer) -> Alphabet:
 
 
 def _encodable(text: str) -> str:
-    """Replace lone surrogates (broken JSON escapes leave them), which have no UTF-8 form."""
+    """Replace lone surrogates (from broken JSON escapes), which UTF-8 can't encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -180,10 +180,10 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def _learn_pieces(words: list[str], size: int) -> list[str]:
-    """Learn word pieces from distinct words, each counted once: pieces serve the words that are rare or unseen.
+    """Learn word pieces from distinct words, each counted once, because pieces are for rare and unseen words.
 
-    By byte-pair merges, because the WordPiece trainer numbers its characters in an order that differs from process to
-    process, and with it the merges. Each piece may begin a word or go on with one.
+    Uses byte-pair merges, because the WordPiece trainer numbers characters, and therefore merges them, in an order that
+    differs between processes. Each piece may begin a word or continue one.
     """
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

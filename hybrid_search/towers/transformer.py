@@ -1,7 +1,7 @@
-"""A sentence-transformers model as the trunk of the towers (extra ``transformers``).
+"""A sentence-transformers model as trunk of the towers (extra ``transformers``).
 
-Its word embeddings become the towers' word vectors and its layers the encoder; pooling and head are ours. The two marks
-it puts around a text are added inside the network, so that its tokenizer works like any other here.
+Its word embeddings become the towers' word vectors and its layers the encoder, followed by this package's pooling and
+head. The two special tokens around a text are added inside the network, so its tokenizer works like any other here.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class TransformerEncoder(nn.Module):
         table = model.get_input_embeddings().weight.detach()
         self.first = nn.Parameter(table[tokenizer.cls_token_id].clone())
         self.final = nn.Parameter(table[tokenizer.sep_token_id].clone())
-        # The towers hold the table; the model's own copy is never read.
+        # The towers have the table; the model's own copy is never read.
         model.set_input_embeddings(nn.Embedding(1, self.width).requires_grad_(False))
         self.model = model
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Return states (n, t, width), those of the two marks left out; on padding they are arbitrary."""
+        """Return states (n, t, width), without those of the two special tokens; those of padding are arbitrary."""
         rows, _, width = embedded.shape
         steps = torch.arange(embedded.shape[1] + 2, device=embedded.device)[None]  # (1, t + 2)
         space = embedded.new_zeros(rows, 1, width)
@@ -59,9 +59,9 @@ class TransformerEncoder(nn.Module):
 
 
 def trunk_vocabulary(trunk: str) -> tuple[TextTokenizer, NDArray[np.float32]]:
-    """Return a trunk's tokenizer, with PAD at 0 and UNK at 1, and its word embeddings (V, d) in that order of ids.
+    """Return a trunk's tokenizer, with PAD at 0 and UNK at 1, and its word embeddings (V, d) in the order of the ids.
 
-    :param trunk: a folder, or a model's name on the hub.
+    :param trunk: a folder, or the name of a model on the hub.
     :raises MissingExtra: if sentence-transformers is not installed.
     :raises ModelNotFound: if the trunk can't be loaded.
     :raises ConfigError: if its tokenizer is not of the WordPiece kind.
@@ -73,10 +73,10 @@ def trunk_vocabulary(trunk: str) -> tuple[TextTokenizer, NDArray[np.float32]]:
     names = sorted(content["model"]["vocab"], key=content["model"]["vocab"].__getitem__)
     order = list(range(len(names)))
     for number, token in ((PAD, tokenizer.pad_token), (UNK, tokenizer.unk_token)):
-        place = order.index(names.index(token))
-        order[number], order[place] = order[place], order[number]
+        position = order.index(names.index(token))
+        order[number], order[position] = order[position], order[number]
     content["model"]["vocab"] = {names[old]: new for new, old in enumerate(order)}
-    # Without these a text that spells out "[SEP]" is words, as in our own tokenizers.
+    # Without these, a text that contains "[SEP]" is split into words, as by this package's own tokenizers.
     content |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
     table = model.get_input_embeddings().weight.detach().numpy()[order].astype(np.float32)
     table[PAD] = 0
@@ -92,7 +92,7 @@ def _load(trunk: str) -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # The fused attention kernels do not export.
+        # The fused attention kernels can't be exported.
         model = transformers.AutoModel.from_pretrained(trunk, attn_implementation="eager")
         return model, transformers.AutoTokenizer.from_pretrained(trunk)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The baseline that training starts from: the weighted mean of untrained word vectors."""
+"""The baseline for training: a weighted mean of untrained word vectors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILE = "untrained.safetensors"
 
 
 class UntrainedEncoder:
-    """An encoder without training: the SIF-weighted mean of a text's word vectors, of unit length."""
+    """An encoder without training: the SIF-weighted mean of a text's word vectors, scaled to unit length."""
 
     similarity: Similarity = "cosine"
 
@@ -36,7 +36,7 @@ class UntrainedEncoder:
         """Read the baseline of a checkpoint.
 
         :raises ModelNotFound: if there is no checkpoint.
-        :raises CorruptModel: if a file changed since it was written.
+        :raises CorruptModel: if a file has changed since it was written.
         """
         card = read_model_card(folder)
         verify_files(folder, card, ("tokenizer.json", _FILE))
@@ -50,7 +50,7 @@ class UntrainedEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of the word vectors' file: other than the model's, as the vectors are."""
+        """Hash of the word vectors' file; differs from the model's fingerprint, as the vectors differ."""
         return self._card.files[_FILE]
 
     @property
@@ -59,7 +59,7 @@ class UntrainedEncoder:
         return int(self._table.shape[1])
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode queries: (n, dimension) unit rows; a text without a known token is a zero row."""
+        """Encode queries: (n, dimension) rows of unit length; a text without a known token has a zero row."""
         return self._encode(texts, self._card.tower.max_query_tokens)
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -77,9 +77,9 @@ class UntrainedEncoder:
 
 
 def save_untrained(path: Path, untrained: WordVectors, sif_a: float) -> None:
-    """Write word vectors as 8-bit numbers, and a float32 for each: the scale of its numbers times its SIF weight.
+    """Write word vectors as 8-bit numbers, each with a float32 factor: its scale times its SIF weight.
 
-    The cosine of a vector with what is stored of it is above .9999.
+    The cosine between an original and a stored vector is above .9999.
 
     :raises StorageError: if the file can't be written.
     """
@@ -89,4 +89,4 @@ def save_untrained(path: Path, untrained: WordVectors, sif_a: float) -> None:
         "vectors": vectors.astype(np.int8),
         "scales": (steps * sif_weights(untrained.counts, sif_a)).astype(np.float32),
     }
-    atomic_write_bytes(path, save(tensors))  # not save_file: what it makes is for the owner alone
+    atomic_write_bytes(path, save(tensors))  # not save_file, whose files are readable by their owner only

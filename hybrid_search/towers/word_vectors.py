@@ -1,6 +1,6 @@
-"""Word vectors: word2vec over the corpus's own tokens, and the weight of each token in a mean.
+"""Word vectors: word2vec on the corpus's tokens, and the weight of each token in a mean.
 
-gensim is imported inside functions: encoding needs :class:`WordVectors` and not the trainer.
+gensim is imported inside functions, because encoding needs :class:`WordVectors` but not the trainer.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 3, 30
 _RARITY = 1e-4
 _SPREAD = 0.1
 _NOTHING = 1e-6
-# Of fewer tokens the directions of little spread are noise, and whitening would make it as loud as the rest.
+# With fewer tokens, directions with little variance are noise, which whitening would amplify.
 _ENOUGH = 20
 
 
 @dataclass(frozen=True, slots=True)
 class WordVectors:
-    """A vector and a corpus count for each token id.
+    """A vector and a count for each token id.
 
     :ivar vectors: (V, d) float32; row 0 (PAD) is zero.
-    :ivar counts: (V,) int64, how often the token stands in the corpus.
+    :ivar counts: (V,) int64, the token's occurrences in the corpus.
     """
 
     vectors: NDArray[np.float32]
@@ -42,9 +42,9 @@ class WordVectors:
 
 
 def sif_weights(counts: NDArray[np.int64], a: float) -> NDArray[np.float32]:
-    """Smooth inverse frequency: a / (a + p), p the token's share of the corpus; (V,) float32 in (0, 1].
+    """Return smooth inverse frequencies: a / (a + p), p the token's share of the corpus; (V,) float32 in (0, 1].
 
-    Frequent tokens say little about a text; a is 1e-4 to 1e-3 (Arora et al. 2017). A token never seen weighs 1.
+    Frequent tokens say little about a text; a is 1e-4 to 1e-3 (Arora et al. 2017). An unseen token has weight 1.
     """
     share = counts / max(1, int(counts.sum()))
     return (a / (a + share)).astype(np.float32)
@@ -58,10 +58,10 @@ def train_word_vectors(
     config: WordVectorConfig,
     seed: int,
 ) -> WordVectors:
-    """Train word2vec. Reads the lists once; with one worker the same lists and seed give the same vectors.
+    """Train word2vec. Reads the lists once; with one worker the result is deterministic for a seed.
 
-    :param token_lists: one list of token ids per text; they are streamed to a temporary file.
-    :return: tokens never seen keep small random vectors.
+    :param token_lists: a list of token ids for each text; they are streamed to a temporary file.
+    :return: unseen tokens have small random vectors.
     :raises MissingExtra: if gensim is not installed.
     :raises StorageError: if the temporary file can't be written.
     """
@@ -80,20 +80,20 @@ def train_word_vectors(
 
 
 def whitened(vectors: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Turn and stretch word vectors so that no direction is favoured: mean 0, every direction of the same spread.
+    """Transform word vectors to mean 0 and equal variance in every direction.
 
-    word2vec's vectors of a small corpus share a few large directions, which drown the rest in a mean of many words;
-    what is left of them after whitening more than doubles the nDCG@10 of an untrained mean (docs/studies/recipes.md).
+    word2vec's vectors of a small corpus share a few dominant directions, which mask the others in a mean of many words;
+    whitening more than doubles the nDCG@10 of an untrained mean (docs/studies/recipes.md).
 
     :param vectors: (V, d).
-    :param counts: (V,), the weight of a token in mean and spread is its count times :func:`sif_weights`.
-    :return: (V, d); the root of the mean square of a number is :data:`_SPREAD`. Tokens never seen keep their vectors.
+    :param counts: (V,); a token's weight in mean and variance is its count times :func:`sif_weights`.
+    :return: (V, d); the root mean square of a component is :data:`_SPREAD`. Unseen tokens keep their vectors.
     """
     weights = counts * sif_weights(counts, _RARITY)
     weights = weights / max(1e-9, weights.sum())
     centred = vectors.astype(np.float64) - weights @ vectors
     variances, directions = np.linalg.eigh((centred * weights[:, None]).T @ centred)
-    # A corpus with fewer words than numbers in a vector has directions without any spread; they stay without.
+    # A corpus with fewer words than dimensions has directions without variance, which are not scaled.
     used = variances > _NOTHING * variances[-1]
     scales = np.where(used, _SPREAD / np.sqrt(np.where(used, variances, 1)), 0)
     return np.where(counts[:, None] > 0, (centred @ directions) * scales, vectors).astype(np.float32)
@@ -110,7 +110,7 @@ def count_tokens(token_lists: Iterable[Sequence[int] | NDArray[np.int32]], vocab
 def _write_corpus(
     path: Path, token_lists: Iterable[Sequence[int] | NDArray[np.int32]], vocabulary_size: int
 ) -> NDArray[np.int64]:
-    """Write one line of ids per text and return how often each id occurs."""
+    """Write a line of ids for each text; return how often each id occurs."""
     names = [str(token) for token in range(vocabulary_size)]
     counts = np.zeros(vocabulary_size, dtype=np.int64)
     with disk_errors(f"writing {path}"), path.open("w", encoding="ascii") as file:
@@ -122,7 +122,7 @@ def _write_corpus(
 
 
 def _epochs(tokens: int, shown: int) -> int:
-    """Choose the passes over a corpus: a small one needs many until its words have settled."""
+    """Return the number of epochs; a small corpus needs many until its vectors converge."""
     return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(shown / tokens)))
 
 
