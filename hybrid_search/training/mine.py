@@ -1,4 +1,4 @@
-"""Mine hard negatives for a split's queries from an index, into a file that training reads."""
+"""Mines hard negatives for a split's queries from an index, into a file that training reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOURCES: Mapping[MiningMode, NegativeSource] = {"bm25": "bm25", "knn": "dense", 
 
 @dataclass(frozen=True, slots=True)
 class MineReport:
-    """What mining found. ``dropped`` counts, per reason, what was taken for a false negative."""
+    """The result of mining. ``dropped`` counts suspected false negatives by reason."""
 
     file: str
     queries: int
@@ -62,12 +62,12 @@ def mine(
     model: Path | None = None,
     progress: Progress = silent,
 ) -> MineReport:
-    """Rank the index for every query of a split and keep what is near the top and no answer.
+    """Rank an index for every query of a split, and keep documents near the top that are no answers.
 
-    :param mode: what ranks: the lexical leg, the dense leg, or both fused (dense negatives for a second round).
+    :param mode: what ranks: the lexical leg, the dense leg (negatives for a second round), or both fused.
     :param config: for ``rank_window``, ``false_negative_margin``, ``max_samples`` and ``seed``.
     :raises DataError: if the split has no examples whose documents are in the index.
-    :raises UsageError: if ``out`` is a file of something else.
+    :raises UsageError: if ``out`` is a file that was not written by this function.
     """
     from hybrid_search.training.data.pairs import gather_examples
     from hybrid_search.training.negatives.file import write_negatives
@@ -120,7 +120,7 @@ def mine(
 
 
 def held_out_hashes(dataset: Dataset, split: str) -> frozenset[str]:
-    """Hash the query texts of all other splits: none of them may be trained on."""
+    """Return the hashes of the query texts of all other splits, which must not be trained on."""
     from hybrid_search.types import text_hash
 
     others: Iterable[Query] = (q for other in dataset.splits() if other != split for q in dataset.queries(other))
@@ -128,7 +128,7 @@ def held_out_hashes(dataset: Dataset, split: str) -> frozenset[str]:
 
 
 def negatives_header(engine: Engine, index: str, source: NegativeSource, config: TrainConfig) -> Header:
-    """Say where negatives come from: the index, what ranked, the rank window."""
+    """Return how negatives were mined: index, ranking and rank window."""
     from hybrid_search.training.negatives.file import Header
 
     settings: IndexSettings = engine.settings

@@ -1,4 +1,4 @@
-"""The tokenizer and the word vectors of a training run, learnt from its corpus or kept from an interrupted run."""
+"""The tokenizer and word vectors of a training run, learnt from its corpus or read from an interrupted run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHARACTERS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How texts are cut into tokens, and what is known of each token before training."""
+    """The tokenizer, and what is known of each token before training."""
 
     tokenizer: TextTokenizer
     word_vectors: WordVectors
@@ -42,12 +42,12 @@ def learn_vocabulary(
     progress: Progress,
     teach: Callable[[TextTokenizer, NDArray[np.int64]], WordVectors] | None = None,
 ) -> Vocabulary:
-    """Learn both from the texts, or read back what an earlier sitting of the run learnt.
+    """Learn both from the texts, or read what an interrupted run has learnt.
 
-    :param texts: gives the corpus anew each time it is called.
-    :param folder: where the results are kept.
-    :param count: of texts, for the progress bar.
-    :param teach: gives the word vectors instead of word2vec, out of the tokenizer and the tokens' counts.
+    :param texts: returns the corpus from its start, each time it is called.
+    :param folder: where the results are stored.
+    :param count: number of texts, for progress.
+    :param teach: returns word vectors for a tokenizer and its tokens' counts; None for word2vec.
     """
     tokenizer_file, vectors_file = folder / "tokenizer.json", folder / "word_vectors.safetensors"
     if towers.encoder == "transformer":
@@ -76,7 +76,7 @@ def learn_vocabulary(
                 config=config.word_vectors,
                 seed=config.seed,
             )
-    if teach:  # shows a progress of its own
+    if teach:  # reports its own progress
         word_vectors = teach(tokenizer, counts)
     content: dict[str, NDArray[Any]] = {"vectors": word_vectors.vectors, "counts": word_vectors.counts}
     atomic_write_bytes(vectors_file, save(content))
@@ -84,7 +84,7 @@ def learn_vocabulary(
 
 
 def _of_trunk(texts: Callable[[], Iterator[str]], trunk: str) -> Vocabulary:
-    """Take the tokenizer and the word vectors of a pretrained model; the corpus gives the counts."""
+    """Use the tokenizer and word vectors of a pretrained model, with counts from the corpus."""
     from hybrid_search.towers.transformer import trunk_vocabulary
 
     tokenizer, table = trunk_vocabulary(trunk)

@@ -1,4 +1,4 @@
-"""What towers learn from a teacher's vectors: texts, and for each the vector that its tower is to give."""
+"""Training data for the loss ``align``: texts, each with the teacher's vector that its tower should return."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of text: how many there are, their share of a batch, and which tower encodes them."""
+    """A kind of text: the number of texts, their share of a batch, and the tower that encodes them."""
 
     texts: int
     share: float
@@ -31,10 +31,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Texts with their targets, kind after kind; the kinds that the query tower encodes come first.
+    """Texts with their targets, by kind; kinds that the query tower encodes come first.
 
     :ivar texts: tokens of each text.
-    :ivar targets: (n, d) float16 unit rows in the towers' own dimension.
+    :ivar targets: (n, d) float16 rows of unit length, in the towers' dimension.
     """
 
     texts: Rows
@@ -47,9 +47,9 @@ class Alignment:
 
     @classmethod
     def of(cls, parts: Sequence[tuple[Sequence[Int32], Float32, float, bool]]) -> Alignment:
-        """Join kinds of texts: tokens, targets, share of a batch, and whether they are queries, which come first.
+        """Combine kinds of texts, each as (tokens, targets, share of a batch, whether they are queries).
 
-        A text without tokens is left out.
+        Texts without tokens are left out.
         """
         rows: list[Int32] = []
         targets: list[Float32] = []
@@ -63,32 +63,32 @@ class Alignment:
 
     @property
     def queries(self) -> int:
-        """How many of the texts, from the first on, the query tower encodes."""
+        """Number of texts, at the beginning, that the query tower encodes."""
         return sum(kind.texts for kind in self.kinds if kind.is_query)
 
     def digest(self) -> str:
-        """Name the content."""
+        """Return a hash of the content."""
         sha = hashlib.sha256(self.texts.values.tobytes() + self.texts.offsets.tobytes())
         sha.update(self.targets.tobytes() + repr(self.kinds).encode())
         return sha.hexdigest()
 
     def chosen(self, rows: NDArray[np.int64]) -> tuple[list[Int32], list[Int32], torch.Tensor]:
-        """Return the tokens of the queries among ``rows``, of the documents, and the targets in that order."""
+        """Return the tokens of the queries among ``rows``, those of the documents, and the targets in this order."""
         queries, documents = rows[rows < self.queries], rows[rows >= self.queries]
         targets = self.targets[np.concatenate([queries, documents])].astype(np.float32)
         return self.texts.chosen(queries), self.texts.chosen(documents), torch.from_numpy(targets)
 
 
 def principal_axes(vectors: Float32, dimension: int) -> Float32:
-    """Return the axes (D, dimension) along which vectors (n, D) are longest: principal components without centring.
+    """Return the principal axes (D, dimension) of vectors (n, D), computed without centring.
 
-    Inner products, and so cosines, survive the projection as far as ``dimension`` numbers can hold them. A teacher that
-    has fewer numbers is filled up with zeros.
+    Projection on them preserves inner products, and so cosines, as well as ``dimension`` components can. Vectors with
+    fewer components are padded with zeros.
     """
     rows = vectors[:: max(1, len(vectors) // _FITTED)].astype(np.float64)
     _, axes = np.linalg.eigh(rows.T @ rows)
     kept = axes[:, ::-1][:, :dimension].astype(np.float32)
-    # The sign of an axis is the library's whim; fix it, so that equal vectors give equal axes.
+    # The sign of an axis is arbitrary; fix it, so that equal vectors give equal axes.
     kept *= np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
     return np.pad(kept, ((0, 0), (0, max(0, dimension - kept.shape[1]))))
 

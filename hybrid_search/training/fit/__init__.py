@@ -1,1 +1,1 @@
-"""Defaults fitted on validation queries: BM25's k1 and b, and the weights of the legs."""
+"""Fits defaults on validation queries: BM25's k1 and b, and the weights of the legs."""

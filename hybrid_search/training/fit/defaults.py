@@ -1,4 +1,4 @@
-"""Fit what an index takes over from its model: BM25's k1 and b, and the weight of the two legs."""
+"""Fits an index's defaults, which its model carries: BM25's k1 and b, and the weights of the legs."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 __all__ = ["FEWEST_QUERIES", "FitReport", "fit_defaults", "ranked_legs"]
 
 MOST_DOCUMENTS = 20_000
-"""A larger corpus is sampled: all documents that answer a query of the fit, and others up to this many."""
+"""A larger corpus is sampled: all documents that answer a query of the fit, and others up to this number."""
 
 MOST_BM25_QUERIES = 500
 FEWEST_QUERIES = 10
-"""With fewer, a weight says more of these few queries than of the towers."""
+"""With fewer, a weight depends more on these few queries than on the towers."""
 
 CAUTIOUS = Fusion(weights=(0.7, 0.3))
-"""Where nothing tells what the towers are worth: the largest of BM25's best weights in docs/studies."""
+"""Weights if the towers can't be evaluated: the highest of BM25's best weights in docs/studies."""
 
 DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """The fitted defaults, each system's nDCG@10 on the validation queries, and what a person should know."""
+    """The fitted defaults, each system's nDCG@10 on the validation queries, and notes for the user."""
 
     defaults: ServingDefaults
     validation: Mapping[str, float]
@@ -54,11 +54,11 @@ def fit_defaults(
     positives: Mapping[str, frozenset[str]],
     progress: Progress,
 ) -> FitReport:
-    """Choose k1 and b on training queries, then the fusion weight on the validation queries, which trained nothing.
+    """Choose k1 and b on training queries, then the fusion weight on validation queries, which were not trained on.
 
-    :param engine: the whole corpus, lexical.
-    :param folder: has the checkpoint as ``model``; the index for the fit is made beside it.
-    :param positives: per query id, the ids of all documents known to be relevant.
+    :param engine: a lexical index of the whole corpus.
+    :param folder: contains the checkpoint as ``model``; the index for the fit is created in it.
+    :param positives: query id -> ids of all documents known to be relevant.
     """
     held_out = list(_queries(validation))
     if len(held_out) < FEWEST_QUERIES:
@@ -89,9 +89,9 @@ def fit_defaults(
 def ranked_legs(
     retriever: Retriever, queries: Sequence[Query], bm25: Bm25, own: frozenset[str]
 ) -> tuple[Mapping[str, Ranking], Mapping[str, Ranking]]:
-    """Rank by each leg alone, as deep as the retriever's fusion looks.
+    """Rank by each leg alone, down to the depth of the retriever's fusion.
 
-    :param own: queries that are documents, which are left out of their own rankings.
+    :param own: queries that are documents themselves, which are left out of their own rankings.
     :return: query id -> BM25's ranking, query id -> k-NN's.
     """
     texts, window = [query.text for query in queries], retriever.fusion.window
@@ -109,7 +109,7 @@ def ranked_legs(
 def _indexed(
     engine: EmbeddedEngine, relevant: frozenset[str], encoder: OnnxEncoder, folder: Path, progress: Progress
 ) -> Retriever:
-    """Index the corpus, or a sample of it, with the trained towers; its retriever closes the index."""
+    """Index the corpus, or a sample of it, with the trained towers; closing the retriever closes the index."""
     EmbeddedEngine.drop(folder)
     settings = IndexSettings(
         fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity, faiss="Flat"

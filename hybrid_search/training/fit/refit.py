@@ -1,4 +1,4 @@
-"""Fit the fusion's weights of an index that is there again, from judged queries; nothing is trained."""
+"""Fits the fusion weights of an existing index on judged queries, without training."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from hybrid_search.types import Query
 __all__ = ["RefitReport", "refit"]
 
 _TO_FIT_ON = ("dev", "validation", "all")
-"""Not ``test``, on which figures are measured afterwards, nor ``train``, which the towers remember."""
+"""Not ``test``, which figures are measured on, nor ``train``, which the towers were trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefitReport:
-    """What a refit found; measures are mean nDCG@10 over ``queries``.
+    """The result of a refit; measures are mean nDCG@10 over ``queries``.
 
-    :ivar weights_before: of (BM25, k-NN), those that the index had.
-    :ivar weights_after: those chosen.
+    :ivar weights_before: (BM25, k-NN) weights of the index before.
+    :ivar weights_after: the chosen weights.
     :ivar bm25: of BM25 alone.
     :ivar knn: of k-NN alone.
-    :ivar before: with the weights that the index had.
-    :ivar after: with those chosen, on the queries that they were chosen on.
-    :ivar held_out: each half of the queries with the weights that the other half chooses.
+    :ivar before: with the weights before.
+    :ivar after: with the chosen weights, on the queries that they were chosen on.
+    :ivar held_out: each half of the queries with the weights chosen on the other half.
     :ivar p_value: of ``held_out`` against ``before``, paired permutation test.
     :ivar is_significant: whether that is below .05.
-    :ivar is_written: the index has the weights chosen now.
-    :ivar trained_on: share of a sample of the towers' training queries that are among these.
+    :ivar is_written: whether the chosen weights were written into the index.
+    :ivar trained_on: share of a sample of the towers' training queries that are among these queries.
     """
 
     location: str
@@ -64,16 +64,16 @@ def refit(
     model: Path | None = None,
     dry_run: bool = False,
 ) -> RefitReport:
-    """Choose the weights of the two legs again by judged queries, and write them into the index.
+    """Choose the weights of the two legs on judged queries, and write them into the index.
 
-    The rest of the index's fusion (method, combination, window) stays. On a server the index's default search
-    pipeline, towers in the cluster included, goes along.
+    Other settings of the fusion (method, combination, window) stay. On a server the index's default search pipeline is
+    changed, too, including that of towers in the cluster.
 
-    :param split: whose queries; empty for the first there is of ``dev``, ``validation`` and ``all``.
-    :param model: towers to use instead of those the index carries; refused unless they are the same.
+    :param split: of the queries; empty for the first of ``dev``, ``validation`` and ``all`` that exists.
+    :param model: towers to use instead of those stored in the index; they must be the same ones.
     :param dry_run: write nothing.
-    :raises UsageError: if the index holds no vectors, or no split is named and none to be chosen.
-    :raises DataError: if fewer than 10 queries are judged; a weight would say more of these than of the towers.
+    :raises UsageError: if the index has no vectors, or no split is given and none of the above exists.
+    :raises DataError: if fewer than 10 queries are judged, which are too few to choose a weight.
     """
     chosen = _split(dataset, split)
     with open_retriever(location, model=model, writable=not dry_run) as retriever:
@@ -96,13 +96,13 @@ def refit(
     return _report(str(location), chosen, found, before, is_written=is_written, seen=seen)
 
 
-def _split(dataset: Dataset, asked: str) -> str:
+def _split(dataset: Dataset, requested: str) -> str:
     splits = dataset.splits()
     if not splits:
         raise DataError(f"{dataset.name} has no judged queries; fitting needs queries and qrels")
-    if asked and asked not in splits:
-        raise UsageError(f"{dataset.name} has no split {asked!r}; there are {', '.join(splits)}")
-    chosen = asked or next((split for split in _TO_FIT_ON if split in splits), "")
+    if requested and requested not in splits:
+        raise UsageError(f"{dataset.name} has no split {requested!r}; there are {', '.join(splits)}")
+    chosen = requested or next((split for split in _TO_FIT_ON if split in splits), "")
     if not chosen:
         raise UsageError(
             f"{dataset.name} has none of the splits {', '.join(_TO_FIT_ON)}; name the split to fit on: there are "

@@ -1,6 +1,6 @@
-"""Choosing the fusion's weights, and BM25's k1 and b, on validation queries by nDCG@10.
+"""Chooses the fusion's weights, and BM25's k1 and b, on validation queries by nDCG@10.
 
-Validation queries are few, so both choices stay near settings that are known to be good:
+Validation queries are few, so both choices stay close to settings that are known to be good:
 
 - **Weights** (:func:`fit_fusion`): of a grid over BM25's weight, the *plateau* is the run of neighbouring weights
   around the best one whose mean falls short of the best by at most one standard error of the paired difference. The
@@ -46,7 +46,7 @@ BM25_GRID = tuple(Bm25(k1=k1, b=b) for k1 in (0.6, 0.9, 1.2, 1.6) for b in (0.2,
 
 _STEPS = 20
 _GRID = tuple(step / _STEPS for step in range(_STEPS + 1))
-"""BM25's weights that are tried."""
+"""The weights of BM25 to try."""
 
 _CUT = 10
 _LEAST_GAIN = 0.005
@@ -59,7 +59,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class FusionFit:
-    """The chosen fusion and the figures behind the choice.
+    """The chosen fusion and the measurements behind the choice.
 
     :ivar curve: (BM25's weight, mean nDCG@10), from k-NN alone (0) to BM25 alone (1).
     :ivar gain: mean nDCG@10 of the chosen fusion less that of BM25 alone; 0 if BM25 alone was chosen.
@@ -81,10 +81,10 @@ class FusionFit:
 
 @dataclass(frozen=True, slots=True)
 class Bm25Fit:
-    """The chosen k1 and b and the figures behind the choice.
+    """The chosen k1 and b and the measurements behind the choice.
 
     :ivar table: (k1 and b, mean nDCG@10), the default first.
-    :ivar best: the grid's best pair, chosen or not.
+    :ivar best: the best pair of the grid, whether chosen or not.
     :ivar gain: the best pair's mean less the default's.
     :ivar p_value: of the best pair against the default.
     """
@@ -119,12 +119,12 @@ def fit_fusion(
 
 @dataclass(frozen=True, slots=True)
 class FusionRefit:
-    """A fusion's weights chosen again, beside those that it had.
+    """A fusion's weights chosen again, compared with its previous ones.
 
-    :ivar fit: what was chosen, on all queries.
-    :ivar before: mean nDCG@10 with the weights that the fusion had.
-    :ivar after: with those chosen, on the queries that they were chosen on.
-    :ivar held_out: on queries held out of the fit: each half of them with the weights that the other half chooses.
+    :ivar fit: the choice on all queries.
+    :ivar before: mean nDCG@10 with the previous weights.
+    :ivar after: with the chosen weights, on the queries that they were chosen on.
+    :ivar held_out: on held-out queries: each half with the weights chosen on the other half.
     :ivar p_value: paired permutation test of ``held_out`` against ``before``.
     """
 
@@ -136,7 +136,7 @@ class FusionRefit:
 
     @property
     def is_significant(self) -> bool:
-        """Whether choosing again changes held-out queries by more than chance."""
+        """Whether the choice changes held-out queries significantly."""
         return self.p_value < _LEVEL
 
 
@@ -148,12 +148,12 @@ def refit_fusion(
     *,
     min_grade: int = 1,
 ) -> FusionRefit:
-    """Choose the weights of a fusion again, and tell whether that is worth it; arguments as of :func:`fit_fusion`."""
-    told = list(judgements)
-    table = _weights_by_queries(bm25, knn, told, fusion, min_grade)
+    """Choose a fusion's weights again, and measure the gain on held-out queries; arguments of :func:`fit_fusion`."""
+    judged = list(judgements)
+    table = _weights_by_queries(bm25, knn, judged, fusion, min_grade)
     fit = _chosen(table, fusion)
-    (before,) = _weights_by_queries(bm25, knn, told, fusion, min_grade, weights=[fusion.weights[0]])
-    (after,) = _weights_by_queries(bm25, knn, told, fusion, min_grade, weights=[fit.fusion.weights[0]])
+    (before,) = _weights_by_queries(bm25, knn, judged, fusion, min_grade, weights=[fusion.weights[0]])
+    (after,) = _weights_by_queries(bm25, knn, judged, fusion, min_grade, weights=[fit.fusion.weights[0]])
     half, held_out = np.arange(len(before)) % 2, before.copy()
     for own in (0, 1) if len(before) > 1 else ():
         held_out[half == own] = table[chosen_place(table[:, half != own]), half == own]
@@ -196,7 +196,7 @@ def _chosen(table: Values, fusion: Fusion) -> FusionFit:
 
 
 def chosen_place(table: Values) -> int:
-    """Return the row that is chosen from (weights, queries) values, whose last row is BM25 alone; see the module."""
+    """Return the row chosen from (weights, queries) values, whose last row is BM25 alone; see the module."""
     last = len(table) - 1
     centre = plateau_centre(table)
     errors = _standard_errors(table[centre] - table[last])
@@ -216,8 +216,8 @@ def fit_bm25(
 ) -> Bm25Fit:
     """Choose k1 and b.
 
-    :param search: ranks all ``queries``, in their order, with the k1 and b given; called once per pair.
-    :param default: kept unless another pair is clearly better; None for OpenSearch's 1.2 and 0.75.
+    :param search: ranks all ``queries``, in order, with the given k1 and b; called once per pair.
+    :param default: kept unless another pair is significantly better; None for OpenSearch's 1.2 and 0.75.
     :raises DataError: if no query has a relevant judgement.
     """
     default = default or Bm25()

@@ -1,1 +1,1 @@
-"""Hard negatives: mined, kept in a file, drawn for each step."""
+"""Hard negatives: mining them, their file, and drawing them for each step."""

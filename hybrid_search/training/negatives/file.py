@@ -1,4 +1,4 @@
-"""``negatives.jsonl``: mined negatives with where they came from, written and read one query at a time."""
+"""``negatives.jsonl``: mined negatives and their source; written and read one query at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hybrid_search.types import Rejection
 __all__ = ["Header", "read_header", "read_negatives", "write_negatives"]
 
 Reject = Callable[[Rejection], None]
-"""Takes a record that could not be read."""
+"""Called with each record that could not be read."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The file's first line: what the negatives were mined with. Ranks and scores mean nothing without it.
+    """The file's first line: how the negatives were mined, without which ranks and scores have no meaning.
 
-    :ivar index: the location that was searched.
-    :ivar ranking: what ranked, as in ``bm25 k1=1.2 b=0.75`` or a model's fingerprint.
+    :ivar index: location of the index that was searched.
+    :ivar ranking: how it was ranked, such as ``bm25 k1=1.2 b=0.75`` or a model's fingerprint.
     """
 
     format: Literal["hybrid-search negatives"] = "hybrid-search negatives"
@@ -39,9 +39,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_negatives(path: Path, header: Header, mined: Iterable[MinedQuery]) -> int:
-    """Write a file of negatives; it takes its name only when it is complete.
+    """Write a file of negatives, atomically.
 
-    :return: how many queries were written.
+    :return: number of queries written.
     :raises StorageError: if the disk is full or the file can't be written.
     """
     encoder = msgspec.json.Encoder()
@@ -59,9 +59,9 @@ def write_negatives(path: Path, header: Header, mined: Iterable[MinedQuery]) -> 
 
 
 def read_header(path: Path) -> Header:
-    """Read what the negatives were mined with.
+    """Read how the negatives were mined.
 
-    :raises DataError: if the first line is no header of this format.
+    :raises DataError: if the first line is not a header of this format.
     :raises StorageError: if the file can't be read.
     """
     with disk_errors(f"reading {path}"), path.open("rb") as file:
@@ -78,9 +78,9 @@ def read_header(path: Path) -> Header:
 
 
 def read_negatives(path: Path, reject: Reject) -> Iterator[MinedQuery]:
-    """Read the queries with their negatives, in the file's order; a bad line goes to ``reject`` and the rest goes on.
+    """Read the queries with their negatives, in the file's order; invalid lines are passed to ``reject``.
 
-    :raises DataError: if the first line is no header.
+    :raises DataError: if the first line is not a header.
     :raises StorageError: if the file can't be read.
     """
     read_header(path)

@@ -1,6 +1,6 @@
-"""Hard negatives: documents that a ranking puts near the top and that are not answers.
+"""Mines hard negatives: documents that a ranking puts near the top but that don't answer the query.
 
-The index comes in as a callable, so that the same code mines with BM25, with an index of vectors, or with both.
+The index is passed as a callable, so the same code mines with BM25, with k-NN, or with both.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["MinedQuery", "Miner", "Negative", "Search", "mine_in_row", "rank_can
 Search = Callable[[Sequence[str], int], Sequence[Ranking]]
 """Ranks documents for a batch of query texts: (texts, k) -> one ranking each."""
 
-# "yes", "no", "4" stand in any text; only an answer of some length tells that a document answers the question.
+# "yes", "no", "4" occur in any text; only a longer answer shows that a document answers the question.
 _SHORTEST_ANSWER = 4
 
 
 class Negative(msgspec.Struct, frozen=True):
-    """One mined document: its rank (1-based) and score in the ranking that it came from."""
+    """A mined document: its rank (from 1) and score in the ranking."""
 
     id: str
     rank: int
@@ -41,7 +41,7 @@ class Negative(msgspec.Struct, frozen=True):
 
 
 class MinedQuery(msgspec.Struct, frozen=True):
-    """A query with its positives' ids and its negatives, best rank first. One line of ``negatives.jsonl``."""
+    """A query with the ids of its positives, and its negatives, best rank first; a line of ``negatives.jsonl``."""
 
     query_id: str
     query: str
@@ -51,7 +51,7 @@ class MinedQuery(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class _Target:
-    """What is known about one query before mining."""
+    """A query, and what is known about it before mining."""
 
     query_id: str
     query: str
@@ -62,7 +62,7 @@ class _Target:
     candidates: dict[str, Document] = field(default_factory=dict)
 
     def is_answered_by(self, document: Document) -> bool:
-        """Tell whether the document's text contains one of the known answers, as whole words."""
+        """Return whether the document's text contains one of the known answers as whole words."""
         if not self.answers:
             return False
         text = normalise_text(document.searchable_text)
@@ -71,13 +71,13 @@ class _Target:
 
 @dataclass(slots=True)
 class Miner:
-    """Mines one source. ``dropped`` counts, per reason, what was taken for a false negative while iterating.
+    """Mines from one ranking. ``dropped`` counts suspected false negatives by reason, while iterating.
 
-    :ivar rank_window: (first, last) ranks to take from, 1-based, counted in the ranking as it is.
-    :ivar keep: at most this many for a query, drawn evenly over the window.
-    :ivar false_negative_margin: drop what scores at least this share of the query's best-scoring positive, when one
-        is in the ranking; 0 turns it off.
-    :ivar judge: a teacher that tells further false negatives.
+    :ivar rank_window: (first, last) ranks of candidates, from 1, counted before filtering.
+    :ivar keep: maximum number per query, drawn evenly over the window.
+    :ivar false_negative_margin: drop candidates that score at least this share of the query's best-scoring positive, if
+        one is in the ranking; 0 for no such limit.
+    :ivar judge: a teacher that detects further false negatives.
     """
 
     search: Search
@@ -94,9 +94,9 @@ class Miner:
     def mine(
         self, examples: Iterable[Example], positives: Mapping[str, frozenset[str]] | None = None
     ) -> Iterator[MinedQuery]:
-        """Search for each query of the examples once, in batches, and yield what is left after the filters.
+        """Search for each distinct query of the examples, in batches, and yield the candidates that pass the filters.
 
-        :param positives: per query id, further documents known to be relevant, beside those of the examples.
+        :param positives: query id -> ids of further documents known to be relevant, besides those of the examples.
         """
         targets = iter(_targets(examples, positives or {}).values())
         while batch := list(itertools.islice(targets, self.batch_size)):
@@ -166,9 +166,9 @@ def mine_in_row(
     keep: int = 16,
     dropped: Counter[str] | None = None,
 ) -> Iterator[MinedQuery]:
-    """Take the negatives that came with the examples, the ``keep`` that BM25 ranks first, through the same filters.
+    """Return the examples' own negatives, the ``keep`` best by BM25, after the same filters.
 
-    :param dropped: takes the counts of what was dropped, per reason.
+    :param dropped: increased by the number of dropped candidates for each reason.
     """
     counts: Counter[str] = Counter() if dropped is None else dropped
     for target in _targets(examples, positives or {}).values():
@@ -180,9 +180,9 @@ def mine_in_row(
 
 
 def rank_candidates(query: str, documents: Sequence[Document]) -> Ranking:
-    """Rank a query's own few candidates by BM25 (rank-bm25) over the terms that an index would have.
+    """Rank a query's few candidates by BM25 (rank-bm25), over the terms that an index would have.
 
-    BM25Plus, because Okapi's idf is negative for a word that stands in more than half of so short a list.
+    Uses BM25Plus, because Okapi's idf is negative for a word in more than half of so short a list.
     """
     if not documents:
         return Ranking((), ())

@@ -1,4 +1,4 @@
-"""Which hard negatives an example meets at a step: drawn from several sources, in shares that change over the run."""
+"""Draws the hard negatives of an example at a step, from several sources with shares that change over the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIES = 8
 
 
 def mix_at(schedule: tuple[tuple[float, dict[NegativeSource, float]], ...], done: float) -> Mix:
-    """Return the mix of sources in force once this share of the run (0..1) is done."""
+    """Return the shares of the sources when this share of the run (0..1) is done."""
     mix = schedule[0][1]
     for start, later in schedule:
         if done >= start:
@@ -28,9 +28,9 @@ def mix_at(schedule: tuple[tuple[float, dict[NegativeSource, float]], ...], done
 
 
 class NegativeSampler:
-    """Draws hard negatives; the same seed and step give the same draw, so a resumed run goes on as it would have.
+    """Draws hard negatives. The same seed and step give the same negatives, as a resumed run needs.
 
-    With a loss that distils, only the query's scored documents are candidates and the schedule is not used.
+    For losses on a teacher's scores, only the query's scored documents are candidates, and the schedule is not used.
     """
 
     def __init__(self, data: TrainingData, config: TrainConfig, steps: int) -> None:
@@ -40,11 +40,12 @@ class NegativeSampler:
         self.each = max(1, config.hard_negatives) if data.teacher_negatives is not None else config.hard_negatives
 
     def draw(self, queries: Int32, step: int) -> NDArray[np.int64]:
-        """Draw negatives for the query rows of a batch.
+        """Draw negatives for the queries of a batch.
 
-        A source that has none for a query is replaced by ``random``.
+        A source without negatives for a query is replaced by ``random``.
 
-        :return: (b, k) document rows; never a known positive, unless nearly all documents are.
+        :param queries: (b,) query rows.
+        :return: (b, k) document rows; not a known positive, unless nearly all documents are.
         """
         generator = np.random.default_rng([self._config.seed, 1, step])
         if self._data.teacher_negatives is not None:
@@ -55,8 +56,8 @@ class NegativeSampler:
         drawn = np.zeros((len(queries), self.each), dtype=np.int64)
         for i, query in enumerate(queries):
             for source in np.unique(sources[i]):
-                places = np.flatnonzero(sources[i] == source)
-                drawn[i, places] = self._from(names[source], int(query), generator, len(places))
+                columns = np.flatnonzero(sources[i] == source)
+                drawn[i, columns] = self._from(names[source], int(query), generator, len(columns))
         return drawn
 
     def _from(

@@ -1,1 +1,1 @@
-"""A teacher: its vectors, kept and brought to the towers' dimension, and its scores."""
+"""A teacher: its vectors, stored and projected to the towers' dimension, and its scores."""

