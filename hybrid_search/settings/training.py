@@ -25,7 +25,7 @@ __all__ = [
 EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
-LossKind = Literal["infonce", "triplet", "contrastive", "residual", "margin_mse", "kl", "align"]
+LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl", "align"]
 RefreshLoss = Literal["infonce", "margin_mse", "kl"]
 TripletMining = Literal["given", "batch_hard", "semi_hard"]
 NegativeSource = Literal["random", "in_row", "bm25", "dense"]
@@ -186,17 +186,13 @@ class TrainConfig(Setting, frozen=True):
     ] = "cpu"
     temperature: Annotated[float, Meta(gt=0, description="Temperature of InfoNCE and KL.")] = 0.05
     learn_temperature: Annotated[bool, Meta(description="Let InfoNCE learn its temperature.")] = False
-    margin: Annotated[float, Meta(ge=0, description="Margin of the triplet, contrastive and residual losses.")] = 0.2
-    triplet_distance: Annotated[
-        Similarity, Meta(description="Distance of the triplet, contrastive and residual losses.")
-    ] = "cosine"
+    margin: Annotated[float, Meta(ge=0, description="Margin of the triplet and contrastive losses.")] = 0.2
+    triplet_distance: Annotated[Similarity, Meta(description="Distance of the triplet and contrastive losses.")] = (
+        "cosine"
+    )
     triplet_mining: Annotated[TripletMining, Meta(description="Which negatives of a batch the triplet loss uses.")] = (
         "batch_hard"
     )
-    lexical_weight: Annotated[
-        float,
-        Meta(ge=0, description="What a point of BM25's score counts in the loss residual, in cosines."),
-    ] = 0.02
     self_supervised: Annotated[
         float,
         Meta(

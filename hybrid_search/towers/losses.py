@@ -22,7 +22,6 @@ __all__ = [
     "kl_divergence",
     "margin_mse",
     "own_columns",
-    "residual",
     "similarities",
     "triplet",
 ]
@@ -111,24 +110,6 @@ def contrastive(distance: Tensor, mask: Tensor, *, margin: float) -> Tensor:
     pull = distance.diagonal().square().mean()
     push = functional.relu(margin - distance).square().masked_fill(mask | _diagonal(distance), 0.0)
     return 0.5 * (pull + push.sum() / (push > 0).sum().clamp(min=1))
-
-
-def residual(distance: Tensor, mask: Tensor, lexical: Tensor, *, margin: float, weight: float) -> Tensor:
-    """Hinge loss with a margin that is smaller if BM25 ranks the positive above the negative (CLEAR).
-
-    Per query and negative max(0, margin - weight * (bm25(q, positive) - bm25(q, negative)) + d(q, positive)
-    - d(q, negative)): the residual margin of Gao et al. 2021, "Complement Lexical Retrieval Model with Semantic
-    Residual Embeddings", with distances instead of similarities. In the paper the margin is 1 and the weight .1, on
-    inner products. The mean is over the violations; the others have no gradient.
-
-    :param distance: (b, m), of :func:`distances`.
-    :param lexical: (b, m) BM25 scores of the same pairs.
-    """
-    columns = torch.arange(len(distance), device=distance.device)
-    positive, known = distance[columns, columns].unsqueeze(1), lexical[columns, columns].unsqueeze(1)
-    violations = functional.relu(margin - weight * (known - lexical) + positive - distance)
-    violations = violations.masked_fill(mask | _diagonal(distance), 0.0)
-    return violations.sum() / (violations > 0).sum().clamp(min=1)
 
 
 def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:

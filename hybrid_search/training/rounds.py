@@ -42,7 +42,7 @@ _CONTRAST = ("batch_size", "learning_rate", "embedding_learning_rate", "epochs",
 _CANDIDATES = 4
 """Least mined documents per query in a step that distils scores, as a single one says little."""
 
-_TAKES_NEGATIVES = ("infonce", "triplet", "contrastive", "residual")
+_TAKES_NEGATIVES = ("infonce", "triplet", "contrastive")
 
 
 def check_refresh(config: TrainConfig, training: Sequence[Example]) -> None:

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_search.errors import TrainingError
-from hybrid_search.settings.index import Bm25
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import TrainingData
-from hybrid_search.training.data.rows import Int32, Rows, pad
+from hybrid_search.training.data.rows import Int32, pad
 from hybrid_search.training.loop.made_examples import SelfSupervision
 from hybrid_search.training.negatives.sampler import NegativeSampler
 
-__all__ = ["AlignedBatches", "Batch", "Batches", "LexicalScores", "answers_among", "batches_of", "epoch_batches"]
+__all__ = ["AlignedBatches", "Batch", "Batches", "answers_among", "batches_of", "epoch_batches"]
 
 
 _STEPS = 600
@@ -37,7 +36,6 @@ class Batch:
     :ivar documents: (b + l * k, t) token ids: the positives, then the hard negatives in the order of the examples.
     :ivar mask: (b, b + l * k), True where a document answers the query and so is no negative of it.
     :ivar teacher: (l, 1 + k) the teacher's scores of the positive and the hard negatives; None if the loss uses none.
-    :ivar lexical: (b, b + l * k) BM25 scores; None if the loss uses none.
     :ivar targets: the teacher's vectors of the queries, then of the documents; None except for loss ``align``.
     :ivar rows: (b + l * k,) the documents' rows in the data; None without a queue.
     :ivar answers: the rows of the documents that answer each query; None without a queue.
@@ -48,7 +46,6 @@ class Batch:
     mask: Tensor
     teacher: Tensor | None = None
     targets: Tensor | None = None
-    lexical: Tensor | None = None
     rows: Tensor | None = None
     answers: Sequence[NDArray[np.integer]] | None = None
 
@@ -74,7 +71,6 @@ class Batches:
         self._made = made + (config.batch_size - self._labels if made or not self._labels else 0)
         self.per_epoch = max(1, len(data.pairs) // max(1, self._labels))
         self._sampler = NegativeSampler(data, config, self.steps)
-        self._lexical = LexicalScores(data.documents) if config.loss == "residual" else None
         self._epoch = -1
         self._order: list[NDArray[np.int64]] = []
 
@@ -86,14 +82,12 @@ class Batches:
         documents = self._data.documents
         tokens = [*documents.chosen(positives), *made_documents, *documents.chosen(negatives.ravel())]
         answers = [*self._data.positives.chosen(queries), *rows.reshape(-1, 1)]
-        query_tokens = [*self._data.queries.chosen(queries), *made_queries]
         document_rows = np.concatenate([positives, rows, negatives.ravel()])
         return Batch(
-            pad(query_tokens),
+            pad([*self._data.queries.chosen(queries), *made_queries]),
             pad(tokens),
             torch.from_numpy(answers_among(answers, document_rows)),
             self._teacher(queries, np.column_stack([positives, negatives])),
-            lexical=None if self._lexical is None else torch.from_numpy(self._lexical.of(query_tokens, tokens)),
             rows=torch.from_numpy(document_rows) if self._config.queue else None,
             answers=answers if self._config.queue else None,
         )
@@ -172,54 +166,6 @@ def _fill(order: deque[int], pairs: NDArray[np.int32], size: int) -> list[int]:
     clashing = size - len(batch)
     order.extendleft(reversed(deferred[clashing:]))
     return batch + deferred[:clashing]
-
-
-_RESERVED = 2
-"""Number of reserved token ids, PAD and UNK, which are not terms."""
-
-
-class LexicalScores:
-    """BM25 as in Lucene, over the towers' tokens, which unlike the index's terms are not stemmed.
-
-    idf and mean length are computed from the training documents (at most 50,000 besides those of examples).
-    """
-
-    def __init__(self, documents: Rows, bm25: Bm25 | None = None) -> None:
-        self._bm25 = bm25 or Bm25()
-        size = int(documents.values.max(initial=0)) + 1
-        owners = np.repeat(np.arange(len(documents)), documents.lengths())
-        pairs = np.unique(owners * size + documents.values)  # each token once per document
-        having = np.bincount(pairs % size, minlength=size)
-        self._idf = np.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
-        self._unknown = float(np.log(1 + (len(documents) + 0.5) / 0.5))
-        self._average = max(1.0, float(documents.lengths().mean()) if len(documents) else 1.0)
-
-    def of(self, queries: Sequence[Int32], documents: Sequence[Int32]) -> NDArray[np.float32]:
-        """Score all queries against all documents, as token ids without padding: (queries, documents)."""
-        terms = np.unique(np.concatenate([np.empty(0, np.int32), *queries]))
-        terms = terms[terms >= _RESERVED]
-        in_queries, in_documents = _counts(queries, terms), _counts(documents, terms)
-        lengths = np.array([len(document) for document in documents])
-        norm = self._bm25.k1 * (1 - self._bm25.b + self._bm25.b * lengths / self._average)
-        saturated = np.zeros_like(in_documents)
-        np.divide(in_documents, in_documents + norm[:, None], out=saturated, where=in_documents > 0)
-        known = np.minimum(terms, len(self._idf) - 1)
-        idf = np.where(terms < len(self._idf), self._idf[known], self._unknown)
-        scores: NDArray[np.float32] = ((in_queries * idf) @ saturated.T).astype(np.float32)
-        return scores
-
-
-def _counts(texts: Sequence[Int32], terms: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Count the terms (sorted) in each text: (texts, terms)."""
-    counts = np.zeros((len(texts), len(terms)))
-    if not len(terms):
-        return counts
-    tokens = np.concatenate([np.empty(0, np.int32), *texts])
-    owners = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
-    columns = np.minimum(np.searchsorted(terms, tokens), len(terms) - 1)
-    matches = terms[columns] == tokens
-    np.add.at(counts, (owners[matches], columns[matches]), 1)
-    return counts
 
 
 _EPOCHS = 6

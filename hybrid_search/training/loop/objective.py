@@ -103,14 +103,6 @@ def _contrastive(objective: Objective, towers: TwoTower, queries: Tensor, docume
     return losses.contrastive(distance, batch.mask, margin=config.margin)
 
 
-def _residual(objective: Objective, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
-    config = objective.config
-    if batch.lexical is None:
-        raise ValueError("a batch without BM25 scores; the loss 'residual' needs them")
-    distance = losses.distances(queries, documents, config.triplet_distance)
-    return losses.residual(distance, batch.mask, batch.lexical, margin=config.margin, weight=config.lexical_weight)
-
-
 def _margin_mse(objective: Objective, towers: TwoTower, queries: Tensor, documents: Tensor, batch: Batch) -> Tensor:
     return losses.margin_mse(*_distilled(objective, towers, queries, documents, batch))
 
@@ -140,7 +132,6 @@ LOSSES: Mapping[LossKind, Loss] = {
     "infonce": _info_nce,
     "triplet": _triplet,
     "contrastive": _contrastive,
-    "residual": _residual,
     "margin_mse": _margin_mse,
     "kl": _kl,
     "align": _align,

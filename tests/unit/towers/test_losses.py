@@ -148,26 +148,3 @@ def test_kl_divergence_is_zero_for_equal_distributions_and_hand_computed_otherwi
 def test_kl_divergence_moves_the_student_towards_the_teacher():
     slope = gradient(lambda s: losses.kl_divergence(s, torch.tensor([[2.0, 0.0]])), torch.zeros(1, 2))
     assert slope[0, 0] < 0 < slope[0, 1]
-
-
-def test_the_residual_margin_is_narrower_where_bm25_tells_the_positive_apart():
-    distance = torch.tensor([[0.3, 0.6, 0.2], [0.5, 0.4, 0.9]])
-    lexical = torch.tensor([[8.0, 2.0, 10.0], [1.0, 6.0, 5.0]])
-    # Query 0, margin .5 - .05 * (8 - 2) = .2 and .5 - .05 * (8 - 10) = .6: max(0, .2 + .3 - .6) = 0, .6 + .3 - .2 = .7.
-    # Query 1, margin .5 - .05 * (6 - 1) = .25 and .5 - .05 * (6 - 5) = .45: .25 + .4 - .5 = .15, .45 + .4 - .9 = 0.
-    loss = losses.residual(distance, NOTHING_BARRED, lexical, margin=0.5, weight=0.05)
-    assert loss.item() == pytest.approx((0.7 + 0.15) / 2)
-
-
-def test_the_residual_loss_without_weight_is_a_hinge_on_all_candidates():
-    distance = torch.tensor([[0.3, 0.4, 0.2], [0.5, 0.4, 0.9]])
-    # Hinges of .2: query 0 .1 and .3; query 1 .1 and 0.
-    loss = losses.residual(distance, NOTHING_BARRED, torch.rand(2, 3), margin=0.2, weight=0.0)
-    assert loss.item() == pytest.approx(0.5 / 3)
-
-
-def test_the_residual_loss_leaves_out_masked_candidates_and_has_no_gradient_without_violations():
-    distance = torch.tensor([[0.3, 0.4, 0.2], [0.5, 0.4, 0.9]])
-    mask = torch.tensor([[True, True, True], [True, True, False]])
-    slope = gradient(lambda d: losses.residual(d, mask, torch.zeros(2, 3), margin=0.2, weight=0.1), distance)
-    assert not slope.any()

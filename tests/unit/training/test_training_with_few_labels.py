@@ -115,7 +115,7 @@ def test_how_many_labels_validate_is_a_share_of_them_and_at_least_a_number(
     assert lowest <= trained(folder, max_steps=4, **changes).validation.get("queries", 0) <= highest
 
 
-@pytest.mark.parametrize("changes", [{"loss": "residual"}, {"loss": "triplet"}, {"loss": "contrastive"}])
+@pytest.mark.parametrize("changes", [{"loss": "triplet"}, {"loss": "contrastive"}])
 def test_documents_alone_are_enough_for_every_loss_on_pairs(folder: Path, changes: dict[str, object]) -> None:
     assert trained(folder, max_steps=4, **changes).steps == 4
 

@@ -72,7 +72,6 @@ def test_a_task_that_needs_learning_is_learnt(uninterrupted):
         {"loss": "triplet", "triplet_mining": "semi_hard", "margin": 0.5},
         {"loss": "triplet", "triplet_mining": "given", "hard_negatives": 4, "triplet_distance": "l2", "margin": 0.5},
         {"loss": "contrastive", "margin": 1.0},
-        {"loss": "residual", "margin": 0.5},
         {"learn_temperature": True, "hard_negatives": 0},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),

@@ -101,7 +101,6 @@ def test_a_batch_knows_its_documents_rows_and_every_answer_of_its_queries():
     "changes",
     [
         {"loss": "contrastive"},
-        {"loss": "residual"},
         {"loss": "triplet", "triplet_mining": "given"},
         {"loss": "kl", "teacher_scores": "scores.jsonl"},
         {"loss": "align", "teacher": "file"},
