@@ -1,4 +1,4 @@
-"""Where an index or a server is: a folder, or the parts of ``opensearch[s]://user@host:9200/index``."""
+"""Locations: a folder, or the parts of ``opensearch[s]://user@host:9200/index``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SCHEMES", "Address", "usable_path", "without_password"]
 
 
 SCHEMES = ("opensearch", "opensearchs")
-"""Plain HTTP and TLS."""
+"""The schemes for plain HTTP and for TLS."""
 
 _PORT = 9200
 _NAME = re.compile(r"[^\s\"*\\<>|,?#:/A-Z_+.\-\ud800-\udfff][^\s\"*\\<>|,?#:/A-Z\ud800-\udfff]*")
@@ -25,9 +25,9 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An index (or an alias of one) on a server. As text it is what was given; there is never a password in it.
+    """The address of an index (or an alias) on a server. As text it is the given location, never with a password.
 
-    :ivar index: empty for a server alone.
+    :ivar index: empty if only the server was given.
     """
 
     host: str
@@ -38,10 +38,10 @@ class Address:
 
     @classmethod
     def parse(cls, location: str) -> Self:
-        """Take an index's location apart.
+        """Parse the location of an index.
 
-        :raises UsageError: if a part is missing or wrong, or there is a password in it; passwords come from the
-            environment, since a command line is seen by every user of the machine.
+        :raises UsageError: if a part is missing or invalid, or it contains a password; passwords must come from the
+            environment, because every user of the machine can see command lines.
         """
         address = cls.parse_server(location)
         address._check_index(location)
@@ -49,24 +49,24 @@ class Address:
 
     @classmethod
     def parse_server(cls, location: str) -> Self:
-        """Take the location of a server, or of an index on one, apart.
+        """Parse the location of a server, or of an index on one.
 
-        :raises UsageError: as :meth:`parse`, save that the index may be left out.
+        :raises UsageError: as :meth:`parse`, except that the index may be missing.
         """
-        wanted = "give opensearch://host:9200/index, or opensearchs:// for TLS"
+        advice = "give opensearch://host:9200/index, or opensearchs:// for TLS"
         shown = without_password(location)
         try:
             parts = urlsplit(location)
             host, port = parts.hostname, parts.port
         except ValueError:
-            # The reason may quote a part of a password.
-            raise UsageError(f"{shown}: the location can't be read; {wanted}") from None
+            # The reason may quote part of a password.
+            raise UsageError(f"{shown}: the location can't be read; {advice}") from None
         if parts.password is not None:
             raise UsageError("a location must not hold a password; put it into OPENSEARCH_PASSWORD")
         if parts.scheme not in SCHEMES or not host:
-            raise UsageError(f"{shown}: not a server's location; {wanted}")
+            raise UsageError(f"{shown}: not a server's location; {advice}")
         if parts.query or parts.fragment:
-            raise UsageError(f"{shown}: has more than an index after the host; {wanted}")
+            raise UsageError(f"{shown}: has more than an index after the host; {advice}")
         tls, user = parts.scheme == "opensearchs", unquote(parts.username or "")
         address = cls(host, port or _PORT, parts.path.strip("/"), tls=tls, user=user)
         if address.index:
@@ -76,7 +76,7 @@ class Address:
     def at(self, index: str) -> Self:
         """Return the address of another index (or alias) on the same server.
 
-        :raises UsageError: if it can't be a name.
+        :raises UsageError: if the name is invalid.
         """
         other = replace(self, index=index)
         other._check_index(index)
@@ -98,22 +98,22 @@ class Address:
 
     @property
     def server(self) -> str:
-        """The server alone, as in ``http://localhost:9200``."""
+        """The server's URL, such as ``http://localhost:9200``."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     def __str__(self) -> str:
-        _, _, place = self.server.partition("://")
+        _, _, host = self.server.partition("://")
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         index = f"/{self.index}" if self.index else ""
-        return f"opensearch{'s' if self.tls else ''}://{user}{place}{index}"
+        return f"opensearch{'s' if self.tls else ''}://{user}{host}{index}"
 
 
 _NAMED = re.compile(r"((?:password|passwd|token|secret|pw|pass)[^=&]*=)[^&#]*", re.IGNORECASE)
 
 
 def without_password(location: str) -> str:
-    """Return what was given as a location, fit to be shown: ``http://me:***@host``, however it was misspelt."""
+    """Return a location with passwords masked, for display: ``http://me:***@host``; works for invalid ones, too."""
     shown = re.sub(r":[^@]*@", ":***@", location.replace("://", "\0")).replace("\0", "://")
     return _NAMED.sub(r"\1***", shown)
 
@@ -122,11 +122,11 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 
 
 def usable_path(given: object, what: str, wanted: str) -> Path:
-    """Return a path that the system can be asked about; whether there is anything is another question.
+    """Return a path that the system accepts, whether or not it exists.
 
-    :param what: what it is, for the message, as in ``model``.
+    :param what: its name in the message, such as ``model``.
     :param wanted: what to give instead.
-    :raises UsageError: if it is no path, is empty, or the system takes no such name.
+    :raises UsageError: if it is not a path, is empty, or is refused by the system.
     """
     if not isinstance(given, str | Path) or not str(given) or "\0" in str(given):
         raise UsageError(f"{what} is {shown(given)}; {wanted}")

@@ -1,4 +1,4 @@
-"""From a location (a folder, or an index's URL on a server) to an open engine or retriever."""
+"""Opens engines and retrievers by location: a folder, or the URL of an index on a server."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _NEARLY_A_SERVER = re.compile(r"opensearchs?:|[^/@]*:[^/@]*@|(localhost|[\w-]+(\
 
 
 def is_on_server(location: str | Path) -> bool:
-    """Tell an index on a server from one in a folder."""
+    """Return whether a location is an index on a server, rather than a folder."""
     return str(location).startswith(_SERVER)
 
 
 def folder_of(location: str | Path) -> Path:
-    """Return the folder that a location names.
+    """Return the folder of a location.
 
     :raises UnsupportedCapability: for an index on a server.
-    :raises UsageError: for any other URL, and what can't be a path.
+    :raises UsageError: for any other URL, or an invalid path.
     """
     if is_on_server(location):
         raise UnsupportedCapability(f"{location}: this works with an index in a folder only")
@@ -54,14 +54,14 @@ def folder_of(location: str | Path) -> Path:
             f"{without_password(str(location))}: not a location; give a folder such as ./indexes/passages, or "
             f"opensearch://host:9200/index"
         )
-    wanted = "give a folder such as ./indexes/passages, or opensearch://host:9200/index"
-    return usable_path(location, "the location", wanted)
+    advice = "give a folder such as ./indexes/passages, or opensearch://host:9200/index"
+    return usable_path(location, "the location", advice)
 
 
 def index_exists(location: str | Path) -> bool:
-    """Return whether there is an index.
+    """Return whether the index exists.
 
-    :raises SearchIndexError: if the server can't be asked.
+    :raises SearchIndexError: if the server can't be reached.
     """
     if is_on_server(location):
         from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -75,11 +75,11 @@ def index_exists(location: str | Path) -> bool:
 def create_index(
     location: str | Path, settings: IndexSettings, layout: ServerOptions | None = None, model: Path | None = None
 ) -> Engine:
-    """Make a new index and open it to write.
+    """Create an index and open it to write.
 
-    :param layout: how a server keeps it; nothing for a folder.
-    :param model: whose towers are to be stored next; an index on a server notes which.
-    :raises IndexExists: if there is one.
+    :param layout: the server's options of the index; not used for a folder.
+    :param model: the model whose towers will be stored; recorded in an index on a server.
+    :raises IndexExists: if the index exists.
     """
     if is_on_server(location):
         from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -91,7 +91,7 @@ def create_index(
 
 
 def digest_of_model(model: Path | None) -> str:
-    """Return the digest of a model's files that an index on a server notes; an empty one without a model."""
+    """Return the digest of a model's files, as recorded in an index on a server; empty without a model."""
     from hybrid_search.engines.opensearch.index import digest_of
     from hybrid_search.towers.model_card import SERVING_FILES
 
@@ -99,7 +99,7 @@ def digest_of_model(model: Path | None) -> str:
 
 
 def drop_index(location: str | Path) -> None:
-    """Delete an index; where there is none nothing happens.
+    """Delete an index; does nothing if there is none.
 
     :raises IndexLocked: if another process is writing to it.
     """
@@ -116,7 +116,7 @@ def drop_index(location: str | Path) -> None:
 def open_engine(location: str | Path, *, writable: bool = False, search: SearchOptions | None = None) -> Engine:
     """Open an existing index.
 
-    :param search: how one on a server is searched.
+    :param search: how to search an index on a server.
     :raises UsageError: if ``search`` is given for a folder.
     :raises IndexNotFound: if there is none.
     :raises IndexLocked: if ``writable`` and another process is writing.
@@ -136,7 +136,7 @@ def open_engine(location: str | Path, *, writable: bool = False, search: SearchO
 
 
 def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
-    """Open the towers for an index: ``model`` where given, else those the index carries; None where it has none."""
+    """Open ``model``, or else the towers stored in the index; None for an index without vectors."""
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
     folder = model or engine.model_folder()
@@ -144,9 +144,9 @@ def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> Onn
 
 
 def own_towers(location: str | Path) -> Path | None:
-    """Return the towers that an index carries; None where there is no index, or one without vectors.
+    """Return the folder of the towers stored in an index; None if there is no index, or it has no vectors.
 
-    :raises ModelNotFound: if it holds vectors and not the towers that made them.
+    :raises ModelNotFound: if it has vectors but not the towers that made them.
     :raises CorruptIndex: if the index can't be read.
     """
     if not index_exists(location):
@@ -162,7 +162,7 @@ def own_towers(location: str | Path) -> Path | None:
 
 
 def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:
-    """Return the error of an index whose vectors nothing can be added to."""
+    """Return the error for an index with vectors but without the towers that made them."""
     return ModelNotFound(
         f"{location}: the index holds vectors of the model {fingerprint[:12]}, and not that model's towers; give "
         f"model=PATH, or drop the index first to make one for BM25 alone"
@@ -180,12 +180,12 @@ def open_retriever(
 ) -> Retriever:
     """Open an index together with the towers that made its vectors.
 
-    :param search: how one on a server is searched.
-    :param model: towers to use instead of those stored in the index; refused unless the fingerprints are equal.
-    :param follow: opened by an alias, go along when the alias moves to another index, whose towers are then used (see
-        :mod:`hybrid_search.alias_retriever`). Otherwise the retriever stays with the index that the alias stands for
-        now, as an evaluation must.
-    :raises UsageError: if a model is given and the cluster is to encode.
+    :param search: how to search an index on a server.
+    :param model: towers to use instead of those stored in the index; their fingerprint must be the index's.
+    :param follow: if opened by an alias, follow it when it moves to another index, and use that index's towers (see
+        :mod:`hybrid_search.alias_retriever`). Otherwise the retriever keeps the index that the alias stands for now,
+        as an evaluation must.
+    :raises UsageError: if a model is given although the cluster encodes.
     :raises ModelMismatch: if the model is not the index's.
     """
     in_cluster = search is not None and search.in_cluster
@@ -209,7 +209,7 @@ def open_retriever(
 
 
 def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource:
-    """Go along with the alias that an index on a server was opened by, if it was."""
+    """Return a source that follows the alias by which an index on a server was opened; else one of that index only."""
     from hybrid_search.alias_retriever import AliasFollower
     from hybrid_search.engines.opensearch import OpenSearchEngine
     from hybrid_search.engines.opensearch.transport import chosen, connected
@@ -218,7 +218,7 @@ def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource
     connection = chosen()
 
     def reopened() -> OpenIndex:
-        with connected(connection):  # perhaps in another thread, and after our caller's own block
+        with connected(connection):  # perhaps in another thread, and after the caller's own block has ended
             return opened()
 
     def moved(index: OpenIndex) -> bool:

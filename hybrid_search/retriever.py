@@ -1,6 +1,6 @@
-"""The retriever: one encoder and one engine made to fit, and the query layer over them.
+"""The retriever: combines an encoder and an engine that fit, and answers queries with them.
 
-Texts without content have a defined answer in every mode:
+Texts without content have a defined result in every mode:
 
 ==============================  ===============  ======  ========
 query                           hybrid           bm25    knn
@@ -10,7 +10,7 @@ no word the towers know         BM25 alone       BM25    no hits
 no word the index knows         k-NN alone       no hits k-NN
 ==============================  ===============  ======  ========
 
-"BM25 alone" means weights (1, 0), which the hits' ``legs`` say.
+"BM25 alone" means weights (1, 0), which the hits' ``legs`` show.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _LARGEST_BATCH = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What became of added documents.
+    """The result of adding documents.
 
-    :ivar added: how many were taken and committed, replacements of earlier documents included.
+    :ivar added: number of documents that were accepted and committed, including replacements.
     :ivar rejected: the others, each with its reason.
     """
 
@@ -52,10 +52,10 @@ class AddReport:
 
 
 class OpenIndex:
-    """An open index and the towers that made its vectors: what one call works with from its beginning to its end.
+    """An open index and the towers that made its vectors; a call uses the same one from start to end.
 
-    :ivar encoder: the towers; None for BM25 only, or where the engine encodes queries itself.
-    :ivar fusion: how the legs are joined where a search names nothing else; the index's own by default.
+    :ivar encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
+    :ivar fusion: the default fusion of searches; the index's own unless given.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
@@ -68,13 +68,13 @@ class OpenIndex:
 
     @property
     def searches_vectors(self) -> bool:
-        """Whether there is a query tower, here or in the engine, for the modes ``knn`` and ``hybrid``."""
+        """Whether the modes ``knn`` and ``hybrid`` are available, by a query tower here or in the engine."""
         return self.encoder is not None or self.engine.capabilities.encodes_queries
 
     def ready(self, search: Search) -> Search:
-        """Return a search with what this index adds: its fusion, and the vectors of the texts.
+        """Return a search completed with this index's fusion and the vectors of the texts.
 
-        :raises UsageError: if the mode needs towers and there are none, or the offset lies outside of the fusion.
+        :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
         """
         search = search.with_fusion(self.fusion)
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
@@ -83,13 +83,13 @@ class OpenIndex:
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         encoder = self.towers()
-        asked = [place for place, text in enumerate(texts) if text.strip()]
-        if len(asked) == len(texts):
+        nonblank = [position for position, text in enumerate(texts) if text.strip()]
+        if len(nonblank) == len(texts):
             return encoder.encode_queries(texts)
-        # Towers may see something in white space; it asks for nothing all the same.
+        # Towers may find tokens in white space; a blank query finds nothing all the same.
         vectors = np.zeros((len(texts), encoder.dimension), np.float32)
-        if asked:
-            vectors[asked] = encoder.encode_queries([texts[place] for place in asked])
+        if nonblank:
+            vectors[nonblank] = encoder.encode_queries([texts[position] for position in nonblank])
         return vectors
 
     def towers(self) -> Encoder:
@@ -109,7 +109,7 @@ class OpenIndex:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """An index that is lent, and how many calls work with it; one that is left is closed after the last of them."""
+    """An index on loan, and the number of calls that use it; a replaced index is closed after the last of them."""
 
     index: OpenIndex
     users: int = 0
@@ -117,9 +117,9 @@ class Lease:
 
 
 class IndexSource:
-    """Lends an index to each call: here always the same. Every method is safe in any thread.
+    """Lends an index to each call; here always the same one. Thread-safe.
 
-    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that lends another index after a while.
+    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that changes the index.
     """
 
     def __init__(self, index: OpenIndex) -> None:
@@ -132,26 +132,26 @@ class IndexSource:
 
     @property
     def is_due(self) -> bool:
-        """Whether :meth:`look` would do anything."""
+        """Whether :meth:`look` would check anything."""
         return False
 
     def look(self) -> None:
-        """Find out, where it is time to, whether it is another index by now; may wait for a server."""
+        """Check, if it is time to, whether the index has been replaced; may wait for a server."""
 
     def lend(self) -> Lease:
-        """Lend the index, without waiting for anything; one that is closed says so itself."""
+        """Lend the index, without waiting; a closed index raises when it is used."""
         return self._lease
 
     def take_back(self, lease: Lease) -> bool:
-        """End a lease; returns whether the caller is to close the index, which is left and has no other user."""
+        """End a loan; return whether the caller must close the index, as it was replaced and has no other user."""
         return False
 
     def has_left(self, index: OpenIndex) -> bool:
-        """Find out, after a call has failed, whether it is another index by now; may wait for a server."""
+        """Check, after a call has failed, whether the index has been replaced; may wait for a server."""
         return False
 
     def refresh(self) -> bool:
-        """Find out now; returns whether it is another index than before."""
+        """Check now; return whether the index has been replaced."""
         return False
 
     def close(self) -> None:
@@ -162,9 +162,9 @@ class IndexSource:
 class Retriever:
     """Searches and fills one index with the towers that made its vectors.
 
-    :param encoder: the towers; None for BM25 only, or where the engine encodes queries itself.
-    :param engine: the open index. :meth:`close` closes it.
-    :param fusion: how the legs are joined where a search names nothing else; the index's own by default.
+    :param encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
+    :param engine: the open index; closed by :meth:`close`.
+    :param fusion: the default fusion of searches; the index's own unless given.
     :ivar source: lends the index to each call; see :class:`~hybrid_search.alias_retriever.AliasFollower`.
     :raises ModelMismatch: if the towers are not those of the index.
     """
@@ -174,7 +174,7 @@ class Retriever:
 
     @classmethod
     def through(cls, source: IndexSource) -> Self:
-        """Make a retriever that works with what a source lends."""
+        """Create a retriever that uses the indexes lent by a source."""
         made = cls.__new__(cls)
         made.source = source
         return made
@@ -187,22 +187,22 @@ class Retriever:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The towers of the index that answers at the moment."""
+        """The towers of the current index."""
         return self.source.current.encoder
 
     @property
     def engine(self) -> Engine:
-        """The index that answers at the moment."""
+        """The current index."""
         return self.source.current.engine
 
     @property
     def fusion(self) -> Fusion:
-        """How its legs are joined where a search names nothing else."""
+        """The default fusion of searches."""
         return self.source.current.fusion
 
     @property
     def searches_vectors(self) -> bool:
-        """Whether there is a query tower, here or in the engine, for the modes ``knn`` and ``hybrid``."""
+        """Whether the modes ``knn`` and ``hybrid`` are available, by a query tower here or in the engine."""
         return self.source.current.searches_vectors
 
     def search(
@@ -231,15 +231,15 @@ class Retriever:
         """Answer queries in one batch.
 
         :param k: hits per query, 1 to 10,000 together with ``offset``.
-        :param filter: only documents that fit; a string is parsed by :mod:`hybrid_search.filters.parser`.
+        :param filter: find only documents that pass; a string is parsed by :mod:`hybrid_search.filters.parser`.
         :param offset: skip this many hits. A hybrid search pages inside the fusion's window: it has at most
             ``2 * window`` hits in all.
-        :param fusion: for these queries instead of the retriever's.
-        :return: per query, in the order given, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
-            where there are no more.
-        :raises UsageError: if k or the mode is none of these, the offset lies behind the last rank that there can
-            be, or the retriever has no towers for the mode.
-        :raises FilterError: if the filter can't be parsed or names a field that the index does not have.
+        :param fusion: for these queries, instead of the default.
+        :return: per query, in the given order, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
+            if there are no more.
+        :raises UsageError: if k or the mode is invalid, the offset is beyond the last possible rank, or the mode needs
+            towers and there are none.
+        :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
         search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion)
         return self._read(lambda index: index.engine.search(index.ready(search)))
@@ -253,22 +253,22 @@ class Retriever:
         filter: Filter | str | None = None,
         bm25: Bm25 | None = None,
     ) -> list[Ranking]:
-        """Rank without fetching texts: for evaluation and mining.
+        """Rank without fetching texts, for evaluation and mining.
 
-        :param bm25: k1 and b instead of the index's, in mode ``bm25`` only.
-        :return: one ranking of at most ``k`` documents per query; the same order as :meth:`search_many`.
+        :param bm25: k1 and b instead of the index's; only in mode ``bm25``.
+        :return: a ranking of at most ``k`` documents per query, in the order of :meth:`search_many`.
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
         search = Search.of(queries, k, mode, filter=filter, bm25=bm25)
         return self._read(lambda index: index.engine.rank(index.ready(search)))
 
     def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
-        """Encode and add (or replace) documents, batch by batch, then commit.
+        """Encode and add (or replace) documents, in batches, then commit.
 
-        A batch is all that is held in memory, so any stream can be given. If the stream itself fails, what came
-        before stays uncommitted.
+        Only one batch is in memory, so a stream of any length can be given. If the stream raises, the documents
+        before are not committed.
 
-        :raises ModelMismatch: if the index holds vectors and the retriever has no towers.
+        :raises ModelMismatch: if the index has vectors and the retriever has no towers.
         :raises UsageError: if ``batch_size`` is not from 1 to 1,000,000.
         """
         if isinstance(documents, Document) or not isinstance(documents, Iterable):
@@ -279,10 +279,9 @@ class Retriever:
             return _added(index, documents, batch_size)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents and commit; ids that are not there are ignored. Returns how many were.
+        """Delete documents and commit; unknown ids are ignored. Return how many documents existed.
 
-        :raises UsageError: if these are not texts (one text would be taken for its letters), or one is nothing that
-            can be a document's id.
+        :raises UsageError: if ``ids`` is not a sequence of valid ids (a single text would be taken as its letters).
         """
         with self._lent() as index:
             deleted = index.engine.delete(ids_of(ids))
@@ -290,14 +289,14 @@ class Retriever:
             return deleted
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id, None where there is none.
+        """Fetch documents by id, None for unknown ids.
 
         :raises UsageError: as :meth:`delete`.
         """
         return self._read(lambda index: index.engine.get(ids_of(ids)))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode with the query tower: (n, dimension) float32; a text without a known word is a zero row.
+        """Encode queries with the query tower: (n, dimension) float32; a text without a known word has a zero row.
 
         :raises UsageError: if the retriever has no towers.
         """
@@ -305,22 +304,22 @@ class Retriever:
             return index.towers().encode_queries(texts_of(texts, "texts"))
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode with the document tower; otherwise as :meth:`encode_queries`. A title comes before its text."""
+        """Encode documents (title, then text) with the document tower; otherwise as :meth:`encode_queries`."""
         with self._lent() as index:
             return index.towers().encode_documents(texts_of(texts, "texts"))
 
     def refresh(self) -> bool:
-        """Look now whether the alias that the index was opened by has moved; returns whether it had.
+        """Check now whether the alias that the index was opened by has moved; return whether it had.
 
-        The new index then answers. False for an index that was opened by its own name.
+        The retriever then uses the new index. False for an index that was opened by its own name.
 
-        :raises HybridSearchError: if the server can't be asked, or the new index can't be opened; the old one stays.
+        :raises HybridSearchError: if the server can't be reached, or the new index can't be opened; the old one stays.
         :raises UsageError: if the retriever is closed.
         """
         return self.source.refresh()
 
     def close(self) -> None:
-        """Close the index; what was not committed is dropped."""
+        """Close the index; uncommitted changes are discarded."""
         self.source.close()
 
     @contextmanager
@@ -334,11 +333,11 @@ class Retriever:
                 lease.index.engine.close()
 
     def _read(self, ask: Callable[[OpenIndex], Answer]) -> Answer:
-        """Ask; once more if it is another index by now, and the first was dropped."""
+        """Make a call; repeat it if it fails because the index was replaced and dropped."""
         with self._lent() as first:
             try:
                 return ask(first)
-            except SearchIndexError:  # an index that is being deleted fails in many ways
+            except SearchIndexError:  # an index fails in many ways while it is being deleted
                 if not self.source.has_left(first):
                     raise
         with self._lent() as now:
@@ -383,10 +382,10 @@ def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:
 
 
 def modes_of(retriever: Retriever) -> tuple[Mode, ...]:
-    """Return the modes that an index is made for: all of them, or ``bm25`` for one without vectors.
+    """Return the modes that an index supports: all of them, or only ``bm25`` for one without vectors.
 
-    :raises ModelNotFound: if it holds vectors and the towers that made them are gone: BM25 alone, which is what would
-        be left, is another search than the index's own.
+    :raises ModelNotFound: if it has vectors but not the towers that made them; the remaining mode, BM25 alone, would be
+        another search than the index's own.
     """
     if retriever.searches_vectors:
         return MODES

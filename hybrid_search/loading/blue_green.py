@@ -1,4 +1,4 @@
-"""Blue/green: load into a new index, check it, and then let the alias stand for it."""
+"""Blue/green loading: load into a new index, check it, then move the alias to it."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What a load behind an alias did.
+    """The result of a load behind an alias.
 
     :ivar replaced: the index that was live before; empty for a new alias.
-    :ivar deployed: the new index's towers were deployed in the cluster, as those of the one before are.
+    :ivar deployed: whether the new index's towers were deployed in the cluster, as those of the previous one are.
     """
 
     alias: str
@@ -70,9 +70,9 @@ class Swap:
 
 
 def alias_address(location: str, alias: str | None) -> Address:
-    """Return the address of an alias, named in the location, beside it, or alike in both.
+    """Return the address of an alias, which is named in the location, by ``alias``, or by both alike.
 
-    :raises UsageError: if no alias is named, or two are, or the location is no server's.
+    :raises UsageError: if no alias is named, or two different ones, or the location is not on a server.
     """
     given = Address.parse_server(location)
     if alias and given.index and alias != given.index:
@@ -93,18 +93,18 @@ def load_behind_alias(
     most_rejected: float = MOST_REJECTED,
     progress: Progress = silent,
 ) -> Swap:
-    """Load a data set into a new index, check that, and let the alias stand for it, in one step.
+    """Load a data set into a new index, check it, and move the alias to it atomically.
 
-    A load that was killed goes on in the index that it began, when the data set's name, ``options.server.source`` and
-    the model are the same; with ``options.recreate`` that index is dropped and begun again.
+    A load that was killed is continued in its index if the data set's name, ``options.server.source`` and the model are
+    the same; with ``options.recreate`` that index is dropped instead.
 
-    :param address: the alias's.
-    :param model: None: the towers of the live index, where there is one and it has some.
-    :param least_recall: of the graph, 0..1, for the new index to go live.
-    :param most_rejected: share of the records that may be rejected, 0..1, for the new index to go live.
-    :param reject: called with each document that the index refuses, and knows what the data set's reader refused.
-    :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
-    :raises IndexExists: if the alias's name is an index's.
+    :param address: of the alias.
+    :param model: None for the towers of the live index, if there are any.
+    :param least_recall: minimum recall of the graph, 0..1; below it the new index does not go live.
+    :param most_rejected: maximum share of rejected records, 0..1; above it the new index does not go live.
+    :param reject: called with each document that the index rejects; also counts the records that the reader rejected.
+    :raises SearchIndexError: if a check fails; the alias then stays where it was, and the new index is kept.
+    :raises IndexExists: if there is an index with the alias's name.
     :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
     """
     options = options or LoadOptions()
@@ -153,15 +153,15 @@ def begin(
     layout: ServerOptions | None = None,
     model: Path | None = None,
 ) -> str:
-    """Make the next index of an alias, or find the one that a killed load left; returns its name.
+    """Create the next index of an alias, or find the one that a killed load left; return its name.
 
-    What a server is told of an index (shards, copies, the graph) is taken over from the live one.
+    Options of the server (shards, replicas, the graph) are copied from the live index.
 
-    :param layout: what of it is to be otherwise.
-    :param model: whose towers are to be stored.
-    :param anew: drop what a killed load left.
-    :raises IndexExists: if the alias's name is an index's.
-    :raises UsageError: if the alias stands for something else than an index of ours.
+    :param layout: options that differ from those.
+    :param model: its towers will be stored with the index.
+    :param anew: drop an index that a killed load left.
+    :raises IndexExists: if there is an index with the alias's name.
+    :raises UsageError: if the alias stands for an index that this package did not make.
     """
     live, indexes = _indexes(client, alias)
     for one in indexes:
@@ -177,7 +177,7 @@ def begin(
 
 
 def _indexes(client: Client, alias: str) -> tuple[str | None, list[ServerIndex]]:
-    """Return the live index, and all there are."""
+    """Return the live index, and all indexes."""
     live, indexes = live_index(client, alias), list_indexes(client)
     if live and live not in {one.name for one in indexes}:
         raise UsageError(f"{alias} stands for {live}, which hybrid-search did not make; choose another alias")
@@ -185,7 +185,7 @@ def _indexes(client: Client, alias: str) -> tuple[str | None, list[ServerIndex]]
 
 
 def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> bool:
-    """Whether an index is the beginning of this very load, or was finished by it and not yet put behind the alias."""
+    """Return whether this same load began or finished an index, which has not been live yet."""
     mark = one.mark
     if mark is None or one.aliases or mark.went_live or mark.state == "failed":
         return False
@@ -193,9 +193,9 @@ def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> boo
 
 
 def take_over(client: Client, address: Address, name: str, report: LoadReport, expected: Expected) -> Swap:
-    """Check an index and let the alias stand for it, its towers deployed before if those of the live index are.
+    """Check an index and move the alias to it; before, deploy its towers if those of the live index are deployed.
 
-    :raises SearchIndexError: if a check fails, or somebody else moves the alias at the same time.
+    :raises SearchIndexError: if a check fails, or the alias is moved by others at the same time.
     """
     alias, health = address.index, settled(client, name)
     with OpenSearchEngine.open(str(address.at(name))) as engine:
@@ -203,20 +203,20 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
     mark = mark_of(client, name)
     live = live_index(client, alias)
     if failed := [check for check in checks if not check.passed]:
-        change_mark(client, name, lambda held: held.with_state("failed"))
-        told = "; ".join(f"{check.name}: {check.told}" for check in failed)
+        change_mark(client, name, lambda mark: mark.with_state("failed"))
+        reasons = "; ".join(f"{check.name}: {check.told}" for check in failed)
         raise SearchIndexError(
-            f"{name} is not fit to go live: {told}. {_still(alias, live)} "
+            f"{name} is not fit to go live: {reasons}. {_still(alias, live)} "
             f"Look at it with hybrid-search info {address.at(name)}, or drop it with hybrid-search drop "
             f"{address.at(name)} --yes"
         )
     deployed = False
-    if live != name:  # otherwise another loader of the same data was faster
-        if live:  # whoever searches by text must not notice the swap
+    if live != name:  # else a concurrent load of the same data was faster
+        if live:  # searches by text must work without interruption
             deployed = bring_towers(client, address.at(name), live)
         before = mark_of(client, live).history if live else ()
         mark = mark.after(live, before)
-        change_mark(client, name, lambda held: held.after(live, before))
+        change_mark(client, name, lambda mark: mark.after(live, before))
         swap(client, alias, live, name)
     note_live(client, name)
     return Swap(alias, name, next(iter(mark.history), ""), checks, report, deployed)
@@ -227,7 +227,7 @@ def _still(alias: str, live: str | None) -> str:
 
 
 class RefusedIds:
-    """Passes rejections on, and keeps the ids of the documents that the index refused."""
+    """Passes rejections on, and keeps the ids of the documents that the index rejected."""
 
     def __init__(self, reject: Rejecting | None) -> None:
         self.ids: set[str] = set()
@@ -235,7 +235,7 @@ class RefusedIds:
         self._seen = 0
 
     def __call__(self, rejection: Rejection) -> None:
-        """Take one rejection."""
+        """Pass on one rejection."""
         self._seen += 1
         with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
             self.ids.add(msgspec.json.decode(rejection.record)["id"])
@@ -244,17 +244,17 @@ class RefusedIds:
 
     @property
     def count(self) -> int:
-        """How many there were, of the data set's reader too where these are known."""
+        """Number of rejections, including those of the data set's reader if known."""
         return self._seen if self._reject is None else self._reject.count
 
 
 def check_towers_can_follow(client: Client, alias: str, address: Address, model: Path | None) -> None:
-    """Refuse, before anything is encoded, an index whose towers can't be deployed when the alias is to move.
+    """Refuse, before encoding, an index whose towers can't be deployed when the alias moves.
 
-    Towers behind a connector are served by somebody, who has to serve those of the next index too.
+    Towers behind a connector are served by a process of the user's, which must serve those of the next index, too.
 
-    :param address: the next index's; it is there.
-    :param model: for the message; None where the server holds the towers.
+    :param address: of the next index, which exists.
+    :param model: for the message; None if the towers are stored on the server.
     :raises UsageError: if the live index's towers are behind a connector, and the next one's are not deployed yet.
     """
     live = live_index(client, alias)
@@ -271,14 +271,14 @@ def check_towers_can_follow(client: Client, alias: str, address: Address, model:
 
 
 def bring_towers(client: Client, address: Address, live: str) -> bool:
-    """Deploy an index's towers if those of the live one are deployed; returns whether they are.
+    """Deploy an index's towers if those of the live index are deployed; return whether they are.
 
-    :param address: the next index's.
-    :param live: the live index's name.
+    :param address: of the next index.
+    :param live: name of the live index.
     :raises HybridSearchError: as :func:`hybrid_search.in_cluster.deploy.deploy_like`.
     """
     if _endpoint(client, live) and find_deployment(client, address.index) is not None:
-        return True  # by hand, as nobody here knows where they are served
+        return True  # deployed by the user, as only the user knows where they are served
     return deploy_like(str(address), live) is not None
 
 

@@ -1,4 +1,4 @@
-"""Check that an index on a server holds what was loaded, and finds it, before anybody is sent there."""
+"""Checks that an index on a server contains what was loaded, and finds it, before it goes live."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["LEAST_RECALL", "MOST_REJECTED", "SAMPLE", "Check", "Expected", "check_index", "recall_of"]
 
 SAMPLE = 64
-"""Documents that are read back, and queries that are made of them."""
+"""Number of documents that are read back, and of queries made from them."""
 
 LEAST_RECALL = 0.9
-"""Share of the exact ten nearest neighbours that the graph must find within the fusion's window, by default."""
+"""Default share of the exact ten nearest neighbours that the graph must find within the fusion's window."""
 
 MOST_REJECTED = 0.1
-"""Share of a data set's records that may be missing for having been rejected; of an index's documents none may."""
+"""Default maximum share of a data set's records that may be rejected; when reindexing, none may be."""
 
 _NEIGHBOURS = 10
 _QUERY_WORDS = 8
@@ -35,9 +35,9 @@ _SAME_NUMBER = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
-    :ivar told: what was found, and what would have been enough, for people to read.
+    :ivar told: what was found and what is required, for display.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an index should hold.
+    """What an index should contain.
 
-    :ivar documents: how many the load was told are in.
-    :ivar fewest: fewer are right too, where other writers were at work meanwhile; None for not.
-    :ivar rejected: how many records were refused, by the loader or by the index.
-    :ivar most_rejected: share of the records that may be, 0..1.
+    :ivar documents: number of documents, as acknowledged to the load.
+    :ivar fewest: smaller number that is also accepted, if others were writing meanwhile; None for none.
+    :ivar rejected: number of records rejected by the reader or the index.
+    :ivar most_rejected: maximum share of such records, 0..1.
     :ivar sample: some of the documents that were loaded.
-    :ivar refused_before: how many more were refused before the load was resumed.
-    :ivar least_recall: of the graph, 0..1.
-    :ivar refused: ids of documents that the index refused, which may be in the sample.
+    :ivar refused_before: number of documents rejected before the load was resumed.
+    :ivar least_recall: minimum recall of the graph, 0..1.
+    :ivar refused: ids of documents that the index rejected, which may be in the sample.
     """
 
     documents: int
@@ -70,11 +70,11 @@ class Expected:
 
 
 def check_index(engine: OpenSearchEngine, expected: Expected) -> list[Check]:
-    """Look at an index's number of documents, texts, vectors, towers and answers.
+    """Check an index's number of documents, texts, vectors, towers and answers.
 
-    The towers are those that the index carries, as a reader on another machine will have them.
+    The towers are those stored with the index, which a reader on another machine will use.
 
-    :raises SearchIndexError: if the server can't be asked.
+    :raises SearchIndexError: if the server can't be reached.
     """
     sample = _taken(engine, expected)
     checks = [_counted(engine, expected), _rejected(expected), _texts(engine, sample)]
@@ -95,20 +95,20 @@ def check_index(engine: OpenSearchEngine, expected: Expected) -> list[Check]:
 
 
 def _taken(engine: OpenSearchEngine, expected: Expected) -> list[Document]:
-    """Return the sampled documents that the index should have."""
+    """Return the documents of the sample that the index should contain."""
     sample = [document for document in expected.sample if document.id not in expected.refused]
     if not expected.refused_before:
         return sample
     stored = engine.get([document.id for document in sample])
-    there = [document for document, held in zip(sample, stored, strict=True) if held is not None]
+    there = [document for document, found in zip(sample, stored, strict=True) if found is not None]
     return there if len(sample) - len(there) <= expected.refused_before else sample
 
 
 def _counted(engine: OpenSearchEngine, expected: Expected) -> Check:
-    count, wanted = engine.count(), expected.documents
-    fewest = wanted if expected.fewest is None else expected.fewest
-    told = f"{count:,} in the index, {wanted:,} acknowledged" + (f" (or {fewest:,})" if fewest != wanted else "")
-    return Check("documents", count > 0 and fewest <= count <= wanted, told)
+    count, most = engine.count(), expected.documents
+    fewest = most if expected.fewest is None else expected.fewest
+    text = f"{count:,} in the index, {most:,} acknowledged" + (f" (or {fewest:,})" if fewest != most else "")
+    return Check("documents", count > 0 and fewest <= count <= most, text)
 
 
 def _rejected(expected: Expected) -> Check:
@@ -122,7 +122,7 @@ def _rejected(expected: Expected) -> Check:
 
 def _texts(engine: OpenSearchEngine, sample: Sequence[Document]) -> Check:
     stored = engine.get([document.id for document in sample])
-    other = [document.id for document, held in zip(sample, stored, strict=True) if held != document]
+    other = [document.id for document, found in zip(sample, stored, strict=True) if found != document]
     return _of_sample("texts and metadata", sample, other, "as they were loaded")
 
 
@@ -131,42 +131,42 @@ def _vectors(engine: OpenSearchEngine, encoder: Encoder, sample: Sequence[Docume
     made = encoder.encode_documents([document.searchable_text for document in sample])
     other = []
     for document, vector in zip(sample, made, strict=True):
-        held = stored.get(document.id, np.zeros_like(vector))
-        if held.shape != vector.shape or not np.allclose(held, vector, atol=_SAME_NUMBER):
+        found = stored.get(document.id, np.zeros_like(vector))
+        if found.shape != vector.shape or not np.allclose(found, vector, atol=_SAME_NUMBER):
             other.append(document.id)
     return _of_sample("vectors", sample, other, "as the document tower makes them")
 
 
-def _of_sample(name: str, sample: Sequence[Document], other: Sequence[str], wanted: str) -> Check:
-    told = f"{len(sample) - len(other)} of {len(sample)} sampled {wanted}"
-    return Check(name, not other, told + (f"; not {', '.join(other[:5])}" if other else ""))
+def _of_sample(name: str, sample: Sequence[Document], other: Sequence[str], condition: str) -> Check:
+    text = f"{len(sample) - len(other)} of {len(sample)} sampled {condition}"
+    return Check(name, not other, text + (f"; not {', '.join(other[:5])}" if other else ""))
 
 
 def _fingerprint(engine: OpenSearchEngine, encoder: Encoder | None) -> Check:
     ours = engine.settings.fingerprint
     stored = encoder.fingerprint if encoder else ""
-    told = f"{ours[:12] or 'no vectors'}; the towers stored with it: {stored[:12] or 'none'}"
-    return Check("fingerprint", ours == stored, told)
+    text = f"{ours[:12] or 'no vectors'}; the towers stored with it: {stored[:12] or 'none'}"
+    return Check("fingerprint", ours == stored, text)
 
 
 def _recall(engine: OpenSearchEngine, vectors: Vectors, least: float) -> Iterator[Check]:
-    """Compare the walk over the graph, as a hybrid query does it, with a comparison with every vector."""
-    asked = vectors[vectors.any(axis=1)]
-    if not len(asked):
+    """Compare the graph's neighbours, searched as in a hybrid query, with an exact comparison."""
+    queries = vectors[vectors.any(axis=1)]
+    if not len(queries):
         return
-    found = engine.rank(Search.near(asked, engine.settings.fusion.window))
-    # One at a time: over millions of vectors this takes the server seconds.
-    exact = [engine.rank(Search.near(vector[None], _NEIGHBOURS, exact=True))[0] for vector in asked]
+    found = engine.rank(Search.near(queries, engine.settings.fusion.window))
+    # One query at a time, as each takes the server seconds for millions of vectors.
+    exact = [engine.rank(Search.near(vector[None], _NEIGHBOURS, exact=True))[0] for vector in queries]
     recall = float(np.mean([recall_of(ours, truth) for ours, truth in zip(found, exact, strict=True)]))
-    told = (
-        f"recall@{_NEIGHBOURS} {recall:.3f} of the graph against exact search, {len(asked)} queries "
+    text = (
+        f"recall@{_NEIGHBOURS} {recall:.3f} of the graph against exact search, {len(queries)} queries "
         f"(at least {least:g})"
     )
-    yield Check("graph", recall >= least, told)
+    yield Check("graph", recall >= least, text)
 
 
 def recall_of(found: Ranking, truth: Ranking) -> float:
-    """Return the share of the true neighbours found; another one that is as near counts too."""
+    """Return the share of the true neighbours that were found; others at the same distance count, too."""
     if not truth.scores:
         return 1.0
     farthest = truth.scores[-1] - _SAME_SCORE
@@ -174,13 +174,13 @@ def recall_of(found: Ranking, truth: Ranking) -> float:
 
 
 def _answers(engine: OpenSearchEngine, queries: Sequence[str], vectors: Vectors | None) -> Iterator[Check]:
-    """Ask one query of each leg and of both."""
-    place = next((n for n, text in enumerate(queries) if vectors is None or vectors[n].any()), None)
-    if place is None:
+    """Check that a query has hits in each leg and in both."""
+    position = next((n for n, text in enumerate(queries) if vectors is None or vectors[n].any()), None)
+    if position is None:
         return
-    text = queries[place : place + 1]
-    vector = None if vectors is None else vectors[place : place + 1]
+    one_query = queries[position : position + 1]
+    vector = None if vectors is None else vectors[position : position + 1]
     modes: Sequence[Mode] = ("bm25",) if vector is None else ("bm25", "knn", "hybrid")
-    hits = {mode: len(engine.search(Search.of(text, _NEIGHBOURS, mode, vectors=vector))[0]) for mode in modes}
-    told = ", ".join(f"{name} {count} hits" for name, count in hits.items())
-    yield Check("query", all(hits.values()), told)
+    hits = {mode: len(engine.search(Search.of(one_query, _NEIGHBOURS, mode, vectors=vector))[0]) for mode in modes}
+    text = ", ".join(f"{name} {count} hits" for name, count in hits.items())
+    yield Check("query", all(hits.values()), text)

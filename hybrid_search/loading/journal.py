@@ -1,4 +1,4 @@
-"""How far a load into a server has come, in a small local file: what the next run need not encode or send again."""
+"""Records the progress of a load into a server in a small local file, for the next run to continue from."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SECONDS_BETWEEN_ENTRIES = 0.5
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is acknowledged.
+    """The progress of a load.
 
-    :ivar index: the index's uuid on the server, which another one of the same name does not have.
-    :ivar documents: how many of the data set's documents, from its first on, the server has taken or refused.
-    :ivar digest: of these documents.
-    :ivar checked: whether the load compares with what was in the index before it.
+    :ivar index: the index's uuid on the server; a later index of the same name has another.
+    :ivar documents: number of documents, from the data set's first on, that the server accepted or rejected.
+    :ivar digest: hash of these documents.
+    :ivar checked: whether the load compares documents with those that were in the index before.
     """
 
     format_version: int = FORMAT_VERSION
@@ -47,27 +47,27 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Digest:
-    """A hash over documents, in order."""
+    """A hash of a sequence of documents."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, document: Document) -> None:
-        """Take in one document."""
+        """Add a document to the hash."""
         metadata = sorted(document.metadata.items()) if document.metadata else ""
         parts = (document.id, document.title, document.text, repr(metadata))
         self._hash.update("\0".join([*parts, ""]).encode("utf-8", "surrogatepass"))
 
     @property
     def value(self) -> str:
-        """The hash of what came so far."""
+        """The hash of the documents added so far."""
         return self._hash.hexdigest()
 
 
 class Journal:
-    """The journal of one data set's load into one location; a load that ends well leaves none.
+    """The journal of loading one data set into one location; removed when the load succeeds.
 
-    :param dataset: names the data set and where it lies.
+    :param dataset: the data set's name and location.
     """
 
     def __init__(self, location: str, dataset: str) -> None:
@@ -78,9 +78,9 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Self]:
-        """Keep other processes of this machine from the same load.
+        """Exclude other processes of this machine from the same load.
 
-        :raises IndexLocked: if there is one.
+        :raises IndexLocked: if another process is running it.
         """
         folder = self.path.parent
         with disk_errors(f"making {folder}"):
@@ -102,9 +102,9 @@ class Journal:
             lock.release()
 
     def read(self) -> Entry | None:
-        """Return the last entry; None where there is none.
+        """Return the last entry; None if there is none.
 
-        :raises UsageError: if it can't be read, or is of another version.
+        :raises UsageError: if it can't be read, or has another version.
         """
         if not self.path.exists():
             return None
@@ -122,10 +122,10 @@ class Journal:
         return entry
 
     def resumed(self, index: str) -> Entry | None:
-        """Return where to go on; None where there is no journal.
+        """Return the entry to continue from; None if there is no journal.
 
-        :param index: the uuid of the index at the location.
-        :raises UsageError: if the journal is of an index that is gone, or can't be read.
+        :param index: uuid of the index at the location.
+        :raises UsageError: if the journal belongs to an index that no longer exists, or can't be read.
         """
         entry = self.read()
         if entry is not None and entry.index != index:
@@ -136,11 +136,11 @@ class Journal:
         return entry
 
     def begun(self, index: str, *, checked: bool) -> Entry:
-        """Return the first entry of a load from the beginning."""
+        """Return the first entry of a new load."""
         return Entry(location=self._location, dataset=self._dataset, index=index, checked=checked)
 
     def write(self, entry: Entry, *, now: bool = False) -> None:
-        """Record what is acknowledged; not more often than is worth it, unless ``now``.
+        """Write an entry; entries that follow too quickly are skipped, unless ``now``.
 
         :raises StorageError: if the file can't be written.
         """
@@ -149,14 +149,14 @@ class Journal:
             self._written = time.monotonic()
 
     def remove(self) -> None:
-        """The load is done."""
+        """Remove the journal of a finished load."""
         with disk_errors(f"removing {self.path}"):
             self.path.unlink(missing_ok=True)
 
     def check_same(self, entry: Entry, seen: int, digest: Digest) -> None:
-        """Check that the data set begins with the documents that were loaded.
+        """Check that the data set still begins with the documents that were loaded.
 
-        :param seen: how many of them there were.
+        :param seen: number of these documents that the data set has.
         :raises DataError: if it does not.
         """
         if seen != entry.documents or digest.value != entry.digest:
@@ -167,15 +167,15 @@ class Journal:
 
 
 def _alone(folder: Path) -> filelock.BaseFileLock:
-    """Take the one lock that stays: whoever makes or removes another one holds it for a moment.
+    """Take the one permanent lock, which every process holds for a moment to create or remove another lock.
 
-    A lock whose file was removed between its opening and its locking would keep nobody out.
+    Otherwise a lock's file could be removed between opening and locking it, and would exclude nobody.
     """
     return filelock.FileLock(folder / "guard.lock")
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the locks of loads that were killed and left no journal to go on from."""
+    """Remove the locks of killed loads that left no journal."""
     for file in folder.glob("*.lock"):
         if file.name != "guard.lock" and not file.with_suffix(".json").exists():
             lock = filelock.FileLock(file, timeout=0)
@@ -190,6 +190,6 @@ def _remove(lock: filelock.BaseFileLock) -> None:
 
 
 def not_yet_there(engine: Engine, documents: Sequence[Document]) -> list[Document]:
-    """Return the documents that are not in the index, or are there with other content."""
+    """Return the documents that are missing in the index, or have other content there."""
     stored = engine.get([document.id for document in documents])
     return [document for document, known in zip(documents, stored, strict=True) if known != document]

@@ -1,4 +1,4 @@
-"""Load a data set's documents into an index: encode, add, commit. Doing it again is harmless."""
+"""Loads a data set's documents into an index: encode, add, commit. Repeating a load is harmless."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ __all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a new index is told; None takes the model's fitted value, or the default where there is none.
+    """Options of a load. For a new index, None means the model's fitted value, or else the default.
 
-    :ivar recreate: build the index anew. One in a folder is replaced when the load has succeeded, and is as it was
-        when it has not; one on a server is deleted when the arguments have been checked and there are documents.
-    :ivar total: documents to come, where that is known; for the time left.
-    :ivar server: how an index on a server is loaded.
-    :ivar layout: how a server keeps the index.
+    :ivar recreate: replace an existing index. One in a folder is replaced when the load has succeeded, and otherwise
+        stays; one on a server is deleted after the arguments were checked and a first document was read.
+    :ivar total: number of documents, if known; for the estimate of the remaining time.
+    :ivar server: how to load into a server.
+    :ivar layout: the server's options of a new index.
     :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
-    :ivar default_pipeline: make it the one that the index uses where a search names none.
+    :ivar default_pipeline: make that the default of searches without a pipeline.
     """
 
     bm25: Bm25 | None = None
@@ -69,12 +69,12 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did. ``unchanged`` documents were already there, word for word, and were not encoded again.
+    """The result of a load. ``unchanged`` documents were in the index already, and were not encoded again.
 
-    :ivar cut: added documents that have more tokens than the towers read: what comes after is found by BM25 alone.
-    :ivar server: rates and counts of a load into a server; empty for a folder. Of a load that was resumed, ``resumed``
-        says how many documents were acknowledged before, and ``rejected_before`` how many of these the index refused;
-        the report's other counts are of the whole load.
+    :ivar cut: number of added documents with more tokens than the towers read; the rest is found by BM25 alone.
+    :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
+        number of documents acknowledged before, and ``rejected_before`` how many of these the index rejected; the
+        report's other counts are of the whole load.
     """
 
     location: str
@@ -98,24 +98,23 @@ def load(
     reject: Callable[[Rejection], None] = lambda rejection: None,
     progress: Progress = silent,
 ) -> LoadReport:
-    """Index every document of a data set, with vectors where a model is given or the index carries one.
+    """Index every document of a data set, with vectors if a model is given or stored in the index.
 
-    Into a folder it commits as it goes, so a kill loses at most the documents since the last commit. On a server what
-    it has answered for is durable, and shown by the commit at the end. The next run takes up where this one stopped:
-    documents that are there already, unchanged, are skipped; with ``options.server.resume`` those that the server had
-    answered for are not even looked at.
+    Into a folder it commits repeatedly, so a kill loses at most the documents since the last commit. On a server,
+    acknowledged documents are durable, and become visible with the commit at the end. The next run continues: unchanged
+    documents that are in the index are skipped; with ``options.server.resume`` acknowledged ones are not even compared.
 
-    :param model: a checkpoint folder. None: the towers of the existing index, also of one that is recreated; a new
-        index is then lexical only.
-    :param reject: called with each document that the index refuses.
-    :raises ConfigError: if a setting is not one; nothing has been changed then.
+    :param model: a checkpoint folder. None for the towers of the existing index, even if that is recreated; without
+        one, the index is lexical only.
+    :param reject: called with each document that the index rejects.
+    :raises ConfigError: if a setting is invalid; nothing has been changed then.
     :raises ModelMismatch: if the index was built with another model.
-    :raises IndexExists: if the index exists with other settings than asked for.
+    :raises IndexExists: if the index has other settings than requested.
     :raises IndexLocked: if another process is writing to the index.
-    :raises ModelNotFound: if an index with vectors is to be recreated, and neither gives its towers nor is told any.
-    :raises DataError: if no document came into an index that was to be made or recreated (none is made then), or a
-        load to be resumed was of others.
-    :raises UsageError: if options contradict one another, or there is no resuming this.
+    :raises ModelNotFound: if an index with vectors is to be recreated, but has no towers and none are given.
+    :raises DataError: if a new or recreated index would contain no document (it is not created then), or if the load to
+        be resumed had other documents.
+    :raises UsageError: if options contradict each other, or the load can't be resumed.
     """
     options = options or LoadOptions()
     started = perf_counter()
@@ -126,17 +125,17 @@ def load(
     documents = dataset.documents()
     if options.recreate or not index_exists(location):
         documents = _with_a_first(documents, dataset, location)
-    with _place(location, recreate=options.recreate) as place:
-        journal = Journal(str(place), f"{dataset.name} {options.server.source}".strip())
-        with _not_left_empty(place, dataset.name, aside=place != location) as check:
-            report = _load(documents, place, new, options, journal, Reporter(progress, reject=reject))
+    with _target(location, recreate=options.recreate) as target:
+        journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
+        with _not_left_empty(target, dataset.name, aside=target != location) as check:
+            report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report)
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
 
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """The model given, and what an index that is made with it is told."""
+    """The given model, and the settings of a new index with it."""
 
     model: Path | None
     encoder: Encoder | None
@@ -162,9 +161,9 @@ class _New:
 
 
 def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
-    """Return what :func:`load` tells a new index.
+    """Return the settings of an index that :func:`load` would create.
 
-    :raises ConfigError: if a setting is not one.
+    :raises ConfigError: if a setting is invalid.
     """
     return _New.prepared(model, options).settings
 
@@ -197,8 +196,8 @@ def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str
 
 
 @contextlib.contextmanager
-def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
-    """Say where to load to: aside of an index that is to be recreated, whose place is taken when the block ends."""
+def _target(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
+    """Yield the location to load to; if an index is recreated, a temporary one that replaces it when the block ends."""
     if not recreate:
         yield location
     elif is_on_server(location):
@@ -213,11 +212,11 @@ def _place(location: str | Path, *, recreate: bool) -> Iterator[str | Path]:
 
 @contextlib.contextmanager
 def _not_left_empty(location: str | Path, name: str, *, aside: bool) -> Iterator[Callable[[LoadReport], None]]:
-    """Drop an index that the block made, when it ends without a document in it.
+    """Drop an index that the block created if it ends without a document.
 
-    :param aside: it is made to take another one's place, which stays then.
+    :param aside: the index is to replace another one, which is kept then.
 
-    :return: to be called with the report; raises where nothing came into an index that was not there before.
+    :return: to be called with the report; raises if a new index contains no document.
     """
     made = not index_exists(location)
 
@@ -239,7 +238,7 @@ def _not_left_empty(location: str | Path, name: str, *, aside: bool) -> Iterator
 
 def _drop_if_empty(location: str | Path) -> None:
     with contextlib.closing(open_engine(location, writable=True)) as engine:
-        engine.commit()  # on a server, what it took before the end may not be counted yet
+        engine.commit()  # on a server, documents may not be counted before that
         empty = not engine.count()
     if empty:
         drop_index(location)
@@ -279,7 +278,7 @@ def _load(
 
 
 def _cut_by(encoder: Encoder | None) -> int:
-    return int(getattr(encoder, "documents_cut", 0))  # of our own towers; another encoder does not tell
+    return int(getattr(encoder, "documents_cut", 0))  # other encoders than this package's towers don't count
 
 
 def _in_turn(
@@ -289,7 +288,7 @@ def _in_turn(
     total: int | None,
     reporter: Reporter,
 ) -> Totals:
-    """Encode and add one batch after the other, and commit now and then."""
+    """Encode and add one batch after the other, with a commit from time to time."""
     added = unchanged = rejected = 0
     with reporter.progress("indexing", total) as task:
         for batch in index_corpus(engine, encoder, documents, only_new=partial(not_yet_there, engine)):
@@ -330,7 +329,7 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
 
 
 def _tell_server(engine: Engine, options: LoadOptions) -> None:
-    """Check that the server keeps the index as asked, and store the pipeline."""
+    """Check the server's options of the index, and store the pipeline."""
     if options.layout.asked():
         cast("OpenSearchEngine", engine).check_options(options.layout)
     if options.pipeline:
@@ -338,7 +337,7 @@ def _tell_server(engine: Engine, options: LoadOptions) -> None:
 
 
 def _has_towers(engine: Engine) -> bool:
-    """Tell whether the towers are there; a kill may have come before they were, and somebody may have changed them."""
+    """Return whether the towers are stored; a kill may have come before, and others may have changed them."""
     try:
         return engine.model_folder() is not None
     except CorruptModel:
@@ -352,17 +351,17 @@ def _store_towers(engine: Engine, model: Path) -> None:
 
 
 def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadOptions, location: str | Path) -> None:
-    """Refuse to add to an index that was made with another model or with settings other than those asked for."""
+    """Refuse to add to an index that was made with another model or with other settings than requested."""
     remedy = "load into another location, or rebuild this one with recreate=True"
     if is_on_server(location):
         remedy = f"make the next index of an alias with alias=NAME, {remedy}"
     if encoder is not None and encoder.fingerprint != settings.fingerprint:
-        held = settings.fingerprint[:12] or "no vectors"
+        existing = settings.fingerprint[:12] or "no vectors"
         raise ModelMismatch(
-            f"{location}: the index holds {held}, the model given is {encoder.fingerprint[:12]}; {remedy}"
+            f"{location}: the index holds {existing}, the model given is {encoder.fingerprint[:12]}; {remedy}"
         )
-    asked = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
-    for name, value in asked.items():
+    requested = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
+    for name, value in requested.items():
         if value is not None and value != getattr(settings, name):
             raise IndexExists(
                 f"{location}: the index has {name} {getattr(settings, name)}, asked for {value}; {remedy}"

@@ -1,4 +1,4 @@
-"""Two stages of work on a stream of batches, at the same time; the results come in the order of the batches."""
+"""Runs two stages of work on a stream of batches concurrently; results come in the order of the batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 Result = TypeVar("Result")
 
 _WAITING = 2
-"""Batches beyond those being worked on, so that nobody waits for the slowest."""
+"""Batches prepared in advance, so that senders don't wait for the slowest batch."""
 
 
 def pipelined(
@@ -25,13 +25,13 @@ def pipelined(
     senders: int,
     stop: Callable[[], None],
 ) -> Generator[tuple[Batch, Result]]:
-    """Make something of each batch, one at a time and in order, while what was made before is sent by several threads.
+    """Prepare batches one at a time and in order, while several threads send those prepared before.
 
-    Yields each batch with what came of it, in order; a bounded number is under way. When anything fails nothing more is
-    begun, what is under way is waited for, and what went well of it up to the first batch that did not is still
-    yielded before the error is raised. Whoever leaves the loop early closes the generator, which waits likewise.
+    Yields each batch with its result, in order; the number of batches in progress is limited. After a failure no batch
+    is begun, and those in progress are awaited; the results before the first failure are still yielded, then the error
+    is raised. Leaving the loop early closes the generator, which waits in the same way.
 
-    :param stop: called after a failure, to make what is under way end soon.
+    :param stop: called after a failure, to end the batches in progress soon.
     """
     makers, sending = ThreadPoolExecutor(1, "make"), ThreadPoolExecutor(senders, "send")
     under_way: deque[tuple[Batch, Future[Future[Result]]]] = deque()

@@ -1,4 +1,4 @@
-"""Encode an index's documents with another model, into another index; behind an alias while queries go on."""
+"""Encodes an index's documents with another model, into another index; behind an alias without interrupting queries."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def reindex(
     reject: Callable[[Rejection], None] = lambda rejection: None,
     progress: Progress = silent,
 ) -> LoadReport:
-    """Load the documents of one index into another, with the vectors of ``model``. Doing it again is harmless.
+    """Load the documents of one index into another, with vectors of ``model``. Repeating it is harmless.
 
-    Metadata fields keep their types. What changes in the source meanwhile may be missed; doing it again takes it up.
+    Metadata fields keep their types. Changes in the source during the load may be missed; repeating it adds them.
 
-    :raises UsageError: if both are the same.
+    :raises UsageError: if both locations are the same.
     """
     if str(source) == str(target):
         raise UsageError(f"{source} can't be read and built anew at the same time; give another location")
@@ -63,19 +63,19 @@ def reindex(
 
 
 def corpus_of(engine: Engine, location: str | Path) -> Corpus:
-    """Return an index's documents as a data set, those of a server as it has indexed them."""
+    """Return an index's documents as a data set; those of a server as it has indexed them."""
     name = f"documents of {location}"
     return Corpus(name, engine.documents if not isinstance(engine, OpenSearchEngine) else engine.held_documents().all)
 
 
 def keeping_fields(engine: Engine, options: LoadOptions | None) -> LoadOptions:
-    """Add the metadata fields that an index has declared to the options for a new one."""
+    """Add the metadata fields that an index has declared to the options of a new one."""
     options = options or LoadOptions()
     return replace(options, fields={**engine.settings.fields, **options.fields})
 
 
 def _as_held(options: LoadOptions) -> LoadOptions:
-    """Let the load take all that an index on a server may hold."""
+    """Accept everything that an index on a server may contain."""
     return replace(options, server=replace(options.server, as_held=True))
 
 
@@ -89,19 +89,18 @@ def reindex_behind_alias(
     reject: Rejecting | None = None,
     progress: Progress = silent,
 ) -> Swap:
-    """Make the next index of an alias out of the documents of the live one, with the vectors of another model.
+    """Create the next index of an alias from the documents of the live one, with vectors of another model.
 
-    All that the live index holds arrives, as its server has indexed it, or the alias stays where it is: not one
-    document may be refused. Queries go on in the live index until the alias moves. What is added, replaced or deleted
-    in it meanwhile is taken over in further passes, until one finds nothing or there have been five; what is written
-    after the last one is not.
+    The alias only moves if every document of the live index, as its server has indexed it, is accepted. Until then,
+    queries go on in the live index. Documents added, replaced or deleted in it meanwhile are transferred in further
+    passes, until one finds no changes, or after five; later changes are missed.
 
-    :param address: the alias's.
-    :param source: the index to read, in one pass, instead of the live one.
-    :param least_recall: of the graph, 0..1, for the new index to go live.
+    :param address: of the alias.
+    :param source: an index to read instead of the live one, in a single pass.
+    :param least_recall: minimum recall of the graph, 0..1; below it the new index does not go live.
     :raises IndexNotFound: if there is no live index.
     :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
-    :raises SearchIndexError: if a check fails; the alias then stands for what it stood for, and the new index stays.
+    :raises SearchIndexError: if a check fails; the alias then stays where it was, and the new index is kept.
     """
     if source is not None:
         with closing(open_engine(source)) as engine:
@@ -122,7 +121,7 @@ def reindex_behind_alias(
 
 
 class _Reindexing:
-    """Loads a live index's documents into the alias's next one, and takes over what changes meanwhile."""
+    """Loads a live index's documents into the alias's next index, and transfers changes made meanwhile."""
 
     def __init__(
         self, client: Client, live: OpenSearchEngine, alias: Address, model: Path, options: LoadOptions
@@ -142,7 +141,7 @@ class _Reindexing:
         check_towers_can_follow(client, alias.index, self.new, model)
 
     def run(self, refused: RefusedIds, progress: Progress) -> tuple[LoadReport, Expected]:
-        """Load; returns the first pass's report, and what the new index should hold."""
+        """Load; return the first pass's report, and what the new index should contain."""
         self._load = partial(self._loaded, refused, progress)
         self._mark, self._writes = self._marked(), writes_to(self._client, self._old)
         reservoir = Reservoir(SAMPLE)
@@ -150,13 +149,13 @@ class _Reindexing:
         return report, self._catch_up([document.id for document in reservoir.sample], refused)
 
     def _loaded(self, refused: RefusedIds, progress: Progress, documents: Documents) -> LoadReport:
-        corpus, place = Corpus(self._source, documents), str(self.new)
-        return load(corpus, place, model=self._model, options=self._options, reject=refused, progress=progress)
+        corpus, location = Corpus(self._source, documents), str(self.new)
+        return load(corpus, location, model=self._model, options=self._options, reject=refused, progress=progress)
 
     def _catch_up(self, ids: list[str], refused: RefusedIds) -> Expected:
-        """Pass after pass, until one finds nothing more.
+        """Run passes until one finds no changes.
 
-        :param ids: of the documents to be looked at; those that changed during the last pass are left out.
+        :param ids: ids to check at the end; those that changed during the last pass are left out.
         """
         for _ in range(_MOST_PASSES):
             count, sample = self._live.count(), self._held.get(ids)
@@ -173,7 +172,7 @@ class _Reindexing:
         )
 
     def _still_missing(self, ids: list[str]) -> int:
-        """Count the documents that were refused once, are still in the live index and not in the new one."""
+        """Count the documents that were rejected once, and are still in the live index but not in the new one."""
         with OpenSearchEngine.open(str(self.new)) as engine:
             there = engine.get(ids)
         return sum(new is None and old is not None for new, old in zip(there, self._held.get(ids), strict=True))
@@ -184,7 +183,7 @@ class _Reindexing:
         return added + self._delete_what_is_gone()
 
     def _delete_what_is_gone(self) -> int:
-        # Not by comparing counts: one added at the same time would hide one deleted.
+        # Not by comparing counts: a document added at the same time would hide a deleted one.
         if writes_to(self._client, self._old) == self._writes:
             return 0
         deleted = 0
@@ -196,7 +195,7 @@ class _Reindexing:
         return deleted
 
     def _marked(self) -> int:
-        """Return a mark such that every change up to it can be found by searching."""
+        """Return a sequence number such that searching finds every change up to it."""
         mark = sequence_mark(self._client, self._old)
         self._client.call("POST", f"/{self._old}/_refresh")
         return mark

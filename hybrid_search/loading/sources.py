@@ -1,4 +1,4 @@
-"""Documents that come from something other than a loader, as a data set."""
+"""Data sets of documents that don't come from a loader."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Corpus", "Reservoir"]
 
 
 class Corpus:
-    """Documents alone, as a :class:`~hybrid_search.protocols.Dataset` without queries.
+    """A :class:`~hybrid_search.protocols.Dataset` with documents only.
 
-    :param documents: begins the stream; called once a pass.
+    :param documents: starts the stream; called once for each pass.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Corpus:
 
 
 class Reservoir:
-    """Keeps a sample of the documents of a stream, each as likely as every other.
+    """Keeps a uniform sample of the documents of a stream.
 
-    :ivar sample: those kept, of the last pass.
+    :ivar sample: the sample of the last pass.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
@@ -59,7 +59,7 @@ class Reservoir:
         self._seed = seed
 
     def watching(self, documents: Callable[[], Iterator[Document]]) -> Callable[[], Iterator[Document]]:
-        """Return a stream of the same documents, out of which the sample is taken as they go by."""
+        """Return a stream of the same documents, which are sampled as they are read."""
 
         def stream() -> Iterator[Document]:
             draw = random.Random(self._seed)
@@ -67,8 +67,8 @@ class Reservoir:
             for seen, document in enumerate(documents()):
                 if seen < self._size:
                     sample.append(document)
-                elif (place := draw.randrange(seen + 1)) < self._size:
-                    sample[place] = document
+                elif (slot := draw.randrange(seen + 1)) < self._size:
+                    sample[slot] = document
                 yield document
 
         return stream

@@ -1,6 +1,6 @@
-"""What ``load --sync`` adds to a load: documents that left the data set leave the index too.
+"""Implements ``load --sync``: documents that are no longer in the data set are deleted from the index.
 
-Only a data set that was read to its end, and of which every record could be read, says what is no longer in it.
+Which documents are missing is only known if the data set was read to its end, and each of its records could be read.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from hybrid_search.types import Document, Rejection
 __all__ = ["Present", "Rejecting", "Synced", "load_in_sync"]
 
 ASK_ABOVE = 0.1
-"""Share of the documents that the index had before the load, above which somebody must agree to the removal."""
+"""Share of the documents in the index before the load; to remove more of them needs confirmation."""
 
 BATCH = 1_000
-"""Documents deleted at a time."""
+"""Number of documents per deletion."""
 
 
 class Rejecting(Protocol):
-    """Takes rejections, and knows how many there were in all, those of the data set's reader too."""
+    """Called with rejections; counts them, including those of the data set's reader."""
 
     @property
     def count(self) -> int:
-        """How many records were refused so far."""
+        """Number of records rejected so far."""
 
     def __call__(self, rejection: Rejection) -> None:
-        """Take one."""
+        """Take one rejection."""
 
 
 class _Refused:
-    """Passes on what the index refuses, counted: those records were read."""
+    """Passes on and counts rejections by the index, whose records could be read."""
 
     def __init__(self, reject: Rejecting) -> None:
         self.count = 0
@@ -56,11 +56,11 @@ class _Refused:
 
 
 class Present:
-    """The ids of a data set's documents, noted as they go by: 8 bytes each.
+    """Records the ids of a data set's documents as they are read: 8 bytes each.
 
-    Where two ids have the same hash, a document stays that should have gone; none goes that should have stayed.
+    If two ids have the same hash, a document may stay that should be deleted, but none is deleted that should stay.
 
-    :ivar is_complete: the data set was read to its end.
+    :ivar is_complete: whether the data set was read to its end.
     """
 
     def __init__(self) -> None:
@@ -71,14 +71,14 @@ class Present:
         return len(self._hashes)
 
     def watching(self, documents: Iterator[Document]) -> Iterator[Document]:
-        """Pass documents on and note their ids."""
+        """Yield the documents unchanged, and record their ids."""
         for document in documents:
             self._hashes.append(_hash(document.id))
             yield document
         self.is_complete = True
 
     def absent(self, ids: Iterator[str]) -> list[str]:
-        """Return the ids that no document of the data set had."""
+        """Return the ids that no document of the data set has."""
         known = np.unique(np.frombuffer(self._hashes, dtype=np.uint64))
         found: list[str] = []
         for batch in in_batches(ids, BATCH):
@@ -94,10 +94,10 @@ def _hash(id: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What a load with synchronisation did.
+    """The result of a load with synchronisation.
 
-    :ivar removed: how many documents were deleted from the index as the data set lacks them.
-    :ivar not_synced: why they were not; empty when they are gone.
+    :ivar removed: number of documents deleted from the index.
+    :ivar not_synced: why nothing was deleted; empty if it was.
     """
 
     load: LoadReport
@@ -115,15 +115,14 @@ def load_in_sync(
     may_remove: Callable[[int, int], bool] = lambda count, before: False,
     progress: Progress = silent,
 ) -> Synced:
-    """Load a data set into an index, then delete the documents of the index that the data set does not have.
+    """Load a data set into an index, then delete the index's documents that are not in the data set.
 
-    Nothing is deleted unless the data set was read to its end and every record of it could be read.
+    Nothing is deleted unless the data set was read to its end and each of its records could be read.
 
-    :param location: by an alias, its live index; nothing is deleted if the alias moves meanwhile.
-    :param reject: takes what the index refuses, and knows what the data set's reader refused, which must have been
-        given the same.
-    :param may_remove: is asked, with how many documents are to go and how many there were before the load, when that is
-        more than a tenth.
+    :param location: for an alias, its live index is used; nothing is deleted if the alias moves meanwhile.
+    :param reject: called with each rejection by the index; the data set's reader must have been given the same object.
+    :param may_remove: called with the number of documents to delete and the number before the load, if that is more
+        than a tenth; returns whether to delete them.
     :raises UsageError: if the index is to be recreated.
     :raises HybridSearchError: as :func:`~hybrid_search.loading.load.load`; nothing was deleted then.
     """
@@ -147,15 +146,15 @@ def load_in_sync(
         with progress("looking for documents that left the data set", engine.count()) as task:
             absent = present.absent(_ids(engine, task.advance))
         if len(absent) > ASK_ABOVE * before and not may_remove(len(absent), before):
-            told = f"{len(absent):,} of {before:,} documents would be removed, more than a tenth"
-            return Synced(report, not_synced=told)
+            reason = f"{len(absent):,} of {before:,} documents would be removed, more than a tenth"
+            return Synced(report, not_synced=reason)
         removed = sum(engine.delete(batch) for batch in in_batches(absent, BATCH))
         engine.commit()
         return Synced(replace(report, documents=engine.count()), removed)
 
 
 def _before(location: str | Path) -> tuple[int, object]:
-    """Return how many documents the index has, and which index it is."""
+    """Return the number of documents in the index, and an identification of the index."""
     if not index_exists(location):
         return 0, None
     with closing(open_engine(location)) as engine:
@@ -163,12 +162,12 @@ def _before(location: str | Path) -> tuple[int, object]:
 
 
 def _which(engine: Engine) -> object:
-    """Tell the index of an alias from the one that the alias stands for later; None for a folder, which is one."""
+    """Identify the index, to detect that an alias moves; None for a folder."""
     return getattr(engine, "place", None)
 
 
 def _obstacle(present: Present, unread: int) -> str:
-    """Say why the data set does not tell what is no longer in it; empty where it does."""
+    """Return why the data set does not show which documents are missing; empty if it does."""
     if not present.is_complete:
         return "the data set was not read to its end"
     if unread:
