@@ -1,4 +1,4 @@
-"""The command line: one file a verb, each loaded when it is called."""
+"""The command line: a file for each verb, imported when it is called."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ VERBS = (
     "delete", "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "deploy", "undeploy",
     "serve-towers", "doctor", "settings",
 )  # fmt: skip
-"""In the order in which a new user meets them. Each is the command ``command`` of the module of its name, unless:"""
+"""In the order in which a new user needs them. Each is ``command`` in the module of its name, with these exceptions:"""
 
 HOSTS = {
     **dict.fromkeys(("info", "delete", "rollback", "drop", "repair"), "indexes"),
     **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),
 }
-"""Verb -> the module of another verb that has it too, as ``VERB_command``."""
+"""Verb -> the module of another verb that defines it, as ``VERB_command``."""
 
 RESUMING = ("quickstart", "train", "load", "reindex")
-"""Verbs that, interrupted, can be given again and lose nothing."""
+"""Verbs that can be run again after an interruption, and then continue."""
 
 
 class VerbGroup(click.Group):
-    """A group that imports a verb's module only when it is needed."""
+    """A group that imports a verb's module when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the verbs, in the order of the main job rather than the alphabet's."""
+        """Return the verbs in the order of use, not of the alphabet."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb."""
+        """Import a verb."""
         if cmd_name not in VERBS:
             return None
         name = cmd_name.replace("-", "_")
@@ -52,17 +52,17 @@ class VerbGroup(click.Group):
         return command
 
     def make_context(self, *arguments: Any, **values: Any) -> click.Context:
-        """Read the arguments; click would end with 1 where nobody reads the help any more."""
+        """Parse the arguments; click would exit with 1 if the reader of the help has gone."""
         with to_a_reader():
             return super().make_context(*arguments, **values)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; click would end with 1 where nobody reads its output any more."""
+        """Run a verb; click would exit with 1 if the reader of its output has gone."""
         with to_a_reader():
             return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs before the options that few need."""
+        """Write the verbs before the options, which few users need."""
         own: list[tuple[str, str]] = []
         of_servers: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -97,8 +97,8 @@ def cli(context: click.Context, /, **connection: Any) -> None:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
-    # Before torch or FAISS is loaded: threads that spin while they wait take the cores from whoever has work to do,
-    # themselves included (benchmarks/contention.py).
+    # Before torch or FAISS is loaded: threads that spin while they wait take cores from threads with work to do,
+    # even of the same process (benchmarks/contention.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     forgive()
     logging.lastResort = Warnings()
@@ -110,7 +110,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.exceptions.Abort) as error:
         resumes = next((word for word in sys.argv[1:] if word in VERBS), "") in RESUMING
         _complain("interrupted; the same command goes on where it stopped" if resumes else "interrupted")
-        for note in getattr(error.__cause__ or error, "__notes__", ()):  # click makes an Abort of a KeyboardInterrupt
+        # click raises an Abort from a KeyboardInterrupt.
+        for note in getattr(error.__cause__ or error, "__notes__", ()):
             _complain(note)
         exit_code = 130
     except HybridSearchError as error:
@@ -119,10 +120,10 @@ def main() -> None:
     except ReaderWent:
         let_go()
         exit_code = READER_WENT
-    except UnicodeEncodeError as error:  # click asks the system about a path that has no form there
+    except UnicodeEncodeError as error:  # click passes the system a path that can't be encoded
         _complain(f"Error: {shown(error.object)} can't be a path ({error.reason}); give another one")
         exit_code = UsageError.exit_code
-    except OSError as error:  # a path that the system takes no such name for, or a disk that fails
+    except OSError as error:  # a name that the system refuses, or a failing disk
         place = f"{shown(str(error.filename))}: " if error.filename else ""
         _complain(f"Error: {place}{error.strerror or error}; check the path and the disk")
         exit_code = StorageError.exit_code

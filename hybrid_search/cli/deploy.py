@@ -1,4 +1,4 @@
-"""``deploy``, ``undeploy`` and ``serve-towers``: an index's towers into its cluster, out of it, and beside it."""
+"""``deploy``, ``undeploy`` and ``serve-towers``: towers in an index's cluster, and beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybrid_search.cli.output import facts, progress, say
 __all__ = ["command", "serve_towers_command", "undeploy_command"]
 
 TOKEN = "HYBRID_SEARCH_TOWERS_TOKEN"
-"""Where both ends of a connector find the token that requests must bring."""
+"""Environment variable of the token that requests must contain, for both ends of a connector."""
 
 REQUESTS = "requests.http"
 
@@ -85,7 +85,7 @@ def command(
 
 
 def _write_requests(chosen: Path | None, content: bytes) -> Path | None:
-    """Write the requests; where nobody chose the file, not over one that holds something else. Returns the file."""
+    """Write the requests; unless the user chose the file, don't overwrite other content. Return the written file."""
     from hybrid_search.storage import atomic_write_bytes, disk_errors
 
     file = chosen or Path(REQUESTS)

@@ -63,7 +63,7 @@ def _print(diagnosis: Diagnosis) -> None:
     say(f"indexes looked at: {', '.join(diagnosis.indexes) or 'none'}")
     if not diagnosis.findings:
         return
-    # Not a table: commands are copied, so no line of theirs may be broken.
+    # Not a table, which would break the lines of commands that users copy.
     for finding in diagnosis.findings:
         click.echo(f"{finding.severity}: {finding.subject}: {finding.fault} [{finding.check}]")
         for command_ in finding.mend:

@@ -179,7 +179,7 @@ def _request(given: dict[str, Any]) -> Any:
 
 
 def _systems(text: str | None) -> list[str] | None:
-    """Read a list of systems' names."""
+    """Parse a list of systems' names."""
     from hybrid_search.evaluation.protocol import SYSTEMS
 
     names = [name.strip() for name in text.split(",")] if text else None

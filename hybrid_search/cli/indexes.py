@@ -1,4 +1,4 @@
-"""``indexes``, ``info``, ``rollback``, ``drop``, ``delete`` and ``repair``: which indexes there are, and what goes."""
+"""``indexes``, ``info``, ``rollback``, ``drop``, ``delete`` and ``repair``: listing, showing and changing indexes."""
 
 from __future__ import annotations
 

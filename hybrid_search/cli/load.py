@@ -1,4 +1,4 @@
-"""``hybrid-search load``: documents into an index."""
+"""``hybrid-search load``: load documents into an index."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def command(
     given["server"] = server_load_of(given, path, dataset_config)
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         if alias is not None:
-            from hybrid_search.loading.blue_green import alias_address  # the client library only where it is needed
+            from hybrid_search.loading.blue_green import alias_address  # imports the client library, so only if needed
 
             address = alias_address(location, alias)
             load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject)
@@ -113,9 +113,9 @@ def command(
 
 
 def _check_sync(path: Path | None, alias: str | None) -> None:
-    """Refuse what --sync has no meaning for, or no certainty.
+    """Refuse --sync with options that make it pointless or unsafe.
 
-    :raises UsageError: saying what to do instead.
+    :raises UsageError: with advice.
     """
     from loaders.opening import is_stream
 
@@ -133,28 +133,28 @@ def _load_in_sync(
 ) -> None:
     from hybrid_search.loading.sync import load_in_sync
 
-    asked = False
+    was_asked = False
 
     def may_remove(count: int, before: int) -> bool:
-        nonlocal asked
-        asked = True
+        nonlocal was_asked
+        was_asked = True
         question = f"{count:,} of {before:,} documents are not in the data set any more. Delete them?"
         return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
 
     synced = load_in_sync(dataset, location, reject=reject, may_remove=may_remove, progress=progress, **given)
     _print(synced.load, form, reject, removed=synced.removed)
     if synced.not_synced:
-        told = f"{location}: the data set is loaded, and nothing was removed: {synced.not_synced}"
-        if asked:
-            raise UsageError(f"{told}; say --yes to remove them")
-        raise DataError(f"{told}; rejected records are in {dead_letter}" if reject.count else told)
+        reason = f"{location}: the data set is loaded, and nothing was removed: {synced.not_synced}"
+        if was_asked:
+            raise UsageError(f"{reason}; say --yes to remove them")
+        raise DataError(f"{reason}; rejected records are in {dead_letter}" if reject.count else reason)
     say(f"Removed {synced.removed:,} documents that are not in the data set any more.")
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
     values = msgspec.to_builtins(report)
     before = int(report.server.get("rejected_before", 0))
-    # Those that the loader refused count too.
+    # The number includes records rejected by the loader.
     facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
     if report.cut:
         say(

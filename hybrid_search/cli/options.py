@@ -1,4 +1,4 @@
-"""Options that several verbs share, as decorators."""
+"""Options shared by several verbs, as decorators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def about(settings: type[Setting], name: str) -> str:
-    """Return what a setting means, for the help of its option, with the default of one that is not sent."""
+    """Return a setting's meaning for its option's help, with the server's default if it has none of its own."""
     kind = next(field.type for field in msgspec.structs.fields(settings) if field.name == name)
     note = meta_of(kind)
     default = (note.extra or {}).get("default")
@@ -51,10 +51,10 @@ def about(settings: type[Setting], name: str) -> str:
 
 
 class WithOldName(click.Option):
-    """An option that had another name: the last one works, and is not shown."""
+    """An option with a former name (its last one), which still works but is not shown."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Show the first name alone."""
+        """Show only the first name."""
         names = self.opts
         self.opts = names[:1]
         try:
@@ -96,9 +96,9 @@ def _allowance(context: click.Context, parameter: click.Parameter, value: str) -
 
 
 def allow_rejected_option(default: str, unless: str = "") -> Callable[[F], F]:
-    """--allow-rejected.
+    """Add --allow-rejected.
 
-    :param unless: why the default is what it is, for the help.
+    :param unless: explanation of the default, for the help.
     """
     return click.option(
         "--allow-rejected",
@@ -118,7 +118,7 @@ def _loaders(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def dataset_argument(function: F) -> F:
-    """DATASET, --path, --config, --dead-letter and --allow-rejected."""
+    """Add DATASET, --path, --config, --dead-letter and --allow-rejected."""
     decorators = [
         click.argument("dataset", shell_complete=_loaders),
         click.option(
@@ -145,11 +145,11 @@ def dataset_argument(function: F) -> F:
 def opened_dataset(
     name: str, path: Path | None, config: str, dead_letter: Path, allow: Allowance | None = None
 ) -> Iterator[tuple[Dataset, Intake]]:
-    """Open a data set; at the end say what was rejected, and fail if it was more than is allowed.
+    """Open a data set; at the end report rejected records, and raise if there are more than allowed.
 
     :param allow: None for the default.
-    :raises RecordsRejected: after everything else is done, if more records than allowed went to the dead-letter file.
-    :raises UsageError: if that file would be a part of the data set.
+    :raises RecordsRejected: at the very end, if more records than allowed went to the dead-letter file.
+    :raises UsageError: if that file would be part of the data set.
     """
     from loaders.registry import open_dataset
 
@@ -164,7 +164,7 @@ def opened_dataset(
 
 
 def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:
-    """Collect rejected records; at the end say what was rejected, and fail if it was more than is allowed.
+    """Collect rejected records; at the end report them, and raise if there are more than allowed.
 
     :param allow: None for the default.
     :raises RecordsRejected: as :func:`opened_dataset`.
@@ -176,7 +176,7 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
 
 
 def bm25_options(function: F) -> F:
-    """--bm25-k1 and --bm25-b."""
+    """Add --bm25-k1 and --bm25-b."""
     for decorator in (
         click.option("--bm25-b", type=float, help="BM25's b, 0..1; left out: the index's."),
         click.option("--bm25-k1", type=float, help="BM25's k1; left out: the index's."),
@@ -186,7 +186,7 @@ def bm25_options(function: F) -> F:
 
 
 def bm25_of(k1: float | None, b: float | None, base: Bm25 | None = None) -> Bm25 | None:
-    """Build the BM25 parameters asked for; None when neither is given."""
+    """Return the requested BM25 parameters; None if neither is given."""
     if k1 is None and b is None:
         return None
     base = base or Bm25()
@@ -194,7 +194,7 @@ def bm25_of(k1: float | None, b: float | None, base: Bm25 | None = None) -> Bm25
 
 
 def fusion_options(function: F) -> F:
-    """--fusion, --combination, --bm25-weight, --window and --rank-constant."""
+    """Add --fusion, --combination, --bm25-weight, --window and --rank-constant."""
     for decorator in (
         click.option("--rank-constant", type=int, help=about(Fusion, "rank_constant")),
         click.option("--window", type=int, help=about(Fusion, "window")),
@@ -212,7 +212,7 @@ def fusion_options(function: F) -> F:
 
 
 def fusion_of(base: Fusion, values: dict[str, Any]) -> Fusion:
-    """Apply the fusion options that were given to a base; takes their entries out of ``values``."""
+    """Return a fusion with the given options applied; removes these from ``values``."""
     weight = values.pop("bm25_weight")
     names = ("method", "combination", "window", "rank_constant")
     changes = {name: value for name in names if (value := values.pop(name)) is not None}

@@ -1,6 +1,6 @@
-"""What commands print: data on stdout as a table, JSON or JSON lines; talk and progress on stderr.
+"""What commands print: data on stdout as a table, JSON or JSON lines; messages and progress on stderr.
 
-And the streams themselves: readers that go away, and encodings that lack a character.
+Also the handling of these streams: readers that have gone, and encodings that lack a character.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 READER_WENT = 141
-"""What a shell tells the end by SIGPIPE as, which is how programs end whose output nobody reads any more."""
+"""The exit code that shells show for SIGPIPE, by which programs usually end if the reader of their output has gone."""
 
 _ESCAPES = "hybrid-search-escapes"
 _SPELT = {
@@ -56,7 +56,7 @@ _PARAMETERS = (
     "alias|allow_settings|ca_certs|client_cert|default_pipeline|filter|in_cluster|mode|model|out|password_file|path|"
     "pipeline|read_timeout|recreate|restart|resume|split|systems|user|" + "|".join(_SPELT)
 )
-"""Those that the library's messages name."""
+"""Other parameters that occur in the library's messages."""
 
 _WITH_VALUE = re.compile(rf"(?<![\w.'\"`=?&/-])({_PARAMETERS})=([\w-]+(?:[./:][\w-]+)*)")
 _ALONE = re.compile(rf"`({_PARAMETERS})`")
@@ -66,22 +66,22 @@ FORMATS = ("table", "json", "jsonl")
 PIPED_WIDTH = 160
 _NARROW = 12
 _GAPS: Mapping[int, tuple[int, int] | tuple[int, int, int, int]] = {3: (0, 1), 2: (0, 1, 0, 0), 1: (0, 0)}
-"""Blanks between columns -> the padding that makes them, with the box's one."""
+"""Blanks between columns -> the padding for that, together with the box's own blank."""
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(text: str) -> None:
-    """Talk to the person at the terminal, on stderr."""
+    """Print a message to the user, on stderr."""
     click.echo(text, err=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, indented."""
+    """Print a JSON document, indented."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_jsonl(values: Sequence[Any]) -> None:
-    """Print one JSON document a line."""
+    """Print a JSON document per line."""
     for value in values:
         click.echo(msgspec.json.encode(value).decode())
 
@@ -89,7 +89,7 @@ def print_jsonl(values: Sequence[Any]) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
 ) -> None:
-    """Print a table; columns named in ``right`` are numbers and align on the right."""
+    """Print a table; columns named in ``right`` contain numbers and are aligned right."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -97,13 +97,13 @@ def print_table(
 
     class Terminal(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # as everything else that is printed; the command's end says it with its exit code
+            raise BrokenPipeError  # as other output does; main converts it to the exit code
 
-    # A number or its name is never broken in two; text is, and where the terminal is narrow the columns move together.
+    # Numbers and headings are never broken; texts are, and columns move closer together in a narrow terminal.
     whole = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
     least = [size if name in right else min(size, _NARROW) for name, size in zip(columns, whole, strict=True)]
     needed = {gap: sum(least) + gap * (len(least) - 1) + 2 for gap in _GAPS}  # the box's margins are 2
-    # Piped output is not cut at 80 columns; what no gap makes fit is broken by the terminal rather than left out.
+    # Piped output is not limited to 80 columns; if no gap makes a table fit, the terminal breaks its lines.
     console = Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     console.width = max(console.width, needed[1])
     gap = next(gap for gap in _GAPS if needed[gap] <= console.width)
@@ -117,7 +117,7 @@ def print_table(
             min_width=size,
         )  # fmt: skip
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in a document are not rich's markup
+        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in a document are no markup of rich
     console.print(table)
 
 
@@ -140,7 +140,7 @@ def _plain(value: Any) -> str:
 
 
 class _Bar:
-    """A bar on a terminal."""
+    """A progress bar on a terminal."""
 
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
@@ -153,7 +153,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line now and then, where stderr is a file or a pipe, so that long work does not look hung."""
+    """A progress line from time to time, if stderr is a file or a pipe, so that long work does not look hung."""
 
     def __init__(self, label: str, total: int | None) -> None:
         self.done = 0
@@ -179,9 +179,9 @@ class _Lines:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Task]:
-    """Show a bar with count, rate and time left on stderr, lines where it is no terminal, and one line at the end.
+    """Show progress on stderr, as a bar on a terminal and as lines elsewhere, and a summary at the end.
 
-    Work of unknown length that turns out to be none is passed over in silence.
+    Nothing is shown for work of unknown length that turns out to be none.
     """
     started = time.monotonic()
     if sys.stderr.isatty():
@@ -242,13 +242,13 @@ def in_options(message: str) -> str:
 
 
 class Warnings(logging.Handler):
-    """Says what the library logs, from warnings on, as everything else is said."""
+    """Prints what the library logs, from warnings on, like other messages."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say one."""
+        """Print one record."""
         say(in_options(self.format(record)))
 
 
@@ -257,32 +257,32 @@ def _option(parameter: str) -> str:
 
 
 class ReaderWent(Exception):
-    """The reader of our output went away, as ``| head`` does."""
+    """The reader of the output has gone, as with ``| head``."""
 
 
 def forgive() -> None:
-    r"""Let no character of a document or a query end a command.
+    r"""Keep characters of a document or a query from ending a command with an encoding error.
 
-    What the encoding of stdout or stderr lacks is written as ``\\u2192``, which is what JSON has for it, so that JSON
-    stays JSON; bytes on stdin that are no text of its encoding come in as replacement characters.
+    Characters that the encoding of stdout or stderr lacks are written as ``\\u2192``, as in JSON, so JSON output stays
+    valid; bytes on stdin that are invalid in its encoding become replacement characters.
     """
     codecs.register_error(_ESCAPES, _escaped)
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, _ESCAPES), (sys.stderr, _ESCAPES)):
-        # Another way to deal with errors is one that the user chose (PYTHONIOENCODING=ascii:replace).
+        # Other error handlers were chosen by the user (PYTHONIOENCODING=ascii:replace).
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape", "backslashreplace"):
             stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager
 def to_a_reader() -> Iterator[None]:
-    """Write all that the block prints.
+    """Flush everything that the block prints.
 
-    :raises ReaderWent: if nobody reads it.
+    :raises ReaderWent: if the reader has gone.
     """
     try:
         try:
             yield
-        finally:  # while there is somebody to tell that what is still in the buffer can't be written
+        finally:  # flush now, while a failure can still be reported
             if sys.stdout is not None and not sys.stdout.closed:
                 sys.stdout.flush()
     except BrokenPipeError as error:
@@ -290,7 +290,7 @@ def to_a_reader() -> Iterator[None]:
 
 
 def let_go() -> None:
-    """Send what is still to be written nowhere, so that the interpreter's own end does not stumble over it."""
+    """Redirect unwritten output to nowhere, so that the interpreter does not fail at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BrokenPipeError, OSError, ValueError, AttributeError):
@@ -307,7 +307,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _units(text: str) -> Iterator[str]:
-    """Write each character as JSON does: in UTF-16, so that those beyond the first 65,536 are two."""
+    """Yield JSON's escapes of each character: its UTF-16 units, two for characters beyond the first 65,536."""
     data = text.encode("utf-16-be", "surrogatepass")
-    for place in range(0, len(data), 2):
-        yield f"\\u{data[place] << 8 | data[place + 1]:04x}"
+    for offset in range(0, len(data), 2):
+        yield f"\\u{data[offset] << 8 | data[offset + 1]:04x}"

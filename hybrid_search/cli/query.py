@@ -1,4 +1,4 @@
-"""``hybrid-search query``: search an index, once, for many queries from stdin, or at a prompt."""
+"""``hybrid-search query``: search an index for one query, for many from stdin, or interactively."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _queries(text: str | None) -> Iterator[str]:
 
 
 def _decodable(text: str) -> str:
-    """Replace what came in as bytes that are no UTF-8, so that the answer can quote the query."""
+    """Replace bytes that are invalid in UTF-8, so that the answer can quote the query."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -147,7 +147,7 @@ def _print_line(answer: Any) -> None:
 def print_hits(
     query: str, mode: str, took_ms: float, hits: list[Hit], *, explain: bool = False, full_text: bool = False
 ) -> None:
-    """Print the hits of a query as a table, with what each leg contributed on request."""
+    """Print the hits of a query as a table, with what each leg contributed if requested."""
     title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:

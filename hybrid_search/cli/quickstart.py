@@ -1,4 +1,4 @@
-"""``hybrid-search quickstart``: the whole loop on real text that every Python carries."""
+"""``hybrid-search quickstart``: training, loading, evaluation and queries on text that comes with Python."""
 
 from __future__ import annotations
 

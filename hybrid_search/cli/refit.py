@@ -1,4 +1,4 @@
-"""``hybrid-search refit``: the fusion's weights of an index, fitted again."""
+"""``hybrid-search refit``: fit an index's fusion weights again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hybrid-search reindex``: an index's documents with the vectors of another model."""
+"""``hybrid-search reindex``: encode an index's documents with another model."""
 
 from __future__ import annotations
 

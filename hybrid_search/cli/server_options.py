@@ -1,4 +1,4 @@
-"""Options about a server, as decorators: how it is reached (before the verb), keeps an index, and is searched."""
+"""Options about a server, as decorators: connection (before the verb), layout of an index, searching."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _LAYOUT: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def layout_options(function: F) -> F:
-    """--shards, --replicas, --knn-engine, --hnsw-m, --ef-construction, --compression and --on-disk."""
+    """Add --shards, --replicas, --knn-engine, --hnsw-m, --ef-construction, --compression and --on-disk."""
     for flag, name, more in reversed(_LAYOUT):
         function = click.option(flag, name, help=about(ServerOptions, name), **more)(function)
     return function
 
 
 def layout_of(given: dict[str, Any]) -> ServerOptions:
-    """Take the options of :func:`layout_options` out of a command's values.
+    """Remove the options of :func:`layout_options` from a command's values and return them.
 
-    :raises ConfigError: if one has a bad value.
+    :raises ConfigError: if a value is invalid.
     """
     names = [name for _, name, _ in _LAYOUT]
     taken = {name: given.pop(name) for name in names}
@@ -55,7 +55,7 @@ def layout_of(given: dict[str, Any]) -> ServerOptions:
 
 
 def pipeline_options(function: F) -> F:
-    """--pipeline and --default-pipeline, of a load."""
+    """Add --pipeline and --default-pipeline, for loading."""
     for decorator in (
         click.option(
             "--default-pipeline", is_flag=True, help="Let the index use that pipeline where a search names none."
@@ -72,7 +72,7 @@ def pipeline_options(function: F) -> F:
 
 
 def in_cluster_option(function: F) -> F:
-    """--in-cluster, of a search."""
+    """Add --in-cluster, for searching."""
     return click.option(
         "--in-cluster",
         is_flag=True,
@@ -81,7 +81,7 @@ def in_cluster_option(function: F) -> F:
 
 
 def search_options(function: F) -> F:
-    """--in-cluster, --pipeline, --allow-partial, --log-queries and --hash-queries, of a search."""
+    """Add --in-cluster, --pipeline, --allow-partial, --log-queries and --hash-queries, for searching."""
     for decorator in (
         click.option(
             "--hash-queries",
@@ -111,9 +111,9 @@ def search_options(function: F) -> F:
 
 
 def search_options_of(given: dict[str, Any]) -> SearchOptions:
-    """Take the options of :func:`search_options` out of a command's values; stderr is told of missing hits.
+    """Remove the options of :func:`search_options` from a command's values and return them; missing hits are reported.
 
-    :raises UsageError: if hashes are asked for without a log.
+    :raises UsageError: if hashes are requested without a log.
     """
     pipeline, allowed = given.pop("pipeline"), given.pop("allow_partial")
     partial = say if allowed else None
@@ -148,7 +148,7 @@ _CONNECTION: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 CONNECTION_SETTINGS = frozenset(names[-1].lstrip("-").replace("-", "_") for names, _ in _CONNECTION)
-"""The names that the options' values go by."""
+"""The names of the options' values."""
 
 
 def connection_options(function: F) -> F:
@@ -159,7 +159,7 @@ def connection_options(function: F) -> F:
 
 
 def connect(context: click.Context, given: dict[str, Any]) -> None:
-    """Use a connection as the options say for as long as the command runs."""
+    """Use the connection of the options while the command runs."""
     settings = {name: value for name, value in given.items() if value not in (None, (), False)}
     if settings.pop("insecure", False):
         settings["verify"] = False

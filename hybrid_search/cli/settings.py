@@ -1,4 +1,4 @@
-"""``hybrid-search settings``: all settings with default, values and meaning; and what gives them to a command."""
+"""``hybrid-search settings``: all settings with default, values and meaning, and the options that give them."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ _ELSEWHERE: Mapping[str, str] = {
     "search.in_cluster": "query --in-cluster",
     "search.log_queries": "query --log-queries, --hash-queries",
 }
-"""What gives a setting that is none of a training's."""
+"""Setting that does not belong to training -> what gives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One setting.
+    """A setting.
 
     :ivar name: as in a ``--settings`` file, with dots: ``training.word_vectors.window``.
-    :ivar kind: the field's type, its ``Meta`` included.
+    :ivar kind: the field's type, including its ``Meta``.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Named:
 
     @property
     def row(self) -> dict[str, Any]:
-        """What people and programs are shown."""
+        """The setting's row in the output."""
         return {
             "name": self.name,
             "default": msgspec.to_builtins(self.default),
@@ -92,7 +92,7 @@ class Named:
 
 def _of_training(recipe: str = DEFAULT) -> dict[str, Named]:
     chosen, teacher = RECIPES[recipe], "training.teacher"
-    # A recipe that needs a teacher is none without one; its default is none all the same.
+    # Recipes for a teacher are invalid without one, so any name is filled in; the default shown is none all the same.
     towers, training = chosen.joined_with({"training": {"teacher": "any"}} if "loss" in chosen.training else {})
     settings = TrainSettings.from_mapping({"towers": towers, "training": training}, source=recipe)
     found = {one.name: one for one in _walk(settings, "")}
@@ -112,8 +112,8 @@ def _walk(settings: Setting, prefix: str) -> Iterator[Named]:
         if isinstance(value, Setting):
             yield from _walk(value, f"{prefix}{field.name}.")
         else:
-            told = (meta_of(field.type).extra or {}).get("default")  # of a server's setting that is not sent
-            yield Named(f"{prefix}{field.name}", field.type, told if value is None else value)
+            server_default = (meta_of(field.type).extra or {}).get("default")  # of a server's setting that is not sent
+            yield Named(f"{prefix}{field.name}", field.type, server_default if value is None else value)
 
 
 @click.command("settings")
@@ -162,10 +162,10 @@ def _shown_stage(start: float, mix: Mapping[str, float]) -> str:
 
 
 def parse_value(name: str, text: str) -> Any:
-    """Read a training's setting from text.
+    """Parse a training setting's value.
 
-    :return: a plain value, as a ``--settings`` file has it.
-    :raises ConfigError: if there is no such setting, naming near ones, or the value is none of its values.
+    :return: a plain value, as in a ``--settings`` file.
+    :raises ConfigError: if there is no such setting (names similar ones), or the value is invalid.
     """
     setting = _of_training().get(name)
     if setting is None:
@@ -179,7 +179,7 @@ def parse_value(name: str, text: str) -> Any:
             msgspec.convert(value, setting.kind)
             return value
         return msgspec.convert(text, setting.kind, strict=False)
-    except ConfigError:  # which says what of a mix can't be read
+    except ConfigError:  # its message names the part of a mix that is invalid
         raise
     except (KeyError, ValueError, msgspec.MsgspecError):
         raise ConfigError(f"{name} is {text!r}; it must be {wanted(setting.kind)}") from None
@@ -204,9 +204,9 @@ def _unknown(name: str) -> ConfigError:
 def parse_mix(text: str) -> list[list[Any]]:
     """Parse a schedule of negatives: ``bm25``, ``bm25:0.7,in_row:0.3`` or ``random; 0.3@bm25:0.8,random:0.2``.
 
-    Stages are separated by ``;``; ``0.3@`` says from which share of the run on a stage holds.
+    Stages are separated by ``;``; ``0.3@`` is the share of the run from which a stage applies.
 
-    :raises ConfigError: naming the part that can't be read.
+    :raises ConfigError: names the part that is invalid.
     """
     stages: list[list[Any]] = []
     for stage in filter(None, (part.strip() for part in text.split(";"))):
@@ -229,9 +229,9 @@ def _number(text: str, where: str) -> float:
 
 
 def setting_options(*names: str) -> Callable[[F], F]:
-    """Give a command options of their own for some of a training's settings, with their help and default.
+    """Add options for some of training's settings, with their help and default; see :func:`given_settings`.
 
-    :func:`given_settings` has what they were given.
+    :param names: of the settings.
     """
 
     def decorate(function: F) -> F:
@@ -266,7 +266,7 @@ def _keeping(name: str) -> Callable[[click.Context, click.Parameter, str | float
 
 
 def set_option(function: F) -> F:
-    """--set NAME=VALUE, of a training's settings; :func:`given_settings` has what it was given."""
+    """Add --set NAME=VALUE, for all of training's settings; see :func:`given_settings`."""
     return click.option(
         "--set",
         multiple=True,
@@ -291,9 +291,9 @@ def _keep_set(context: click.Context, parameter: click.Parameter, texts: tuple[s
 
 
 def given_settings(context: click.Context) -> dict[str, Any]:
-    """Return the settings that a command was given by options, by their names.
+    """Return the settings that a command was given by options: name -> value.
 
-    :raises UsageError: if one is given by its own option and otherwise by ``--set``.
+    :raises UsageError: if a setting has different values by its own option and by ``--set``.
     """
     own, by_set = context.meta.get(_GIVEN, {}), context.meta.get(f"{_GIVEN}.set", {})
     for name in own.keys() & by_set.keys():
@@ -304,19 +304,19 @@ def given_settings(context: click.Context) -> dict[str, Any]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn names with dots into what a ``--settings`` file has: ``{"training": {"word_vectors": {"window": 8}}}``."""
+    """Convert names with dots to a ``--settings`` file's form: ``{"training": {"word_vectors": {"window": 8}}}``."""
     made: dict[str, Any] = {}
     for name, value in values.items():
         *parents, last = name.split(".")
-        place = made
+        parent_values = made
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+            parent_values = parent_values.setdefault(parent, {})
+        parent_values[last] = value
     return made
 
 
 def written_as_set(option: str) -> str:
-    """Return how a training's setting is given for which somebody wrote an option of its own; empty where it is none.
+    """Return how to give a training setting that was written as an option of its own; empty if it is none.
 
     :param option: ``--batch-size``, ``--no-residual``, ``--word2vec-window``.
     """

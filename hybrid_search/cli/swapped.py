@@ -1,4 +1,4 @@
-"""The option ``--alias``, and what the verbs that have it do and print."""
+"""The option ``--alias``, and what verbs with it do and print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def alias_options(function: F) -> F:
-    """--alias and --least-recall."""
+    """Add --alias and --least-recall."""
     for decorator in (
         click.option(
             "--least-recall",
@@ -54,7 +54,7 @@ def load_and_swap(
     options: LoadOptions,
     reject: Intake,
 ) -> None:
-    """Load behind an alias and print what was done. Rejected records, unless there are many, don't keep it back."""
+    """Load behind an alias and print the result. Rejected records don't prevent the swap, unless there are many."""
     from hybrid_search.loading.blue_green import load_behind_alias
 
     swap = load_behind_alias(
@@ -71,9 +71,9 @@ def load_and_swap(
 
 
 def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, Any] | None = None) -> None:
-    """Print what was loaded, checked and swapped; on stderr how to go back.
+    """Print what was loaded, checked and swapped, and on stderr how to undo it.
 
-    :param changes: figures of the load that are known better here.
+    :param changes: figures of the load that the caller knows better.
     """
     values = msgspec.to_builtins(swap.load)
     values |= values.pop("server") | dict(changes or {})

@@ -1,4 +1,4 @@
-"""``hybrid-search train``: towers from a data set."""
+"""``hybrid-search train``: train towers on a data set."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["WHOLE_HELP", "command", "print_training"]
 
 WHOLE_HELP = "hybrid_search.whole_help"
-"""Of a context: show the rarely needed options too."""
+"""Key in a context's ``meta``: show rarely needed options, too."""
 
 _RARE = frozenset(
     {"negatives_files", "queries_file", "teacher_cache", "keep_work", "tracker", "dead_letter", "allow_rejected"}
 )
-"""Parameters that few need; the help shows them after the others."""
+"""Parameters that few users need; the help shows them last."""
 
 
 def _show_all(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -38,10 +38,10 @@ def _show_all(context: click.Context, parameter: click.Parameter, wanted: bool) 
 
 
 class _Train(click.Command):
-    """A command whose help shows what most need first, and that knows what its settings' own options were called."""
+    """A command that shows common options first in its help, and knows former options of its settings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in two groups, the second one in short unless all is asked for."""
+        """Write the options in two groups, the second one abbreviated unless all are requested."""
         groups: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
         for parameter in self.get_params(ctx):
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
@@ -56,12 +56,12 @@ class _Train(click.Command):
                 formatter.write_text(f"{names}; --help-all tells them.")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse arguments; a setting given as an option of its own is told how it is given."""
+        """Parse arguments; if a setting is given as an option of its own, say how to give it."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if told := written_as_set(error.option_name):
-                raise click.UsageError(f"there is no option {error.option_name}; write {told}", ctx) from error
+            if advice := written_as_set(error.option_name):
+                raise click.UsageError(f"there is no option {error.option_name}; write {advice}", ctx) from error
             raise
 
 
@@ -156,7 +156,7 @@ def command(
 
 
 def print_training(summary: TrainSummary, form: str) -> None:
-    """Print what came out, and as a table what each round reached, where there were several."""
+    """Print the result, and as a table that of each round if there were several."""
     report: dict[str, Any] = msgspec.to_builtins(summary)
     if form != "table":
         facts(report, form)
@@ -170,7 +170,7 @@ def print_training(summary: TrainSummary, form: str) -> None:
 
 
 def _settings(recipe: str, file: Path | None, given: dict[str, dict[str, Any]]) -> TrainSettings:
-    """Join the recipe, the settings file and the options; what comes later wins."""
+    """Combine recipe, settings file and options; later ones take precedence."""
     towers, training = RECIPES[recipe].joined_with(_read(file), given)
     return TrainSettings.from_mapping({"towers": towers, "training": training}, source=str(file or "settings"))
 
