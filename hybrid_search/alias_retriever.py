@@ -1,4 +1,4 @@
-"""Going along when the alias that an index was opened by moves to another index."""
+"""Follows the alias by which an index was opened when it moves to another index."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hybrid_search.retriever import IndexSource, Lease, OpenIndex
 __all__ = ["CHECK_EVERY", "AliasFollower"]
 
 CHECK_EVERY = 5.0
-"""Seconds between two looks at the alias."""
+"""Seconds between two checks of the alias."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class AliasFollower(IndexSource):
-    """Lends the index that an alias stands for, and the next one from a few seconds after the alias has moved.
+    """Lends the index that an alias stands for; after the alias has moved, the next one within a few seconds.
 
-    A call works from its beginning to its end with one index and the towers of that index, so no answer mixes two
-    models. Every few seconds the call that comes next looks at the alias (one small request), and if it has moved,
-    opens the new index; calls on other threads meanwhile go on with the old one, which is closed after the last of
-    them. While the server can't be asked, or the new index can't be opened, the old one is lent, and the log says so.
-    Once the alias has been given a filter or a routing, nothing is lent: whoever set it means to hide something.
+    A call uses one index and its towers from start to end, so no answer mixes two models. Every few seconds the next
+    call checks the alias (one small request); if it has moved, it opens the new index. Calls on other threads continue
+    with the old index, which is closed after the last of them. While the server can't be reached, or the new index
+    can't be opened, the old one is lent, and that is logged. If the alias gets a filter or routing, nothing is lent,
+    because what it hides would be shown.
 
-    :param first: the index that the alias stands for.
-    :param opened: opens what the alias stands for by then.
-    :param moved: tells of an open index whether the alias stands for another one.
-    :ivar check_every: seconds between two looks at the alias.
+    :param first: the index that the alias stands for now.
+    :param opened: opens the index that the alias stands for when it is called.
+    :param moved: returns whether the alias stands for another index than the given one.
+    :ivar check_every: seconds between two checks of the alias.
     """
 
     def __init__(
@@ -53,28 +53,28 @@ class AliasFollower(IndexSource):
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to look at the alias."""
+        """Whether it is time to check the alias."""
         return time.monotonic() >= self._next_look
 
     def look(self) -> None:
-        """Look at the alias if it is time and nobody else is at it; what fails is logged."""
+        """Check the alias if it is time and no other thread is doing it; failures are logged."""
         if not self.is_due or not self._checking.acquire(blocking=False):
             return
         try:
             if not self._closed:
                 self._refresh()
         except PartialAlias:
-            pass  # whoever asks is told
+            pass  # raised by lend
         except HybridSearchError as error:
             _LOG.warning("going on with the index as it was opened: %s", error)
         finally:
             self._checking.release()
 
     def lend(self) -> Lease:
-        """Lend the index that the alias stood for at the last look.
+        """Lend the index that the alias stood for at the last check.
 
         :raises UsageError: if this is closed.
-        :raises PartialAlias: if the alias hides something.
+        :raises PartialAlias: if the alias has a filter or routing.
         """
         with self._state:
             self._check_open()
@@ -84,13 +84,13 @@ class AliasFollower(IndexSource):
             return self._lease
 
     def take_back(self, lease: Lease) -> bool:
-        """End a lease; returns whether it was the last of an index that was left, which the caller then closes."""
+        """End a loan; return whether it was the last one of a replaced index, which the caller must then close."""
         with self._state:
             lease.users -= 1
             return lease.left and not lease.users
 
     def has_left(self, index: OpenIndex) -> bool:
-        """Look at the alias after a failure; returns whether it stands for another index than this one."""
+        """Check the alias after a failure; return whether it stands for another index than this one."""
         with self._checking:
             try:
                 return self._lease.index is not index or (not self._closed and self._refresh())
@@ -99,13 +99,13 @@ class AliasFollower(IndexSource):
                 return False
 
     def refresh(self) -> bool:
-        """Look at the alias now; see :meth:`~hybrid_search.retriever.Retriever.refresh`."""
+        """Check the alias now; see :meth:`~hybrid_search.retriever.Retriever.refresh`."""
         with self._checking:
             self._check_open()
             return self._refresh()
 
     def close(self) -> None:
-        """Close the index when the calls at work in it have ended. Closing again is harmless."""
+        """Close the index when all calls that use it have ended. Closing twice is harmless."""
         with self._checking:
             self._closed = True
             self._leave(self._lease)
@@ -117,7 +117,7 @@ class AliasFollower(IndexSource):
             moved = self._moved(old.index)
             new = self._opened() if moved else None
         except PartialAlias as error:
-            self._refused, self._next_look = str(error), 0.0  # nobody is answered until it is otherwise
+            self._refused, self._next_look = str(error), 0.0  # calls fail until a check succeeds
             raise
         self._refused = ""
         if new is None:

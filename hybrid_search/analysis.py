@@ -1,16 +1,16 @@
-"""The one definition of how text becomes BM25 terms, rendered for tantivy and for OpenSearch.
+"""The definition of how a text is split into BM25 terms, for tantivy and for OpenSearch.
 
-All renderings split a text into runs of letters and digits (every other character, emoji included, separates), put
-them in lower case and, for English, cut them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
-characters stays one term. There are no stop words: BM25's idf does their work.
+Both split a text into runs of letters and digits (all other characters, including emoji, are separators), convert them
+to lower case and, for English, reduce them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
+characters is one term. There are no stop words: BM25's idf has the same effect.
 
-Those that *fold* first make one of several spellings of a word: composed or not, full width, ligatures, any case, a
-final sigma, invisible characters (``mappings/analysis/folding.json``, made by ``mappings/folding.py``). Those that
-don't are what indexes were made with before, and stay as they were.
+Analyzers that *fold* first unify different spellings of a word: composed or not, full width, ligatures, any case, a
+final sigma, invisible characters (``mappings/analysis/folding.json``, made by ``mappings/folding.py``). The others are
+those of older indexes, and stay unchanged.
 
-A server counts the words of a query, repeats too, and refuses one of more than 1,024. Here a word that is repeated is
-one word that weighs more, which scores the same; and of different words the first :data:`MOST_WORDS` count, which is
-logged. So a query has the same answer in a folder and on a server, and none of them ends a batch of others.
+A server counts all words of a query, and refuses one of more than 1,024. Here a repeated word becomes one word with a
+higher weight, which gives the same score, and of the distinct words the first :data:`MOST_WORDS` count, which is
+logged. So a query has the same answer in a folder and on a server, and a long one does not make a batch fail.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = ["ANALYZERS", "MOST_WORDS", "Analyzer", "analyzer", "asked_terms", "co
 
 @dataclass(frozen=True, slots=True)
 class Analyzer:
-    """One way to turn text into terms.
+    """A way to split texts into terms.
 
-    :ivar name: what an index stores.
+    :ivar name: as stored in an index.
     :ivar stemmer: the Snowball language for tantivy, empty for none.
-    :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (``english`` there is an older algorithm).
-    :ivar folds: make one of several spellings of a word.
+    :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (its ``english`` is an older algorithm).
+    :ivar folds: unify different spellings of a word.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Analyzer:
     folds: bool = False
 
     def prepared(self, text: str) -> str:
-        """Return a text as :meth:`for_tantivy` takes it; OpenSearch's analyzer does this itself."""
-        # Lower case is all that there is to fold in most texts, and the analyzer's own.
+        """Return a text in the form that :meth:`for_tantivy` expects; OpenSearch's analyzer does this itself."""
+        # Most texts only need lower case, which the analyzer does itself.
         return _folding()(text) if self.folds and not text.isascii() else text
 
     def words(self, text: str) -> list[str]:
-        """Split a text into words as its terms are split, in order, before they are cut to their stems."""
+        """Split a text into words, in order, as for its terms but without stemming."""
         return [word.lower() if word.isascii() else word for word in _split()(self.prepared(text))]
 
     def for_tantivy(self) -> tantivy.TextAnalyzer:
@@ -67,7 +67,7 @@ class Analyzer:
         return builder.build()
 
     def for_opensearch(self) -> dict[str, Any]:
-        """Return the ``analysis`` object of an OpenSearch index's settings; the analyzer in it has this name."""
+        """Return the ``analysis`` object of an OpenSearch index's settings; its analyzer has this name."""
         filters: dict[str, Any] = {}
         before = _char_filters() if self.folds else {}
         folds = {"char_filter": list(before)} if before else {}
@@ -84,7 +84,7 @@ class Analyzer:
         }
 
     def terms_of(self) -> Callable[[str], list[str]]:
-        """Return the function that turns a text into its terms, in order, repeats kept."""
+        """Return the function that splits a text into terms, in order, including repetitions."""
         return _terms_of(self)
 
 
@@ -103,11 +103,11 @@ def _split() -> Callable[[str], list[str]]:
 
 @cache
 def _folding() -> Callable[[str], str]:
-    """Return the function that looks a text up in the table, as a server's two character filters do."""
+    """Return the function that applies the table to a text, as a server's two character filters do."""
     table = mappings.render("analysis/folding")
     characters, sequences = str.maketrans(table["characters"]), table["sequences"]
     letters, marks = ({one[0] for one in sequences}, {mark for one in sequences for mark in one[1:]})
-    # Nothing that stands before a run of these, or behind it, is a part of a sequence in it.
+    # A run of these never combines with the characters before and after it.
     runs = re.compile(f"[{''.join(letters)}][{''.join(marks)}]+")
     longest = max(map(len, sequences))
 
@@ -128,7 +128,7 @@ def _char_filters() -> dict[str, Any]:
 
 
 def _rule(part: str) -> str:
-    return part.replace(" ", "\\u0020")  # blanks at either end of a rule's halves are taken away
+    return part.replace(" ", "\\u0020")  # blanks at the ends of a rule's halves would be stripped
 
 
 ANALYZERS: Mapping[str, Analyzer] = {
@@ -140,11 +140,11 @@ ANALYZERS: Mapping[str, Analyzer] = {
         Analyzer("plain"),
     )
 }
-"""The analyzers an index can have, by name; a change of what one does takes a new name."""
+"""The analyzers that an index can have, by name; a changed analyzer gets a new name."""
 
 
 def analyzer(name: str) -> Analyzer:
-    """Look an analyzer up.
+    """Return an analyzer by name.
 
     :raises ConfigError: if there is none of this name.
     """
@@ -155,7 +155,7 @@ def analyzer(name: str) -> Analyzer:
 
 
 MOST_WORDS = 800
-"""Different words of a query that count; with a filter's conditions this is less than a server takes."""
+"""Limit of distinct words of a query; leaves room for a filter's conditions within a server's limit."""
 
 _SHOWN = 40
 
@@ -163,12 +163,12 @@ _log = logging.getLogger(__name__)
 
 
 def counted_words(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Mapping[str, int] | None:
-    """Return the first different words of a long query and how often each stands in all of it.
+    """Return the first distinct words of a long query and the number of occurrences of each in the whole query.
 
-    :param most: how many different words.
-    :return: None for a query of so few words that it can be taken as it is.
+    :param most: maximum number of distinct words.
+    :return: None for a query with few words, which can be used unchanged.
     """
-    # A word and what separates it from the next; but one character may stand for four Arabic words.
+    # A word takes at least two characters with its separator; but one character may stand for four Arabic words.
     if len(text) < (2 * most if text.isascii() else most // 4) or len(words := analyzer.words(text)) <= most:
         return None
     counts = Counter(words)
@@ -183,7 +183,7 @@ def counted_words(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Mapp
 
 
 def asked_terms(analyzer: Analyzer) -> Callable[[str], list[str]]:
-    """Return the function that turns a query into its terms, repeats kept, without the words that do not count."""
+    """Return the function that splits a query into terms, including repetitions, without words beyond the limit."""
     terms_of = analyzer.terms_of()
 
     def of_query(text: str) -> list[str]:

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True, eq=False)
 class _Awaited:
-    """The searches of one index for ``asyncio``, and how many calls await them."""
+    """The asynchronous searches of one index, and the number of calls that use them."""
 
     index: OpenIndex
     engine: AsyncEngine
@@ -34,14 +34,13 @@ class _Awaited:
 class AsyncRetriever:
     """The retriever for ``asyncio``, for one event loop.
 
-    On an index on a server a search awaits the network, behind an alias too, and only the query's encoding and the
-    opening of another index run in a worker thread. With a folder, and for everything but reading, each call runs in a
-    worker thread.
+    For an index on a server, even behind an alias, a search awaits the network; only encoding the query and opening
+    another index run in a worker thread. For a folder, and for changes, each call runs in a worker thread.
 
     The methods, their arguments and errors are :class:`Retriever`'s.
 
     :raises MissingExtra: for an index on a server, if the extra ``async`` is not installed.
-    :raises UsageError: if it is given anything but a retriever.
+    :raises UsageError: if the argument is not a retriever.
     """
 
     def __init__(self, retriever: Retriever) -> None:
@@ -105,18 +104,18 @@ class AsyncRetriever:
         """Fetch documents by id; see :meth:`Retriever.get`."""
         if self._awaited is None:
             return await asyncio.to_thread(self.retriever.get, ids)
-        wanted = ids_of(ids)
-        return await self._read(lambda _, engine: engine.get(wanted))
+        checked_ids = ids_of(ids)
+        return await self._read(lambda _, engine: engine.get(checked_ids))
 
     async def close(self) -> None:
-        """Close the index after the calls at work in it have ended; see :meth:`Retriever.close`."""
+        """Close the index when all calls that use it have ended; see :meth:`Retriever.close`."""
         self._closed = True
         if self._awaited is not None and not self._awaited.users:
             await self._awaited.engine.close()
         await asyncio.to_thread(self.retriever.close)
 
     async def _read(self, ask: Callable[[OpenIndex, AsyncEngine], Awaitable[Answer]]) -> Answer:
-        """Ask; once more if it is another index by now, and the first was dropped."""
+        """Make a call; repeat it if it fails because the index was replaced and dropped."""
         async with self._lent() as first:
             try:
                 return await ask(first.index, first.engine)
@@ -147,7 +146,7 @@ class AsyncRetriever:
                 await asyncio.to_thread(lease.index.engine.close)
 
     async def _taken(self, index: OpenIndex) -> _Awaited:
-        """Return the searches of an index for one call more, new ones if it is another index than before."""
+        """Return the searches of an index for a further call; new ones if the index has been replaced."""
         before = self._awaited
         now = before if before is not None and before.index is index else _awaited(index)
         self._awaited = now

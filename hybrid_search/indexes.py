@@ -1,4 +1,4 @@
-"""Indexes: list those of a server, go back to the one before, repair one in a folder, drop one, delete documents."""
+"""Operations on indexes: list those of a server, roll back, repair, drop, delete documents."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ __all__ = [
 ]
 
 BATCH = 1_000
-"""Documents looked for and deleted at a time."""
+"""Number of documents per deletion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """What a rollback did: the alias stands for ``index`` now."""
+    """The result of a rollback: the alias now stands for ``index``."""
 
     alias: str
     index: str
@@ -52,9 +52,9 @@ class Rollback:
 
 
 def indexes_on(location: str) -> list[ServerIndex]:
-    """List the indexes of ours on a server; of a location with an index or alias only those that belong to it.
+    """List a server's indexes that this package made; for the location of an index or alias, only those related to it.
 
-    :raises SearchIndexError: if the server can't be asked.
+    :raises SearchIndexError: if the server can't be reached.
     """
     address = Address.parse_server(location)
     with closing(Client(address)) as client:
@@ -64,14 +64,14 @@ def indexes_on(location: str) -> list[ServerIndex]:
 
 
 def roll_back(address: Address, to: str | None = None) -> Rollback:
-    """Let an alias stand for the index that was live before the present one, or for a named one.
+    """Move an alias back to the index that was live before, or to a given one.
 
-    Each index remembers which were live before it took over, so another rollback goes back further.
+    Each index records which indexes were live before it, so another rollback goes back further.
 
-    :param to: an index that was finished; for going forward again.
+    :param to: a finished index, for example to go forward again.
     :raises IndexNotFound: if there is no such alias, or no index ``to``.
-    :raises SearchIndexError: if there is no index to go back to, or it is not fit to be live, or towers are deployed in
-        the cluster for the present one and not for it.
+    :raises SearchIndexError: if there is no index to go back to, or it is unfit to be live, or towers are deployed in
+        the cluster for the current index but not for it.
     """
     alias = address.index
     with closing(Client(address)) as client:
@@ -85,7 +85,7 @@ def roll_back(address: Address, to: str | None = None) -> Rollback:
                 f"{live} has its towers in the cluster and {target.name} has not, so searches by text would fail; "
                 f"deploy them first: hybrid-search deploy --to {address.at(target.name)}"
             )
-        # Before it is left: one that was killed between swap and note would pass for never having been live.
+        # Recorded before the alias moves: if this is killed in between, the index must not look as if never live.
         if live in indexes:
             note_live(client, live)
         swap(client, alias, live, target.name)
@@ -113,7 +113,7 @@ def _before(indexes: Mapping[str, ServerIndex], live: str, alias: str) -> Server
 
 
 def _unfit(one: ServerIndex) -> str:
-    """Why an index can't be live; empty when it can."""
+    """Return why an index can't be live; empty if it can."""
     if not one.is_open:
         return "is closed"
     if one.health == "red":
@@ -124,12 +124,12 @@ def _unfit(one: ServerIndex) -> str:
 
 
 def droppable(address: Address, *, also_live: bool = False) -> ServerIndex:
-    """Return what an index is that may be deleted.
+    """Check that an index may be deleted, and return it.
 
     :param also_live: even if an alias stands for it.
     :raises IndexNotFound: if there is none.
-    :raises UsageError: if the address is an alias's.
-    :raises SearchIndexError: if it is live, or not an index of ours.
+    :raises UsageError: if the address is an alias.
+    :raises SearchIndexError: if it is live, or was made by something else.
     """
     with closing(Client(address)) as client:
         if (name := resolve(client, address).address.index) != address.index:
@@ -145,11 +145,11 @@ def droppable(address: Address, *, also_live: bool = False) -> ServerIndex:
 
 
 def to_be_dropped(location: str, *, also_live: bool = False) -> str:
-    """Say what would be deleted, for a person to read.
+    """Describe what would be deleted, for display.
 
     :param also_live: even if an alias stands for it; the alias goes with it.
-    :raises IndexNotFound: if there is nothing.
-    :raises UsageError: if the location is an alias's.
+    :raises IndexNotFound: if there is no index.
+    :raises UsageError: if the location is an alias.
     :raises SearchIndexError: if it is live, or was made by something else.
     """
     if is_on_server(location):
@@ -169,27 +169,27 @@ def to_be_dropped(location: str, *, also_live: bool = False) -> str:
 
 
 def drop(location: str) -> None:
-    """Delete an index; on a server its towers too, unless another index shares them.
+    """Delete an index; on a server its towers too, unless another index uses them.
 
-    Call :func:`to_be_dropped` first, which refuses what should not be.
+    Call :func:`to_be_dropped` first, which refuses live indexes and others that must stay.
 
     :raises IndexLocked: if another process is writing to the folder.
-    :raises UsageError: if the location is an alias's.
+    :raises UsageError: if the location is an alias.
     :raises SearchIndexError: if the index was made by something else.
     """
     drop_index(location)
 
 
 def repair_index(location: str | Path) -> Mapping[str, Any]:
-    """Build everything that an index in a folder has beside its documents again, and check the result.
+    """Rebuild everything in an index's folder except for its documents, and check the result.
 
-    Nothing is encoded: the vectors are stored with the documents. No document is added, changed or removed.
+    Nothing is encoded: the vectors are stored with the documents, none of which is changed.
 
-    :return: the location, what was wrong with the counts, and how many documents and vectors there are.
+    :return: the location, the wrong counts that were found, and the numbers of documents and vectors.
     :raises UnsupportedCapability: for an index on a server, which has no such caches.
     :raises IndexNotFound: if there is no index.
     :raises IndexLocked: if another process is writing to it.
-    :raises CorruptIndex: naming the documents that are not what was written; nothing has been changed then.
+    :raises CorruptIndex: names the damaged documents; nothing has been changed then.
     """
     from hybrid_search.engines.embedded import EmbeddedEngine, repair
 
@@ -198,16 +198,16 @@ def repair_index(location: str | Path) -> Mapping[str, Any]:
     with EmbeddedEngine.open(folder, writable=True) as engine:
         if left := engine.verify():
             raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with recreate=True")
-        told = engine.stats()
-    return {"index": str(location), "mended": mended, "documents": told["documents"], "vectors": told["vectors"]}
+        stats = engine.stats()
+    return {"index": str(location), "mended": mended, "documents": stats["documents"], "vectors": stats["vectors"]}
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What became of documents that were to be deleted.
+    """The result of deleting documents.
 
-    :ivar not_there: the ids, each once, of which there was no document.
-    :ivar documents: how many documents the index has now.
+    :ivar not_there: the distinct ids without a document.
+    :ivar documents: number of documents in the index now.
     """
 
     location: str
@@ -219,14 +219,14 @@ class Deletion:
 def delete_documents(location: str, ids: Iterable[str]) -> Deletion:
     """Delete documents by id and commit.
 
-    :raises UsageError: if one can't be an id; nothing was deleted then.
+    :raises UsageError: if an id is invalid; nothing was deleted then.
     :raises IndexNotFound: if there is no index.
     :raises IndexLocked: if another process is writing to the folder.
     """
-    wanted = ids_of(list(dict.fromkeys(ids)))
+    distinct = ids_of(list(dict.fromkeys(ids)))
     deleted, not_there = 0, list[str]()
     with closing(open_engine(location, writable=True)) as engine:
-        for batch in in_batches(wanted, BATCH):
+        for batch in in_batches(distinct, BATCH):
             found = engine.get(batch)
             not_there += [id for id, document in zip(batch, found, strict=True) if document is None]
             deleted += engine.delete([id for id, document in zip(batch, found, strict=True) if document is not None])

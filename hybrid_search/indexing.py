@@ -1,4 +1,4 @@
-"""Encode and add documents: the loop behind ``Retriever.add``, ``load`` into a folder, and training's own indexes."""
+"""Encodes and adds documents: the loop of ``Retriever.add``, of loading into a folder, and of training's indexes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hybrid_search.types import Document, Rejection
 __all__ = ["BATCH", "COMMIT_EVERY", "Indexed", "index_corpus", "vectors_of"]
 
 BATCH = 1_024
-"""Documents encoded and added at a time: enough to sort by length, little enough to lose on Ctrl-C."""
+"""Documents encoded and added at a time: enough to sort them by length, few enough to lose on Ctrl-C."""
 
 COMMIT_EVERY = 16_384
-"""Documents between commits: what a kill costs at most is read and encoded again by the next run."""
+"""Documents between commits; after a kill at most these are encoded again by the next run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of one batch.
+    """The result of one batch.
 
     :ivar read: documents in the batch.
-    :ivar new: those of them that the index did not have already.
-    :ivar rejected: those of the new ones that the index refused.
+    :ivar new: those that the index did not contain.
+    :ivar rejected: those of the new ones that the index rejected.
     """
 
     read: int
@@ -41,12 +41,12 @@ def index_corpus(
     commit_every: int | None = COMMIT_EVERY,
     only_new: Callable[[list[Document]], list[Document]] | None = None,
 ) -> Iterator[Indexed]:
-    """Encode and add documents batch by batch, commit now and then and at the end; yields each batch once it is added.
+    """Encode and add documents in batches, commit from time to time and at the end; yields each batch that was added.
 
     :param encoder: None for an index without vectors.
-    :param commit_every: documents added between commits; None commits at the end alone.
-    :param only_new: returns those documents of a batch that must be added; all of them when None.
-    :raises SearchIndexError: if a batch can't be added; those before it go with the next commit.
+    :param commit_every: number of documents between commits; None to commit at the end only.
+    :param only_new: returns the documents of a batch that must be added; None for all.
+    :raises SearchIndexError: if a batch can't be added; earlier ones are part of the next commit.
     """
     since_commit = 0
     for batch in in_document_batches(documents, batch_size):
@@ -63,7 +63,7 @@ def index_corpus(
 def vectors_of(encoder: Encoder | None, documents: Sequence[Document]) -> Vectors | None:
     """Encode documents with the document tower: (n, dimension) float32; None without an encoder.
 
-    A document whose text is no string has the vector of an empty one: the engine refuses it, and says why.
+    A document whose text is not a string gets the vector of an empty text; the engine rejects it, with the reason.
     """
     if encoder is None:
         return None

@@ -1,6 +1,6 @@
-"""The seams: what an encoder, an engine, a data set and a tracker must offer.
+"""Protocols: what an encoder, an engine, a data set and a tracker must provide.
 
-Nothing here is inherited from; a class that has the methods fits. Arrays are numpy, vectors are float32 rows.
+They need not be inherited; a class with these methods fits. Arrays are numpy's, vectors are float32 rows.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. Queries and documents have a tower each."""
+    """Converts texts to vectors, with a tower each for queries and documents."""
 
     @property
     def fingerprint(self) -> str:
-        """Names what decides a vector: weights, tokenizer, configuration."""
+        """Identifies everything that determines a vector: weights, tokenizer, configuration."""
 
     @property
     def dimension(self) -> int:
@@ -51,10 +51,10 @@ class Encoder(Protocol):
 
     @property
     def similarity(self) -> Similarity:
-        """How two vectors are compared."""
+        """How vectors are compared."""
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode with the query tower: (n, dimension), in the order given; a text with no known token is a zero row."""
+        """Encode with the query tower: (n, dimension), in order; a text without a known token has a zero row."""
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode with the document tower; otherwise as :meth:`encode_queries`."""
@@ -62,13 +62,13 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do, read once; a caller asks here instead of trying.
+    """What an engine supports; callers check this instead of trying.
 
     :ivar exact_knn: the k-NN leg returns the true nearest neighbours.
     :ivar bm25_at_query_time: k1 and b can be given with a search.
-    :ivar stored_models: the index keeps the towers that made its vectors.
-    :ivar hides_uncommitted: what was added is found after the commit only; otherwise it may come to light before.
-    :ivar encodes_queries: the engine has the query tower: it answers searches without vectors in every mode.
+    :ivar stored_models: the towers can be stored in the index.
+    :ivar hides_uncommitted: added documents are only found after the commit; otherwise they may be found before.
+    :ivar encodes_queries: the engine has the query tower, so vectors may be left out of searches in any mode.
     """
 
     engine: str
@@ -81,47 +81,47 @@ class Capabilities:
 
 
 class Engine(Protocol):
-    """An index with a lexical and a dense leg. Batches in, one result per query out, in the order given."""
+    """An index with a lexical and a dense leg. Methods take batches and return a result per query, in order."""
 
     @property
     def settings(self) -> IndexSettings:
-        """The settings that the index carries."""
+        """The index's settings."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
-        """Add or replace documents with their vectors; a zero row stands for "no vector".
+        """Add or replace documents with their vectors; a zero row for "no vector".
 
-        :return: the documents that were refused, with the reason; all others are in (acknowledged by :meth:`commit`).
+        :return: the rejected documents, with reasons; all others are added, and durable after :meth:`commit`.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
         """
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; ids that are not there are ignored. Returns how many were."""
+        """Delete documents; unknown ids are ignored. Return how many documents existed."""
 
     def set_fusion(self, fusion: Fusion) -> None:
-        """Let the index fuse like this where a search names nothing else; acknowledged by :meth:`commit`.
+        """Change the index's default fusion; durable after :meth:`commit`.
 
-        Whoever has the index open goes on with the fusion that it had then.
+        Processes that have the index open keep the fusion that it had then.
         """
 
     def commit(self) -> None:
-        """Make everything added and deleted so far durable and searchable in both legs."""
+        """Make all additions and deletions durable and searchable in both legs."""
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id, None where there is none."""
+        """Fetch documents by id, None for unknown ids."""
 
     def documents(self) -> Iterator[Document]:
-        """Iterate over all documents, in the order of their first addition."""
+        """Iterate over all documents, in the order in which they were first added."""
 
     def search(self, search: Search) -> list[list[Hit]]:
-        """Answer each query with its hits of the ranks that are wanted, each with its text as it was ranked.
+        """Answer each query with the requested hits, each with the text that was ranked.
 
-        What was replaced or deleted in between is ranked again. A hit's ``legs`` say what each leg contributed. In mode
-        ``hybrid`` a query whose vector is zero is answered with the weights (1, 0), so that its answer does not depend
-        on the weight of a leg that is empty.
+        Documents that are replaced or deleted during the search are ranked again. A hit's ``legs`` contain what each
+        leg contributed. In mode ``hybrid`` a query with a zero vector is fused with the weights (1, 0), so that the
+        result does not depend on the weight of a leg without hits.
 
         :raises FilterError: if the filter does not fit the index's fields.
         :raises ModelMismatch: if the vectors' length is not the index's dimension.
@@ -130,25 +130,25 @@ class Engine(Protocol):
         """
 
     def rank(self, search: Search) -> list[Ranking]:
-        """Answer as :meth:`search`, with ids and scores alone: no texts are read, and nothing is explained.
+        """As :meth:`search`, but return ids and scores only: no texts are read, and nothing is explained.
 
         Scores are BM25's, those of OpenSearch's k-NN scale, or the fusion's.
         """
 
     def store_model(self, files: Sequence[Path]) -> None:
-        """Copy a model's serving files into the index, so that it carries the towers that made its vectors."""
+        """Copy the serving files of the towers that made the vectors into the index."""
 
     def model_folder(self) -> Path | None:
-        """Where the stored model's files lie on this machine, None when none are stored."""
+        """Return the folder of the stored model's files on this machine, None if no model is stored."""
 
     def count(self) -> int:
         """Count the committed documents."""
 
     def stats(self) -> Mapping[str, Any]:
-        """Sizes and counts for people to read."""
+        """Sizes and counts, for display."""
 
     def close(self) -> None:
-        """Release files and locks. What was not committed is dropped."""
+        """Release files and locks; uncommitted changes are discarded."""
 
 
 class AsyncEngine(Protocol):
@@ -158,7 +158,7 @@ class AsyncEngine(Protocol):
         """Answer each query with its hits."""
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """Fetch documents by id, None where there is none."""
+        """Fetch documents by id, None for unknown ids."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -166,17 +166,17 @@ class AsyncEngine(Protocol):
 
 @runtime_checkable
 class AwaitableEngine(Protocol):
-    """An engine that can be asked without blocking an event loop."""
+    """An engine with asynchronous searches."""
 
     def asynchronous(self) -> AsyncEngine:
-        """Return its searches for ``asyncio``, for one event loop; to be closed before the engine.
+        """Return its searches for ``asyncio``, for one event loop; close them before the engine.
 
-        :raises MissingExtra: if what they need is not installed.
+        :raises MissingExtra: if a package that they need is not installed.
         """
 
 
 class Dataset(Protocol):
-    """What a loader opens: documents, and for some data sets queries, judgements and training examples."""
+    """A data set opened by a loader: documents, and for some also queries, judgements and training examples."""
 
     @property
     def name(self) -> str:
@@ -186,10 +186,10 @@ class Dataset(Protocol):
         """Stream the corpus, each document once."""
 
     def splits(self) -> tuple[str, ...]:
-        """Splits that have queries, training first."""
+        """Return the splits that have queries, training first."""
 
     def judgement_sets(self) -> tuple[str, ...]:
-        """Names of the judgement sets, the default one first."""
+        """Return the names of the judgement sets, the default one first."""
 
     def queries(self, split: str) -> Iterator[Query]:
         """Stream a split's queries."""
@@ -198,34 +198,34 @@ class Dataset(Protocol):
         """Stream a split's judgements, of the default set unless another is named."""
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Stream training examples that come ready made (triples, result pages); nothing where there are none."""
+        """Stream training examples that the data set provides (triples, result pages); empty if there are none."""
 
     def report(self) -> Mapping[str, int]:
-        """What was counted while reading so far: duplicates, blanks, rows without an answer and so on."""
+        """Counts made while reading so far: duplicates, blanks, rows without an answer and so on."""
 
 
 class Tracker(Protocol):
-    """Where a training run writes its numbers."""
+    """Records the numbers of a training run."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record values at a step."""
 
     def close(self) -> None:
-        """Flush and release."""
+        """Flush and release resources."""
 
 
 class Task(Protocol):
-    """One piece of long work that is shown to a person."""
+    """A long task whose progress is shown."""
 
     def advance(self, amount: int = 1) -> None:
         """Report that this much more is done."""
 
     def note(self, text: str) -> None:
-        """Say in a few words how it is going, beside count and rate; replaces what was said before."""
+        """Show a short note beside count and rate, replacing the previous one."""
 
 
 Progress = Callable[[str, int | None], AbstractContextManager[Task]]
-"""Starts a task: (label, total or None when unknown) -> context manager with ``advance``."""
+"""Starts a task: (label, total or None if unknown) -> context manager with ``advance``."""
 
 
 class _SilentTask:
@@ -249,11 +249,11 @@ def silent(label: str, total: int | None) -> AbstractContextManager[Task]:
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Where long work tells of itself; by default nowhere.
+    """Where long tasks report to; by default nowhere.
 
-    :ivar progress: shows how far each of its tasks is.
-    :ivar say: takes messages for people.
-    :ivar reject: takes each record that can't be used, with the reason.
+    :ivar progress: shows the progress of each task.
+    :ivar say: shows messages.
+    :ivar reject: called with each record that can't be used, with the reason.
     """
 
     progress: Progress = silent
@@ -261,5 +261,5 @@ class Reporter:
     reject: Callable[[Rejection], None] = lambda rejection: None
 
     def rejecting(self, reject: Callable[[Rejection], None]) -> Self:
-        """Return one whose rejected records go elsewhere."""
+        """Return a copy with another ``reject``."""
         return replace(self, reject=reject)

@@ -1,4 +1,4 @@
-"""A search: what an engine is asked in one call, checked once where it comes in."""
+"""A search: the arguments of one call, checked once at the surface."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ __all__ = ["MAX_K", "MODES", "Mode", "Search", "texts_of"]
 Mode = Literal["hybrid", "bm25", "knn"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
-"""How a query can be answered: both legs fused, or one leg alone."""
+"""How queries are answered: with both legs fused, or with one leg."""
 
 MAX_K = 10_000
-"""The deepest rank that can be asked for, as on OpenSearch."""
+"""The deepest rank that can be requested, as on OpenSearch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """n queries of one call, and how they are answered. Made by :meth:`of` or :meth:`near`, which check it.
+    """The n queries of a call, and how to answer them. Created by :meth:`of` or :meth:`near`, which check it.
 
-    :ivar texts: of the n queries, in the order of the answer; a blank one is answered by its vector, if it has one.
+    :ivar texts: of the n queries, in the order of the results; a blank one is answered by its vector, if it has one.
     :ivar k: hits per query.
-    :ivar vectors: (n, dimension) float32, a zero row for "no vector". None where the engine makes them of the texts,
-        and in mode ``bm25``. The engine, which knows the dimension, checks them.
-    :ivar filter: only documents that fit.
-    :ivar offset: the hits of ranks ``offset + 1`` to ``offset + k`` are wanted.
-    :ivar fusion: how mode ``hybrid`` joins its legs; None for the index's own, and in the other modes.
+    :ivar vectors: (n, dimension) float32, a zero row for "no vector". None if the engine encodes the texts, and in mode
+        ``bm25``. The engine, which knows the dimension, checks them.
+    :ivar filter: find only documents that pass.
+    :ivar offset: return the hits of ranks ``offset + 1`` to ``offset + k``.
+    :ivar fusion: how mode ``hybrid`` fuses its legs; None for the index's own, and in the other modes.
     :ivar bm25: k1 and b instead of the index's, in mode ``bm25``.
-    :ivar exact: mode ``knn`` compares with every vector, also where the engine would walk a graph.
-    :ivar began: of ``time.perf_counter``, when the call came in; encoding comes after it.
+    :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
+    :ivar began: when the call began, before encoding, by ``time.perf_counter``.
     """
 
     texts: Sequence[str]
@@ -64,9 +64,9 @@ class Search:
         fusion: Fusion | None = None,
         bm25: Bm25 | None = None,
     ) -> Self:
-        """Check what a user asks.
+        """Check a user's arguments.
 
-        :raises UsageError: if k, the offset or the mode is none of those there are, or a value is of another type.
+        :raises UsageError: if k, the offset or the mode is invalid, or a value has the wrong type.
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
@@ -88,7 +88,7 @@ class Search:
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:
-        """Search by vectors alone, (n, dimension).
+        """Create a search by vectors only, (n, dimension).
 
         :raises UsageError: as :meth:`of`.
         """
@@ -96,13 +96,13 @@ class Search:
 
     @property
     def end(self) -> int:
-        """The rank of the last hit that is wanted."""
+        """The rank of the last requested hit."""
         return self.offset + self.k
 
     def with_fusion(self, fusion: Fusion) -> Self:
-        """Return this search with the index's fusion, if it needs one and names none.
+        """Return this search with the index's fusion, if it needs one and has none.
 
-        :raises UsageError: if the offset lies behind what two windows can hold.
+        :raises UsageError: if the offset is beyond what two windows can contain.
         """
         if self.mode != "hybrid" or self.fusion is not None:
             return self
@@ -115,10 +115,10 @@ class Search:
 
 
 def texts_of(texts: Sequence[str], name: str) -> list[str]:
-    """Check that these are texts; lone surrogates, which have no UTF-8 form, become question marks.
+    """Check that these are texts; lone surrogates, which UTF-8 can't encode, become question marks.
 
     :param name: of the argument, for the message.
-    :raises UsageError: if they are one text, which would be taken for its letters, or hold anything else.
+    :raises UsageError: if this is a single text, which would be taken as its letters, or contains other values.
     """
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         what = "one text" if isinstance(texts, str) else type(texts).__name__

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old content or the new, and naming what went wrong on the disk."""
+"""Crash-safe writing of files: afterwards there is the old content or the new; with errors that say what failed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder(purpose: str) -> Path:
-    """Return this user's folder for one purpose: in HYBRID_SEARCH_CACHE, or where the system keeps caches."""
+    """Return the user's cache folder for a purpose: in HYBRID_SEARCH_CACHE, or where the system keeps caches."""
     if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
         return Path(chosen) / purpose
     return user_cache_path("hybrid-search") / purpose
@@ -41,9 +41,9 @@ def cache_folder(purpose: str) -> Path:
 
 @contextlib.contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turn an operating-system error into a :class:`StorageError` that says what was being done and what to do.
+    """Convert an operating-system error to a :class:`StorageError` that says what failed and what to do.
 
-    :param what: the action and its object, as in ``writing models/a/weights.safetensors``.
+    :param what: the action and its object, such as ``writing models/a/weights.safetensors``.
     :raises StorageError: instead of any ``OSError``.
     """
     try:
@@ -63,7 +63,7 @@ def _advice(error: OSError) -> str:
 def sync_file(path: Path) -> None:
     """Force a file's content to the disk.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -73,9 +73,9 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Force a folder's entries (names created, renamed, removed) to the disk; does nothing where folders can't be.
+    """Force a folder's entries (names created, renamed, removed) to the disk; does nothing on systems without that.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     if os.name == "nt":
         return
@@ -83,9 +83,9 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and its parents, where they are missing, and force their names to the disk.
+    """Create a folder and missing parents, and force their names to the disk.
 
-    :raises OSError: if the system can't.
+    :raises OSError: if that fails.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -94,14 +94,14 @@ def make_folder(path: Path) -> None:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers and a crash see the old content or the new, never a part.
+    """Write a file atomically: readers, also after a crash, see the old content or the new, never a part.
 
     :raises StorageError: if the disk is full or the file can't be written; the old file is unchanged.
     """
     with disk_errors(f"writing {path}"):
         make_folder(path.parent)
         name = path.with_name(f".{path.name}.{uuid4().hex}.part")
-        # Not mkstemp: its files are for the owner alone, and an index or a model may be read by others.
+        # Not mkstemp, whose files are private to their owner: an index or a model may be read by others.
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -116,9 +116,9 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check that a file can be written at the path, before the work whose result it is to hold; makes its folder.
+    """Check that a file can be written, before starting the work for its content; creates its folder.
 
-    :raises StorageError: if it can't; what is there is unchanged.
+    :raises StorageError: if it can't; an existing file is unchanged.
     """
     with disk_errors(f"writing {path}"):
         if path.is_dir():
@@ -139,12 +139,12 @@ def sha256_of(path: Path) -> str:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put the finished folder ``new`` in the place of ``target``, both on one file system.
+    """Replace ``target`` by the finished folder ``new``, on the same file system.
 
-    The files are forced to the disk first. An existing target is renamed aside to ``.<name>.old`` and removed last;
-    when a crash falls between the two renames, :func:`recover_folder` (called here first) puts the old one back.
+    The files are forced to the disk first. An existing target is renamed to ``.<name>.old`` and removed last; if a
+    crash comes between the two renames, :func:`recover_folder` (called here first) restores it.
 
-    :raises StorageError: if a file can't be moved; the old target is then still there.
+    :raises StorageError: if a file can't be moved; the old target then still exists.
     """
     aside = aside_of(target)
     with disk_errors(f"replacing {target}"):
@@ -167,7 +167,7 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def recover_folder(target: Path) -> None:
-    """Finish what a crash inside :func:`replace_folder` left: a missing target comes back, a left-over old one goes.
+    """Complete an interrupted :func:`replace_folder`: restore a missing target, remove a left-over old one.
 
     :raises StorageError: if a file can't be moved.
     """
@@ -182,5 +182,5 @@ def recover_folder(target: Path) -> None:
 
 
 def aside_of(target: Path) -> Path:
-    """Return where :func:`replace_folder` keeps the old target while it works."""
+    """Return the path where :func:`replace_folder` keeps the old target meanwhile."""
     return target.with_name(f".{target.name}.old")

@@ -14,16 +14,16 @@ _MOST_CHARACTERS = 1 << 24
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut a stream into lists of ``size`` items; the last may be shorter (``itertools.batched`` needs 3.12)."""
+    """Split a stream into lists of ``size`` items; the last may be shorter (``itertools.batched`` needs 3.12)."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def in_document_batches(documents: Iterable[T], count: int) -> Iterator[list[T]]:
-    """Cut a stream of documents into lists of at most ``count``, and of 16 million characters: what is held at a time.
+    """Split a stream of documents into lists of at most ``count`` documents and 16 million characters, to limit memory.
 
-    A larger document comes alone; what is no document counts for nothing, and is for the caller to find.
+    A larger document is a list of its own; objects that are no documents count as empty, and are checked by the caller.
     """
     return in_sized_batches(documents, count, _MOST_CHARACTERS, _characters)
 
@@ -34,18 +34,18 @@ def _characters(document: object) -> int:
 
 
 def in_sized_batches(items: Iterable[T], count: int, most: int, size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut a stream into lists of at most ``count`` items that together have at most a size.
+    """Split a stream into lists of at most ``count`` items with a limited total size.
 
-    :param most: what the sizes of a list's items add up to at most; a larger item comes alone.
+    :param most: maximum of the sum of a list's sizes; a larger item is a list of its own.
     """
     batch: list[T] = []
-    held = 0
+    total = 0
     for item in items:
         weight = size(item)
-        if batch and (len(batch) == count or held + weight > most):
+        if batch and (len(batch) == count or total + weight > most):
             yield batch
-            batch, held = [], 0
+            batch, total = [], 0
         batch.append(item)
-        held += weight
+        total += weight
     if batch:
         yield batch

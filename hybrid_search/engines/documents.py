@@ -1,4 +1,4 @@
-"""What every engine refuses in documents and vectors, and how a metadata field's first value declares its type."""
+"""Checks of documents and vectors that all engines share; a metadata field's type is that of its first value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Limits", "Sifted", "checked_vectors", "ids_of", "query_vectors", "re
 
 
 LONGEST_KEYWORD = 32_766
-"""Bytes; Lucene's limit."""
+"""Maximum size in bytes (Lucene's limit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one engine takes less or more of than all do.
+    """How an engine's checks differ from the common ones.
 
-    :ivar room: how many more metadata fields can be declared; None for any number.
-    :ivar room_is: what says so, for people.
-    :ivar refused: metadata fields that can't be declared -> why.
-    :ivar as_held: take what an index may hold that others wrote: several numbers in a declared field, and documents
-        without any text.
+    :ivar room: number of further metadata fields that can be declared; None for no limit.
+    :ivar room_is: the name of that limit, for messages.
+    :ivar refused: metadata fields that can't be declared -> reason.
+    :ivar as_held: accept what an index written by others may contain: several numbers in a declared field, and
+        documents without any text.
     """
 
     room: int | None = None
@@ -49,10 +49,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """A batch of documents, checked.
+    """The result of checking a batch of documents.
 
-    :ivar positions: of the documents to store, each id once: of the same id twice the last one counts.
-    :ivar fields: the declared fields and those that these documents declare.
+    :ivar positions: of the documents to store; if an id occurs twice, of the last one.
+    :ivar fields: the declared fields, including those that these documents declare.
     """
 
     positions: list[int]
@@ -63,9 +63,9 @@ class Sifted:
 def sift(
     documents: Sequence[Document], vectors: Vectors | None, declared: Mapping[str, FieldType], limits: Limits = Limits()
 ) -> Sifted:
-    """Tell the documents that can be stored from those that are refused.
+    """Separate documents that can be stored from those that are rejected.
 
-    :param vectors: (n, dimension) float32, or None; a row that is not finite refuses its document.
+    :param vectors: (n, dimension) float32, or None; a document with a row that is not finite is rejected.
     """
     finite = [True] * len(documents)
     if vectors is not None:
@@ -89,21 +89,21 @@ def sift(
 
 
 def refusal(document: Document, field: str, reason: str) -> Rejection:
-    """Make the record that the caller gets back, with the whole document in it."""
+    """Return the rejection of a document, which contains the whole document."""
     record = {"id": document.id, "text": document.text, "title": document.title, "metadata": document.metadata}
     try:
-        told = json.dumps(record, default=repr)
-    except (TypeError, ValueError, RecursionError):  # a name that is no text, a mapping that holds itself
-        told = json.dumps({name: value if isinstance(value, str) else repr(value) for name, value in record.items()})
-    return Rejection(source="index", line=0, field=field, reason=reason, record=told)
+        text = json.dumps(record, default=repr)
+    except (TypeError, ValueError, RecursionError):  # a name that is not a string, a mapping that contains itself
+        text = json.dumps({name: value if isinstance(value, str) else repr(value) for name, value in record.items()})
+    return Rejection(source="index", line=0, field=field, reason=reason, record=text)
 
 
 def ids_of(ids: Sequence[str]) -> list[str]:
-    """Check that these are ids that a document can have; another one is a mistake, not a document that is not there.
+    """Check that these are valid ids; an invalid one is an error, not an unknown document.
 
-    Blanks and control characters pass, which documents are no longer given: older indexes may hold them.
+    Blanks and control characters are accepted: new documents can't have them, but older indexes may contain them.
 
-    :raises UsageError: naming the one that is not.
+    :raises UsageError: names the invalid id.
     """
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         what = "one text" if isinstance(ids, str) else shown(ids)
@@ -118,7 +118,7 @@ def ids_of(ids: Sequence[str]) -> list[str]:
 
 
 def _check_room(new: Mapping[str, FieldType], declared: int, limits: Limits) -> None:
-    """Check that a document's new fields can be declared, after so many others that were new too."""
+    """Check that a document's new fields can be declared, together with ``declared`` other new ones."""
     for name in new:
         if name in limits.refused:
             raise _Refused(name, limits.refused[name])
@@ -133,7 +133,7 @@ def _check_room(new: Mapping[str, FieldType], declared: int, limits: Limits) -> 
 def _new_fields(
     document: Document, declared: Mapping[str, FieldType], *, as_held: bool = False
 ) -> dict[str, FieldType]:
-    """Check a document, and return the metadata fields it would newly declare."""
+    """Check a document; return the metadata fields that it would declare."""
     _check_text("id", document.id)
     _check_text("title", document.title)
     _check_text("text", document.text)
@@ -149,36 +149,36 @@ def _new_fields(
         if not name:
             raise _Refused("metadata", "a metadata field has no name")
         _check_text("metadata", name)
-        wanted = declared.get(name)
-        kind = _kind_of_several(name, value) if as_held and wanted not in (None, "keyword") else _kind(name, value)
-        if wanted is None:
+        expected = declared.get(name)
+        kind = _kind_of_several(name, value) if as_held and expected not in (None, "keyword") else _kind(name, value)
+        if expected is None:
             new[name] = kind
-        elif kind != wanted and not (kind == "long" and wanted == "double") and not _is_whole(value, wanted):
-            raise _Refused(name, _mismatch(name, value, kind, wanted))
+        elif kind != expected and not (kind == "long" and expected == "double") and not _is_whole(value, expected):
+            raise _Refused(name, _mismatch(name, value, kind, expected))
     return new
 
 
 def _kind_of_several(name: str, value: Any) -> FieldType:
-    """Return the type of several numbers or truth values too."""
+    """Return the type of a value, which may be several numbers or booleans."""
     if not (isinstance(value, tuple) and value):
         return _kind(name, value)
     kinds = {_kind(name, one) for one in value}
     return "double" if kinds == {"long", "double"} else kinds.pop() if len(kinds) == 1 else "keyword"
 
 
-def _is_whole(value: object, wanted: FieldType) -> bool:
-    """Tell whether a number that is written with a point is one of the whole numbers that the field holds."""
-    return wanted == "long" and isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63
+def _is_whole(value: object, expected: FieldType) -> bool:
+    """Return whether a float is an integer that fits into the declared type ``long``."""
+    return expected == "long" and isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63
 
 
-def _mismatch(name: str, value: object, kind: FieldType, wanted: FieldType) -> str:
-    told = f"{name} is {shown(value)}, which is {kind}; the index has it as {wanted}"
-    if kind == "double" and wanted == "long":
-        told += (
+def _mismatch(name: str, value: object, kind: FieldType, expected: FieldType) -> str:
+    message = f"{name} is {shown(value)}, which is {kind}; the index has it as {expected}"
+    if kind == "double" and expected == "long":
+        message += (
             f", as it was declared or as its first value was; for both declare it when the index is made: --field "
             f"{name}:double (LoadOptions or IndexSettings: fields={{{name!r}: 'double'}})"
         )
-    return told
+    return message
 
 
 def _check_text(name: str, value: object) -> None:
@@ -237,12 +237,12 @@ def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: 
     if array.dtype.kind != "f":
         raise UsageError(f"the vectors are {array.dtype}; they must be floats (float32)")
     if array.shape[1] != dimension:
-        held = f"vectors of dimension {dimension}" if dimension else "no vectors"
+        existing = f"vectors of dimension {dimension}" if dimension else "no vectors"
         raise ModelMismatch(
-            f"the vectors have dimension {array.shape[1]}, the index holds {held}; "
+            f"the vectors have dimension {array.shape[1]}, the index holds {existing}; "
             f"use the model that the index was built with"
         )
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused where it matters
+    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are rejected by the caller
         return np.ascontiguousarray(array, np.float32)
 
 
