@@ -306,15 +306,15 @@ class EmbeddedEngine:
     def _fused(self, search: Search, vectors: Vectors, fusion: Fusion, allowed: RowFilter | None) -> list[Page]:
         fusions = [fusion if known else bm25_alone(fusion) for known in np.any(vectors, axis=1)]
         # A leg with weight 0 contributes nothing, not even documents.
-        dense = lexical = [ScoredRows()] * len(fusions)
+        by_text = [position for position, one in enumerate(fusions) if one.weights[0]]
+        texts = [search.texts[position] for position in by_text]
+        found = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
+        lexical = [ScoredRows()] * len(fusions)
+        for position, of_text in zip(by_text, found, strict=True):
+            lexical[position] = of_text
+        dense = [ScoredRows()] * len(fusions)
         if fusion.weights[1]:
             dense = self._caches.dense.search(vectors, fusion.window, allowed)
-        if by_text := [position for position, one in enumerate(fusions) if one.weights[0]]:
-            texts = [search.texts[position] for position in by_text]
-            found = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-            lexical = lexical.copy()
-            for position, of_text in zip(by_text, found, strict=True):
-                lexical[position] = of_text
         ids = self._store.row_ids
         return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 

@@ -30,17 +30,26 @@ _PER_TRIAL = 400
 _SEARCHERS = 4
 _CHECK_EVERY = 0.05
 _SECONDS_TO_FOLLOW = 10.0
+_ENCODING = 0.003
 _WORDS = ("cat", "dog", "tree")
 
 
-class _Rotated(AxisEncoder):
+class _Slow(AxisEncoder):
+    """Towers that take their time, as real ones do: a move finds searches at work in them."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        time.sleep(_ENCODING)
+        return super().encode_queries(texts)
+
+
+class _Rotated(_Slow):
     """Towers that put each word on the next axis: with the other towers' index every score would be wrong."""
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return np.ascontiguousarray(np.roll(super().encode_queries(texts), 1, axis=1))
 
 
-_TOWERS = {"axes": AxisEncoder(), "rotated": _Rotated("rotated")}
+_TOWERS = {"axes": _Slow(), "rotated": _Rotated("rotated")}
 
 
 class AliasCrowd:

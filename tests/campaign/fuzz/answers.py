@@ -109,9 +109,12 @@ class Answers:
             drop_index(f"{upstream}/{name}")
             places = [(job, location, tape, place) for job, location, tape in tapes for place in range(len(tape.said))]
 
+            # Neighbours in the list are answers of the same job: a stride visits all jobs early, and all places if it
+            # has no divisor in common with their number.
+            stride = next(one for one in (31, 37) if len(places) % one)
+
             def attempt(trial: int) -> Outcome:
-                # Neighbours in the list are answers of the same job: a stride visits all of them early.
-                return _tried(*places[trial * 31 % len(places)], bench.draw(trial))
+                return _tried(*places[trial * stride % len(places)], bench.draw(trial))
 
             with planted(bench.planted):
                 yield attempt
