@@ -1,1 +1,1 @@
-"""What Dashboards is told: saved objects and objects for Search Relevance. Pure: names and settings in, JSON out."""
+"""Saved objects for Dashboards, and objects for Search Relevance. Pure: names and settings in, JSON out."""

@@ -1,1 +1,1 @@
-"""Training the towers: pairs, negatives, batches, the loop. Never sees an engine."""
+"""Training the towers: examples, negatives, teachers, the loop, and defaults fitted afterwards."""

@@ -1,6 +1,6 @@
-"""Recipes: settings that go together, by name. Explicit settings override them.
+"""Recipes: named combinations of settings. Explicitly given settings override them.
 
-What each value is worth is measured in ``docs/studies``.
+The effect of each value is measured in ``docs/studies``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hybrid_search.settings.training import TowerConfig, TrainConfig
 __all__ = ["DEFAULT", "RECIPES", "Recipe", "TrainSettings"]
 
 DEFAULT = "scratch"
-"""The recipe of whoever names none."""
+"""The recipe that is used if none is named."""
 
 
 class TrainSettings(Setting, frozen=True):
-    """All that training is told; what a ``--settings`` file holds."""
+    """All settings of a training; the content of a ``--settings`` file."""
 
     towers: TowerConfig = TowerConfig()
     training: TrainConfig = TrainConfig()
@@ -28,11 +28,11 @@ class TrainSettings(Setting, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One preset.
+    """A named combination of settings.
 
-    :ivar about: one line for ``train --help``.
-    :ivar towers: of :class:`~hybrid_search.settings.training.TowerConfig`, what differs from its defaults.
-    :ivar training: of :class:`~hybrid_search.settings.training.TrainConfig`, likewise.
+    :ivar about: a line for ``train --help``.
+    :ivar towers: values of :class:`~hybrid_search.settings.training.TowerConfig` that differ from its defaults.
+    :ivar training: values of :class:`~hybrid_search.settings.training.TrainConfig` that differ from its defaults.
     """
 
     about: str
@@ -40,16 +40,16 @@ class Recipe:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> TrainSettings:
-        """Return the recipe's settings, those that it leaves alone at their defaults."""
+        """Return the recipe's settings, with defaults for the others."""
         towers, training = self.joined_with({})
         return TrainSettings.from_mapping({"towers": towers, "training": training}, source="recipe")
 
     def joined_with(self, *given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Put settings as a file has them (``towers``, ``training``) over the recipe's; later ones win.
+        """Combine the recipe with settings in a file's form (``towers``, ``training``); later ones take precedence.
 
-        :return: plain values, not checked yet, for a ``TowerConfig`` and a ``TrainConfig``; the latter with
+        :return: plain values, not checked yet, of a ``TowerConfig`` and a ``TrainConfig``; the latter with
             ``word_vectors`` as a dict.
-        :raises ConfigError: if there is another name than the two.
+        :raises ConfigError: if there are other names than these two.
         """
         towers, training = dict(self.towers), dict(self.training)
         words = dict(training.pop("word_vectors", {}))
@@ -69,7 +69,7 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "scratch": Recipe(
         "no teacher: word2vec, then InfoNCE on labelled examples and on ones made out of the documents",
-        # What the GRU gains can't be told from chance (docs/studies), and one of 128 takes a third longer over a query.
+        # The gain of a GRU is within chance (docs/studies), and one of width 128 takes a third longer for a query.
         towers={"dimension": 256, "embedding_dimension": 256, "hidden": 96, "bidirectional_queries": False},
         training={
             "epochs": 40,

@@ -198,10 +198,10 @@ class AlignedBatches:
 
 
 def _apportioned(shares: list[float], size: int) -> NDArray[np.int64]:
-    """Divide a batch by shares; what rounding leaves goes to the largest."""
-    wanted = np.array(shares) / sum(shares) * size
-    counts = np.floor(wanted).astype(np.int64)
-    counts[wanted.argmax()] += size - counts.sum()
+    """Divide a batch by shares; the remainder of rounding goes to the largest share."""
+    exact = np.array(shares) / sum(shares) * size
+    counts = np.floor(exact).astype(np.int64)
+    counts[exact.argmax()] += size - counts.sum()
     return counts
 
 

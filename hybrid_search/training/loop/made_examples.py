@@ -1,8 +1,8 @@
-"""Examples made out of documents alone: new ones at every step, so that nothing is there to memorise.
+"""Makes examples from documents alone: new ones at every step, so that none can be memorised.
 
-Labelled queries are few; towers that see nothing else learn them by heart. Two ways to make a query out of a document,
-in turn by chance: its telling words (the tower learns which words name a text), and a stretch that is cut out of it,
-the inverse cloze task (Lee et al. 2019: the tower learns what stands near what, without a word in common).
+Labelled queries are few, and towers that see no others memorise them. Queries are made from a document in two ways, by
+random choice: its most telling words (the tower learns which words characterise a text), or a passage cut out of it, as
+in the inverse cloze task (Lee et al. 2019: the tower learns what belongs together without common words).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["SelfSupervision"]
 _KEYWORDS = (2, 8)
 _STRETCH = (5, 12)
 _SHORTEST_DOCUMENT = 16
-# The cut-out stretch stays in one document of ten, so that words in common go on to count (Lee et al. 2019).
+# In one of ten documents the passage is not removed, so that common words still count (Lee et al. 2019).
 _STAYS = 0.1
 _RARITY = 1e-4
 _RESERVED = 2
 
 
 class SelfSupervision:
-    """Draws documents and makes a query of each; the same seed and step give the same draw."""
+    """Draws documents and makes a query from each; the same seed and step give the same examples."""
 
     def __init__(self, documents: Rows, seed: int) -> None:
         self._documents = documents
@@ -38,7 +38,7 @@ class SelfSupervision:
         self._telling[:_RESERVED] = 0
 
     def check(self) -> None:
-        """Check that there are documents to make examples of, for a run that has no others.
+        """Check that there are enough documents, for a run without other examples.
 
         :raises TrainingError: if there are fewer than two.
         """
@@ -49,10 +49,10 @@ class SelfSupervision:
             )
 
     def draw(self, count: int, step: int) -> tuple[NDArray[np.int64], Sequence[Int32], Sequence[Int32]]:
-        """Draw examples, fewer than ``count`` only if there are not so many documents long enough.
+        """Draw ``count`` examples, or fewer if there are not enough documents of sufficient length.
 
-        :return: rows of the documents, each once; the tokens of the queries; the tokens of the documents, where a
-            stretch may be missing.
+        :return: distinct document rows; the tokens of the queries; the tokens of the documents, from which a passage
+            may have been removed.
         """
         generator = np.random.default_rng([self._seed, 2, step])
         rows = generator.choice(self._long, min(count, len(self._long)), replace=False)
@@ -64,8 +64,8 @@ class SelfSupervision:
         words = int((telling > 0).sum())
         if generator.random() < 0.5 and words:
             size = min(words, int(generator.integers(_KEYWORDS[0], _KEYWORDS[1], endpoint=True)))
-            places = generator.choice(len(tokens), size, replace=False, p=telling / telling.sum())
-            return tokens[np.sort(places)], tokens
+            positions = generator.choice(len(tokens), size, replace=False, p=telling / telling.sum())
+            return tokens[np.sort(positions)], tokens
         size = int(generator.integers(_STRETCH[0], _STRETCH[1], endpoint=True))
         start = int(generator.integers(len(tokens) - size))
         rest = np.concatenate([tokens[:start], tokens[start + size :]])

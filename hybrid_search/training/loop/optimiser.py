@@ -1,4 +1,4 @@
-"""Adam for the towers (sparse for word vectors), the learning rate over a run, and when a run stops early."""
+"""Optimisers of the towers (sparse for word vectors), the schedule of the learning rate, and early stopping."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["EarlyStopping", "Optimisers", "clip_gradients", "learning_rate_facto
 
 
 class Optimisers:
-    """AdamW for what is dense, SparseAdam for the word vectors; the tokens' weights share the word vectors' rate.
+    """AdamW for dense parameters, SparseAdam for word vectors; the tokens' weights share the word vectors' rate.
 
-    SparseAdam moves only the vectors of the batch's tokens: with 50,000 words of 192 numbers, embedding, backward pass
-    and step take 43 ms instead of 90 (one thread, measured).
+    SparseAdam only changes the vectors of the batch's tokens: with 50,000 words of dimension 192, embedding, backward
+    pass and step take 43 ms instead of 90 (one thread, measured).
     """
 
     def __init__(self, towers: TwoTower, objective: nn.Module, config: TrainConfig) -> None:
@@ -42,7 +42,7 @@ class Optimisers:
         self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self._all]
 
     def step(self, factor: float) -> None:
-        """Move the parameters, with all learning rates multiplied by ``factor``, and forget the gradients."""
+        """Update the parameters, with all learning rates multiplied by ``factor``, and clear the gradients."""
         for optimiser, rates in zip(self._all, self._rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
@@ -50,20 +50,20 @@ class Optimisers:
             optimiser.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The moments and step counts, named."""
-        named = (optimiser_tensors(o, f"optimiser.{place}.") for place, o in enumerate(self._all))
+        """The optimisers' moments and step counts by name."""
+        named = (optimiser_tensors(o, f"optimiser.{number}.") for number, o in enumerate(self._all))
         return {name: tensor for tensors in named for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what :meth:`tensors` gave."""
-        for place, optimiser in enumerate(self._all):
-            restore_optimiser(optimiser, tensors, f"optimiser.{place}.")
+        """Restore what :meth:`tensors` returned."""
+        for number, optimiser in enumerate(self._all):
+            restore_optimiser(optimiser, tensors, f"optimiser.{number}.")
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scale all gradients together so that their norm is at most ``limit``; 0 only measures.
+    """Scale all gradients together so that their norm is at most ``limit``; 0 for measuring only.
 
-    Does for sparse gradients what ``torch.nn.utils.clip_grad_norm_`` does for dense ones.
+    As ``torch.nn.utils.clip_grad_norm_``, but also for sparse gradients.
 
     :return: the norm before.
     """
@@ -85,12 +85,12 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
 def learning_rate_factor(
     step: int, steps: int, *, warmup_share: float, schedule: Literal["constant", "linear", "cosine"]
 ) -> float:
-    """Return what the learning rate is multiplied by at a step, 0..1.
+    """Return the factor of the learning rate at a step, 0..1.
 
-    It rises linearly over the first ``warmup_share`` of the steps, reaching 1 with the last of them, then stays, or
-    falls to 0 at ``steps``.
+    It rises linearly over the first ``warmup_share`` of the steps, to 1 at the last of them, then stays constant or
+    falls to 0 at ``steps``, by the schedule.
 
-    :param step: 0-based.
+    :param step: from 0.
     """
     warmup = round(warmup_share * steps)
     if step < warmup:
@@ -103,9 +103,9 @@ def learning_rate_factor(
 
 @dataclass(slots=True)
 class EarlyStopping:
-    """Remembers the best measure and says when it has not been beaten for ``patience`` evaluations in a row.
+    """Detects when the measure has not improved for ``patience`` evaluations in a row.
 
-    :ivar patience: 0 never stops.
+    :ivar patience: 0 to never stop.
     """
 
     patience: int
@@ -114,7 +114,7 @@ class EarlyStopping:
     waited: int = 0
 
     def improves(self, step: int, measure: float) -> bool:
-        """Take an evaluation's measure; tell whether it is the best so far."""
+        """Record an evaluation's measure; return whether it is the best so far."""
         if measure > self.best:
             self.best, self.best_step, self.waited = measure, step, 0
             return True
@@ -123,5 +123,5 @@ class EarlyStopping:
 
     @property
     def is_exhausted(self) -> bool:
-        """The measure has not improved for as long as it was given."""
+        """Whether the measure has not improved for ``patience`` evaluations."""
         return 0 < self.patience <= self.waited

@@ -1,4 +1,4 @@
-"""The state a run can be resumed from: one file, replaced as a whole, without pickle."""
+"""The state from which a run can be resumed: one file, replaced atomically, without pickle."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _META = "run"
 
 
 class Progressed(msgspec.Struct, kw_only=True):
-    """How far a run has come.
+    """The progress of a run.
 
-    :ivar run: hash of settings and data; a state is only taken up by the run that wrote it.
-    :ivar step: steps done.
-    :ivar seconds: of training so far, over all sittings.
+    :ivar run: hash of settings and data; only the same run may resume from the state.
+    :ivar step: number of steps done.
+    :ivar seconds: of training so far, including before interruptions.
     """
 
     run: str
@@ -46,14 +46,14 @@ class Progressed(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct):
-    """What :func:`load_state` found."""
+    """The result of :func:`load_state`."""
 
     progressed: Progressed
     tensors: dict[str, Tensor]
 
 
 def save_state(folder: Path, progressed: Progressed, tensors: Mapping[str, Tensor]) -> None:
-    """Write the state; a crash at any moment leaves the old one or the new one.
+    """Write the state atomically.
 
     :raises StorageError: if the disk is full; the old state is unchanged.
     """
@@ -74,10 +74,10 @@ def save_state(folder: Path, progressed: Progressed, tensors: Mapping[str, Tenso
 
 
 def load_state(folder: Path, run: str) -> State | None:
-    """Read the state of an unfinished run, None where there is none.
+    """Read the state of an unfinished run; None if there is none.
 
-    :param run: hash of the settings and the data of the run that wants to go on.
-    :raises ResumeMismatch: if the state is another run's or can't be read; the message says how to start over.
+    :param run: hash of the settings and data of the run that is to be resumed.
+    :raises ResumeMismatch: if the state belongs to another run, or can't be read; the message says how to start over.
     """
     path = folder / _NAME
     if not path.exists():
@@ -96,18 +96,18 @@ def load_state(folder: Path, run: str) -> State | None:
 
 
 def has_state(folder: Path) -> bool:
-    """Tell whether there is a state in the folder, or in a round's folder inside it."""
+    """Return whether there is a state in the folder, or in a round's folder inside it."""
     return (folder / _NAME).exists() or any(folder.glob(f"*/{_NAME}"))
 
 
 def clear_state(folder: Path) -> None:
-    """Delete the state of a run whose result is safe."""
+    """Delete the state of a run whose result has been saved."""
     with disk_errors(f"deleting {folder / _NAME}"):
         (folder / _NAME).unlink(missing_ok=True)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """Flatten an optimiser's state into named tensors (SparseAdam counts its steps in a plain number)."""
+    """Convert an optimiser's state to named tensors (SparseAdam's step count is a plain number)."""
     return {
         f"{prefix}{number}.{name}": torch.as_tensor(value)
         for number, values in optimiser.state_dict()["state"].items()
@@ -116,7 +116,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
-    """Put back what :func:`optimiser_tensors` took."""
+    """Restore what :func:`optimiser_tensors` returned."""
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         if key.startswith(prefix):

@@ -1,4 +1,4 @@
-"""The measure that early stopping follows: exact ranking over a small corpus; and the collapse alarm."""
+"""The measure for early stopping, from exact ranking over a small corpus; and the detection of collapse."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _BATCH = 128
 
 
 def validate(towers: TwoTower, data: ValidationData, device: torch.device | None = None) -> float:
-    """Encode all of the validation corpus, rank it for every validation query and return the mean nDCG@10, 0..1.
+    """Encode the validation corpus, rank it for every validation query and return the mean nDCG@10, 0..1.
 
-    The towers are put in evaluation mode and afterwards back into the mode they were in.
+    The towers are switched to evaluation mode, and back to their previous mode afterwards.
 
-    :param device: where the towers are, the CPU by default.
+    :param device: of the towers, by default the CPU.
     """
     was_training = towers.training
     towers.eval()
@@ -55,7 +55,7 @@ def _rank(queries: Tensor, documents: Tensor, similarity: Similarity) -> list[Sc
 
 
 def _encode(encode: Callable[[Tensor], Tensor], rows: Rows, device: torch.device | None) -> Tensor:
-    """Encode rows in batches of alike length, so that little is padding; the result is in the rows' order."""
+    """Encode rows in batches of similar length, to limit padding; results are in the rows' order."""
     order = torch.from_numpy(rows.lengths()).argsort(stable=True)
     parts = torch.split(order, _BATCH)
     encoded = torch.cat([encode(rows.padded(part.tolist()).to(device)) for part in parts])
@@ -63,7 +63,7 @@ def _encode(encode: Callable[[Tensor], Tensor], rows: Rows, device: torch.device
 
 
 def spread(vectors: Tensor) -> float:
-    """Return the share of the vectors' mean square that varies between them, 0..1.
+    """Return the vectors' variance as a share of their mean square, 0..1.
 
     For unit vectors that is one minus their mean cosine.
 
@@ -77,13 +77,13 @@ def spread(vectors: Tensor) -> float:
 
 @dataclass(slots=True)
 class CollapseAlarm:
-    """Watches the document vectors of every batch.
+    """Detects collapsed towers by the document vectors of every batch.
 
-    Towers often start nearly collapsed (a GRU with small weights does) and leave that state in their first steps, so
-    a narrow spread counts only when it has lasted for ``lasting`` steps on end.
+    Towers often start nearly collapsed (such as a GRU with small weights) and recover in their first steps, so a low
+    spread must last for ``lasting`` steps in a row.
 
-    :ivar floor: the spread that counts as collapsed. .02 is a mean cosine of .98; L2 vectors may sit far from the
-        origin and still rank, so they are allowed a smaller one.
+    :ivar floor: the spread that counts as collapsed. .02 is a mean cosine of .98; L2 vectors may be far from the origin
+        and still rank well, so theirs is smaller.
     """
 
     similarity: Similarity
@@ -92,13 +92,13 @@ class CollapseAlarm:
 
     @property
     def floor(self) -> float:
-        """The spread below which vectors count as all alike."""
+        """The spread below which vectors count as collapsed."""
         return 1e-4 if self.similarity == "l2" else 0.02
 
     def observe(self, step: int, vectors: Tensor) -> float:
-        """Look at one batch's document vectors and return their spread.
+        """Check a batch's document vectors (n, d) and return their spread.
 
-        :raises CollapsedTowers: if they have been alike for too long.
+        :raises CollapsedTowers: if the spread was too low for too many steps.
         """
         with torch.no_grad():
             width = spread(vectors)
