@@ -38,7 +38,7 @@ def main() -> None:
     file = RESULTS / f"{study.name}.json"
     runs = json.loads(file.read_text())["figures"]["runs"] if file.exists() else {}
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    names = arguments.arms.split(",") if arguments.arms else list(study.arms)
+    names = arguments.arms.split(",") if arguments.arms else [name for name, arm in study.arms.items() if not arm.gone]
     missing = [(name, seed) for seed in seeds for name in names if f"{name} {seed}" not in runs]
     command = COMMAND if study is CLAIMS else f"{COMMAND} --study {study.name}"
     with tempfile.TemporaryDirectory() as folder:

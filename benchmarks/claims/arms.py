@@ -36,6 +36,7 @@ class Arm:
     :ivar start: the word vectors, ``word2vec`` or ``random``.
     :ivar refreshed: hard negatives of the second half come from the base arm's own ranking.
     :ivar hybrid: measure the fusion with BM25 too, with the best of the weights tried.
+    :ivar gone: measured when there was such a thing; not trained again.
     :ivar cut: that many numbers of the trained vectors are measured, the first ones; 0 for all.
     """
 
@@ -47,6 +48,7 @@ class Arm:
     start: str = "word2vec"
     refreshed: bool = False
     hybrid: bool = False
+    gone: bool = False
     cut: int = 0
 
     def settings(self, seed: int) -> tuple[TowerConfig, TrainConfig]:
@@ -106,11 +108,8 @@ ARMS: Mapping[str, Arm] = {
     ),
     "infonce": Arm("loss", "InfoNCE, as the base", hybrid=True),
     "contrastive": Arm("loss", "contrastive (margin .5)", training={"loss": "contrastive", "margin": 0.5}, hybrid=True),
-    "residual": Arm("loss", "residual (margin .2, BM25 weighs .02)", training={"loss": "residual"}, hybrid=True),
-    "residual_clear": Arm(
-        "loss", "residual (margin 1, BM25 weighs .1)",
-        training={"loss": "residual", "margin": 1.0, "lexical_weight": 0.1}, hybrid=True,
-    ),
+    "residual": Arm("loss", "residual (CLEAR; margin .2, BM25 weighs .02), taken away since", gone=True),
+    "residual_clear": Arm("loss", "residual (CLEAR; margin 1, BM25 weighs .1), taken away since", gone=True),
     "no_negatives": Arm("negatives", "in-batch ones alone", training={"hard_negatives": 0}),
     "random_negatives": Arm("negatives", "one random", training={"negatives": ((0.0, {"random": 1.0}),)}),
     "refreshed": Arm(
