@@ -48,7 +48,7 @@ def process(location: str, body: str) -> subprocess.Popen[str]:
     """Start a process of its own that works on the index."""
     code = (
         "from contextlib import closing\n"
-        "from hybrid_search.engines.opensearch import meta\n"
+        "from hybrid_search.engines.opensearch.index import meta\n"
         "from hybrid_search.location import Address\n"
         "from hybrid_search.engines.opensearch.transport.client import Client\n"
         f"with closing(Client(Address.parse({location!r}))) as client:\n"

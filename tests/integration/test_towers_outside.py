@@ -61,7 +61,10 @@ def test_the_next_index_is_refused_before_encoding_until_its_towers_are_deployed
                 refused = run("reindex", "--model", second, *to_alias, cwd=tmp_path)
                 assert refused.code == 2, refused.err
                 assert f"outside-000001 has its towers at {old}" in refused.err
-                assert f"deploy --to {alias}-000002 --connector URL --model {second}; then run the same" in refused.err
+                assert (
+                    f"deploy --to {alias}-000002 --connector URL --model {second}; then do the same again"
+                    in refused.err
+                )
                 assert plain(ml_server.url, "GET", "/outside-000002/_count").body["count"] == 0
                 deploy(f"{alias}-000002", model=second, connector=Connector(new), allow_settings=True)
                 swapped = run("reindex", "--model", second, *to_alias, cwd=tmp_path)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -39,8 +40,12 @@ _PLUGINS = tuple(
 _SECURITY = Artifact("org.opensearch.plugin", "opensearch-security", "3.4.0.0")
 
 
+@cache
 def cache_folder() -> Path:
-    """Return where built nodes are kept between runs; never root's home, as a node runs as another user."""
+    """Return where built nodes are kept between runs; never root's home, as a node runs as another user.
+
+    Asked once, when the tests begin: what a test then says of its own caches is not meant for nodes.
+    """
     if chosen := os.environ.get("HYBRID_SEARCH_CACHE"):
         return Path(chosen)
     base = Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

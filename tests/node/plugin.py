@@ -8,10 +8,13 @@ from typing import NoReturn
 
 import pytest
 
+from node.home import cache_folder
 from node.maven import Unavailable
 from node.server import Server, find_server
 
 _FOUND = pytest.StashKey[Server | str]()
+
+cache_folder()
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
