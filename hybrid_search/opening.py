@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hybrid_search.errors import CorruptIndex, ModelNotFound, UnsupportedCapability, UsageError
 from hybrid_search.location import usable_path, without_password
@@ -32,13 +32,88 @@ __all__ = [
     "own_towers",
 ]
 
-_SERVER = ("opensearch://", "opensearchs://")
 _NEARLY_A_SERVER = re.compile(r"opensearchs?:|[^/@]*:[^/@]*@|(localhost|[\w-]+(\.[\w-]+)+):\d{2,5}(/|$)")
+
+
+class _Kind(Protocol):
+    """What there is to do with locations of one kind. Engines are imported when one of theirs is asked for."""
+
+    def exists(self, location: str | Path) -> bool: ...
+
+    def create(
+        self, location: str | Path, settings: IndexSettings, layout: ServerOptions | None, model: Path | None
+    ) -> Engine: ...
+
+    def open(self, location: str | Path, *, writable: bool, search: SearchOptions | None) -> Engine: ...
+
+    def drop(self, location: str | Path) -> None: ...
+
+
+class _InFolder:
+    def exists(self, location: str | Path) -> bool:
+        from hybrid_search.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine.exists(folder_of(location))
+
+    def create(
+        self, location: str | Path, settings: IndexSettings, layout: ServerOptions | None, model: Path | None
+    ) -> Engine:
+        from hybrid_search.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine.create(folder_of(location), settings)
+
+    def open(self, location: str | Path, *, writable: bool, search: SearchOptions | None) -> Engine:
+        if search is not None and search != SearchOptions():
+            raise UsageError(
+                f"{location}: a pipeline, partial answers, a query log and encoding in the cluster are for an index on "
+                f"a server; leave them out"
+            )
+        from hybrid_search.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine.open(folder_of(location), writable=writable)
+
+    def drop(self, location: str | Path) -> None:
+        from hybrid_search.engines.embedded import EmbeddedEngine
+
+        EmbeddedEngine.drop(folder_of(location))
+
+
+class _OnServer:
+    def exists(self, location: str | Path) -> bool:
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.exists(str(location))
+
+    def create(
+        self, location: str | Path, settings: IndexSettings, layout: ServerOptions | None, model: Path | None
+    ) -> Engine:
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.create(str(location), settings, options=layout, towers=digest_of_model(model))
+
+    def open(self, location: str | Path, *, writable: bool, search: SearchOptions | None) -> Engine:
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        return OpenSearchEngine.open(str(location), writable=writable, options=search)
+
+    def drop(self, location: str | Path) -> None:
+        from hybrid_search.engines.opensearch import OpenSearchEngine
+
+        OpenSearchEngine.drop(str(location))
+
+
+_SERVERS: Mapping[str, _Kind] = {"opensearch": _OnServer(), "opensearchs": _OnServer()}
+"""Scheme of a location -> its kind; a location without one is a folder."""
+
+
+def _kind(location: str | Path) -> _Kind:
+    scheme, separator, _ = str(location).partition("://")
+    return _SERVERS.get(scheme if separator else "", _InFolder())
 
 
 def is_on_server(location: str | Path) -> bool:
     """Return whether a location is an index on a server, rather than a folder."""
-    return str(location).startswith(_SERVER)
+    return isinstance(_kind(location), _OnServer)
 
 
 def folder_of(location: str | Path) -> Path:
@@ -63,13 +138,7 @@ def index_exists(location: str | Path) -> bool:
 
     :raises SearchIndexError: if the server can't be reached.
     """
-    if is_on_server(location):
-        from hybrid_search.engines.opensearch import OpenSearchEngine
-
-        return OpenSearchEngine.exists(str(location))
-    from hybrid_search.engines.embedded import EmbeddedEngine
-
-    return EmbeddedEngine.exists(folder_of(location))
+    return _kind(location).exists(location)
 
 
 def create_index(
@@ -81,13 +150,7 @@ def create_index(
     :param model: the model whose towers will be stored; recorded in an index on a server.
     :raises IndexExists: if the index exists.
     """
-    if is_on_server(location):
-        from hybrid_search.engines.opensearch import OpenSearchEngine
-
-        return OpenSearchEngine.create(str(location), settings, options=layout, towers=digest_of_model(model))
-    from hybrid_search.engines.embedded import EmbeddedEngine
-
-    return EmbeddedEngine.create(folder_of(location), settings)
+    return _kind(location).create(location, settings, layout, model)
 
 
 def digest_of_model(model: Path | None) -> str:
@@ -103,14 +166,7 @@ def drop_index(location: str | Path) -> None:
 
     :raises IndexLocked: if another process is writing to it.
     """
-    if is_on_server(location):
-        from hybrid_search.engines.opensearch import OpenSearchEngine
-
-        OpenSearchEngine.drop(str(location))
-    else:
-        from hybrid_search.engines.embedded import EmbeddedEngine
-
-        EmbeddedEngine.drop(folder_of(location))
+    _kind(location).drop(location)
 
 
 def open_engine(location: str | Path, *, writable: bool = False, search: SearchOptions | None = None) -> Engine:
@@ -121,18 +177,7 @@ def open_engine(location: str | Path, *, writable: bool = False, search: SearchO
     :raises IndexNotFound: if there is none.
     :raises IndexLocked: if ``writable`` and another process is writing.
     """
-    if is_on_server(location):
-        from hybrid_search.engines.opensearch import OpenSearchEngine
-
-        return OpenSearchEngine.open(str(location), writable=writable, options=search)
-    if search is not None and search != SearchOptions():
-        raise UsageError(
-            f"{location}: a pipeline, partial answers, a query log and encoding in the cluster are for an index on a "
-            f"server; leave them out"
-        )
-    from hybrid_search.engines.embedded import EmbeddedEngine
-
-    return EmbeddedEngine.open(folder_of(location), writable=writable)
+    return _kind(location).open(location, writable=writable, search=search)
 
 
 def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
