@@ -271,7 +271,8 @@ def replacement(folder: Path) -> Iterator[Path]:
     try:
         _clear_new(layout)
         yield layout.new
-        layout.new.chmod(folder.stat().st_mode & 0o777)
+        with disk_errors(f"giving {layout.new} the rights of {folder}"):
+            layout.new.chmod(folder.stat().st_mode & 0o777)
         replace_folder(layout.new, folder)
     except HybridSearchError as error:
         error.args = (f"{error}; the index in {folder} is as it was",)

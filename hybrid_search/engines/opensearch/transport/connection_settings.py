@@ -147,6 +147,7 @@ KEYS = frozenset(
 """The allowed keys of a section."""
 
 _PATHS = ("ca_certs", "client_cert", "client_key", *(f"{secret}_file" for secret in SECRETS))
+_VARIABLES = tuple(f"{secret}_env" for secret in SECRETS)
 _SECTION = re.compile(r"[^\s/@]+:\d+")
 _EXPLICIT = "HYBRID_SEARCH_CONFIG"
 
@@ -195,6 +196,10 @@ def _sections(text: str, path: Path) -> dict[str, dict[str, Any]]:
                 raise ConfigError(f'{path}: ["{name}"] has {key!r}, which is not known; there are {_listed()}')
             if key in _PATHS and not isinstance(value, str):
                 raise ConfigError(f'{path}: ["{name}"] has a {key} that is not a text; write the path of a file')
+            if key in _VARIABLES and not isinstance(value, str):
+                raise ConfigError(f'{path}: ["{name}"] has a {key} that is not a text; write the name of a variable')
+            if key in SECRETS and (isinstance(value, bool) or not isinstance(value, str | int)):
+                raise ConfigError(f'{path}: ["{name}"] has a {key} that is not a text; write it in quotes')
     return sections
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage, replacement
 from hybrid_search.engines.embedded.faiss_index import check_factory
-from hybrid_search.errors import ConfigError, DataError, IndexLocked, IndexNotFound, UsageError
+from hybrid_search.errors import ConfigError, DataError, IndexLocked, IndexNotFound, StorageError, UsageError
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
@@ -49,6 +50,19 @@ def test_a_failed_replacement_leaves_the_old_index_and_says_so(tmp_path: Path) -
         failing()
     assert ids(tmp_path / "index") == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_replacement_whose_folder_can_t_be_finished_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    fill(tmp_path / "index")
+
+    def vanishing() -> None:
+        with replacement(tmp_path / "index") as new:
+            fill(new, "new")
+            shutil.rmtree(new)  # as on a disk that turned read-only, its rights can't be set
+
+    with pytest.raises(StorageError, match=r"giving .* the rights of .*; the index in .* is as it was"):
+        vanishing()
+    assert ids(tmp_path / "index") == ["old"]
 
 
 def test_a_replacement_waits_for_no_writer_and_lets_none_in(tmp_path: Path) -> None:

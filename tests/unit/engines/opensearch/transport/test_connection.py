@@ -122,6 +122,8 @@ def test_a_named_file_must_be_there(home: dict[str, str], tmp_path: Path) -> Non
         (f'{SECTION}retries = "sesame"\n', r"connection's settings: Expected `int`"),
         (f"{SECTION}retries = 99\n", "retries is 99; it must be from 0 to 20"),
         (f"{SECTION}ca_certs = 1\n", "ca_certs that is not a text"),
+        (f"{SECTION}token_env = [false]\n", "token_env that is not a text; write the name of a variable"),
+        (f"{SECTION}password = ['sesame']\n", "password that is not a text; write it in quotes"),
         (f'{SECTION}user = "me"\n', "no password for user 'me'; put it into OPENSEARCH_PASSWORD"),
         (f'{SECTION}client_key = "k.pem"\n', "client_key is given without client_cert"),
         (f'{SECTION}hosts = ["b"]\n', "hosts has 'b'; write host:port"),
