@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
@@ -122,7 +123,19 @@ def check_types(options: object) -> None:
     :raises ConfigError: naming the first value that has another type than its field.
     """
     for name, kind in _hints(cast(Hashable, type(options))):
-        _typed(name, getattr(options, name), kind)
+        given = getattr(options, name)
+        _check_class(name, given, kind)
+        _typed(name, given, kind)
+
+
+def _check_class(name: str, given: object, kind: Any) -> None:
+    """Refuse what msgspec would convert, as the value itself is kept: a dict in place of a record, or no mapping."""
+    plain = plain_kind(kind)
+    wanted_class = get_origin(plain) or plain
+    is_struct = isinstance(wanted_class, type) and issubclass(wanted_class, msgspec.Struct)
+    is_record = is_struct or is_dataclass(wanted_class) or wanted_class is Mapping
+    if is_record and given is not None and not isinstance(given, wanted_class):
+        raise ConfigError(f"{name} is {shown(given)}: it must be a {wanted_class.__name__}")
 
 
 def _typed(name: str, given: object, kind: Any) -> Any:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from hybrid_search.errors import ConfigError
+from hybrid_search.loading.load import LoadOptions
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 
@@ -83,3 +84,19 @@ def test_a_message_can_be_printed_and_ends_whatever_it_quotes() -> None:
     assert message.startswith("\\ud800xxx")
     assert message.endswith("xend")
     assert len(message) < 3_100
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"fields": range(3)}, "fields is an object of type range: it must be a Mapping"),
+        ({"server": {}}, r"server is \{\}: it must be a ServerLoad"),
+        ({"layout": {"shards": 2}}, r"layout is .*: it must be a ServerOptions"),
+        ({"fields": None}, "fields is None"),
+    ],
+)
+def test_options_take_no_other_kind_of_value_in_place_of_a_record_or_a_mapping(
+    values: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        LoadOptions(**values)
