@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +13,9 @@ from hybrid_search.errors import CorruptIndex, ModelError
 from hybrid_search.opening import folder_of, is_on_server, open_engine
 from hybrid_search.protocols import Engine
 from hybrid_search.towers.coverage import of_index
+
+if TYPE_CHECKING:
+    from hybrid_search.engines.embedded.layout import Layout
 
 __all__ = ["inspect_index", "inspect_model", "is_model"]
 
@@ -90,9 +93,19 @@ def _verify(location: str) -> None:
     from hybrid_search.engines.embedded.layout import Layout
 
     folder = folder_of(location)
-    findings = [*damage(folder), *(_gone(location, Layout(folder).model) or _model_damage(Layout(folder).model))]
-    if findings:
+    if findings := [*damage(folder), *_model_findings(location, Layout(folder))]:
         raise CorruptIndex(f"{location}: " + "; ".join(findings))
+
+
+def _model_findings(location: str, layout: Layout) -> list[str]:
+    """Check the model of an index in a folder, which must be its own: nothing is read through a link."""
+    from hybrid_search.engines.embedded.own_files import model_folder
+
+    try:
+        model = model_folder(layout)
+    except CorruptIndex as error:
+        return [str(error)]
+    return _gone(location, layout.model) if model is None else _model_damage(model)
 
 
 def _verify_on_server(location: str) -> None:

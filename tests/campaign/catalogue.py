@@ -27,11 +27,13 @@ from campaign.losses.power import PowerLoss
 
 __all__ = ["ATTACKS", "named"]
 
+# The longest first, so that those at work at once end together.
 ATTACKS: tuple[Attack, ...] = (
+    FolderCrowd(),
     KillsEmbedded(),
-    PowerLoss(),
-    DiskFaults(),
     KillsServer(),
+    DiskFaults(),
+    PowerLoss(),
     KillsTraining(),
     Parsers(),
     Folders(),
@@ -41,7 +43,6 @@ ATTACKS: tuple[Attack, ...] = (
     Apart("campaign.fuzz.commands:Commands"),
     HostileFolder(),
     HostileModel(),
-    FolderCrowd(),
     ColdCrowd(),
     ProcessCrowd(),
     TowerCrowd(),

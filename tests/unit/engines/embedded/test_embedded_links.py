@@ -14,6 +14,7 @@ from asked import by_text, by_vector
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage, repair
 from hybrid_search.errors import CorruptIndex, CorruptModel, HybridSearchError
+from hybrid_search.models import inspect_index
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
@@ -158,3 +159,13 @@ def test_a_link_among_a_models_files_is_not_copied_into_an_index(index: Path, tm
     with EmbeddedEngine.open(index, writable=True) as engine, pytest.raises(CorruptModel, match="cp -rL"):
         engine.store_model([tmp_path / "model.json", tmp_path / "tokenizer.json"])
     assert [path.name for path in (index / "model").iterdir()] == ["model.json"]
+
+
+def test_verifying_an_index_reads_no_model_through_a_link(index: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (index / "model").rename(outside)
+    (index / "model").symlink_to(outside, target_is_directory=True)
+    os.mkfifo(outside / "model.json.new")
+    os.replace(outside / "model.json.new", outside / "model.json")  # whoever opens it waits for good
+    with pytest.raises(CorruptIndex, match="link"):
+        inspect_index(str(index), verify=True)
