@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +24,16 @@ __all__ = ["HostileFolder", "HostileModel"]
 Trick = Callable[[Sandbox, random.Random], str]
 
 
-class _Hostile:
+class _Hostile(ABC):
     """Tricks in turn, each with what is drawn for the trial."""
 
     name: str
     tricks: Sequence[Trick]
     actions: Sequence[str]
 
+    @abstractmethod
     def source(self, bench: Bench) -> Path:
         """Make what is spoilt."""
-        raise NotImplementedError
 
     @contextmanager
     def prepared(self, bench: Bench) -> Iterator[Attempt]:
