@@ -144,12 +144,21 @@ def filled(dataset: Dataset, splits: Sequence[str], server: Server, folder: Path
             assert embedded.add(batch, rows) == opensearch.add(batch, rows) == []
         embedded.commit()
         opensearch.commit()
+        settle(location)
         every = chain.from_iterable(dataset.queries(split) for split in splits)
         texts = [query.text for query in islice(every, QUERIES)]
         vectors = vectors_of(texts)
         exact = by_vector(opensearch, vectors, 100, exact=True)
         yield Pair(dataset, splits[0], folder / "index", location, embedded, opensearch, texts, vectors, exact)
     OpenSearchEngine.drop(location)
+
+
+def settle(location: str) -> None:
+    """Merge the segments, so that no merge in the background changes what a graph finds between two requests."""
+    address = Address.parse(location)
+    with closing(Client(address)) as client:
+        client.call("POST", f"/{address.index}/_forcemerge", max_num_segments=2)
+        client.call("POST", f"/{address.index}/_refresh")
 
 
 @pytest.fixture(scope="module")

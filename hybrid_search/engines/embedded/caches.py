@@ -161,7 +161,10 @@ class Caches:
             elif problem := _load(cache, manifest, contents=True):
                 found.append(f"{cache.folder}: {problem}")
         if not found and self.generation == state.generation:
-            found = self.miscounts() or self.strays()
+            try:
+                found = self.miscounts() or self.strays()
+            except StorageError as error:
+                found = [str(error)]
         return found
 
     def miscounts(self) -> list[str]:
@@ -215,7 +218,7 @@ def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
 POLL = 0.005
 """Seconds between two attempts of a search that waits for a commit."""
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 class Lag:

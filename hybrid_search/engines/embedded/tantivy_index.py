@@ -55,7 +55,7 @@ class TantivyIndex:
         :raises ValueError: if tantivy can't read it.
         """
         self.manifest = manifest
-        with _openable(self.folder) as folder:
+        with _openable(self.folder) as folder, _panics(self.folder):
             self._index = tantivy.Index(self._schema, path=str(folder), reuse=True)
             self._index.register_tokenizer(self._analyzer.name, self._analyzer.for_tantivy())
             self._index.reload()
@@ -172,17 +172,24 @@ class TantivyIndex:
             fetched *= 4
 
     def _collect(self, query: tantivy.Query, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Run a query.
+
+        :raises StorageError: if tantivy finds its files to be other than its list of them says.
+        """
         searcher = self._open_searcher
         limit = max(1, min(limit, searcher.num_docs))  # tantivy panics at a limit of 0
-        hits = searcher.search(query, limit, count=False).hits
-        if not hits:
-            return np.empty(0, np.int64), np.empty(0, np.float64)
-        scores, addresses = zip(*hits, strict=True)
-        return np.array(searcher.fast_field_values(_ROW, list(addresses)), np.int64), np.array(scores, np.float64)
+        with _panics(self.folder):
+            hits = searcher.search(query, limit, count=False).hits
+            if not hits:
+                return np.empty(0, np.int64), np.empty(0, np.float64)
+            scores, addresses = zip(*hits, strict=True)
+            rows = searcher.fast_field_values(_ROW, list(addresses))
+        return np.array(rows, np.int64), np.array(scores, np.float64)
 
     def document_frequency(self, term: str) -> int:
         """Return the number of documents with the term; deleted documents count until their segment is merged."""
-        return self._open_searcher.doc_freq(_TEXT, term)
+        with _panics(self.folder):
+            return self._open_searcher.doc_freq(_TEXT, term)
 
     def rows(self) -> NDArray[np.int64]:
         """Return the rows in the index, (n,), in no particular order."""
@@ -256,9 +263,23 @@ def _is_content(name: str) -> bool:
 
 
 @contextmanager
+def _panics(folder: Path) -> Iterator[None]:
+    """Turn a panic of tantivy, which is no Exception and would pass every handler, into an error."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        raise StorageError(
+            f"{folder}: tantivy can't use its files ({error}); `hybrid-search repair {folder.parent}` builds them "
+            f"again from the documents"
+        ) from error
+
+
+@contextmanager
 def _tantivy_errors(folder: Path) -> Iterator[None]:
     try:
-        with disk_errors(f"writing {folder}"):
+        with disk_errors(f"writing {folder}"), _panics(folder):
             yield
     except ValueError as error:
         # tantivy raises ValueError for everything; while writing, the cause is the disk.

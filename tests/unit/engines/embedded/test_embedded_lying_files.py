@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
-from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import CorruptIndex
+from hybrid_search.engines.embedded import EmbeddedEngine, lifecycle
+from hybrid_search.engines.embedded.damage import damage
+from hybrid_search.errors import CorruptIndex, HybridSearchError
 from hybrid_search.retriever import Retriever
 
 
@@ -61,6 +62,40 @@ def test_rows_that_end_outside_the_postings_are_built_again(folder: Path, end: i
     data = path.read_bytes()
     change(path.parent / "manifest.json", lambda body: body["files"].update({path.name: [len(data), zlib.crc32(data)]}))
     assert found(folder) == ["d1", "d2"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda meta: meta.update(segments=meta["segments"] * 1000),
+        lambda meta: meta.update(schema=[]),
+        lambda meta: meta["segments"][0].update(max_doc=1 << 31),
+        lambda meta: meta["segments"][0].update(max_doc=meta["segments"][0]["max_doc"] + 1),
+        lambda meta: meta["segments"][0].update(max_doc=0),
+        lambda meta: meta["segments"][0].update(deletes={"num_deleted_docs": 1, "opstamp": 3}),
+    ],
+)
+def test_a_list_of_segments_that_lies_is_told_by_verify_and_mended_by_repair(
+    folder: Path, lie: Callable[[dict[str, Any]], object]
+) -> None:
+    with Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True)) as retriever:
+        retriever.delete(["d1"])
+    path = folder / "lexical" / "meta.json"
+    meta = json.loads(path.read_text())
+    lie(meta)
+    path.write_text(json.dumps(meta))
+    data = path.read_bytes()
+    change(path.parent / "manifest.json", lambda body: body["files"].update({path.name: [len(data), zlib.crc32(data)]}))
+    (folder / "manifest.json").unlink()
+    told = damage(folder)
+    try:
+        assert found(folder) == ["d2"]
+    except HybridSearchError as error:
+        assert "hybrid-search repair" in str(error)
+        assert any("hybrid-search repair" in problem for problem in told)
+    lifecycle.repair(folder)
+    assert found(folder) == ["d2"]
+    assert damage(folder) == []
 
 
 @pytest.mark.parametrize(("key", "value"), [("next_row", -3), ("next_row", 1 << 60), ("generation", -1)])
