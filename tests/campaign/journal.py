@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from campaign.attack import Finding, Outcome, Tally
 
@@ -12,23 +13,26 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """The trials of one attack. A line that a kill cut off counts as not done."""
+    """The trials of one attack. A line that a kill cut off counts as not done; of a trial made again the last counts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def tally(self) -> Tally:
         """Read what was done."""
-        tally = Tally()
+        entries: dict[int, dict[str, Any]] = {}
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
                     continue
-                findings = tuple(Finding(**finding) for finding in entry["findings"])
-                tally.take(entry["trial"], Outcome(entry["counted"], findings))
-                tally.seconds += entry["seconds"]
+                entries[entry["trial"]] = entry
+        tally = Tally()
+        for trial, entry in entries.items():
+            findings = tuple(Finding(**finding) for finding in entry["findings"])
+            tally.take(trial, Outcome(entry["counted"], findings))
+            tally.seconds += entry["seconds"]
         return tally
 
     def add(self, trial: int, outcome: Outcome, seconds: float) -> None:

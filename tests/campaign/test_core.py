@@ -63,3 +63,12 @@ def test_an_attack_ends_at_its_deadline_and_one_that_breaks_is_itself_a_finding(
 
     run_until(Broken(), Bench(tmp_path), journal, 1, time.time() + 60)
     assert "ValueError: the attack is wrong" in journal.tally().findings[0][1].what
+
+
+def test_a_trial_that_found_something_is_made_again_and_its_last_run_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    run_until(Counting(), Bench(tmp_path, planted="third"), journal, 15, time.time() + 60)
+    assert [trial for trial, _ in journal.tally().findings] == [3]
+    run_until(Counting(), Bench(tmp_path), journal, 15, time.time() + 60)
+    tally = journal.tally()
+    assert (tally.findings, tally.trials, tally.counted) == ([], 5, 15)

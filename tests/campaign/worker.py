@@ -27,17 +27,28 @@ def tried(attack: Attack, bench: Bench, wanted: int) -> list[Finding]:
 
 
 def run_until(attack: Attack, bench: Bench, journal: Journal, wanted: int, deadline: float) -> None:
-    """Go on with an attack until ``wanted`` units are done in all, or it is ``deadline`` (of ``time.time``)."""
+    """Go on with an attack until ``wanted`` units are done in all, or it is ``deadline`` (of ``time.time``).
+
+    Trials that found something are made again first: what was mended since finds nothing, and the last run counts.
+    """
     tally = journal.tally()
+    again = sorted({trial for trial, _ in tally.findings})
     trial, counted = tally.trials, tally.counted
-    if counted >= wanted:
+    if counted >= wanted and not again:
         return
     with attack.prepared(bench) as attempt:
+        for found in again:
+            _recorded(attempt, found, journal)
         while counted < wanted and time.time() < deadline:
-            started = time.perf_counter()
-            outcome = _guarded(attempt, trial)
-            journal.add(trial, outcome, time.perf_counter() - started)
-            trial, counted = trial + 1, counted + outcome.counted
+            counted += _recorded(attempt, trial, journal)
+            trial += 1
+
+
+def _recorded(attempt: Attempt, trial: int, journal: Journal) -> int:
+    started = time.perf_counter()
+    outcome = _guarded(attempt, trial)
+    journal.add(trial, outcome, time.perf_counter() - started)
+    return outcome.counted
 
 
 def _guarded(attempt: Attempt, trial: int) -> Outcome:

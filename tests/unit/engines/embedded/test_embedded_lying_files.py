@@ -89,10 +89,11 @@ def test_a_list_of_segments_that_lies_is_told_by_verify_and_mended_by_repair(
     (folder / "manifest.json").unlink()
     told = damage(folder)
     try:
-        assert found(folder) == ["d2"]
+        answer = found(folder)
     except HybridSearchError as error:
-        assert "hybrid-search repair" in str(error)
-        assert any("hybrid-search repair" in problem for problem in told)
+        answer = [str(error)]
+    assert answer == ["d2"] or "hybrid-search repair" in answer[0]
+    assert answer == ["d2"] or any("hybrid-search repair" in problem for problem in told)
     lifecycle.repair(folder)
     assert found(folder) == ["d2"]
     assert damage(folder) == []
