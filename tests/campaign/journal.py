@@ -13,7 +13,7 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """The trials of one attack. A line that a kill cut off counts as not done; of a trial made again the last counts."""
+    """The trials of one attack. A line that a kill cut off counts as not done; of a trial made again, the last run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
