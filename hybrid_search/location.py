@@ -54,7 +54,9 @@ class Address:
         :raises UsageError: as :meth:`parse`, except that the index may be missing.
         """
         advice = "give opensearch://host:9200/index, or opensearchs:// for TLS"
-        shown = without_password(location)
+        shown = without_password(location).encode("utf-8", "backslashreplace").decode()
+        if not location.isascii() and location.encode("utf-8", "replace").decode() != location:
+            raise UsageError(f"{shown}: the location is no valid Unicode; {advice}")
         try:
             parts = urlsplit(location)
             host, port = parts.hostname, parts.port

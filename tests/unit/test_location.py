@@ -68,5 +68,12 @@ def test_a_bad_name_is_refused_on_a_known_server_too() -> None:
 
 
 def test_a_byte_that_is_no_unicode_is_in_no_indexs_name() -> None:
-    with pytest.raises(UsageError, match="can't be an index's name"):
+    with pytest.raises(UsageError, match="no valid Unicode"):
         Address.parse("opensearch://host:9200/a\udcb8")
+
+
+@pytest.mark.parametrize("location", ["opensearch://\udc93me@host:9200/a", "opensearch://ho\udc91st/a"])
+def test_a_byte_that_is_no_unicode_is_in_no_location(location: str) -> None:
+    with pytest.raises(UsageError, match="no valid Unicode") as raised:
+        Address.parse_server(location)
+    assert str(raised.value).encode()

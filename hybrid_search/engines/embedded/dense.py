@@ -119,7 +119,12 @@ class DenseLeg:
             if crowded or kind not in (current.kind, faiss_index.FLAT) or current.index is None:
                 self._rebuild(connection, kind)
             else:
-                self._append(connection)
+                try:
+                    self._append(connection)
+                except RuntimeError as error:  # FAISS's, of a file that was read without complaint
+                    reason = faiss_index.reason(error)
+                    _LOG.warning("%s: FAISS can't add to it (%s); built again from the documents", self.folder, reason)
+                    self._rebuild(connection, kind)
             self.generation, self.last_row = state.generation, state.next_row - 1
 
     def _rebuild(self, connection: Connection, kind: str) -> None:

@@ -15,7 +15,7 @@ from hybrid_search.engines.embedded.own_files import made
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.index import Similarity
 
-__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "search", "to_score", "write"]
+__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "reason", "search", "to_score", "write"]
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -51,15 +51,13 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
     try:
         index = faiss.index_factory(dimension, factory, metric)
     except RuntimeError as error:
-        # FAISS's message starts with its C++ function, file and line.
-        reason = _CPP.sub("", str(error)).strip()
-        if "could not parse" in reason:
+        if "could not parse" in (why := reason(error)):
             raise ConfigError(
                 f"faiss is {factory!r}, which is no index_factory string that FAISS knows; "
                 f"for example Flat, HNSW32, IVF1024,PQ32"
             ) from error
         raise ConfigError(
-            f"faiss is {factory!r}, which FAISS refuses for dimension {dimension}: {reason}; "
+            f"faiss is {factory!r}, which FAISS refuses for dimension {dimension}: {why}; "
             f"see its guidelines for index_factory, or use auto, Flat or HNSW32"
         ) from error
     if isinstance(index, faiss.IndexIDMap):
@@ -67,6 +65,11 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
     if isinstance(graph := _inner(index), faiss.IndexHNSW):
         graph.hnsw.efConstruction = _EF_CONSTRUCTION
     return index
+
+
+def reason(error: RuntimeError) -> str:
+    """Return FAISS's message without its start: a C++ function, file and line."""
+    return _CPP.sub("", str(error)).strip()
 
 
 def _inner(index: Any) -> Any:

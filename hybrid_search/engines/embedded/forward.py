@@ -56,12 +56,12 @@ class ForwardIndex:
 
     @property
     def is_gapless(self) -> bool:
-        """Return whether all rows exist: no document was ever deleted or replaced."""
+        """Return whether all rows exist and have terms: no document was ever deleted or replaced."""
         return self.end - 1 == self.documents
 
     @property
     def documents(self) -> int:
-        """Number of existing documents."""
+        """Number of existing documents that have terms; as in Lucene, one without any counts in no statistics."""
         return int(self.manifest.extra["documents"])
 
     @property
@@ -118,27 +118,31 @@ class ForwardIndex:
             state = read_state(connection)
             gone = store.gone_since(connection, old.generation, old.last_row)
             gone = gone[gone < len(self._rows)]
-            terms = int(old.extra["terms"]) - int(self._rows["length"][gone].sum(dtype=np.int64))
+            lost = self._rows["length"][gone]
             own_folder(self.folder)
-            files, added = self._append(store.texts_after(connection, old.last_row), old, state.next_row)
+            files, lengths = self._append(store.texts_after(connection, old.last_row), old, state.next_row)
         new = replace(
             old,
             generation=state.generation,
             last_row=state.next_row - 1,
             files=files,
-            extra={"documents": state.documents, "terms": terms + added},
+            extra={
+                "documents": int(old.extra["documents"] - np.count_nonzero(lost) + np.count_nonzero(lengths)),
+                "terms": int(old.extra["terms"]) - int(lost.sum(dtype=np.int64)) + sum(lengths),
+            },
         )
         new.write(self.folder)
         self.load(new)
 
     def _append(
         self, texts: Iterable[tuple[int, str]], old: Manifest, next_row: int
-    ) -> tuple[dict[str, tuple[int, int]], int]:
+    ) -> tuple[dict[str, tuple[int, int]], list[int]]:
+        lengths: list[int] = []
         with (
             _Appended(self.folder / _POSTINGS, *old.files.get(_POSTINGS, (0, 0))) as postings,
             _Appended(self.folder / _ROWS, *old.files.get(_ROWS, (0, 0))) as rows,
         ):
-            end, terms, expected = postings.size // 8, 0, rows.size // _ROW.itemsize
+            end, expected = postings.size // 8, rows.size // _ROW.itemsize
             words: list[int] = []
             records: list[tuple[int, int]] = []
             for row, text in texts:
@@ -153,7 +157,7 @@ class ForwardIndex:
                 counts = Counter(found)
                 words.extend(self._hash(term) << 16 | min(count, _MOST) for term, count in counts.items())
                 end += len(counts)
-                terms += len(found)
+                lengths.append(len(found))
                 records.append((end, len(found)))
                 if len(records) >= _BATCH:
                     postings.write(np.array(words, "<u8").tobytes())
@@ -163,7 +167,7 @@ class ForwardIndex:
             records.extend([(end, 0)] * (next_row - expected - len(records)))
             postings.write(np.array(words, "<u8").tobytes())
             rows.write(np.array(records, _ROW).tobytes())
-            return {_POSTINGS: postings.sync(), _ROWS: rows.sync()}, terms
+            return {_POSTINGS: postings.sync(), _ROWS: rows.sync()}, lengths
 
     def _hash(self, term: str) -> int:
         known = self._hashes.get(term)

@@ -167,9 +167,13 @@ class Store:
     def vectors_after(self, connection: Connection, row: int) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         """Yield batches of (rows, vectors) above ``row``: (n,) ascending and (n, dimension).
 
-        :raises CorruptIndex: if a vector fails its checksum; names its document.
+        :raises CorruptIndex: if a vector fails its checksum or has another dimension; names its document.
         """
-        cursor = connection.execute("SELECT row, vector, checksum FROM vectors WHERE row > ? ORDER BY row", (row,))
+        # A vector of another size is not read: it may be one of gigabytes.
+        query = (
+            "SELECT row, CASE WHEN length(vector) = ? THEN vector END, checksum FROM vectors WHERE row > ? ORDER BY row"
+        )
+        cursor = connection.execute(query, (4 * self.settings().dimension, row))
         while records := cursor.fetchmany(_VECTORS):
             for number, vector, checksum in records:
                 if vector_checksum(vector) != checksum:

@@ -27,6 +27,10 @@ __all__ = ["DECLARED", "Engines"]
 CLOSE = 1e-4
 """Relative; each engine adds single-precision numbers up in its own order."""
 
+_ROUNDING = 1e-5
+_LEAST = 1e-3
+"""What min-max gives the least score of a leg, and not one a rounding above it."""
+
 _MOST_LEAVES = 200
 
 DECLARED = {
@@ -34,6 +38,8 @@ DECLARED = {
     "merged, a folder never does; so rankings are compared in indexes that are made of what is held at the end",
     f"filters of more than {_MOST_LEAVES} conditions": "a server has a limit (indices.query.bool.max_clause_count), "
     "which the query's words come under too; it says so, a folder answers",
+    "a hybrid's share of a leg whose two least scores are a rounding apart": "min-max gives the least one .001 and the "
+    "other next to nothing, and each engine rounds in its own order",
 }
 """Where the engines may differ: what, and why it is let be."""
 
@@ -108,14 +114,29 @@ def _difference(folder: Sequence[Hit], server: Sequence[Hit]) -> str:
     told = f"the folder has {here}, the server {there}"
     if len(folder) != len(server):
         return told
-    if any(not _close(one.score, other.score) for one, other in zip(folder, server, strict=True)):
+    if any(
+        not _close(one.score, other.score) and not (_is_least(one, folder) and abs(one.score - other.score) <= _LEAST)
+        for one, other in zip(folder, server, strict=True)
+    ):
         return told
     last = folder[-1].score if folder else 0.0
     of_server = {hit.id: hit.score for hit in server}
     for hit in folder:
-        if not _close(of_server.get(hit.id, last), hit.score):
+        of_other = of_server.get(hit.id, last)
+        if not _close(of_other, hit.score) and not (_is_least(hit, folder) and abs(of_other - hit.score) <= _LEAST):
             return told
     return ""
+
+
+def _is_least(hit: Hit, hits: Sequence[Hit]) -> bool:
+    """Whether a hybrid's hit has, but for rounding, the least score of one of its legs."""
+    if len(hit.legs) < 2:
+        return False
+    for name, leg in hit.legs.items():
+        least = min(other.legs[name].score for other in hits if name in other.legs)
+        if leg.score - least <= _ROUNDING * abs(least):
+            return True
+    return False
 
 
 def _close(one: float, other: float) -> bool:

@@ -55,10 +55,12 @@ class Place:
     @staticmethod
     def _positions(documents: Sequence[Document], records: Sequence[Mapping[str, Any]]) -> list[int]:
         """Find the refused documents by what the refusals say of them."""
-        left = [(position, _named(vars_of(one))) for position, one in enumerate(documents)]
+        left = [(position, _named(vars_of(one)), _told(one.metadata)) for position, one in enumerate(documents)]
         positions = []
         for record in records:
-            found = next((one for one in left if one[1] == _named(record)), None)
+            alike = [one for one in left if one[1] == _named(record)]
+            # Of two documents that differ in their metadata alone, that whose metadata is told.
+            found = next((one for one in alike if one[2] == _told(record.get("metadata"))), next(iter(alike), None))
             if found is None:
                 raise Broken(f"a refusal names {record!r}, which was not among the documents")
             left.remove(found)
@@ -164,6 +166,10 @@ def vars_of(document: Document) -> dict[str, Any]:
 
 def _named(record: Mapping[str, Any]) -> str:
     return json.dumps([record["id"], record["text"], record["title"]], default=repr)
+
+
+def _told(metadata: Any) -> str:
+    return json.dumps(metadata, default=repr)
 
 
 def _equal(found: Document | Hit, given: Document) -> bool:

@@ -6,9 +6,9 @@ source unchanged. When documents are copied to another index, their values are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,6 +36,8 @@ __all__ = [
 
 
 _PAGE = 1_000
+
+_Read = TypeVar("_Read")
 
 
 @taken_apart("vectors")
@@ -89,36 +91,49 @@ class HeldDocuments:
         documents: list[Document | None] = []
         for batch in in_batches(ids, _PAGE):
             answer = self._client.call("POST", f"/{self._index}/_mget", {"ids": batch}, _source_excludes="vector,added")
-            for one in answer["docs"]:
-                if "error" in one:
-                    raise failure(500, one, self._index)
-                documents.append(as_indexed(one["_id"], one["_source"], self._fields) if one["found"] else None)
+            with taken_apart("documents"):
+                for one in answer["docs"]:
+                    if "error" in one:
+                        raise failure(500, one, self._index)
+                    documents.append(self._read(one) if one["found"] else None)
         return documents
 
     def _found(self, query: dict[str, Any]) -> Iterator[Document]:
-        for hit in _pages(self._client, self._index, query, {}):
-            yield as_indexed(hit["_id"], hit["_source"], self._fields)
+        return _hits(self._client, self._index, query, {}, self._read)
+
+    def _read(self, hit: Mapping[str, Any]) -> Document:
+        return as_indexed(hit["_id"], hit["_source"], self._fields)
 
 
 def all_documents(client: Client, index: str) -> Iterator[Document]:
     """Iterate over a snapshot of the committed documents, with values as in their source."""
-    for hit in _pages(client, index, {"match_all": {}}, {}):
-        yield from_source(hit.get("_source") or {}, hit["_id"])
+    return _hits(client, index, {"match_all": {}}, {}, lambda hit: from_source(hit.get("_source") or {}, hit["_id"]))
 
 
 def without_counterpart(client: Client, index: str, other: str) -> Iterator[str]:
     """Yield the ids of an index's documents that another index lacks."""
-    ids = (hit["_id"] for hit in _pages(client, index, {"match_all": {}}, {"_source": False}))
+    ids: Iterator[str] = _hits(client, index, {"match_all": {}}, {"_source": False}, lambda hit: hit["_id"])
     for batch in in_batches(ids, _PAGE):
-        for one in client.call("POST", f"/{other}/_mget", {"ids": batch}, _source="false")["docs"]:
-            if "error" in one:
-                raise failure(500, one, other)
-            if not one["found"]:
-                yield one["_id"]
+        yield from _missing(client, other, batch)
 
 
-def _pages(client: Client, index: str, query: dict[str, Any], fields: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Iterate over all hits of a query, in a snapshot of the index."""
+@taken_apart("documents")
+def _missing(client: Client, index: str, ids: Sequence[str]) -> list[str]:
+    found = client.call("POST", f"/{index}/_mget", {"ids": ids}, _source="false")["docs"]
+    for one in found:
+        if "error" in one:
+            raise failure(500, one, index)
+    return [one["_id"] for one in found if not one["found"]]
+
+
+def _hits(
+    client: Client,
+    index: str,
+    query: dict[str, Any],
+    fields: dict[str, Any],
+    read: Callable[[Mapping[str, Any]], _Read],
+) -> Iterator[_Read]:
+    """Iterate over all hits of a query, as ``read`` takes each apart, in a snapshot of the index."""
     opened = client.call("POST", f"/{index}/_search/point_in_time", keep_alive="5m")
     with taken_apart("the index as it is now"):
         point = opened["pit_id"]
@@ -130,7 +145,8 @@ def _pages(client: Client, index: str, query: dict[str, Any], fields: dict[str, 
             with taken_apart("documents"):
                 hits = hits_of(checked(answer, index))
                 after = hits[-1]["sort"] if len(hits) >= _PAGE else None
-            yield from hits
+                page = [read(hit) for hit in hits]
+            yield from page
             if after is None:
                 return
     finally:

@@ -205,8 +205,11 @@ def _number(status: object) -> int:
     return status if isinstance(status, int) else 0
 
 
-_NOT_AS_EXPECTED = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, msgspec.MsgspecError)
-"""Errors when an answer lacks a part or has one of another type. A RuntimeError comes from an exhausted generator."""
+_NOT_AS_EXPECTED = (
+    LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, msgspec.MsgspecError,
+)  # fmt: skip
+"""Errors when an answer lacks a part or has one of another type or an absurd number. A RuntimeError comes from an
+exhausted generator."""
 
 
 @contextmanager

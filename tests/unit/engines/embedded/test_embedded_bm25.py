@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,3 +142,17 @@ def test_tantivy_s_own_scores_rank_as_the_exact_ones_ties_included(tmp_path: Pat
         for one, other in zip(ours, theirs, strict=True):
             assert one.scores == pytest.approx(other.scores, rel=1e-6)
             assert one.ids == other.ids
+
+
+@pytest.mark.parametrize("bm25", PAIRS, ids=str)
+def test_a_document_without_terms_counts_in_no_statistics_as_in_lucene(tmp_path: Path, bm25: Bm25) -> None:
+    with EmbeddedEngine.create(tmp_path / "index", IndexSettings(bm25=bm25)) as engine:
+        engine.add([Document("a", "cat"), Document("b", "dog"), Document("c", "*"), Document("d", "?", "!")], None)
+        engine.commit()
+        expected = math.log(1 + (2 - 1 + 0.5) / (1 + 0.5)) / (1 + bm25.k1)
+        assert by_text(engine, ["cat"], 10)[0].scores == pytest.approx([expected], rel=1e-6)
+        engine.delete(["c"])
+        engine.add([Document("d", "bird")], None)
+        engine.commit()
+        expected = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5)) / (1 + bm25.k1)
+        assert by_text(engine, ["cat"], 10)[0].scores == pytest.approx([expected], rel=1e-6)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
@@ -17,6 +19,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine, lifecycle
 from hybrid_search.engines.embedded.damage import damage
 from hybrid_search.errors import CorruptIndex, HybridSearchError
 from hybrid_search.retriever import Retriever
+from hybrid_search.types import Document
 
 
 @pytest.fixture
@@ -125,3 +128,32 @@ def test_a_cache_whose_folder_is_a_link_is_not_read_through_it(folder: Path, tmp
     before = {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()}
     assert found(folder) == ["d1", "d2"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == before
+
+
+def test_a_vector_of_another_size_is_told_without_being_read(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    with sqlite3.connect(folder / "documents.sqlite") as connection:
+        zeros = zlib.crc32(bytes(90_000_000))
+        connection.execute("UPDATE vectors SET vector = zeroblob(90000000), checksum = ? WHERE row < 3", (zeros,))
+    connection.close()
+    (folder / "dense" / "manifest.json").unlink()
+    tracemalloc.start()
+    with pytest.raises(CorruptIndex, match="vector"):
+        found(folder)
+    assert any("vector" in problem for problem in damage(folder))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+def test_vectors_that_can_not_be_added_to_what_was_saved_are_indexed_again(folder: Path) -> None:
+    path = next((folder / "dense").glob("*.faiss"))
+    index = faiss.read_index(str(path))
+    index.is_trained = False
+    faiss.write_index(index, str(path))
+    data = path.read_bytes()
+    change(path.parent / "manifest.json", lambda body: body["files"].update({path.name: [len(data), zlib.crc32(data)]}))
+    (folder / "manifest.json").unlink()
+    with Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True)) as retriever:
+        retriever.add([Document("new", "cat")])
+        assert "new" in {hit.id for hit in retriever.search("cat", 10, mode="knn")}
