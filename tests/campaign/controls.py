@@ -12,7 +12,7 @@ from campaign.worker import tried
 
 __all__ = ["PATIENCE", "caught", "planted_faults"]
 
-PATIENCE = 5
+PATIENCE = 12
 """How many times :attr:`Attack.short` units an attack has to find a planted fault."""
 
 
