@@ -50,10 +50,10 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
 
 
 def _training_report(folder: Path) -> dict[str, Any]:
-    """Return the training's figures on how much of the documents the towers read; empty if there are none."""
+    """Return the training's figures on what of the documents the towers read, and whether in order, if it has any."""
     with contextlib.suppress(OSError, RecursionError, msgspec.MsgspecError):
         report = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
-        return {"read_by_towers": report["read_by_towers"]} if "read_by_towers" in report else {}
+        return {name: report[name] for name in ("read_by_towers", "cosine_to_shuffled") if name in report}
     return {}
 
 

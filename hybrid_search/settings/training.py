@@ -22,7 +22,7 @@ __all__ = [
     "WordVectorConfig",
 ]
 
-EncoderKind = Literal["mean", "rnn", "gru", "lstm", "cnn", "transformer"]
+EncoderKind = Literal["mean", "rnn", "gru", "lstm", "rec", "cnn", "transformer"]
 Pooling = Literal["last", "mean", "max", "attention", "idf"]
 TowerSharing = Literal["tied", "shared_embeddings", "separate"]
 LossKind = Literal["infonce", "triplet", "contrastive", "margin_mse", "kl", "align"]
@@ -76,7 +76,10 @@ class TowerConfig(Setting, frozen=True):
 
     encoder: Annotated[
         EncoderKind,
-        Meta(description="The network; mean is the baseline without one, transformer needs the extra and trunk."),
+        Meta(
+            description="The network; rec is a recurrent one whose gates see the input only, mean the baseline without "
+            "one; transformer needs the extra and trunk."
+        ),
     ] = "gru"
     bidirectional: Annotated[bool, Meta(description="Read the text in both directions.")] = True
     bidirectional_queries: Annotated[
@@ -88,6 +91,12 @@ class TowerConfig(Setting, frozen=True):
     ] = True
     hidden: Annotated[int, Meta(ge=1, le=4_096, description="Width of the recurrent (or convolutional) layers.")] = 128
     layers: Annotated[int, Meta(ge=1, le=16, description="Recurrent layers.")] = 1
+    query_hidden: Annotated[
+        int, Meta(ge=0, le=4_096, description="The query tower's hidden; 0 for that of documents.")
+    ] = 0
+    query_layers: Annotated[
+        int, Meta(ge=0, le=16, description="The query tower's layers; 0 for as many as for documents.")
+    ] = 0
     kernel: Annotated[int, Meta(ge=1, le=64, description="Width of the CNN's window, in tokens.")] = 3
     pooling: Annotated[Pooling, Meta(description="How a sequence of states becomes one vector.")] = "mean"
     residual: Annotated[
@@ -127,12 +136,21 @@ class TowerConfig(Setting, frozen=True):
             self.trunk,
             "given with encoder 'transformer' and only then",
         )
+        for name in ("query_hidden", "query_layers"):
+            value = getattr(self, name)
+            require(not value or self.towers != "tied", name, value, "0 where both towers are one (towers=tied)")
 
     @property
-    def queries_are_read_forwards_alone(self) -> bool:
-        """Whether the query tower lacks the backward direction that the document tower has."""
-        has_two_directions = self.encoder in ("rnn", "gru", "lstm") and self.bidirectional and self.towers != "tied"
-        return has_two_directions and not self.bidirectional_queries
+    def of_queries(self) -> TowerConfig:
+        """The shape of the query tower alone: the document tower's, unless settings make it smaller."""
+        if self.towers == "tied":
+            return self
+        has_directions = self.encoder in ("rnn", "gru", "lstm", "rec")
+        return self.replace(
+            bidirectional=self.bidirectional and (self.bidirectional_queries or not has_directions),
+            hidden=self.query_hidden or self.hidden,
+            layers=self.query_layers or self.layers,
+        )
 
 
 _QUEUE_NEEDS = "only infonce, and triplet with batch_hard or semi_hard mining, take negatives of other batches"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.training import EncoderKind, Pooling, TowerConfig
+from hybrid_search.towers.gated import GatedEncoder
 
 __all__ = [
     "ENCODERS",
@@ -163,6 +164,7 @@ ENCODERS: Mapping[EncoderKind, Callable[[TowerConfig], Any]] = {
     "rnn": RecurrentEncoder,
     "gru": RecurrentEncoder,
     "lstm": RecurrentEncoder,
+    "rec": GatedEncoder,
     "cnn": ConvolutionalEncoder,
     "transformer": _transformer,
 }

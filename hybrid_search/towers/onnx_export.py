@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from hybrid_search.errors import ModelError
 from hybrid_search.storage import disk_errors
+from hybrid_search.towers.gated import PLACEHOLDER
+from hybrid_search.towers.onnx_loop import write_loops
 from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.two_tower import Tower
 
@@ -79,7 +81,12 @@ def export_tower(tower: Tower, path: Path) -> None:
                     "attention_mask": {0: "batch", 1: "time"},
                     "sentence_embedding": {0: "batch"},
                 },
+                custom_opsets={PLACEHOLDER.partition("::")[0]: 1},
             )
+            if tower.config.encoder == "rec":
+                model = onnx.load(str(path))
+                write_loops(model)
+                path.write_bytes(model.SerializeToString())
     finally:
         tower.train(was_training)
 

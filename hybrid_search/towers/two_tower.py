@@ -91,7 +91,7 @@ class TwoTower(nn.Module):
         embedding = _embedding(vocabulary_size, config.embedding_dimension, vectors)
         weights = np.ones(vocabulary_size, np.float32) if counts is None else sif_weights(counts, config.sif_a)
         tower = Tower(config, embedding, torch.from_numpy(np.log(weights)))
-        self.query_tower = _one_way(tower) if config.queries_are_read_forwards_alone else tower
+        self.query_tower = tower if config.of_queries == config else _of_queries(tower)
         self.document_tower = tower if config.towers == "tied" else copy.deepcopy(tower)
         if config.towers == "shared_embeddings":
             self.query_tower.embedding = self.document_tower.embedding = embedding
@@ -149,13 +149,9 @@ def seeded_towers(
         return TwoTower(config, vocabulary_size, vectors=vectors, counts=counts)
 
 
-def _one_way(tower: Tower) -> Tower:
-    """Make a tower that reads forwards only, with the weights of the other one where shapes agree."""
-    made = Tower(
-        tower.config.replace(bidirectional=False, bidirectional_queries=True),
-        copy.deepcopy(tower.embedding),
-        tower.log_weights.detach(),
-    )
+def _of_queries(tower: Tower) -> Tower:
+    """Make the query tower, which is smaller, with the document tower's weights where shapes agree."""
+    made = Tower(tower.config.of_queries, copy.deepcopy(tower.embedding), tower.log_weights.detach())
     alike = tower.state_dict()
     own = made.state_dict()
     made.load_state_dict({n: alike[n] if n in alike and alike[n].shape == w.shape else w for n, w in own.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainCo
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
 from hybrid_search.towers.model_card import ServingDefaults, sample_of
+from hybrid_search.towers.order import cosines_to_shuffled
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import (
@@ -36,6 +38,9 @@ from hybrid_search.training.vocabulary import Vocabulary
 from hybrid_search.types import Rejection
 
 __all__ = ["Reject", "Round", "Say", "TrainingRun", "tokens_of"]
+
+_PROBED = 200
+"""Texts for each tower whose words are shuffled, to see whether it reads their order."""
 
 Reject = Callable[[Rejection], None]
 Say = Callable[[str], None]
@@ -149,6 +154,7 @@ class TrainingRun:
             "settings": msgspec.to_builtins(config),
             "data": dict(data.report),
             "read_by_towers": msgspec.to_builtins(self.reading),
+            "cosine_to_shuffled": self._cosines_to_shuffled(towers),
             "report": msgspec.to_builtins(report),
             "numpy": np.__version__,
         }
@@ -158,6 +164,12 @@ class TrainingRun:
             positives=self.split.pairs.positives, progress=self.reporter.progress,
         )  # fmt: skip
         return report, fit
+
+    def _cosines_to_shuffled(self, towers: TwoTower) -> Mapping[str, float]:
+        queries = [example.query.text for example in islice(self.split.training, _PROBED)]
+        documents = [document.searchable_text for document in islice(self.split.documents(self.engine), _PROBED)]
+        tokens = self.tokens
+        return cosines_to_shuffled(towers, queries=tokens.queries(queries), documents=tokens.documents(documents))
 
     def _write(self, folder: Path, towers: TwoTower, training: Mapping[str, Any]) -> None:
         save_checkpoint(

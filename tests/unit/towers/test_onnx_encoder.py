@@ -24,7 +24,7 @@ from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.word_vectors import WordVectors
 
 SHAPES = [
-    *itertools.product(["rnn", "gru", "lstm"], [False, True], [1, 2]),
+    *itertools.product(["rnn", "gru", "lstm", "rec"], [False, True], [1, 2]),
     *itertools.product(["mean", "cnn"], [False], [1, 2]),
 ]
 
@@ -67,13 +67,21 @@ def test_a_text_has_one_vector_alone_and_in_a_batch_of_any_lengths(checkpoint: P
 
 @pytest.mark.parametrize(
     ("encoder", "pooling"),
-    [("gru", "mean"), ("gru", "attention"), ("lstm", "last"), ("rnn", "max"), ("cnn", "mean"), ("mean", "idf")],
+    [
+        ("gru", "mean"),
+        ("gru", "attention"),
+        ("lstm", "last"),
+        ("rnn", "max"),
+        ("rec", "idf"),
+        ("cnn", "mean"),
+        ("mean", "idf"),
+    ],
 )
 def test_a_text_has_one_vector_to_the_last_bit_whatever_it_is_encoded_with(
     tmp_path: Path, tokenizer: TextTokenizer, encoder: str, pooling: str
 ) -> None:
     """The vector alone is the right one: of texts of 1 to 40 tokens, in batches of many sizes and orders."""
-    both_ways = encoder in ("gru", "lstm", "rnn")
+    both_ways = encoder in ("gru", "lstm", "rnn", "rec")
     sizes = {"hidden": 48, "dimension": 64, "embedding_dimension": 64, "head_hidden": 50, "max_document_tokens": 40}
     config = small_config(encoder=encoder, bidirectional=both_ways, pooling=pooling, **sizes)
     towers = TwoTower(config, tokenizer.vocabulary_size, counts=np.ones(tokenizer.vocabulary_size, int)).eval()

@@ -16,7 +16,9 @@ from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.networks import RecurrentEncoder
 from hybrid_search.towers.two_tower import TwoTower
 
-RECURRENT = list(itertools.product(["rnn", "gru", "lstm"], [False, True], ["last", "mean", "max", "attention", "idf"]))
+RECURRENT = list(
+    itertools.product(["rnn", "gru", "lstm", "rec"], [False, True], ["last", "mean", "max", "attention", "idf"])
+)
 OTHERS = list(itertools.product(["mean", "cnn"], [False], ["last", "mean", "max", "attention", "idf"]))
 
 
@@ -62,7 +64,7 @@ def test_the_mean_tower_is_the_weighted_mean_of_its_word_vectors() -> None:
     assert found.tolist() == [pytest.approx([1.0, 1.5]), pytest.approx([1.0, 0.0])]
 
 
-@pytest.mark.parametrize("encoder", ["rnn", "gru", "lstm", "cnn"])
+@pytest.mark.parametrize("encoder", ["rnn", "gru", "lstm", "rec", "cnn"])
 def test_a_residual_tower_starts_as_the_mean_of_its_word_vectors(encoder: str) -> None:
     vectors = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
     ids = torch.tensor([[2, 5, 11, 4]])

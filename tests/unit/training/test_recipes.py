@@ -36,7 +36,8 @@ def test_what_is_given_wins_and_the_rest_of_the_recipe_stays():
 @pytest.mark.parametrize("other", [{"encoder": "mean"}, {"bidirectional": False}, {"towers": "tied"}])
 def test_a_recipe_takes_another_kind_of_tower_without_further_settings(name: str, other: dict[str, object]) -> None:
     towers, _ = RECIPES[name].joined_with({"towers": other})
-    assert not TowerConfig.from_mapping(towers, source=name).queries_are_read_forwards_alone
+    config = TowerConfig.from_mapping(towers, source=name)
+    assert config.of_queries == config
 
 
 def test_other_settings_are_refused():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.models import inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.teacher.vector_store import write_vectors
@@ -47,10 +48,13 @@ def config(folder: Path, **changes: object) -> TrainConfig:
     ).replace(**changes)
 
 
-def test_documents_alone_are_enough_with_a_teacher(folder: Path) -> None:
+@pytest.mark.parametrize("encoder", ["gru", "rec"])
+def test_documents_alone_are_enough_with_a_teacher(folder: Path, encoder: str) -> None:
     data = open_dataset("jsonl", folder, reject=lambda rejection: None)
-    summary = train(data, folder / "model", TrainRequest(towers=TOWERS, config=config(folder)))
+    towers = TOWERS.replace(encoder=encoder, query_hidden=4)
+    summary = train(data, folder / "model", TrainRequest(towers=towers, config=config(folder)))
     assert (summary.steps, summary.validation) == (20, {})
+    assert 0.9 < inspect_model(folder / "model")["cosine_to_shuffled"]["documents"] <= 1
     encoder = OnnxEncoder.load(folder / "model")
     vectors = encoder.encode_documents([f"{WORDS[30 * t + 3]} {WORDS[30 * t + 9]}" for t in range(TOPICS)])
     same = vectors @ encoder.encode_queries([WORDS[30 * t + 5] for t in range(TOPICS)]).T
