@@ -23,6 +23,8 @@ __all__ = [
     "Ranking",
     "Rejection",
     "Run",
+    "Section",
+    "SectionedDocument",
     "by_score_then_id",
     "id_fault",
     "normalise_text",
@@ -49,6 +51,27 @@ class Document:
     def searchable_text(self) -> str:
         """The text that both legs index: title, a space, text."""
         return f"{self.title} {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a long text.
+
+    :ivar headings: the headings above it, outermost first, without the document's title.
+    """
+
+    headings: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionedDocument(Document):
+    """A document whose text has headings; an index of passages cuts it there.
+
+    :ivar sections: all of the text, in order.
+    """
+
+    sections: tuple[Section, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The dead-letter file: every rejected record as it was read, with source, line, field and reason."""
+"""The dead-letter file of a run: every rejected record as it was read, with source, line, field and reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,14 +21,17 @@ _REASONS = 1_000
 
 
 class DeadLetter:
-    """Appends rejections to a file of JSON lines, ``{source, line, field, reason, record}``, and counts them.
+    """Writes rejections to a file of JSON lines, ``{run, source, line, field, reason, record}``, and counts them.
 
-    The file is made with the first rejection, so a clean run leaves none. Each line is appended in one write, so
-    several processes may share a file. Pass the object itself as the ``reject`` of a loader.
+    The file is made with the first rejection, so a clean run leaves none. It is of one run: one that is there already
+    gets the time of its last change in its name. Pass the object itself as the ``reject`` of a loader.
+
+    :param run: what the run is called in the file; its time and process are added.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str = "") -> None:
         self.path = path
+        self.run = f"{run} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} process {os.getpid()}".strip()
         self._descriptor: int | None = None
         self._counts: Counter[str] = Counter()
 
@@ -51,10 +55,11 @@ class DeadLetter:
         :raises StorageError: if the file can't be written.
         """
         # Pure ASCII: a record may contain lone surrogates, which can't be encoded as UTF-8.
-        line = json.dumps(asdict(rejection), ensure_ascii=True).encode("ascii") + b"\n"
+        line = json.dumps({"run": self.run, **asdict(rejection)}, ensure_ascii=True).encode("ascii") + b"\n"
         try:
             if self._descriptor is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                _set_aside(self.path)
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             written = os.write(self._descriptor, line)
         except OSError as error:
@@ -97,3 +102,14 @@ class DeadLetter:
         return StorageError(
             f"the dead-letter file {self.path} can't be written: {reason}; free space or choose another"
         )
+
+
+def _set_aside(path: Path) -> None:
+    """Rename the file of an earlier run."""
+    if not path.is_file():  # nor a device
+        return
+    when = f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y%m%dT%H%M%SZ}"
+    numbers = ("", *(f"-{number}" for number in range(2, 1_000)))
+    names = (path.with_name(f"{path.stem}-{when}{number}{path.suffix}") for number in numbers)
+    if (free := next((name for name in names if not os.path.lexists(name)), None)) is not None:
+        path.rename(free)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from hybrid_search.types import Document
 from loaders.dataset import Dataset
 from loaders.folder import Folder, refuse_config, require_path
 from loaders.intake import Reject
 from loaders.judged_corpus import ALL, QRELS, CorpusFiles, JudgedCorpus
+from loaders.mapping import Fields
 from loaders.objects import KINDS
-from loaders.records import parse_document, refuse_unknown, with_metadata
-from loaders.tables import is_csv
 
 __all__ = ["open_dataset"]
 
@@ -26,21 +22,22 @@ TAKES = (
 )
 
 
-def open_dataset(path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
+def open_dataset(path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None) -> Dataset:
     """Open a file or folder with documents as JSON lines, a JSON array, CSV or parquet.
 
-    Metadata values are strings, numbers, booleans or lists of strings; null is dropped. A document with an unknown
-    field is rejected rather than stored without it; additional CSV columns become metadata, all of them strings. A
-    plain ``qrels.tsv`` makes the split ``all``. Standard input and pipes can be read only once.
+    Metadata values are strings, numbers, booleans or lists of strings; null is dropped. Other fields of a record
+    become metadata too, as far as metadata can hold them; CSV's are all strings. A plain ``qrels.tsv`` makes the split
+    ``all``. Standard input and pipes can be read only once.
 
     :param reject: called with every rejected record, while reading.
+    :param fields: which fields of a record are its id, title, text and metadata.
     :raises UsageError: without a path, or with a configuration.
     :raises DatasetNotFound: if the path is a folder without ``documents.jsonl``.
     """
     refuse_config(config, NAME)
     found = require_path(path, NAME, TAKES)
     files = _files(Folder(found, NAME, TAKES)) if found.is_dir() else CorpusFiles(found, None, {})
-    return JudgedCorpus(NAME, files, reject, parse=_row if is_csv(files.documents) else _document)
+    return JudgedCorpus(NAME, files, reject, fields=fields or Fields())
 
 
 def _files(folder: Folder) -> CorpusFiles:
@@ -53,13 +50,3 @@ def _files(folder: Folder) -> CorpusFiles:
     if qrels and queries is None:
         raise folder.lacks(["queries.jsonl, which the qrels need"])
     return CorpusFiles(documents, queries, qrels)
-
-
-def _document(record: Mapping[str, Any]) -> Document:
-    refuse_unknown(record)
-    return parse_document(record)
-
-
-def _row(record: Mapping[str, Any]) -> Document:
-    """Parse a row of CSV; its additional columns become metadata."""
-    return parse_document(with_metadata(record))

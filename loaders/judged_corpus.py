@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hybrid_search.errors import DataError
 from hybrid_search.types import Document, Judgement, Query
 from loaders.dataset import BaseDataset, order_splits
 from loaders.first_only import FirstOnly
 from loaders.intake import Reject, counted
+from loaders.mapping import Fields
 from loaders.objects import read_objects
 from loaders.opening import is_stream
 from loaders.qrels import read_qrels
@@ -40,6 +40,8 @@ class JudgedCorpus(BaseDataset):
 
     A split's queries are those that occur in its qrels. A repeated id with other content is rejected; the first record
     is kept.
+
+    :param fields: which fields of a record are the document's; None for BEIR's, without the others.
     """
 
     def __init__(
@@ -48,12 +50,12 @@ class JudgedCorpus(BaseDataset):
         files: CorpusFiles,
         reject: Reject,
         *,
-        parse: Callable[[Mapping[str, Any]], Document] = parse_document,
+        fields: Fields | None = None,
     ) -> None:
         super().__init__(name)
         self._files = files
         self._reject = counted(reject)
-        self._parse = parse
+        self._fields = fields
         self._is_used_up = False
 
     def documents(self) -> Iterator[Document]:
@@ -71,10 +73,11 @@ class JudgedCorpus(BaseDataset):
         self._is_used_up = is_stream(path)
 
     def _documents(self) -> Iterator[Document]:
-        first = FirstOnly("documents", self._start_pass("documents"), self._reject)
+        counts = self._start_pass("documents")
+        first = FirstOnly("documents", counts, self._reject)
         for line, record in read_objects(self._files.documents, self._reject):
             try:
-                document = self._parse(record)
+                document = parse_document(record if self._fields is None else self._fields.applied(record, counts))
             except FieldError as error:
                 self._reject(line.rejected(error.field, error.reason))
                 continue

@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_search.types import Document, MetadataValue, Query, id_fault
 
-__all__ = ["FieldError", "check_id", "parse_document", "parse_query", "refuse_unknown", "with_metadata"]
+__all__ = ["FieldError", "check_id", "one_of", "parse_document", "parse_query"]
 
 _IDS = ("id", "_id", "docid")
 _TEXTS = ("text", "contents")
@@ -32,7 +32,7 @@ def parse_document(record: Mapping[str, Any]) -> Document:
     :raises FieldError: on a bad id, a bad value, or if both title and text are blank.
     """
     id = _id(record)
-    text, title = _string(record, _one_of(record, _TEXTS)), _string(record, "title")
+    text, title = _string(record, one_of(record, _TEXTS)), _string(record, "title")
     if not (text.strip() or title.strip()):
         raise FieldError("text", "blank, and so is the title")
     return Document(id, text, title, _metadata(record.get("metadata")))
@@ -43,33 +43,10 @@ def parse_query(record: Mapping[str, Any]) -> Query:
 
     :raises FieldError: on a bad id or a blank text.
     """
-    id, text = _id(record), _string(record, _one_of(record, _TEXTS))
+    id, text = _id(record), _string(record, one_of(record, _TEXTS))
     if not text.strip():
         raise FieldError("text", "blank")
     return Query(id, text)
-
-
-def refuse_unknown(record: Mapping[str, Any]) -> None:
-    """Check that a document has no unknown fields: they would be dropped silently, and are most likely metadata.
-
-    :raises FieldError: naming the first unknown field.
-    """
-    used = {"id", "_id", _one_of(record, _IDS), _one_of(record, _TEXTS), "title", "metadata"}
-    for name in record:
-        if name not in used:
-            raise FieldError(name, "unknown field; put it under 'metadata' to keep it, or leave it out")
-
-
-def with_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Move a row's additional columns into ``metadata``.
-
-    :raises FieldError: if there is a column named ``metadata``.
-    """
-    if "metadata" in record:
-        raise FieldError("metadata", "a column can't hold an object; give each of its fields a column")
-    own = {_one_of(record, _IDS), _one_of(record, _TEXTS), "title"}
-    known = {name: value for name, value in record.items() if name in own}
-    return {**known, "metadata": {name: value for name, value in record.items() if name not in known}}
 
 
 def check_id(id: str, field: str = "id") -> str:
@@ -85,7 +62,7 @@ def check_id(id: str, field: str = "id") -> str:
 def _id(record: Mapping[str, Any]) -> str:
     if "id" in record and "_id" in record:
         raise FieldError("id", "both 'id' and '_id' are given; keep one")
-    field = _one_of(record, _IDS)
+    field = one_of(record, _IDS)
     value = record.get(field)
     if value is None:
         raise FieldError(field, "missing")
@@ -97,7 +74,7 @@ def _id(record: Mapping[str, Any]) -> str:
     return check_id(value, field)
 
 
-def _one_of(record: Mapping[str, Any], names: Sequence[str]) -> str:
+def one_of(record: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return the first of a field's alternative names that the record has, or the first of all if it has none."""
     return next((name for name in names if name in record), names[0])
 

@@ -7,12 +7,14 @@ An entry point names a factory ``open_dataset(path, *, reject, config)`` that re
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from hybrid_search.errors import DataError, HybridSearchError, UsageError
 from loaders.dataset import Dataset
 from loaders.intake import Reject, counted
+from loaders.mapping import Fields
 
 __all__ = ["GROUP", "available", "open_dataset"]
 
@@ -20,7 +22,7 @@ GROUP = "hybrid_search.loaders"
 
 
 class _Factory(Protocol):
-    def __call__(self, path: Path | None, *, reject: Reject, config: str = "") -> Dataset: ...
+    def __call__(self, path: Path | None, *, reject: Reject, config: str = "", **more: Any) -> Dataset: ...
 
 
 def available() -> list[str]:
@@ -28,18 +30,27 @@ def available() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
-def open_dataset(name: str, path: Path | None, *, reject: Reject, config: str = "") -> Dataset:
+def open_dataset(
+    name: str, path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None
+) -> Dataset:
     """Open a data set by its loader's name. The files are checked at once and read when the data set is iterated.
 
     :param path: the file or folder; None for a loader that reads no files.
     :param reject: called once with every rejected record, while reading.
     :param config: name of a configuration, for loaders that have several.
-    :raises UsageError: if there is no such loader, it needs a path, or it has no such configuration.
+    :param fields: which fields of a record are the document's, for loaders of your own records.
+    :raises UsageError: if there is no such loader, it needs a path, it has no such configuration, or its records have
+        fields of their own.
     :raises DatasetNotFound: if the path does not hold what the loader looks for.
     :raises DataError: if the loader can't be imported, or the data can't be reached.
     :raises MissingExtra: if the loader needs an optional dependency that is not installed.
     """
-    return _load(_find(name))(path, reject=counted(reject), config=config)
+    factory = _load(_find(name))
+    if fields is None:
+        return factory(path, reject=counted(reject), config=config)
+    if "fields" not in signature(factory).parameters:
+        raise UsageError(f"the fields of {name} are known and can't be chosen; leave id, title, text and metadata out")
+    return factory(path, reject=counted(reject), config=config, fields=fields)
 
 
 def _find(name: str) -> EntryPoint:

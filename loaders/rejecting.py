@@ -18,21 +18,26 @@ _KINDS = 5
 
 @contextmanager
 def rejecting(
-    dead_letter: Path, *, allow: Allowance = DEFAULT, tell: Callable[[str], None] = lambda text: None
+    dead_letter: Path,
+    *,
+    allow: Allowance = DEFAULT,
+    tell: Callable[[str], None] = lambda text: None,
+    run: str = "",
 ) -> Iterator[Intake]:
     """Write the records that are rejected inside the block to a dead-letter file, and check their number at the end.
 
     Pass the yielded object as ``reject`` to :func:`~loaders.registry.open_dataset` and to the job. If the job counts
     records itself, it reports them to :meth:`~loaders.intake.Intake.read`.
 
-    :param dead_letter: the file; it is created at the first rejection.
+    :param dead_letter: the file; it is created at the first rejection, and one of an earlier run renamed.
     :param allow: how many records may be rejected.
     :param tell: called with the warning if records were rejected within the allowance.
+    :param run: the name of this run in the file.
     :raises RecordsRejected: at the end of the block, if more were rejected than allowed; also instead of another
         error if all records of a source were rejected, as that is its cause.
     :raises StorageError: if the file can't be written.
     """
-    with DeadLetter(dead_letter) as refused:
+    with DeadLetter(dead_letter, run) as refused:
         intake = Intake(refused)
         try:
             yield intake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -86,6 +87,7 @@ def command(
 
     \b
     Examples:
+      hybrid-search load files --path ./docs --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to opensearch://localhost:9200/passages --force-merge
       hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200
@@ -161,8 +163,26 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
             "is found by BM25 alone."
         )
+    if passed_over := _not_read(report.read):
+        say(f"Not read: {passed_over}.")
     if before:
         say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
+
+
+_PASSED_OVER = {
+    "not_read_hidden": "hidden",
+    "not_read_links": "links",
+    "not_read_assets": "pictures, styles and scripts",
+    "not_read_binary": "binary",
+    "not_read_data": "JSON without a text",
+    "not_read_empty": "empty",
+    "not_read_special": "pipes and devices",
+    "not_read_folders": "folders that may not be read",
+}
+
+
+def _not_read(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[name]:,} {what}" for name, what in _PASSED_OVER.items() if counts.get(name))
 
 
 def _options(given: dict[str, Any]) -> Any:

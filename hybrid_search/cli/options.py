@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
     from loaders.allowance import Allowance
     from loaders.intake import Intake
+    from loaders.mapping import Fields
 
 __all__ = [
     "WithOldName",
@@ -85,7 +86,7 @@ dead_letter_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("rejected.jsonl"),
     show_default=True,
-    help="Where rejected records go, one JSON line each; written only if there are any.",
+    help="Where rejected records go, one JSON line each; written only if there are any, and of this run alone.",
 )
 
 
@@ -117,8 +118,35 @@ def _loaders(context: click.Context, parameter: click.Parameter, incomplete: str
     return [name for name in available() if name.startswith(incomplete)]
 
 
+_FIELDS = "hybrid_search.fields"
+
+
+def _chosen(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    # Kept in the context: the verbs pass a data set's options on without looking at these.
+    if value is not None:
+        context.meta.setdefault(_FIELDS, {})[parameter.name] = value
+
+
+def _field_option(name: str, metavar: str, text: str) -> Callable[[F], F]:
+    return click.option(f"--{name}", f"field_{name}", metavar=metavar, help=text, expose_value=False, callback=_chosen)
+
+
+def _fields_of(context: click.Context) -> Fields | None:
+    from loaders.mapping import Fields
+
+    chosen = context.meta.get(_FIELDS)
+    if not chosen:
+        return None
+
+    def names(option: str) -> tuple[str, ...]:
+        return tuple(name for part in chosen.get(option, "").split(",") if (name := part.strip()))
+
+    metadata = names("field_metadata") if "field_metadata" in chosen else None
+    return Fields(chosen.get("field_id", ""), chosen.get("field_title", ""), names("field_text"), metadata)
+
+
 def dataset_argument(function: F) -> F:
-    """Add DATASET, --path, --config, --dead-letter and --allow-rejected."""
+    """Add DATASET, --path, --config, the choice of fields, --dead-letter and --allow-rejected."""
     decorators = [
         click.argument("dataset", shell_complete=_loaders),
         click.option(
@@ -132,6 +160,12 @@ def dataset_argument(function: F) -> F:
             default="",
             metavar="NAME",
             help="The data set's configuration, such as v1.1 or v2.1 of ms_marco.",
+        ),
+        _field_option("id", "FIELD", "The field of a record (files, jsonl) that is the document's id, such as url."),
+        _field_option("title", "FIELD", "The field that is its title."),
+        _field_option("text", "FIELD,...", "The fields that are its text, one after the other."),
+        _field_option(
+            "metadata", "FIELD,...", "The fields that are its metadata; '' for none.  [default: all the others]"
         ),
         dead_letter_option,
         allow_rejected_option("1%"),
@@ -160,7 +194,8 @@ def opened_dataset(
             f"name a file elsewhere"
         )
     with rejecting(dead_letter, allow) as rejected:
-        yield open_dataset(name, path, reject=rejected, config=config), rejected
+        fields = _fields_of(click.get_current_context())
+        yield open_dataset(name, path, reject=rejected, config=config, fields=fields), rejected
 
 
 def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:
@@ -172,7 +207,8 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
     from loaders.allowance import DEFAULT
     from loaders.rejecting import rejecting as collecting
 
-    return collecting(dead_letter, allow=allow or DEFAULT, tell=lambda text: say(in_options(text)))
+    run = click.get_current_context().command_path
+    return collecting(dead_letter, allow=allow or DEFAULT, tell=lambda text: say(in_options(text)), run=run)
 
 
 def bm25_options(function: F) -> F:

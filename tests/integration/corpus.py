@@ -27,7 +27,7 @@ BAD_LINES = {
     "not a number": '{"id": "bad-%d", "text": "the sea", "metadata": {"weight": NaN}}',
     "a word of 40,000 letters": '{"id": "bad-%d", "text": "' + "x" * 40_000 + '"}',
     "no text": '{"id": "bad-%d"}',
-    "an unknown field": '{"id": "bad-%d", "text": "the sea", "colour": "blue"}',
+    "a text that is none": '{"id": "bad-%d", "text": ["the sea"]}',
     "cut off": '{"id": "bad-%d", "text": "the s',
 }
 """What may be wrong with a line; the loader, the engine and the server each find some of these."""

@@ -102,12 +102,6 @@ def test_one_file_of_documents_is_a_data_set_without_queries(write):
     assert dataset.splits() == ()
 
 
-def test_an_unknown_field_of_a_users_document_is_rejected(write, rejected):
-    path = write("mine.jsonl", '{"id": 1, "text": "x", "lang": "en"}\n{"id": 2, "text": "y"}\n')
-    assert [document.id for document in open_jsonl(path, reject=rejected.append).documents()] == ["2"]
-    assert [(bad.line, bad.field) for bad in rejected] == [(1, "lang")]
-
-
 def test_a_folder_of_ones_own_may_have_qrels_in_any_of_three_places(write, tmp_path):
     write("documents.jsonl", '{"id": "d", "text": "x"}\n')
     write("queries.jsonl", '{"id": "a", "text": "A"}\n{"id": "b", "text": "B"}\n{"id": "c", "text": "C"}\n')

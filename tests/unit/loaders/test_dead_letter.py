@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,14 @@ def test_each_rejection_is_one_json_line_with_its_record(tmp_path):
         dead(Rejection("a.tsv", 9, "grade", "not an integer", "é\ud800\n\0"))
         dead(Rejection("b.tsv", 1, "", "not UTF-8"))
     first, second, third = (json.loads(line) for line in path.read_text("ascii").splitlines())
-    assert first == {"source": "a.tsv", "line": 3, "field": "grade", "reason": "not an integer", "record": "q\td\tx"}
+    assert first == {
+        "run": dead.run,
+        "source": "a.tsv",
+        "line": 3,
+        "field": "grade",
+        "reason": "not an integer",
+        "record": "q\td\tx",
+    }
     assert second["record"] == "é\ud800\n\0"
     assert third["record"] == ""
     assert dead.count == 3
@@ -35,11 +43,24 @@ def test_a_rejection_is_on_disk_before_the_file_is_closed(tmp_path):
         assert len((tmp_path / "dead.jsonl").read_bytes().splitlines()) == 1
 
 
-def test_a_later_run_appends(tmp_path):
-    for line in (1, 2):
-        with DeadLetter(tmp_path / "dead.jsonl") as dead:
-            dead(Rejection("a", line, "", "bad"))
-    assert len((tmp_path / "dead.jsonl").read_bytes().splitlines()) == 2
+def test_each_run_has_a_file_of_its_own_and_its_name_in_each_line(tmp_path):
+    for run in ("first", "second", "third"):
+        with DeadLetter(tmp_path / "dead.jsonl", run) as dead:
+            dead(Rejection("a", 1, "", "bad"))
+        os.utime(tmp_path / "dead.jsonl", (0, 0))
+    runs = {path.name: json.loads(path.read_text())["run"].split()[0] for path in tmp_path.iterdir()}
+    assert runs == {
+        "dead-19700101T000000Z.jsonl": "first",
+        "dead-19700101T000000Z-2.jsonl": "second",
+        "dead.jsonl": "third",
+    }
+
+
+def test_a_clean_run_leaves_the_file_of_the_one_before(tmp_path):
+    (tmp_path / "dead.jsonl").write_text("{}\n")
+    with DeadLetter(tmp_path / "dead.jsonl"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["dead.jsonl"]
 
 
 def test_a_file_that_can_not_be_written_is_a_storage_error(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from hybrid_search.types import Document, Query
-from loaders.records import FieldError, parse_document, parse_query, refuse_unknown
+from loaders.records import FieldError, parse_document, parse_query
 
 
 def test_a_full_document_is_taken_as_it_is():
@@ -67,8 +67,3 @@ def test_a_bad_field_is_named(record, field, reason):
 def test_a_blank_query_is_refused():
     with pytest.raises(FieldError, match="text: blank"):
         parse_query({"id": "q", "text": " "})
-
-
-def test_an_unknown_field_is_refused_with_advice():
-    with pytest.raises(FieldError, match="lang: unknown field; put it under 'metadata'"):
-        refuse_unknown({"id": "a", "text": "x", "lang": "en"})
