@@ -32,7 +32,7 @@ def test_the_built_in_loaders_are_found_through_entry_points():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UsageError, match="there is no loader 'msmarco'; installed are: beir, jsonl, ms_marco"):
+    with pytest.raises(UsageError, match="there is no loader 'msmarco'; installed are: beir, files, jsonl, ms_marco"):
         loaders.open_dataset("msmarco", None, reject=pytest.fail)
 
 
