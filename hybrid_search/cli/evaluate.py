@@ -24,6 +24,7 @@ from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.evaluate import EvaluateRequest, EvaluateResult
+    from hybrid_search.evaluation.protocol import EvaluationCounts
     from hybrid_search.evaluation.result_index import EvaluationStore
     from hybrid_search.evaluation.wins_and_losses import WinsAndLosses
     from hybrid_search.protocols import Dataset
@@ -123,7 +124,7 @@ def command(
             report["against_bm25"] = as_counts(result.against_bm25) if result.against_bm25 else None
             report["trained_on"] = result.trained_on
             (print_json if form == "json" else _print_line)(report)
-            _say_what_to_know(result)
+            _say_what_to_know(result.evaluation.counts, result.trained_on)
         if request.run_out is not None:
             for file, encoded in write_runs(request.run_out, result.evaluation).items():
                 of_blanks = f"; {encoded:,} ids hold white space or %, written as in a URL (%20)" if encoded else ""
@@ -151,7 +152,9 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
     if form != "table":
         counts = {"from": asdict(result.one.counts), "against": asdict(result.other.counts)}
         report = {"split": result.split, "from": location, "against": against, "counts": counts}
+        report["trained_on"] = dict(zip(counts, result.trained_on, strict=True))
         (print_json if form == "json" else _print_line)(report | {"systems": as_json(result.differences)})
+        _say_what_to_know(result.one.counts, max(result.trained_on))
         return
     _print_rows(system_rows(result.differences), f"{location} (from) and {against} (against), split {result.split}")
     rows = query_rows(result.differences)
@@ -159,6 +162,7 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
         _print_rows(rows, "Queries whose first 10 differ, the largest change first")
     else:
         say("No query's first 10 differ.")
+    _say_what_to_know(result.one.counts, max(result.trained_on))
 
 
 def _request(given: dict[str, Any]) -> Any:
@@ -209,14 +213,13 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
         _print_speed(result)
     if result.against_bm25 is not None:
         _print_wins_and_losses(result.against_bm25)
-    _say_what_to_know(result)
+    _say_what_to_know(counts, result.trained_on)
 
 
-def _say_what_to_know(result: EvaluateResult) -> None:
-    counts = result.evaluation.counts
-    if result.trained_on:
+def _say_what_to_know(counts: EvaluationCounts, trained_on: float) -> None:
+    if trained_on:
         say(
-            f"The model was trained on these queries ({result.trained_on:.0%} of a sample of its training queries are "
+            f"The model was trained on these queries ({trained_on:.0%} of a sample of its training queries are "
             "among them): what knn and hybrid remember says nothing of other queries. Measure on another --split."
         )
     if counts.identical:

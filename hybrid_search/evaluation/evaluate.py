@@ -88,12 +88,16 @@ class EvaluateResult:
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """The evaluations of two indexes on the same queries, and their differences per system."""
+    """The evaluations of two indexes on the same queries, and their differences per system.
+
+    :ivar trained_on: as :attr:`EvaluateResult.trained_on`, of the first index's model and of the second's.
+    """
 
     split: str
     one: Evaluation
     other: Evaluation
     differences: Mapping[str, SystemDifference]
+    trained_on: tuple[float, float] = (0.0, 0.0)
 
 
 def evaluate_side_by_side(
@@ -115,13 +119,15 @@ def evaluate_side_by_side(
     split = _split(dataset, request.split)
     queries, judgements = _judged(dataset, split, request)
     settings = request.settings.replace(keep_runs=True)
-    evaluations = []
+    evaluations, seen = [], []
     for index, model, search in ((location, request.model, request.search), (against, None, None)):
         with open_retriever(index, model=model, search=search) as retriever:
             of_index = settings.replace(systems=settings.systems or modes_of(retriever))
             evaluations.append(evaluate(retriever, queries, judgements, settings=of_index, progress=progress))
+            seen.append(seen_in_training(retriever, model, [query.text for query in queries]))
     one, other = evaluations
-    return SideBySide(split, one, other, compare_side_by_side(one, other, seed=settings.seed))
+    differences = compare_side_by_side(one, other, seed=settings.seed)
+    return SideBySide(split, one, other, differences, (seen[0], seen[1]))
 
 
 def evaluate_index(

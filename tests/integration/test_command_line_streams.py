@@ -93,3 +93,6 @@ def test_evaluate_says_when_it_asks_what_the_model_was_trained_on(home: Home) ->
     assert "was trained on" not in on_test.err
     assert on_train.json["trained_on"] == 1.0
     assert "The model was trained on these queries (100% of a sample" in on_train.err
+    beside_itself = home.run(*asked, "--split", "train", "--format", "json", "--against", home.index)
+    assert beside_itself.json["trained_on"] == {"from": 1.0, "against": 1.0}
+    assert "The model was trained on these queries (100% of a sample" in beside_itself.err
