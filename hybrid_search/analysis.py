@@ -2,7 +2,13 @@
 
 Both split a text into runs of letters and digits (all other characters, including emoji, are separators), convert them
 to lower case and, for English, reduce them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
-characters is one term. There are no stop words: BM25's idf has the same effect.
+characters is one term. All words of a document are indexed.
+
+Of an English query, words that say nothing of its subject are left out ("how do I", "what should I know about"; the
+list is ``mappings/analysis/function_words.json``), unless it has no others. BM25's idf does not do that by itself: a
+corpus that asks no questions has few of these words, so it would weigh them like names. That is a matter of queries
+alone, so it holds for indexes of any age. On a server the field's search analyzer, named ``…_asked``, does the same
+for the requests of others; an index that was made before has none, and there only this package's own queries are so.
 
 Analyzers that *fold* first unify different spellings of a word: composed or not, full width, ligatures, any case, a
 final sigma, invisible characters (``mappings/analysis/folding.json``, made by ``mappings/folding.py``). The others are
@@ -30,7 +36,7 @@ from hybrid_search.errors import ConfigError
 if TYPE_CHECKING:
     import tantivy
 
-__all__ = ["ANALYZERS", "MOST_WORDS", "Analyzer", "analyzer", "asked_terms", "counted_words"]
+__all__ = ["ANALYZERS", "MOST_WORDS", "Analyzer", "Asked", "analyzer", "asked", "asked_terms", "counted_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,19 @@ class Analyzer:
     :ivar stemmer: the Snowball language for tantivy, empty for none.
     :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (its ``english`` is an older algorithm).
     :ivar folds: unify different spellings of a word.
+    :ivar asked_in: the language whose function words are left out of queries, empty for none.
     """
 
     name: str
     stemmer: str = ""
     opensearch_stemmer: str = ""
     folds: bool = False
+    asked_in: str = ""
+
+    @property
+    def for_queries(self) -> str:
+        """The name of the analyzer that a new index on a server applies to queries."""
+        return f"{self.name}_asked" if self.asked_in else self.name
 
     def prepared(self, text: str) -> str:
         """Return a text in the form that :meth:`for_tantivy` expects; OpenSearch's analyzer does this itself."""
@@ -67,20 +80,29 @@ class Analyzer:
         return builder.build()
 
     def for_opensearch(self) -> dict[str, Any]:
-        """Return the ``analysis`` object of an OpenSearch index's settings; its analyzer has this name."""
+        """Return the ``analysis`` object of an OpenSearch index's settings.
+
+        Its analyzers are this one, and the one :attr:`for_queries`.
+        """
         filters: dict[str, Any] = {}
         before = _char_filters() if self.folds else {}
         folds = {"char_filter": list(before)} if before else {}
-        chain = ["lowercase"]
+        stems, drops = [], []
         if self.opensearch_stemmer:
-            stemmer = f"{self.name}_stemmer"
-            filters[stemmer] = {"type": "stemmer", "language": self.opensearch_stemmer}
-            chain.append(stemmer)
+            stems = [f"{self.name}_stemmer"]
+            filters[stems[0]] = {"type": "stemmer", "language": self.opensearch_stemmer}
+        if self.asked_in:
+            drops = [f"{self.asked_in}_function_words"]
+            filters[drops[0]] = {"type": "stop", "stopwords": sorted(_function_words(self.asked_in))}
+        chains = {self.name: ["lowercase", *stems], self.for_queries: ["lowercase", *drops, *stems]}
         return {
             "tokenizer": {"letters_and_digits": {"type": "pattern", "pattern": r"[^\p{IsAlphabetic}\p{N}]+"}},
             "filter": filters,
             **({"char_filter": before} if before else {}),
-            "analyzer": {self.name: {"type": "custom", **folds, "tokenizer": "letters_and_digits", "filter": chain}},
+            "analyzer": {
+                name: {"type": "custom", **folds, "tokenizer": "letters_and_digits", "filter": chain}
+                for name, chain in chains.items()
+            },
         }
 
     def terms_of(self) -> Callable[[str], list[str]]:
@@ -92,6 +114,11 @@ class Analyzer:
 def _terms_of(analyzer: Analyzer) -> Callable[[str], list[str]]:
     analyze = analyzer.for_tantivy().analyze
     return (lambda text: analyze(analyzer.prepared(text))) if analyzer.folds else analyze
+
+
+@cache
+def _function_words(language: str) -> frozenset[str]:
+    return frozenset(mappings.render("analysis/function_words")[language]) if language else frozenset()
 
 
 @cache
@@ -134,9 +161,9 @@ def _rule(part: str) -> str:
 ANALYZERS: Mapping[str, Analyzer] = {
     known.name: known
     for known in (
-        Analyzer("english_folded", stemmer="english", opensearch_stemmer="porter2", folds=True),
+        Analyzer("english_folded", stemmer="english", opensearch_stemmer="porter2", folds=True, asked_in="english"),
         Analyzer("plain_folded", folds=True),
-        Analyzer("english", stemmer="english", opensearch_stemmer="porter2"),
+        Analyzer("english", stemmer="english", opensearch_stemmer="porter2", asked_in="english"),
         Analyzer("plain"),
     )
 }
@@ -182,14 +209,39 @@ def counted_words(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Mapp
     return dict(islice(counts.items(), most))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What BM25 is to rank by.
+
+    :ivar words: a text, or the distinct words of a long one with their numbers of occurrences.
+    :ivar has_subject: whether function words are left out; False if the query has no others, which then all count.
+    """
+
+    words: str | Mapping[str, int]
+    has_subject: bool = True
+
+
+def asked(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Asked:
+    """Return the part of a query that counts: without function words, and of a long one :func:`counted_words`."""
+    has_subject = True
+    if function_words := _function_words(analyzer.asked_in):
+        words = analyzer.words(text)
+        kept = [word for word in words if word not in function_words]
+        has_subject = bool(kept or not words)
+        if has_subject and len(kept) < len(words):
+            text = " ".join(kept)
+    return Asked(counted_words(text, analyzer, most) or text, has_subject)
+
+
 def asked_terms(analyzer: Analyzer) -> Callable[[str], list[str]]:
-    """Return the function that splits a query into terms, including repetitions, without words beyond the limit."""
+    """Return the function that splits a query into the terms that count, including repetitions; see :func:`asked`."""
     terms_of = analyzer.terms_of()
+    _function_words(analyzer.asked_in)  # read now: who opens an index may not be allowed to read files later
 
     def of_query(text: str) -> list[str]:
-        counts = counted_words(text, analyzer)
-        if counts is None:
-            return terms_of(text)
-        return [term for word, times in counts.items() for term in terms_of(word) * times]
+        words = asked(text, analyzer).words
+        if isinstance(words, str):
+            return terms_of(words)
+        return [term for word, times in words.items() for term in terms_of(word) * times]
 
     return of_query

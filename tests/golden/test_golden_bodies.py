@@ -135,8 +135,8 @@ def without_tables(part: Any) -> Any:
     """Name a table of rules by its length and content: it is data, and its file is the golden one."""
     if isinstance(part, dict):
         return {name: without_tables(value) for name, value in part.items()}
-    if isinstance(part, list) and len(part) > 500:
-        return f"{len(part)} rules, {sha256(repr(part).encode()).hexdigest()[:16]}"
+    if isinstance(part, list) and len(part) > 100:
+        return f"{len(part)} entries, {sha256(repr(part).encode()).hexdigest()[:16]}"
     return part
 
 

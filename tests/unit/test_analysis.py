@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import mappings
-from hybrid_search.analysis import ANALYZERS, analyzer
+from hybrid_search.analysis import ANALYZERS, Asked, analyzer, asked, asked_terms
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.index import IndexSettings
 from mappings.folding import folded
@@ -84,17 +84,27 @@ def test_opensearch_gets_the_same_chain() -> None:
     # The tokenizer and the stemmer that opensearch ranks with like tantivy's simple tokenizer and english stemmer.
     assert analyzer("english").for_opensearch() == {
         "tokenizer": {"letters_and_digits": {"type": "pattern", "pattern": "[^\\p{IsAlphabetic}\\p{N}]+"}},
-        "filter": {"english_stemmer": {"type": "stemmer", "language": "porter2"}},
+        "filter": {
+            "english_stemmer": {"type": "stemmer", "language": "porter2"},
+            "english_function_words": {"type": "stop", "stopwords": FUNCTION_WORDS},
+        },
         "analyzer": {
             "english": {
                 "type": "custom",
                 "tokenizer": "letters_and_digits",
                 "filter": ["lowercase", "english_stemmer"],
-            }
+            },
+            "english_asked": {
+                "type": "custom",
+                "tokenizer": "letters_and_digits",
+                "filter": ["lowercase", "english_function_words", "english_stemmer"],
+            },
         },
     }
     assert analyzer("plain").for_opensearch()["analyzer"]["plain"]["filter"] == ["lowercase"]
+    assert list(analyzer("plain").for_opensearch()["analyzer"]) == [analyzer("plain").for_queries] == ["plain"]
     folding = analyzer("english_folded").for_opensearch()
+    assert analyzer("english_folded").for_queries == "english_folded_asked"
     assert folding["analyzer"]["english_folded"] == {
         "type": "custom",
         "char_filter": ["fold_characters", "fold_sequences"],
@@ -104,6 +114,48 @@ def test_opensearch_gets_the_same_chain() -> None:
     rules = folding["char_filter"]["fold_characters"]["mappings"]
     assert {"ﬁ=>fi", "\u00ad=>", "Σ=>σ", "´=>\\u0020\u0301"} <= set(rules)
     assert "e\u0301=>é" in folding["char_filter"]["fold_sequences"]["mappings"]
+
+
+FUNCTION_WORDS = mappings.render("analysis/function_words")["english"]
+
+ASKED = [
+    ("How do I cure scurvy?", ["cure", "scurvi"]),
+    ("what should I know about my CATARACT", ["cataract"]),
+    ("cure scurvy scurvy", ["cure", "scurvi", "scurvi"]),
+    ("Ｈｏｗ do bees fly", ["bee", "fli"]),  # in full width
+    ("how does vitamin a help", ["vitamin", "a"]),  # "a" and single letters name things
+    ("to be or not to be", ["to", "be", "or", "not", "to", "be"]),  # there is nothing else to look for
+    ("Who is it?", ["who", "is", "it"]),
+    ("the", ["the"]),
+    ("?!", []),
+    ("", []),
+]
+
+
+@pytest.mark.parametrize(("query", "terms"), ASKED)
+def test_a_query_loses_its_function_words_unless_it_has_no_others(query: str, terms: list[str]) -> None:
+    assert asked_terms(analyzer("english_folded"))(query) == terms
+
+
+def test_a_query_without_function_words_is_sent_as_it_is() -> None:
+    assert asked("Scurvy,  (cured) ", analyzer("english")) == Asked("Scurvy,  (cured) ")
+    assert asked("is Scurvy (cured)?", analyzer("english")) == Asked("scurvy cured")
+    assert asked("who is it?", analyzer("english")) == Asked("who is it?", has_subject=False)
+
+
+def test_a_long_query_counts_its_words_without_function_words() -> None:
+    assert asked("the scurvy is " * 900, analyzer("english")) == Asked({"scurvy": 900})
+    assert asked("the " * 1_700, analyzer("english")) == Asked({"the": 1_700}, has_subject=False)
+
+
+def test_plain_text_of_any_language_loses_no_word() -> None:
+    assert asked_terms(analyzer("plain_folded"))("how do I die Katze") == ["how", "do", "i", "die", "katze"]
+    assert analyzer("english_folded").terms_of()("how do I") == ["how", "do", "i"]  # of a document
+
+
+def test_function_words_are_as_a_text_is_split_and_listed_once() -> None:
+    assert [word for text in FUNCTION_WORDS for word in analyzer("plain_folded").words(text)] == FUNCTION_WORDS
+    assert sorted(set(FUNCTION_WORDS)) == FUNCTION_WORDS
 
 
 def test_an_unknown_analyzer_is_named() -> None:

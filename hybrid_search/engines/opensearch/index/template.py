@@ -65,14 +65,16 @@ def index_body(settings: IndexSettings, options: ServerOptions, towers: str = ""
     if settings.format_version != FORMAT_VERSION:
         raise ConfigError(f"format_version is {settings.format_version}; this version makes {FORMAT_VERSION}")
     chosen = {**_DEFAULTS, **options.asked()}
+    how = analyzer(settings.analyzer)
     # The fields are declared in the mapping itself, where others are added later.
     common = {
         "shards": chosen["shards"],
         "replicas": _range(chosen["replicas"]),
         "k1": settings.bm25.k1,
         "b": settings.bm25.b,
-        "analysis": analyzer(settings.analyzer).for_opensearch(),
-        "analyzer": settings.analyzer,
+        "analysis": how.for_opensearch(),
+        "analyzer": how.name,
+        "search_analyzer": how.for_queries,
         "meta": msgspec.to_builtins(settings.replace(fields={})),
         "metadata": metadata_mapping(settings.fields),
     }

@@ -22,6 +22,7 @@ __all__ = [
     "EncodedThere",
     "Hybrid",
     "HybridQuery",
+    "Verbatim",
     "Words",
     "dense",
     "documents_page",
@@ -48,7 +49,19 @@ class EncodedThere:
 DenseQuery = Sequence[float] | EncodedThere
 """The query of the k-NN leg: a vector, or a text that the server encodes."""
 
-Words = str | Mapping[str, int]
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Words that all count, function words too, which the field's search analyzer would leave out.
+
+    :ivar analyzer: the index's own.
+    """
+
+    words: str | Mapping[str, int]
+    analyzer: str
+
+
+Words = str | Mapping[str, int] | Verbatim
 """The query of BM25: a text, or the distinct words of a long one with their numbers of occurrences."""
 
 HybridQuery = tuple[Words, DenseQuery | None]
@@ -217,10 +230,13 @@ def documents_page(point_in_time: str, size: int, after: Sequence[Any] | None) -
 
 
 def _match(words: Words) -> Body:
+    by: Body = {}
+    if isinstance(words, Verbatim):
+        by, words = {"analyzer": words.analyzer}, words.words
     if isinstance(words, str):
-        return {"match": {"searchable": {"query": _in_json(words)}}}
+        return {"match": {"searchable": {"query": _in_json(words), **by}}}
     # As a server itself handles repeated words: one word with the sum of the weights.
-    each = [{"match": {"searchable": {"query": one, "boost": float(times)}}} for one, times in words.items()]
+    each = [{"match": {"searchable": {"query": one, "boost": float(times), **by}}} for one, times in words.items()]
     return {"bool": {"should": each}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hybrid_search.analysis import MOST_WORDS, analyzer, counted_words
+from hybrid_search.analysis import MOST_WORDS, Analyzer, analyzer, asked
 from hybrid_search.engines.documents import query_vectors
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.index.fitness import other_fields
@@ -13,7 +13,7 @@ from hybrid_search.engines.opensearch.index.template import mapping_plan, settin
 from hybrid_search.engines.opensearch.search import bodies as requests
 from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
 from hybrid_search.engines.opensearch.search.answers import ranking, refuse_partial
-from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Words
+from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Verbatim, Words
 from hybrid_search.engines.opensearch.search.explanation import LegsOfHit
 from hybrid_search.engines.opensearch.search.filter_queries import check_size, room_for_words
 from hybrid_search.engines.opensearch.search.query_log import QueryLog
@@ -200,10 +200,10 @@ class Reading:
         return filter
 
     def _words(self, texts: Sequence[str], filter: Filter | None) -> list[Words]:
-        """Return the BM25 query of each text: the text, or those words of a long one that are counted."""
+        """Return the BM25 query of each text: the words that count."""
         known = analyzer(self.settings.analyzer)
         most = MOST_WORDS if filter is None else min(MOST_WORDS, room_for_words(filter))
-        return [counted_words(text, known, most) or text if text.strip() else "" for text in texts]
+        return [_words_of(text, known, most) if text.strip() else "" for text in texts]
 
     def _dense_queries(self, search: Search) -> list[DenseQuery | None]:
         """Return the k-NN query of each text, None for a zero vector.
@@ -218,6 +218,11 @@ class Reading:
         if search.exact:
             raise UsageError(f"{self._address}: a text can't be compared with every vector; encode it and give that")
         return [EncodedThere(text, self.query_model) if text.strip() else None for text in search.texts]
+
+
+def _words_of(text: str, analyzer: Analyzer, most: int) -> Words:
+    counted = asked(text, analyzer, most)
+    return counted.words if counted.has_subject else Verbatim(counted.words, analyzer.name)
 
 
 def _hits(page: Page, stored: Mapping[str, Stored], search: Search) -> list[Hit]:
