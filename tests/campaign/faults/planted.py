@@ -29,14 +29,36 @@ def _raw() -> mock._patch[Any]:
     return mock.patch.object(storage, "disk_errors", side_effect=lambda what: contextlib.nullcontext())
 
 
-def _unchecked() -> mock._patch[Any]:
+class _Whatever:
+    """Equal to anything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    from hybrid_search.engines.embedded import checks, store
     from hybrid_search.engines.embedded.manifest import Manifest
 
-    return mock.patch.object(Manifest, "problems", return_value=[])
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.object(Manifest, "problems", return_value=[]))
+        for module in (checks, store):
+            for name in ("text_checksum", "vector_checksum"):
+                patches.enter_context(mock.patch.object(module, name, return_value=_Whatever()))
+        yield
 
 
-_CHILD: dict[str, Callable[[], mock._patch[Any]]] = {"error-swallowed": _swallowed, "error-in-raw": _raw}
-_OPENER: dict[str, Callable[[], mock._patch[Any]]] = {"not-checked": _unchecked}
+_CHILD: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "error-swallowed": _swallowed,
+    "error-in-raw": _raw,
+}
+_OPENER: dict[str, _Plant] = {"not-checked": _unchecked}
 
 
 @contextlib.contextmanager
@@ -48,5 +70,6 @@ def planted(name: str | None, *, side: str) -> Iterator[None]:
     faults = _CHILD if side == "child" else _OPENER
     if name is not None and name not in {**_CHILD, **_OPENER}:
         raise KeyError(name)
-    with faults[name]() if name in faults else contextlib.nullcontext():
+    plant = faults.get(name or "")
+    with plant() if plant else contextlib.nullcontext():
         yield
