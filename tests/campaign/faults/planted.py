@@ -54,10 +54,8 @@ def _unchecked() -> Iterator[None]:
         yield
 
 
-_CHILD: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
-    "error-swallowed": _swallowed,
-    "error-in-raw": _raw,
-}
+_Plant = Callable[[], contextlib.AbstractContextManager[Any]]
+_CHILD: dict[str, _Plant] = {"error-swallowed": _swallowed, "error-in-raw": _raw}
 _OPENER: dict[str, _Plant] = {"not-checked": _unchecked}
 
 
