@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from hybrid_search.api import load, open, train
+    from hybrid_search.api import load, load_in_sync, open, train
     from hybrid_search.async_retriever import AsyncRetriever
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.errors import (
@@ -45,14 +45,15 @@ if TYPE_CHECKING:
     )
     from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
     from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
+    from hybrid_search.loading.sync import Synced
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import AddReport, Retriever
     from hybrid_search.search import Mode
     from hybrid_search.settings.index import Bm25, Fusion
     from hybrid_search.settings.server import SearchOptions, ServerOptions
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
+    from hybrid_search.training.request import TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
-    from hybrid_search.training.train import TrainRequest, TrainSummary
     from hybrid_search.types import Document, Example, Hit, Judgement, Leg, Query, Ranking, Rejection
     from loaders import Allowance, open_dataset, rejecting
 
@@ -65,16 +66,16 @@ __all__ = [
     "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
     "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
     "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
-    "ServerOptions", "StorageError", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest", "TrainSummary",
-    "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError", "WordVectorConfig",
-    "__version__", "load", "open", "open_dataset", "rejecting", "train", "write_vectors",
+    "ServerOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest",
+    "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
+    "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
 
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _NAMES = {
-    "hybrid_search.api": ("load", "open", "train"),
+    "hybrid_search.api": ("load", "load_in_sync", "open", "train"),
     "hybrid_search.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
     "hybrid_search.engines.opensearch.transport": ("Connection",),
@@ -94,7 +95,8 @@ _NAMES = {
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),
     "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
-    "hybrid_search.training.train": ("TrainRequest", "TrainSummary"),
+    "hybrid_search.loading.sync": ("Synced",),
+    "hybrid_search.training.request": ("TrainRequest", "TrainSummary"),
     "loaders": ("Allowance", "open_dataset", "rejecting"),
 }  # fmt: skip
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybrid_search.errors import UsageError, shown
+from hybrid_search.errors import UsageError, importing_extra, shown
 from hybrid_search.location import usable_path
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.loading.load import LoadOptions, LoadReport
+    from hybrid_search.loading.sync import Rejecting, Synced
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import Retriever
     from hybrid_search.settings.server import SearchOptions
-    from hybrid_search.training.train import TrainRequest, TrainSummary
+    from hybrid_search.training.request import TrainRequest, TrainSummary
 
-__all__ = ["load", "open", "train"]
+__all__ = ["load", "load_in_sync", "open", "train"]
 
 
 def open(
@@ -53,8 +55,12 @@ def open(
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:
-    """Train towers on a data set and write a checkpoint; see :func:`hybrid_search.training.train.train`."""
-    from hybrid_search.training import train as training
+    """Train towers on a data set and write a checkpoint; see :func:`hybrid_search.training.train.train`.
+
+    :raises MissingExtra: if the extra ``train`` is not installed.
+    """
+    with importing_extra("train"):
+        from hybrid_search.training import train as training
 
     return training.train(dataset, Path(out), request)
 
@@ -74,6 +80,41 @@ def load(
         raise UsageError(f"options is {shown(options)}; give hybrid_search.LoadOptions")
     with _connected(connection):
         return loading.load(dataset, location, model=_folder(model), options=options)
+
+
+def load_in_sync(
+    dataset: Dataset,
+    location: str | Path,
+    *,
+    reject: Rejecting,
+    model: str | Path | None = None,
+    options: LoadOptions | None = None,
+    may_remove: Callable[[int, int], bool] = lambda count, before: False,
+    connection: Connection | None = None,
+) -> Synced:
+    """Index a data set's documents, then delete those that it does not have any more: ``load --sync``.
+
+    See :func:`hybrid_search.loading.sync.load_in_sync`, and :func:`open`.
+
+    :param reject: the object of :func:`hybrid_search.rejecting` that the data set was opened with: nothing is deleted
+        if a record of the data set could not be read, and this object knows.
+    :param may_remove: asked, with the number of documents to delete and the number before, where that is more than a
+        tenth; by default such a deletion is not made, and the result says so.
+    """
+    from hybrid_search.loading import load as loading
+    from hybrid_search.loading import sync
+
+    if not isinstance(options, loading.LoadOptions | None):
+        raise UsageError(f"options is {shown(options)}; give hybrid_search.LoadOptions")
+    if not (callable(reject) and isinstance(getattr(reject, "count", None), int)):
+        raise UsageError(
+            f"reject is {shown(reject)}, which does not count what could not be read; open the data set with what "
+            f"hybrid_search.rejecting gives, and give the same here"
+        )
+    with _connected(connection):
+        return sync.load_in_sync(
+            dataset, location, reject=reject, model=_folder(model), options=options, may_remove=may_remove
+        )
 
 
 def _folder(model: str | Path | None) -> Path | None:

@@ -34,6 +34,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "AccessDenied",
@@ -214,6 +216,21 @@ class MissingExtra(HybridSearchError):
             f"{package} is not installed; it comes with the extra '{extra}': "
             f"pip install 'hybrid-search-towers[{extra}]'"
         )
+
+
+@contextmanager
+def importing_extra(extra: str) -> Iterator[None]:
+    """Import packages of an extra in the block.
+
+    :raises MissingExtra: in place of the ModuleNotFoundError of a package that is not one of ours.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "hybrid_search", "loaders", "mappings"):
+            raise
+        raise MissingExtra(package.replace("_", "-"), extra) from error
 
 
 class UnsupportedCapability(HybridSearchError):

@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.training.teacher", 3),
     ("hybrid_search.training.loop", 3),
     ("hybrid_search.training.recipes", 3),
+    ("hybrid_search.training.request", 3),
     ("hybrid_search.training.tracking", 3),
     ("hybrid_search.async_retriever", 3),
     ("hybrid_search.indexing", 2),

@@ -14,6 +14,7 @@ from hybrid_search.cli.options import opened_dataset
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.query import print_hits
 from hybrid_search.cli.train import print_training
+from hybrid_search.errors import importing_extra
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
@@ -60,7 +61,10 @@ def command(out: Path, restart: bool) -> None:
 
 def _train(dataset: Dataset, model: Path, reject: Intake, *, restart: bool) -> None:
     from hybrid_search.towers.model_card import MODEL_FILE
-    from hybrid_search.training.train import TrainRequest, train
+    from hybrid_search.training.request import TrainRequest
+
+    with importing_extra("train"):
+        from hybrid_search.training.train import train
 
     say(f"\n1. Train on {DATASET}, the documentation of this Python")
     if (model / MODEL_FILE).exists() and not restart:

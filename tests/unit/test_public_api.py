@@ -14,11 +14,11 @@ from hybrid_search import errors
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = """
-    open load train open_dataset rejecting write_vectors __version__
+    open load load_in_sync train open_dataset rejecting write_vectors __version__
     Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions
     Document Hit Leg Ranking Rejection Query Judgement Example Dataset Allowance
     Fusion Bm25 Filter Term Terms Range Exists And Or Not
-    LoadOptions LoadReport ServerLoad TrainRequest TrainSummary TowerConfig TrainConfig WordVectorConfig
+    LoadOptions LoadReport ServerLoad Synced TrainRequest TrainSummary TowerConfig TrainConfig WordVectorConfig
     HybridSearchError UsageError ConfigError FilterError PartialAlias DataError DatasetNotFound RecordsRejected
     SearchIndexError IndexNotFound IndexExists IndexLocked AccessDenied Unreachable Overloaded UnfitIndex CorruptIndex
     ModelError ModelNotFound CorruptModel ModelMismatch TrainingError CollapsedTowers ResumeMismatch

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-from rank_bm25 import BM25Plus
 
 from hybrid_search.analysis import analyzer
+from hybrid_search.errors import importing_extra
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.training import NegativeSource
 from hybrid_search.training.data.pairs import GetDocuments
@@ -183,7 +183,12 @@ def rank_candidates(query: str, documents: Sequence[Document]) -> Ranking:
     """Rank a query's few candidates by BM25 (rank-bm25), over the terms that an index would have.
 
     Uses BM25Plus, because Okapi's idf is negative for a word in more than half of so short a list.
+
+    :raises MissingExtra: if rank-bm25 is not installed.
     """
+    with importing_extra("train"):
+        from rank_bm25 import BM25Plus
+
     if not documents:
         return Ranking((), ())
     terms_of = analyzer(IndexSettings().analyzer).terms_of()

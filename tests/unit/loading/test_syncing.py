@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import hybrid_search
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.loading.load import LoadOptions
@@ -69,6 +70,29 @@ def test_what_left_the_data_set_leaves_the_index_and_what_is_new_comes(index: Pa
     assert (done.removed, done.not_synced) == (2, "")
     assert (done.load.added, done.load.unchanged, done.load.documents) == (2, 18, 20)
     assert ids(index) == numbered(range(2, 22))
+
+
+def test_the_library_synchronises_as_the_command_does(index: Path) -> None:
+    def in_sync(lines: Sequence[str]) -> Synced:
+        file = index.parent / "documents.jsonl"
+        file.write_text("".join(line + "\n" for line in lines))
+        with hybrid_search.rejecting(index.parent / "rejected", allow=hybrid_search.Allowance.parse("1")) as reject:
+            data = hybrid_search.open_dataset("jsonl", file, reject=reject)
+            return hybrid_search.load_in_sync(data, index, reject=reject)
+
+    unread = in_sync([*lines(range(2, 22)), "{broken"])
+    assert unread.removed == 0
+    assert unread.not_synced.startswith("1 of the data set's records could not be read")
+    done = in_sync(lines(range(2, 22)))
+    assert (done.removed, done.not_synced, done.load.documents) == (2, "", 20)
+    assert ids(index) == numbered(range(2, 22))
+
+
+def test_nothing_is_synchronised_without_knowing_what_could_not_be_read(index: Path) -> None:
+    data = Corpus("data", lambda: iter([Document("d1", "text 1")]))
+    with pytest.raises(UsageError, match=r"does not count what could not be read; open the data set with"):
+        hybrid_search.load_in_sync(data, index, reject=print)  # type: ignore[arg-type]
+    assert ids(index) == numbered(range(20))
 
 
 def test_a_removal_of_more_than_a_tenth_is_asked_for_with_its_size(index: Path) -> None:

@@ -1,0 +1,66 @@
+"""What a training is asked for, and what it reports. Needs no torch, so that both can be made and read without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hybrid_search.settings.training import TowerConfig, TrainConfig
+from hybrid_search.training.recipes import DEFAULT, RECIPES
+
+__all__ = ["TrainRequest", "TrainSummary"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, and on which part of the data set.
+
+    :ivar towers: architecture; by default that of the default recipe.
+    :ivar config: training settings; by default those of the default recipe.
+    :ivar split: the split to train on; queries whose text also occurs in another split are left out. With ``none``, or
+        a data set without splits, training uses the documents alone.
+    :ivar negatives_files: files written by ``mine``; their sources are not mined again.
+    :ivar queries_file: a file of further queries without answers, one a line, for the teacher.
+    :ivar teacher_cache: folder for the teacher's vectors; None for the user's cache folder.
+    :ivar restart: discard an unfinished run instead of continuing it, and replace a finished model.
+    :ivar keep_work: keep the work folder (index, negatives, log) after the end.
+    """
+
+    towers: TowerConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().towers)
+    config: TrainConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().training)
+    split: str = "train"
+    negatives_files: tuple[Path, ...] = ()
+    queries_file: Path | None = None
+    teacher_cache: Path | None = None
+    restart: bool = False
+    keep_work: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """The result of a training.
+
+    :ivar model: folder of the checkpoint.
+    :ivar seconds: duration of this call, from reading the corpus to the checkpoint.
+    :ivar training_seconds: duration of the steps alone, including those of an interrupted run before this call.
+    :ivar steps: number of steps of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
+    :ivar validation: nDCG@10 of each system on the held-out training queries.
+    :ivar notes: remarks for people.
+    :ivar rounds: with ``refresh``, the result of each round, and which was kept.
+    """
+
+    model: str
+    fingerprint: str
+    seconds: float
+    training_seconds: float
+    steps: int
+    best_step: int
+    stopped_because: str
+    vocabulary_size: int
+    examples: Mapping[str, int]
+    validation: Mapping[str, float]
+    defaults: Mapping[str, Any]
+    notes: Sequence[str]
+    rounds: Sequence[Mapping[str, Any]] = ()
