@@ -68,7 +68,8 @@ __all__ = [
     "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
     "ServerOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest",
     "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
-    "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting", "train", "write_vectors",
+    "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting", "train",
+    "write_vectors",
 ]  # fmt: skip
 
 switch_off()
