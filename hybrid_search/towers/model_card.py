@@ -20,6 +20,7 @@ from hybrid_search.types import text_hash
 __all__ = [
     "FORMAT_VERSION",
     "MODEL_FILE",
+    "RECORD_FILE",
     "SERVING_FILES",
     "ModelCard",
     "ServingDefaults",
@@ -38,6 +39,8 @@ _RESTORE = "restore the checkpoint from a copy, or train again"
 FORMAT_VERSION = 2
 _SAMPLE = 256
 MODEL_FILE = "model.json"
+RECORD_FILE = "training.safetensors"
+"""Hashes of the queries that were seen in training, and the teacher's axes."""
 _TOKENIZER, _WEIGHTS = "tokenizer.json", "weights.safetensors"
 SERVING_FILES = (
     MODEL_FILE,
@@ -65,6 +68,10 @@ class ModelCard(Setting, frozen=True):
     :ivar files: name -> SHA-256 of each other file of the checkpoint.
     :ivar training_queries: a sample of the training queries, by which an evaluation recognises them: the smallest of
         their :func:`~hybrid_search.types.text_hash`, at most 256.
+    :ivar parents: fingerprints of the models that the training started from, the nearest first.
+    :ivar measured: nDCG@10 on the validation queries, by system.
+    :ivar old_validation: of the towers on the parent's validation queries, ``before`` and ``after``; empty without a
+        parent, or if it could not be measured.
     """
 
     format_version: int
@@ -75,6 +82,9 @@ class ModelCard(Setting, frozen=True):
     files: dict[str, str]
     defaults: ServingDefaults = ServingDefaults()
     training_queries: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    measured: dict[str, float] = msgspec.field(default_factory=dict)
+    old_validation: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 def sample_of(queries: Iterable[str]) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_f
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors, sif_weights
 
-__all__ = ["UntrainedEncoder", "save_untrained"]
+__all__ = ["UNTRAINED_FILE", "UntrainedEncoder", "save_untrained"]
 
-_FILE = "untrained.safetensors"
+UNTRAINED_FILE = "untrained.safetensors"
 
 
 class UntrainedEncoder:
@@ -39,19 +39,19 @@ class UntrainedEncoder:
         :raises CorruptModel: if a file has changed since it was written.
         """
         card = read_model_card(folder)
-        verify_files(folder, card, ("tokenizer.json", _FILE))
+        verify_files(folder, card, ("tokenizer.json", UNTRAINED_FILE))
         try:
-            stored = load_file(folder / _FILE)
+            stored = load_file(folder / UNTRAINED_FILE)
             table = stored["vectors"].astype(np.float32) * stored["scales"][:, None]
         except (SafetensorError, KeyError) as error:
-            raise CorruptModel(f"{folder / _FILE} is not readable: {error}; train again") from error
+            raise CorruptModel(f"{folder / UNTRAINED_FILE} is not readable: {error}; train again") from error
         table[: UNK + 1] = 0
         return cls(table, TextTokenizer.from_file(folder / "tokenizer.json"), card)
 
     @property
     def fingerprint(self) -> str:
         """Hash of the word vectors' file; differs from the model's fingerprint, as the vectors differ."""
-        return self._card.files[_FILE]
+        return self._card.files[UNTRAINED_FILE]
 
     @property
     def dimension(self) -> int:

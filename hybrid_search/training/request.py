@@ -5,20 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid_search.settings.training import TowerConfig, TrainConfig
-from hybrid_search.training.recipes import DEFAULT, RECIPES
 
-__all__ = ["TrainRequest", "TrainSummary"]
+if TYPE_CHECKING:
+    from hybrid_search.protocols import Dataset
+
+__all__ = ["DataSource", "TrainRequest", "TrainSummary"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where a data set is, so that it can be opened again: the arguments of ``open_dataset``.
+
+    :ivar path: empty for a loader that reads no files.
+    """
+
+    loader: str
+    path: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
     """What to train, and on which part of the data set.
 
-    :ivar towers: architecture; by default that of the default recipe.
-    :ivar config: training settings; by default those of the default recipe.
+    :ivar towers: architecture; None for that of ``start``, else of the default recipe.
+    :ivar config: training settings; None for those of the default recipe, at lower rates with a ``start``.
+    :ivar start: a model to go on from: its vocabulary, networks and settings of towers are taken over, and the summary
+        says what the new model lost on the old one's validation queries. None to begin with new towers.
+    :ivar old_data: the data set that ``start`` was trained on; None to open it where the model says that it was.
+    :ivar source: where the data set is; noted in the model, for a later run that starts from it.
     :ivar split: the split to train on; queries whose text also occurs in another split are left out. With ``none``, or
         a data set without splits, training uses the documents alone.
     :ivar negatives_files: files written by ``mine``; their sources are not mined again.
@@ -28,8 +46,11 @@ class TrainRequest:
     :ivar keep_work: keep the work folder (index, negatives, log) after the end.
     """
 
-    towers: TowerConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().towers)
-    config: TrainConfig = field(default_factory=lambda: RECIPES[DEFAULT].settings().training)
+    towers: TowerConfig | None = None
+    config: TrainConfig | None = None
+    start: Path | None = None
+    old_data: Dataset | None = None
+    source: DataSource | None = None
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()
     queries_file: Path | None = None
@@ -48,6 +69,9 @@ class TrainSummary:
     :ivar steps: number of steps of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
     :ivar validation: nDCG@10 of each system on the held-out training queries.
     :ivar notes: remarks for people.
+    :ivar parents: fingerprints of the models that this one goes back to, the nearest first.
+    :ivar old_validation: the towers' nDCG@10 on the validation queries of the model that this one started from,
+        ``before`` and ``after``, with the number of ``queries`` and ``documents``; or why it was ``not_measured``.
     :ivar rounds: with ``refresh``, the result of each round, and which was kept.
     """
 
@@ -64,3 +88,5 @@ class TrainSummary:
     defaults: Mapping[str, Any]
     notes: Sequence[str]
     rounds: Sequence[Mapping[str, Any]] = ()
+    parents: Sequence[str] = ()
+    old_validation: Mapping[str, Any] = field(default_factory=dict)

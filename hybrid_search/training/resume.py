@@ -33,12 +33,14 @@ class _Identity(msgspec.Struct, frozen=True):
     """What identifies a run, apart from its data.
 
     :ivar files: SHA-256 of each file that the settings name.
+    :ivar start: fingerprint of the model that the run starts from.
     """
 
     split: str
     towers: TowerConfig
     training: TrainConfig
     files: tuple[str, ...]
+    start: str = ""
 
 
 class WorkFolder:
@@ -79,18 +81,20 @@ class WorkFolder:
         training: TrainConfig,
         *,
         files: tuple[Path, ...] = (),
+        start: str = "",
         restart: bool = False,
     ) -> bool:
         """Start a run here, or continue the interrupted one.
 
         :param files: the files that the settings name; compared by content.
+        :param start: fingerprint of the model to start from; empty for none.
         :param restart: discard an unfinished run.
         :return: whether an interrupted run is continued.
         :raises ResumeMismatch: if the unfinished run has other arguments.
         :raises IndexLocked: if it is to be discarded while another process is working on it.
         :raises UsageError: if the folder contains other files.
         """
-        identity = _Identity(split, towers, training, tuple(map(sha256_of, files)))
+        identity = _Identity(split, towers, training, tuple(map(sha256_of, files)), start)
         data = msgspec.json.format(msgspec.json.encode(identity, order="sorted"))
         mark = self.path / _MARK
         if restart:

@@ -24,6 +24,7 @@ from hybrid_search.training.mine import negatives_header
 from hybrid_search.training.negatives.file import read_header, write_negatives
 from hybrid_search.training.negatives.miner import MinedQuery, Miner
 from hybrid_search.training.run import Round, TrainingRun
+from hybrid_search.training.start import RATE
 from hybrid_search.training.teacher.scores import TeacherJudge, TeacherScores, scores_of
 from hybrid_search.training.teacher.vectors import Teaching
 from hybrid_search.training.tracking import ShiftedTracker
@@ -32,9 +33,6 @@ from hybrid_search.types import Example, Ranking
 __all__ = ["Refreshing", "best_of", "check_refresh", "settings_of_round"]
 
 """Batches: vectors join the k-NN index part by part, so that few are held twice."""
-
-RATE = 0.3
-"""Factor for the first round's learning rates: large steps harm towers that are already trained."""
 
 _CONTRAST = ("batch_size", "learning_rate", "embedding_learning_rate", "epochs", "evaluate_every", "patience")
 """Settings that a recipe with loss ``align`` sets for that loss; its later rounds use the defaults instead."""

@@ -11,15 +11,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Reporter, Tracker
 from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainConfig
-from hybrid_search.towers.checkpoint import save_checkpoint
+from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
 from hybrid_search.towers.model_card import ServingDefaults, sample_of
 from hybrid_search.towers.order import cosines_to_shuffled
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.towers.untrained import UNTRAINED_FILE
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import (
     Corpus,
@@ -31,11 +33,14 @@ from hybrid_search.training.data.arrays import (
 )
 from hybrid_search.training.fit.defaults import FitReport, fit_defaults
 from hybrid_search.training.loop.loop import TrainReport, train_towers
+from hybrid_search.training.request import DataSource
 from hybrid_search.training.resume import WorkFolder
 from hybrid_search.training.split import Split
+from hybrid_search.training.start import KnownQueries, Start
 from hybrid_search.training.teacher.scores import TeacherScores, read_teacher_scores
+from hybrid_search.training.teacher.vectors import Teaching
 from hybrid_search.training.vocabulary import Vocabulary
-from hybrid_search.types import Rejection
+from hybrid_search.types import Rejection, text_hash
 
 __all__ = ["Reject", "Round", "Say", "TrainingRun", "tokens_of"]
 
@@ -79,7 +84,12 @@ class Round:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The data and settings that a run's rounds share."""
+    """The data and settings that a run's rounds share.
+
+    :ivar start: the model that the first round starts from; None for new towers.
+    :ivar source: where the data set is, if that is known.
+    :ivar teaching: the teacher, if there is one.
+    """
 
     engine: EmbeddedEngine
     split: Split
@@ -89,6 +99,9 @@ class TrainingRun:
     work: WorkFolder
     tracker: Tracker
     reporter: Reporter
+    start: Start | None = None
+    source: DataSource | None = None
+    teaching: Teaching | None = None
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -131,15 +144,15 @@ class TrainingRun:
         )  # fmt: skip
 
     def new_towers(self) -> TwoTower:
-        """Make the initial towers of the first round."""
-        known = self.vocabulary.word_vectors
-        return seeded_towers(
-            self.towers,
-            self.vocabulary.tokenizer.vocabulary_size,
-            vectors=known.vectors,
-            counts=known.counts,
-            seed=self.config.seed,
-        )
+        """Make the initial towers of the first round, or read those to start from."""
+        size, known = self.vocabulary.tokenizer.vocabulary_size, self.vocabulary.word_vectors
+        if self.start:
+            trained, _, _ = load_towers(self.start.folder)
+            towers = seeded_towers(self.towers, size, seed=self.config.seed)  # with dropout of its own, for example
+            towers.load_state_dict(trained.state_dict())
+            return towers
+        assert known is not None  # new towers start from word vectors
+        return seeded_towers(self.towers, size, vectors=known.vectors, counts=known.counts, seed=self.config.seed)
 
     def train(
         self, towers: TwoTower, data: TrainingData, config: TrainConfig, folder: Path, *, tracker: Tracker
@@ -171,12 +184,38 @@ class TrainingRun:
         tokens = self.tokens
         return cosines_to_shuffled(towers, queries=tokens.queries(queries), documents=tokens.documents(documents))
 
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Fingerprints of the models that the run goes back to, the nearest first."""
+        return (self.start.card.fingerprint, *self.start.card.parents) if self.start else ()
+
     def _write(self, folder: Path, towers: TwoTower, training: Mapping[str, Any]) -> None:
+        untrained = self.start.folder / UNTRAINED_FILE if self.start else self.vocabulary.word_vectors
+        assert untrained is not None  # new towers start from word vectors
+        teacher, axes = self._axes()
+        source = msgspec.to_builtins(self.source) if self.source else None
         save_checkpoint(
             folder, towers, self.vocabulary.tokenizer,
-            untrained=self.vocabulary.word_vectors, training=training, defaults=ServingDefaults(),
+            untrained=untrained, training={**training, "data_set": source, "teacher": teacher},
+            defaults=ServingDefaults(),
             training_queries=sample_of(example.query.text for example in self.split.pairs.examples),
+            record=self._known().arrays() | axes, parents=self.parents,
         )  # fmt: skip
+
+    def _known(self) -> KnownQueries:
+        """Return the queries that this run and those before it have seen."""
+        before = self.start.known if self.start else KnownQueries()
+        trained = {text_hash(example.query.text) for example in self.split.training} | before.trained
+        held_out = {text_hash(example.query.text) for example in self.split.validation} | before.held_out
+        return KnownQueries(frozenset(trained), frozenset(held_out - trained))
+
+    def _axes(self) -> tuple[str, dict[str, NDArray[Any]]]:
+        """Return the axes of a teacher's vectors that the towers have learnt, now or earlier, and this teacher."""
+        if own := self.teaching.record() if self.teaching else {}:
+            return self.config.teacher, dict(own)
+        if self.start and self.start.axes is not None:
+            return self.start.teacher, {"axes": self.start.axes}
+        return "", {}
 
 
 def tokens_of(vocabulary: Vocabulary, towers: TowerConfig) -> Tokens:

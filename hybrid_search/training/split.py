@@ -15,6 +15,7 @@ from hybrid_search.storage import disk_errors
 from hybrid_search.training.corpus import add_missing
 from hybrid_search.training.data.pairs import Pairs, gather_examples, split_by_answer
 from hybrid_search.training.mine import held_out_hashes
+from hybrid_search.training.start import KnownQueries
 from hybrid_search.types import Document, Example, text_hash
 
 __all__ = ["NO_SPLIT", "Split", "gather"]
@@ -69,9 +70,11 @@ def gather(
     split: str,
     queries_file: Path | None,
     say: Callable[[str], None],
+    known: KnownQueries | None = None,
 ) -> Split:
     """Collect the examples, index the documents that occur only in them, and hold out queries for validation.
 
+    :param known: queries that the towers to start from have seen.
     :raises TrainingError: if there are no labelled examples, and the settings have nothing else to learn from.
     """
     held_out = held_out_hashes(dataset, split)
@@ -92,7 +95,11 @@ def gather(
         why = "" if split in dataset.splits() or not dataset.splits() else f" in split {split!r}"
         say(f"no labelled queries{why}: learning from examples made out of the documents alone")
     add_missing(engine, pairs.examples)
-    training, validation = split_by_answer(pairs.examples, _held_out_share(pairs, config), config.seed)
+    known = known or KnownQueries()
+    share = _held_out_share(pairs, config)
+    training, validation = split_by_answer(
+        pairs.examples, share, config.seed, learnt=known.trained, held_out=known.held_out
+    )
     unseen = _answers(validation, pairs) - _answers(training, pairs)
     counted = "".join(f"; {name.replace('_', ' ')} {count:,}" for name, count in pairs.report.items() if count)
     say(f"corpus: {engine.count():,} documents{counted}; held out for validation: {len(validation):,} examples")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -13,11 +14,13 @@ import msgspec
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import HybridSearchError, ResumeMismatch, SearchIndexError, StorageError, UsageError
 from hybrid_search.protocols import Dataset, Progress, Reporter, Tracker, silent
-from hybrid_search.settings.training import TrainConfig
+from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.training.corpus import open_corpus
+from hybrid_search.training.forgetting import Forgetting, measure_forgetting
 from hybrid_search.training.hard_negatives import collect_negatives, needs_dense_file
 from hybrid_search.training.negatives.file import read_header
 from hybrid_search.training.request import TrainRequest, TrainSummary
@@ -25,9 +28,10 @@ from hybrid_search.training.resume import WorkFolder
 from hybrid_search.training.rounds import Refreshing, best_of, check_refresh
 from hybrid_search.training.run import Reject, Round, Say, TrainingRun, tokens_of
 from hybrid_search.training.split import NO_SPLIT, Split, gather
-from hybrid_search.training.teacher.vectors import FILE_SUFFIX, Teaching
+from hybrid_search.training.start import Start, settled, told_of_words
+from hybrid_search.training.teacher.vectors import FILE_SUFFIX, AxesFit, Teaching, axes_of_towers
 from hybrid_search.training.tracking import EveryTracker, JsonlTracker
-from hybrid_search.training.vocabulary import learn_vocabulary
+from hybrid_search.training.vocabulary import Vocabulary, learn_vocabulary
 
 __all__ = ["TrainRequest", "TrainSummary", "train"]
 
@@ -64,89 +68,128 @@ def train(
     :raises IndexLocked: if another process is training there.
     """
     started = perf_counter()
-    request = request or TrainRequest()
-    reporter = Reporter(progress, say, reject)
     work = WorkFolder(out)
     work.finish_removing()
-    _check_request(dataset, out, request, work)
+    request = request or TrainRequest()
+    job = _Job(dataset, request, *settled(request), work, Reporter(progress, say, reject))
+    _check_request(job, out)
     try:
-        engine, split = _begun(dataset, request, work, reporter)
+        engine, split = _begun(job)
         log = JsonlTracker(work.log)
         trackers = EveryTracker(log, tracker) if tracker else log
         with closing(engine), closing(trackers):
-            run, teaching = _prepared(engine, split, request, work, trackers, reporter)
-            rounds = [_first_round(run, request, teaching)]
-            if request.config.refresh:
-                rounds += Refreshing(run, request.negatives_files, teaching).rounds(rounds[0])
+            run = _prepared(engine, split, job, trackers)
+            rounds = [_first_round(run, job.request)]
+            if job.config.refresh:
+                rounds += Refreshing(run, job.request.negatives_files, run.teaching).rounds(rounds[0])
             best = best_of(rounds)
-            card = _publish(work, out, best)
+            forgotten = _forgotten(job, best)
+            card = _publish(work, out, best, forgotten)
     except HybridSearchError as error:
         _leave_nothing(work, error)
         raise
-    if not request.keep_work:
+    if not job.request.keep_work:
         work.remove()
-    return _summary(out, card, run, best, rounds, seconds=perf_counter() - started)
-
-
-def _prepared(
-    engine: EmbeddedEngine,
-    split: Split,
-    request: TrainRequest,
-    work: WorkFolder,
-    trackers: Tracker,
-    reporter: Reporter,
-) -> tuple[TrainingRun, Teaching | None]:
-    """Learn the vocabulary and word vectors; return the run that trains the towers, and the teacher, if any."""
-    config, teaching = request.config, None
-    if config.teacher:
-        teaching = Teaching(engine, split, request.towers, config, cache=request.teacher_cache, reporter=reporter)
-    vocabulary = learn_vocabulary(
-        lambda: split.texts(engine),
-        work.path,
-        request.towers,
-        config,
-        count=engine.count() + len(split.training),
-        progress=reporter.progress,
-        teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
+    summary = _summary(out, card, run, best, rounds, seconds=perf_counter() - started)
+    if job.start is None or forgotten is None:
+        return summary
+    return replace(
+        summary,
+        notes=[*summary.notes, forgotten.note(job.start.folder)],
+        parents=run.parents,
+        old_validation=forgotten.values(),
     )
-    run = TrainingRun(
-        engine=engine, split=split, vocabulary=vocabulary, towers=request.towers, config=config, work=work,
-        tracker=trackers, reporter=reporter,
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What to train, with all settings decided.
+
+    :ivar start: the model to start from; None for new towers.
+    """
+
+    dataset: Dataset
+    request: TrainRequest
+    start: Start | None
+    towers: TowerConfig
+    config: TrainConfig
+    work: WorkFolder
+    reporter: Reporter
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model to start from; empty for new towers."""
+        return self.start.card.fingerprint if self.start else ""
+
+
+def _prepared(engine: EmbeddedEngine, split: Split, job: _Job, trackers: Tracker) -> TrainingRun:
+    """Learn the vocabulary and word vectors, or take them over; return the run that trains the towers."""
+    config, reporter, start = job.config, job.reporter, job.start
+    teaching = vocabulary = None
+    if config.teacher:
+        teaching = Teaching(
+            engine, split, job.towers, config,
+            cache=job.request.teacher_cache, reporter=reporter, fit=_axes_fit(start, config.teacher),
+        )  # fmt: skip
+    if start:
+        vocabulary = Vocabulary(start.tokenizer)
+        reporter.say(
+            f"going on from {start.folder}, model {job.fingerprint[:12]}; "
+            + told_of_words(vocabulary.tokenizer, split.documents(engine))
+        )
+    else:
+        vocabulary = learn_vocabulary(
+            lambda: split.texts(engine),
+            job.work.path,
+            job.towers,
+            config,
+            count=engine.count() + len(split.training),
+            progress=reporter.progress,
+            teach=teaching.word_vectors if teaching and config.word_vectors.algorithm == "teacher" else None,
+        )
+    return TrainingRun(
+        engine=engine, split=split, vocabulary=vocabulary, towers=job.towers, config=config, work=job.work,
+        tracker=trackers, reporter=reporter, start=start, source=job.request.source, teaching=teaching,
     )  # fmt: skip
-    return run, teaching
 
 
-def _begun(
-    dataset: Dataset, request: TrainRequest, work: WorkFolder, reporter: Reporter
-) -> tuple[EmbeddedEngine, Split]:
+def _axes_fit(start: Start | None, teacher: str) -> AxesFit | None:
+    """Return what finds the axes in which trained towers are taught; None for new towers."""
+    if start is None:
+        return None
+    return axes_of_towers(start.axes_of(teacher), OnnxEncoder.load(start.folder).encode_documents)
+
+
+def _forgotten(job: _Job, best: Round) -> Forgetting | None:
+    """Measure what was lost on the old validation queries; None for new towers."""
+    if job.start is None:
+        return None
+    return measure_forgetting(job.start, best.model, job.request.old_data, job.config, job.reporter)
+
+
+def _begun(job: _Job) -> tuple[EmbeddedEngine, Split]:
     """Continue an interrupted run or begin one; return the corpus, opened to write, and the examples."""
     try:
-        return _opened(dataset, request, work, reporter, restart=request.restart)
+        return _opened(job, restart=job.request.restart)
     except ResumeMismatch as mismatch:
-        if work.has_trained:
+        if job.work.has_trained:
             raise
-        reporter.say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
-    return _opened(dataset, request, work, reporter, restart=True)
+        job.reporter.say(f"{str(mismatch).partition(';')[0]}; nothing was trained there yet, so this run begins anew")
+    return _opened(job, restart=True)
 
 
-def _opened(
-    dataset: Dataset,
-    request: TrainRequest,
-    work: WorkFolder,
-    reporter: Reporter,
-    *,
-    restart: bool,
-) -> tuple[EmbeddedEngine, Split]:
-    files = (*request.negatives_files, *_files_of(request.config))
-    if work.claim(request.split, request.towers, request.config, files=files, restart=restart):
+def _opened(job: _Job, *, restart: bool) -> tuple[EmbeddedEngine, Split]:
+    request, config, work, reporter = job.request, job.config, job.work, job.reporter
+    files = (*request.negatives_files, *_files_of(config))
+    if work.claim(request.split, job.towers, config, files=files, start=job.fingerprint, restart=restart):
         reporter.say(f"going on with the unfinished run in {work.path}")
-    engine = open_corpus(dataset, work, reporter)
+    engine = open_corpus(job.dataset, work, reporter)
     try:
         split = gather(
-            dataset, engine, request.config,
-            split=request.split, queries_file=request.queries_file, say=reporter.say,
+            job.dataset, engine, config, split=request.split, queries_file=request.queries_file, say=reporter.say,
+            known=job.start.known if job.start else None,
         )  # fmt: skip
-        check_refresh(request.config, split.training)
+        check_refresh(config, split.training)
         if work.is_done(_LABELS):
             work.check_same(_LABELS, split.digest())
         else:
@@ -170,8 +213,11 @@ def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
         work.remove()
 
 
-def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: WorkFolder) -> None:
+def _check_request(job: _Job, out: Path) -> None:
     """Check the arguments, so that faults are not found after minutes of work."""
+    dataset, request, config, work = job.dataset, job.request, job.config, job.work
+    if job.start:
+        job.start.check_out(out)
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():
         raise UsageError(
             f"{out} holds a finished model; restart=True trains again and replaces it, or give another `out`"
@@ -179,7 +225,7 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
     if strangers := strangers_in(out):
         raise UsageError(f"{out} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
     queries = [request.queries_file] if request.queries_file else []
-    for file in (*request.negatives_files, *queries, *_files_of(request.config)):
+    for file in (*request.negatives_files, *queries, *_files_of(config)):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
     if dataset.splits() and request.split not in (*dataset.splits(), NO_SPLIT):
@@ -187,9 +233,7 @@ def _check_request(dataset: Dataset, out: Path, request: TrainRequest, work: Wor
             f"{dataset.name} has no split {request.split!r} with queries; there are: {', '.join(dataset.splits())}; "
             f"{NO_SPLIT} learns from the documents alone"
         )
-    if needs_dense_file(request.config) and "dense" not in {
-        read_header(file).source for file in request.negatives_files
-    }:
+    if needs_dense_file(config) and "dense" not in {read_header(file).source for file in request.negatives_files}:
         raise UsageError(
             "dense negatives come from a trained index: run `hybrid-search mine --mode knn` and give its file "
             "as `negatives_files`"
@@ -202,11 +246,11 @@ def _files_of(config: TrainConfig) -> list[Path]:
     return [Path(name) for name in names if name]
 
 
-def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | None) -> Round:
+def _first_round(run: TrainingRun, request: TrainRequest) -> Round:
     config, vocabulary = run.config, run.vocabulary
     alignment = None
-    if teaching:
-        alignment = teaching.alignment(vocabulary.tokenizer, tokens_of(vocabulary, run.towers))
+    if run.teaching:
+        alignment = run.teaching.alignment(vocabulary.tokenizer, tokens_of(vocabulary, run.towers))
     negatives = collect_negatives(
         run.engine, run.split.pairs, run.split.training, config,
         work=run.work, files=request.negatives_files, reporter=run.reporter,
@@ -216,9 +260,12 @@ def _first_round(run: TrainingRun, request: TrainRequest, teaching: Teaching | N
     return Round(0, run.work.model, report, fit)
 
 
-def _publish(work: WorkFolder, out: Path, best: Round) -> ModelCard:
-    """Store the fitted defaults and the log in the best round's checkpoint, and move it to ``out``."""
-    card = set_defaults(best.model, best.fit.defaults)
+def _publish(work: WorkFolder, out: Path, best: Round, forgotten: Forgetting | None) -> ModelCard:
+    """Store the fitted defaults, the figures and the log in the best round's checkpoint, and move it to ``out``."""
+    card = set_defaults(
+        best.model, best.fit.defaults,
+        measured=best.fit.validation, old_validation=forgotten.figures() if forgotten else None,
+    )  # fmt: skip
     if work.log.exists():
         with disk_errors(f"writing {best.model / LOG}"):
             shutil.copyfile(work.log, best.model / LOG)

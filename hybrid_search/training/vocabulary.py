@@ -26,10 +26,10 @@ CHARACTERS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The tokenizer, and what is known of each token before training."""
+    """The tokenizer, and what is known of each token before training; None if towers have learnt them already."""
 
     tokenizer: TextTokenizer
-    word_vectors: WordVectors
+    word_vectors: WordVectors | None = None
 
 
 def learn_vocabulary(

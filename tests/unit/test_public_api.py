@@ -18,7 +18,8 @@ PUBLIC = """
     Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions
     Document Hit Leg Ranking Rejection Query Judgement Example Dataset Allowance
     Fusion Bm25 Filter Term Terms Range Exists And Or Not
-    LoadOptions LoadReport ServerLoad Synced TrainRequest TrainSummary TowerConfig TrainConfig WordVectorConfig
+    LoadOptions LoadReport ServerLoad Synced DataSource TrainRequest TrainSummary
+    TowerConfig TrainConfig WordVectorConfig
     HybridSearchError UsageError ConfigError FilterError PartialAlias DataError DatasetNotFound RecordsRejected
     SearchIndexError IndexNotFound IndexExists IndexLocked AccessDenied Unreachable Overloaded UnfitIndex CorruptIndex
     ModelError ModelNotFound CorruptModel ModelMismatch TrainingError CollapsedTowers ResumeMismatch

@@ -73,24 +73,36 @@ def gather_examples(
     return Pairs(examples, {i: frozenset(ids) for i, ids in positives.items() if i in kept}, dict(counts))
 
 
-def split_by_answer(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def split_by_answer(
+    examples: Sequence[Example],
+    share: float,
+    seed: int,
+    *,
+    learnt: Collection[str] = frozenset(),
+    held_out: Collection[str] = frozenset(),
+) -> tuple[list[Example], list[Example]]:
     """Split into (training, validation) so that both parts ask for different things, as far as the data allows.
 
     Queries are grouped by the title of their first answer; if there are too few titles, by its text; and if that groups
     too many, each query is a group of its own. No query text is in both parts.
 
     :param share: share of the query texts for validation, 0..1; it is met approximately, as groups are not split.
+    :param learnt: :func:`~hybrid_search.types.text_hash` of queries that the towers know already: they, and those with
+        the same answer, are no validation, and the share is one of the others.
+    :param held_out: the same of queries that must be validation.
     """
     first: dict[str, Example] = {}
     for example in examples:
         first.setdefault(text_hash(example.query.text), example)
-    target = share * len(first)
+    forced = {name for name in first if name in held_out and name not in learnt}
+    target = share * sum(name not in learnt for name in first)
     chosen: set[str] = set()
     for subject in (_title, _text, _query):
         groups: dict[str, list[str]] = defaultdict(list)
         for name, example in first.items():
             groups[text_hash(f"{seed} {subject(example)}")].append(name)
-        chosen = _fill_up(groups, target)
+        free = {key: names for key, names in groups.items() if not any(n in learnt or n in forced for n in names)}
+        chosen = forced | _fill_up(free, target - len(forced))
         if len(chosen) >= target / 2:
             break
     training: list[Example] = []
@@ -103,6 +115,8 @@ def split_by_answer(examples: Sequence[Example], share: float, seed: int) -> tup
 def _fill_up(groups: Mapping[str, Sequence[str]], target: float) -> set[str]:
     """Take groups in the order of their hashes until there are ``target`` names; too large groups are skipped."""
     chosen: set[str] = set()
+    if target <= 0:
+        return chosen
     for _, names in sorted(groups.items()):
         if len(chosen) + len(names) <= 1.2 * target:
             chosen.update(names)

@@ -25,7 +25,17 @@ from hybrid_search.training.split import Split
 from hybrid_search.training.teacher.model import Teacher, TransformerTeacher
 from hybrid_search.training.teacher.vector_store import VectorStore
 
-__all__ = ["FILE_SUFFIX", "Lessons", "Teaching", "Texts", "default_cache", "sentences_of", "study"]
+__all__ = [
+    "FILE_SUFFIX",
+    "AxesFit",
+    "Lessons",
+    "Teaching",
+    "Texts",
+    "axes_of_towers",
+    "default_cache",
+    "sentences_of",
+    "study",
+]
 
 MOST_DOCUMENTS = 100_000
 MOST_SENTENCES = 150_000
@@ -36,6 +46,7 @@ SHARES = {"queries": 0.3, "words": 0.15, "sentences": 0.1, "documents": 0.35}
 
 BATCH = 4_096
 FILE_SUFFIX = ".safetensors"
+_TURNED_BY = 20_000
 _END = re.compile(r"(?<=[.!?])\s+")
 _FEWEST_WORDS, _MOST_WORDS = 4, 60
 
@@ -60,15 +71,21 @@ class Texts:
 
 
 class Lessons:
-    """A teacher's vectors, projected to the towers' dimension."""
+    """A teacher's vectors, projected to the towers' dimension.
 
-    def __init__(self, store: VectorStore, texts: Texts, dimension: int) -> None:
+    :ivar axes: (D, dimension) the projection; rows are the teacher's components.
+    """
+
+    def __init__(self, store: VectorStore, texts: Texts, dimension: int, fit: AxesFit | None = None) -> None:
         self._store = store
         self._texts = texts
         vectors, known = store.get([*texts.documents, *texts.queries])
         if not known.any():
             raise DataError("the teacher's file has a vector for none of this data's texts; write it from these texts")
-        self._axes = principal_axes(vectors[known], dimension)
+        self.axes = principal_axes(vectors[known], dimension)
+        if fit:
+            named = zip([*texts.documents, *texts.queries], known, strict=True)
+            self.axes = fit(self.axes, [text for text, is_known in named if is_known], vectors[known])
 
     def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment:
         """Combine the texts' tokens with their targets.
@@ -103,7 +120,7 @@ class Lessons:
                 "the teacher's file has no vectors of single words; write them too, or learn them from the documents "
                 "with training.word_vectors.algorithm=cbow"
             )
-        vectors = found @ self._axes
+        vectors = found @ self.axes
         generator = np.random.default_rng(seed)
         vectors[~known] = (generator.random((int((~known).sum()), vectors.shape[1])) - 0.5) / vectors.shape[1]
         vectors[: UNK + 1] = 0
@@ -114,7 +131,31 @@ class Lessons:
     ) -> tuple[Sequence[NDArray[np.int32]], Float32]:
         vectors, known = self._store.get(texts)
         kept = [text for text, there in zip(texts, known, strict=True) if there]
-        return tokens(kept), unit_rows(vectors[known] @ self._axes)
+        return tokens(kept), unit_rows(vectors[known] @ self.axes)
+
+
+AxesFit = Callable[[Float32, Sequence[str], Float32], Float32]
+"""From the principal axes, texts and the teacher's vectors of these to the axes that towers use."""
+
+
+def axes_of_towers(own: Float32 | None, encode: Callable[[Sequence[str]], Float32]) -> AxesFit:
+    """Return what finds the axes in which towers that are trained already are taught.
+
+    :param own: the axes in which they learnt this teacher's vectors; None if they did not. The principal axes are then
+        rotated so that the teacher's vectors of texts lie as near to the towers' own as a rotation can bring them
+        (orthogonal Procrustes); inner products stay the teacher's.
+    :param encode: the document tower.
+    """
+
+    def fit(axes: Float32, texts: Sequence[str], vectors: Float32) -> Float32:
+        if own is not None and own.shape == axes.shape:
+            return own
+        rows = np.linspace(0, len(texts) - 1, min(len(texts), _TURNED_BY), dtype=np.int64)
+        aims = unit_rows(vectors[rows] @ axes)
+        left, _, right = np.linalg.svd((aims.T @ encode([texts[row] for row in rows])).astype(np.float64))
+        return np.asarray(axes @ (left @ right), np.float32)
+
+    return fit
 
 
 def study(
@@ -125,15 +166,17 @@ def study(
     dimension: int,
     cache: Path | None,
     reporter: Reporter,
+    fit: AxesFit | None = None,
 ) -> Lessons:
     """Let a teacher encode the texts and the tokens; vectors encoded before are read from the cache.
 
     :param teacher: a ``.safetensors`` file of vectors by text, or a model.
     :param cache: folder of all teachers' vectors; None for :func:`default_cache`.
+    :param fit: chooses the axes; None for the principal ones.
     :raises ModelNotFound: if there is no such model; it is only loaded if vectors are missing.
     """
     if teacher.endswith(FILE_SUFFIX):
-        return Lessons(VectorStore(Path(teacher)), texts, dimension)
+        return Lessons(VectorStore(Path(teacher)), texts, dimension, fit)
     words = [_plain(token) for token in tokenizer.tokens()[UNK + 1 :]]
     distinct = [*dict.fromkeys([*texts.queries, *words, *texts.documents, *texts.sentences])]
     store = VectorStore((cache or default_cache()) / _folder_name(teacher))
@@ -141,7 +184,7 @@ def study(
     reporter.say(f"teacher {teacher}: {len(distinct):,} texts, {len(distinct) - len(missing):,} of them encoded before")
     if missing:
         _encode(TransformerTeacher(teacher), missing, store, reporter.progress)
-    return Lessons(store, texts, dimension)
+    return Lessons(store, texts, dimension, fit)
 
 
 class Teaching:
@@ -156,6 +199,7 @@ class Teaching:
         *,
         cache: Path | None,
         reporter: Reporter,
+        fit: AxesFit | None = None,
     ) -> None:
         """Take the arguments of :func:`study`; raises if the length of word vectors is not the towers' dimension."""
         if towers.embedding_dimension != towers.dimension:
@@ -164,7 +208,7 @@ class Teaching:
                 f"{towers.dimension}"
             )
         self._engine, self._split, self._towers, self._config = engine, split, towers, config
-        self._cache, self._reporter = cache, reporter
+        self._cache, self._reporter, self._fit = cache, reporter, fit
         self._lessons: Lessons | None = None
 
     def lessons(self, tokenizer: TextTokenizer) -> Lessons:
@@ -175,9 +219,13 @@ class Teaching:
             documents = (document.searchable_text for document in split.documents(self._engine))
             self._lessons = study(
                 config.teacher, Texts.of(documents, queries, config.seed), tokenizer,
-                dimension=self._towers.dimension, cache=self._cache, reporter=self._reporter,
+                dimension=self._towers.dimension, cache=self._cache, reporter=self._reporter, fit=self._fit,
             )  # fmt: skip
         return self._lessons
+
+    def record(self) -> dict[str, Float32]:
+        """Return the axes that the towers learn, by name, for a run that starts from them."""
+        return {"axes": self._lessons.axes} if self._lessons and self._config.loss == "align" else {}
 
     def alignment(self, tokenizer: TextTokenizer, tokens: Tokens) -> Alignment | None:
         """Return the training data of the loss ``align``; None for other losses."""

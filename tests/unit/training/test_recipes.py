@@ -3,7 +3,8 @@ import pytest
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.training.recipes import DEFAULT, RECIPES
-from hybrid_search.training.train import TrainRequest
+from hybrid_search.training.request import TrainRequest
+from hybrid_search.training.start import settled
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -46,7 +47,6 @@ def test_other_settings_are_refused():
 
 
 def test_a_program_that_gives_no_settings_trains_by_the_recipe_that_the_command_line_defaults_to() -> None:
-    request = TrainRequest()
     recipe = RECIPES[DEFAULT].settings()
-    assert (request.towers, request.config) == (recipe.towers, recipe.training)
-    assert (request.towers.dimension, request.config.word_vectors.algorithm) == (256, "cbow")
+    assert settled(TrainRequest()) == (None, recipe.towers, recipe.training)
+    assert (recipe.towers.dimension, recipe.training.word_vectors.algorithm) == (256, "cbow")
