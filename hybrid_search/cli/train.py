@@ -11,13 +11,15 @@ import msgspec
 from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import given_settings, nested, set_option, setting_options, written_as_set
-from hybrid_search.errors import ConfigError, importing_extra
+from hybrid_search.errors import ConfigError, DataError, importing_extra
 from hybrid_search.location import usable_path
 from hybrid_search.storage import disk_errors
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
 if TYPE_CHECKING:
-    from hybrid_search.protocols import Tracker
+    from collections.abc import Callable
+
+    from hybrid_search.protocols import Dataset, Tracker
     from hybrid_search.training.request import DataSource, TrainSummary
     from hybrid_search.training.start import Start
 
@@ -167,7 +169,7 @@ def command(
         out = given.pop("out")
         request = TrainRequest(
             towers=settings.towers, config=settings.training, start=start.folder if start else None,
-            source=_source(dataset, path, dataset_config), **given,
+            old_data=_old_data(start) if start else None, source=_source(dataset, path, dataset_config), **given,
         )  # fmt: skip
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         print_training(report, form)
@@ -193,6 +195,21 @@ def _start(given: str) -> Start | None:
     from hybrid_search.training.start import Start
 
     return Start.read(usable_path(given, "--start", f"give the folder that `train` wrote, or {NO_START}"))
+
+
+def _old_data(start: Start) -> Callable[[], Dataset]:
+    """Return what opens the data set that a model was trained on, where it was then."""
+
+    def opened() -> Dataset:
+        from loaders.registry import open_dataset
+
+        source = start.source
+        if source is None:
+            raise DataError("the model does not say where it was")
+        path = Path(source.path) if source.path else None
+        return open_dataset(source.loader, path, reject=lambda rejection: None, config=source.config)
+
+    return opened
 
 
 def _source(dataset: str, path: Path | None, config: str) -> DataSource | None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybrid_search.errors import DataError, HybridSearchError
+from hybrid_search.errors import HybridSearchError
 from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.training.data.arrays import ValidationData, build_validation_data
 from hybrid_search.training.loop.validation import validate
+from hybrid_search.training.request import OldData
 from hybrid_search.training.run import tokens_of
 from hybrid_search.training.start import Start
 from hybrid_search.training.vocabulary import Vocabulary
@@ -58,17 +59,19 @@ class Forgetting:
 
 
 def measure_forgetting(
-    start: Start, model: Path, old: Dataset | None, config: TrainConfig, reporter: Reporter
+    start: Start, model: Path, old: OldData | None, config: TrainConfig, reporter: Reporter
 ) -> Forgetting:
     """Rank a part of the old corpus for the old validation queries, with the old towers and with the new ones.
 
     :param model: the new checkpoint.
-    :param old: the data set that the start was trained on; None to open it where the model says that it was.
+    :param old: the data set that the start was trained on, or what opens it; None if it is not known.
     """
     if not start.known.held_out:
         return Forgetting(why_not="none are noted in it (it had none, or was trained by an earlier version)")
+    if old is None:
+        return Forgetting(why_not="its data set is not given; `old_data` takes it")
     try:
-        dataset = old or _reopened(start)
+        dataset = old() if callable(old) else old
         examples, positives = _examples(dataset, start, config.validation_queries)
     except HybridSearchError as error:
         return Forgetting(why_not=f"its data can't be read again ({error}); `old_data` takes it from another place")
@@ -89,16 +92,6 @@ def measure_forgetting(
 
         (data, before), (_, after) = measured(start.folder), measured(model)
     return Forgetting(len(data.queries), len(data.documents), before, after)
-
-
-def _reopened(start: Start) -> Dataset:
-    from loaders.registry import open_dataset
-
-    source = start.source
-    if source is None:
-        raise DataError("the model does not say where it is")
-    path = Path(source.path) if source.path else None
-    return open_dataset(source.loader, path, reject=lambda rejection: None, config=source.config)
 
 
 def _examples(dataset: Dataset, start: Start, most: int) -> tuple[list[Example], Mapping[str, frozenset[str]]]:

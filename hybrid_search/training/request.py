@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hybrid_search.settings.training import TowerConfig, TrainConfig
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
 
-__all__ = ["DataSource", "TrainRequest", "TrainSummary"]
+__all__ = ["DataSource", "OldData", "TrainRequest", "TrainSummary"]
+
+OldData: TypeAlias = "Dataset | Callable[[], Dataset]"
+"""A data set, or what opens it, at the end of the training and only if it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class TrainRequest:
     :ivar config: training settings; None for those of the default recipe, at lower rates with a ``start``.
     :ivar start: a model to go on from: its vocabulary, networks and settings of towers are taken over, and the summary
         says what the new model lost on the old one's validation queries. None to begin with new towers.
-    :ivar old_data: the data set that ``start`` was trained on; None to open it where the model says that it was.
+    :ivar old_data: the data set that ``start`` was trained on, or a function that opens it; None if it is not there
+        any more, and nothing is measured.
     :ivar source: where the data set is; noted in the model, for a later run that starts from it.
     :ivar split: the split to train on; queries whose text also occurs in another split are left out. With ``none``, or
         a data set without splits, training uses the documents alone.
@@ -49,7 +53,7 @@ class TrainRequest:
     towers: TowerConfig | None = None
     config: TrainConfig | None = None
     start: Path | None = None
-    old_data: Dataset | None = None
+    old_data: OldData | None = None
     source: DataSource | None = None
     split: str = "train"
     negatives_files: tuple[Path, ...] = ()

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, ModelNotFound, ResumeMismatch, UsageError
-from hybrid_search.protocols import Reporter
+from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.model_card import RECORD_FILE, read_model_card, write_model_card
 from hybrid_search.training.forgetting import measure_forgetting
 from hybrid_search.training.recipes import RECIPES
-from hybrid_search.training.request import DataSource
 from hybrid_search.training.start import KnownQueries, Start, told_of_words
 from hybrid_search.training.teacher.vectors import axes_of_towers
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
@@ -70,7 +69,7 @@ def write(folder: Path, *, queries: range, documents: int = 120, seed: int = 0, 
 def trained(data: Path, out: Path, *, stop: int | None = None, said: list[str] | None = None, **given: Any) -> (
     TrainSummary
 ):  # fmt: skip
-    request = TrainRequest(source=DataSource("jsonl", str(data)), **given)
+    request = TrainRequest(**given)
     return train(
         open_dataset("jsonl", data, reject=print), out, request,
         tracker=None if stop is None else StopsAt(stop), say=[].append if said is None else said.append,
@@ -90,7 +89,8 @@ def new(old: Path) -> tuple[TrainSummary, list[str]]:
     """A model ``new`` that goes on from there with 60 other queries of ``other``, and what was said."""
     said: list[str] = []
     data = write(old / "other", queries=range(60, 120), seed=1)
-    return trained(data, old / "new", said=said, start=old / "model", config=CONFIG), said
+    earlier = open_dataset("jsonl", old / "data", reject=print)
+    return trained(data, old / "new", said=said, start=old / "model", config=CONFIG, old_data=earlier), said
 
 
 def test_a_run_starts_where_the_model_is_and_says_what_it_lost(old: Path, new: tuple[TrainSummary, list[str]]) -> None:
@@ -109,7 +109,10 @@ def test_a_run_starts_where_the_model_is_and_says_what_it_lost(old: Path, new: t
 def test_without_a_step_the_new_model_is_the_old_one(old: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "data", queries=range(60, 120), seed=1)
     config = CONFIG.replace(max_steps=1, learning_rate=1e-12, embedding_learning_rate=0.0)
-    summary = trained(data, tmp_path / "new", start=old / "model", config=config)
+    summary = trained(
+        data, tmp_path / "new", start=old / "model", config=config,
+        old_data=lambda: open_dataset("jsonl", old / "data", reject=print),
+    )  # fmt: skip
     assert summary.old_validation["before"] == summary.old_validation["after"]
     ours, _, _ = load_towers(tmp_path / "new")
     theirs, _, _ = load_towers(old / "model")
@@ -120,17 +123,19 @@ def test_without_a_step_the_new_model_is_the_old_one(old: Path, tmp_path: Path) 
 def test_ancestors_are_a_chain_and_a_lost_data_set_is_said(
     old: Path, new: tuple[TrainSummary, list[str]], tmp_path: Path
 ) -> None:
-    (old / "other").rename(tmp_path / "moved")
-    third = trained(tmp_path / "moved", tmp_path / "third", start=old / "new", config=CONFIG)
+    def gone() -> Dataset:
+        return open_dataset("jsonl", tmp_path / "nowhere", reject=print)
+
+    third = trained(old / "other", tmp_path / "third", start=old / "new", config=CONFIG, old_data=gone)
     assert third.parents == (new[0].fingerprint, *new[0].parents)
     assert len(third.parents) == 2
-    assert "can't be read again" in third.old_validation["not_measured"]
-    assert f"{old / 'other'}" in third.old_validation["not_measured"]
+    assert "its data can't be read again" in third.old_validation["not_measured"]
+    assert "nowhere" in third.old_validation["not_measured"]
     assert read_model_card(tmp_path / "third").old_validation == {}
-    data = open_dataset("jsonl", tmp_path / "moved", reject=print)
-    again = measure_forgetting(Start.read(old / "new"), tmp_path / "third", data, CONFIG, Reporter())
+    start, other = Start.read(old / "new"), open_dataset("jsonl", old / "other", reject=print)
+    again = measure_forgetting(start, tmp_path / "third", other, CONFIG, Reporter())
     assert (again.queries, again.documents, again.why_not) == (20, 120, "")
-    (tmp_path / "moved").rename(old / "other")
+    assert "not given" in measure_forgetting(start, tmp_path / "third", None, CONFIG, Reporter()).why_not
 
 
 def test_no_query_that_was_trained_on_validates_later_and_none_that_validated_is_trained_on(
