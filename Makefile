@@ -4,10 +4,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BIN := .venv/bin
 PORT ?= 9200
 ML ?= 1
+SERVE ?= 8000
+DRAWN ?= 5000
 # Tests at once; each worker starts a server of its own, so there is one where OPENSEARCH_URL names the only one.
 WORKERS ?= $(if $(OPENSEARCH_URL),0,2)
 
-.PHONY: help install quickstart opensearch test campaign unit check format constraints docs bench msmarco clean
+.PHONY: help install quickstart serve opensearch test campaign drawn adapters unit check format constraints docs bench msmarco clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +28,10 @@ install: .venv/.installed  ## make .venv with the command hybrid-search in it
 quickstart: install  ## train, index, evaluate and query on the documentation that ships with Python
 	$(BIN)/hybrid-search quickstart
 
+serve: install  ## serve the index of make quickstart over HTTP until Ctrl-C (SERVE=8000)
+	@test -d quickstart/index || $(MAKE) --no-print-directory quickstart
+	$(BIN)/hybrid-search serve quickstart/index --writable --port $(SERVE)
+
 opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL (PORT=9200; ML=0 without ml-commons)
 	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node
 
@@ -36,6 +42,15 @@ test: install  ## all tests: units, conformance, integration, the campaign for a
 
 campaign: install  ## attack the product for an hour: kills, power loss, threads, hostile input (a stopped one goes on)
 	PYTHONPATH=tests:. $(BIN)/python -m campaign --write $(CAMPAIGN)
+
+drawn: install  ## ask the HTTP service 5,000 requests that schemathesis draws from its description (DRAWN=5000)
+	DRAWN=$(DRAWN) $(BIN)/python -m pytest -q -n0 -s tests/unit/service/test_drawn_requests.py
+
+# Of its own: these suites bring plugins of pytest's that the other tests are not written for.
+adapters: install  ## the frameworks' own test suites for our adapters (LangChain), in a .venv of its own
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .cache/adapters
+	$(BIN)/uv pip install --quiet --python .cache/adapters/bin/python -c constraints.txt -e '.[adapters]' pytest
+	.cache/adapters/bin/python -m pytest -c tests/adapters/pytest.ini tests/adapters
 
 unit: install  ## the unit tests alone
 	$(BIN)/python -m pytest -q tests/unit

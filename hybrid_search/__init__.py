@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from hybrid_search.api import load, load_in_sync, open, train
+    from hybrid_search.api import create, load, load_in_sync, open, train
     from hybrid_search.async_retriever import AsyncRetriever
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.errors import (
@@ -49,8 +49,10 @@ if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
     from hybrid_search.retriever import AddReport, Retriever
     from hybrid_search.search import Mode
+    from hybrid_search.service import create_app
     from hybrid_search.settings.index import Bm25, Fusion
     from hybrid_search.settings.server import SearchOptions, ServerOptions
+    from hybrid_search.settings.service import ServiceOptions
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
     from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
@@ -61,22 +63,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
-    "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound",
-    "Document", "Example", "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists",
-    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode",
-    "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
-    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions",
-    "ServerLoad", "ServerOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
-    "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability",
-    "UsageError", "WordVectorConfig", "__version__", "load", "load_in_sync", "open", "open_dataset", "rejecting",
-    "train", "write_vectors",
+    "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound", "Document",
+    "Example", "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists", "IndexLocked",
+    "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
+    "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
+    "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
+    "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
+    "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
+    "WordVectorConfig", "__version__", "create", "create_app", "load", "load_in_sync", "open", "open_dataset",
+    "rejecting", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
 
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _NAMES = {
-    "hybrid_search.api": ("load", "load_in_sync", "open", "train"),
+    "hybrid_search.api": ("create", "load", "load_in_sync", "open", "train"),
     "hybrid_search.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
     "hybrid_search.engines.opensearch.transport": ("Connection",),
@@ -91,7 +93,9 @@ _NAMES = {
     "hybrid_search.protocols": ("Dataset",),
     "hybrid_search.retriever": ("AddReport", "Retriever"),
     "hybrid_search.search": ("Mode",),
+    "hybrid_search.service": ("create_app",),
     "hybrid_search.settings.server": ("SearchOptions", "ServerOptions"),
+    "hybrid_search.settings.service": ("ServiceOptions",),
     "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),
     "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),

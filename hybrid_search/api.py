@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
 
-__all__ = ["load", "load_in_sync", "open", "train"]
+__all__ = ["create", "load", "load_in_sync", "open", "train"]
 
 
 def open(
@@ -52,6 +52,20 @@ def open(
         raise UsageError(f"search is {shown(search)}; give hybrid_search.SearchOptions")
     with _connected(connection):
         return open_retriever(location, model=_folder(model), writable=writable, follow=follow, search=search)
+
+
+def create(location: str | Path, *, model: str | Path | None = None, connection: Connection | None = None) -> Retriever:
+    """Create an empty index and open it to write.
+
+    :param location: as for :func:`open`.
+    :param model: the folder of the towers whose vectors the index will have; it keeps a copy. None for BM25 alone.
+    :raises IndexExists: if there is an index at the location.
+    :raises ModelNotFound: if there is no model at the path.
+    """
+    from hybrid_search.loading import load as loading
+
+    with _connected(connection):
+        return loading.create(location, _folder(model))
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:

@@ -56,6 +56,8 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.indexes", 5),
     ("hybrid_search.models", 5),
     ("hybrid_search.api", 6),
+    ("hybrid_search.service", 7),
+    ("hybrid_search.adapters", 7),
     ("hybrid_search.cli", 7),
     ("hybrid_search.__main__", 7),
     ("loaders", 1),
@@ -72,6 +74,10 @@ HOMES = {
     "onnxruntime": ("hybrid_search.towers.onnx_runtime",),
     "gensim": ("hybrid_search.towers",),
     "datasets": ("loaders",),
+    "fastapi": ("hybrid_search.service",),
+    "mcp": ("hybrid_search.adapters.mcp",),
+    "langchain_core": ("hybrid_search.adapters.langchain",),
+    "uvicorn": ("hybrid_search.service.server",),
 }
 MAX_LINES = 400
 

@@ -19,14 +19,15 @@ __all__ = ["cli", "main"]
 
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info",
-    "delete", "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "deploy", "undeploy",
-    "serve-towers", "doctor", "settings",
+    "delete", "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "serve", "new-key", "mcp",
+    "deploy", "undeploy", "serve-towers", "doctor", "settings",
 )  # fmt: skip
 """In the order in which a new user needs them. Each is ``command`` in the module of its name, with these exceptions:"""
 
 HOSTS = {
     **dict.fromkeys(("info", "delete", "rollback", "drop", "repair"), "indexes"),
     **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),
+    "new-key": "serve",
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 

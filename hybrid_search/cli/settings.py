@@ -16,6 +16,7 @@ from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.settings.base import Setting, meta_of, plain_kind, wanted
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
+from hybrid_search.settings.service import ServiceOptions
 from hybrid_search.settings.training import NegativeSource
 from hybrid_search.training.recipes import DEFAULT, RECIPES, TrainSettings
 
@@ -53,6 +54,18 @@ _ELSEWHERE: Mapping[str, str] = {
     "server.ef_construction": "load --ef-construction",
     "server.compression": "load --compression",
     "server.on_disk": "load --on-disk",
+    "service.writable": "serve --writable",
+    "service.keys": "serve --keys",
+    "service.origins": "serve --origin",
+    "service.max_body": "serve --max-body",
+    "service.max_query": "serve --max-query",
+    "service.max_k": "serve --max-k",
+    "service.max_batch": "serve --max-batch",
+    "service.concurrency": "serve --concurrency",
+    "service.threads": "serve --threads",
+    "service.time_limit": "serve --time-limit",
+    "service.drain": "serve --drain",
+    "service.grace": "serve --grace",
     "search.pipeline": "query --pipeline",
     "search.explain": "SearchOptions, in Python",
     "search.in_cluster": "query --in-cluster",
@@ -103,7 +116,8 @@ def _others() -> list[Named]:
     index = [one for one in _walk(IndexSettings(), "index.") if one.name in _ELSEWHERE]
     hints, search = get_type_hints(SearchOptions, include_extras=True), SearchOptions()
     of_search = [Named(f"search.{one.name}", hints[one.name], getattr(search, one.name)) for one in fields(search)]
-    return [*index, *_walk(ServerOptions(), "server."), *(one for one in of_search if one.name in _ELSEWHERE)]
+    of_search = [one for one in of_search if one.name in _ELSEWHERE]
+    return [*index, *_walk(ServerOptions(), "server."), *of_search, *_walk(ServiceOptions(), "service.")]
 
 
 def _walk(settings: Setting, prefix: str) -> Iterator[Named]:
@@ -121,7 +135,7 @@ def _walk(settings: Setting, prefix: str) -> Iterator[Named]:
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default=DEFAULT, show_default=True, help="Whose defaults.")
 @format_option
 def command(names: tuple[str, ...], recipe: str, form: str) -> None:
-    """List the settings of training, towers, index, server and search: default, values, meaning, and what gives them.
+    """List all settings (training, towers, index, server, search, service): default, values, meaning, what gives them.
 
     With a NAME only those whose name has it in it. A training's are given with `train --set NAME=VALUE`, or in a file
     for `train --settings`: {"towers": {...}, "training": {...}}.

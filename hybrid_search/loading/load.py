@@ -27,6 +27,7 @@ from hybrid_search.opening import (
     own_towers,
 )
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
+from hybrid_search.retriever import Retriever
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions
@@ -166,6 +167,24 @@ def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
     :raises ConfigError: if a setting is invalid.
     """
     return _New.prepared(model, options).settings
+
+
+def create(location: str | Path, model: Path | None) -> Retriever:
+    """Create an empty index with the towers of a model, and open it to write.
+
+    :raises IndexExists: if there is an index.
+    """
+    if index_exists(location):
+        raise IndexExists(f"{location}: there is an index already; open it, or drop it first")
+    new = _New.prepared(model, LoadOptions())
+    try:
+        engine, encoder = _opened(location, new, LoadOptions())
+    except IndexExists:  # another process was quicker
+        raise
+    except BaseException:
+        drop_index(location)
+        raise
+    return Retriever(encoder, engine)
 
 
 def _check_options(location: str | Path, options: LoadOptions) -> None:

@@ -1,0 +1,189 @@
+"""Errors as problem details (RFC 9457), from the same tree as the library's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from hybrid_search.errors import (
+    AccessDenied,
+    DataError,
+    HybridSearchError,
+    IndexLocked,
+    IndexNotFound,
+    Overloaded,
+    PartialAlias,
+    StorageError,
+    Unreachable,
+    UnsupportedCapability,
+    UsageError,
+)
+
+__all__ = [
+    "MEDIA_TYPE",
+    "Busy",
+    "Draining",
+    "Forbidden",
+    "KeyMissing",
+    "Problem",
+    "ReadOnly",
+    "TimedOut",
+    "TooLarge",
+    "Unknown",
+    "problem_of",
+]
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ServiceError(HybridSearchError):
+    """A request was not carried out, for a reason that only a service has."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class TooLarge(ServiceError):
+    """The request is larger than the service takes."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class KeyMissing(ServiceError):
+    """The request has no valid API key."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class Forbidden(ServiceError):
+    """The API key does not give this right."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class ReadOnly(ServiceError):
+    """The service changes no documents."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class Unknown(ServiceError):
+    """There is no such document."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class TooSlow(ServiceError):
+    """The request took too long to arrive."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class Busy(ServiceError):
+    """The service has as many requests as it takes; the same request may succeed later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Draining(ServiceError):
+    """The service is ending."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class TimedOut(ServiceError):
+    """The answer took longer than the service waits."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+_STATUS: tuple[tuple[type[HybridSearchError], HTTPStatus], ...] = (
+    (PartialAlias, HTTPStatus.SERVICE_UNAVAILABLE),  # the alias is the operator's, not the client's
+    (UsageError, HTTPStatus.BAD_REQUEST),
+    (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (IndexNotFound, HTTPStatus.SERVICE_UNAVAILABLE),
+    (IndexLocked, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Unreachable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (AccessDenied, HTTPStatus.BAD_GATEWAY),
+    (StorageError, HTTPStatus.INSUFFICIENT_STORAGE),
+    (UnsupportedCapability, HTTPStatus.NOT_IMPLEMENTED),
+)
+"""Error class -> status; the first class that fits decides, and any other error is 500."""
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem's details, as they are sent.
+
+    :ivar type: names the error's class: ``urn:hybrid-search:FilterError``.
+    :ivar title: what this class of error means, in one sentence.
+    :ivar detail: the error's message: what is wrong, the value, what to do.
+    :ivar instance: names the request, as in the log and in the header ``X-Request-ID``.
+    :ivar errors: of a body that does not fit the schema: where, and what.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+    def headers(self) -> dict[str, str]:
+        """The headers that belong to it."""
+        more = {"content-type": MEDIA_TYPE}
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            more["retry-after"] = "1"
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            more["www-authenticate"] = "Bearer"
+        if self.status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+            more["connection"] = "close"  # the rest of the body is not read
+        return more
+
+    def body(self) -> bytes:
+        """The details as JSON."""
+        return msgspec.json.encode(self)
+
+
+def problem_of(error: HybridSearchError, request_id: str = "") -> Problem:
+    """Return an error as a problem's details."""
+    kind = type(error)
+    if isinstance(error, ServiceError):
+        status = error.status
+    else:
+        fits = (status for one, status in _STATUS if isinstance(error, one))
+        status = next(fits, HTTPStatus.INTERNAL_SERVER_ERROR)
+    title = (kind.__doc__ or kind.__name__).partition("\n")[0]
+    return Problem(f"urn:hybrid-search:{kind.__name__}", title, status, str(error), _instance(request_id))
+
+
+def unexpected(request_id: str) -> Problem:
+    """Return the details of an error that nobody foresaw: the log has it, the client gets the request's name."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "an unexpected error; the service's log has it under the request's id"
+    return Problem("about:blank", status.phrase, status, detail, _instance(request_id))
+
+
+def of_status(status: int, detail: str, request_id: str) -> Problem:
+    """Return the details of what the web framework refuses: an unknown path, another method."""
+    return Problem("about:blank", HTTPStatus(status).phrase, status, detail, _instance(request_id))
+
+
+def invalid(errors: tuple[Mapping[str, Any], ...], request_id: str) -> Problem:
+    """Return the details of a request that does not fit the schema."""
+    first = errors[0] if errors else {"field": "body", "reason": "is invalid"}
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Problem(
+        "urn:hybrid-search:InvalidRequest",
+        "The request does not fit the schema.",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"{first['field']}: {first['reason']}{more}; see /docs",
+        _instance(request_id),
+        errors,
+    )
+
+
+def _instance(request_id: str) -> str:
+    return f"urn:request:{request_id}" if request_id else ""

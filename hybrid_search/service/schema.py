@@ -1,0 +1,223 @@
+"""What requests and answers look like, for checking the one and describing both under ``/docs``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+__all__ = [
+    "AddRequest",
+    "Added",
+    "BatchAnswer",
+    "BatchRequest",
+    "Deleted",
+    "DocumentShown",
+    "Documents",
+    "EmbedAnswer",
+    "EmbedRequest",
+    "NewDocument",
+    "ProblemShown",
+    "SearchAnswer",
+    "SearchRequest",
+    "State",
+    "Stats",
+]
+
+Mode = Literal["hybrid", "bm25", "knn"]
+MetadataValue = StrictStr | StrictBool | StrictInt | StrictFloat | list[StrictStr]
+Metadata = dict[str, MetadataValue]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _HowToSearch(_Asked):
+    k: Annotated[StrictInt, Field(ge=1, le=10_000, description="How many hits.")] = 10
+    mode: Annotated[
+        Mode | None,
+        Field(description="Which legs search; left out: hybrid, or bm25 where the index has no vectors."),
+    ] = None
+    weight: Annotated[
+        float | None,
+        Field(
+            ge=0, le=1, allow_inf_nan=False, strict=True,
+            description="BM25's weight in the hybrid, the vectors have the rest; left out: the index's own.",
+        ),
+    ] = None  # fmt: skip
+    filter: Annotated[
+        StrictStr | None, Field(max_length=20_000, description='Such as: year >= 2020 and lang in (en, "pt-BR").')
+    ] = None
+    page: Annotated[StrictInt | None, Field(ge=1, le=10_000, description="The page of k hits, from 1.")] = None
+    offset: Annotated[
+        StrictInt | None, Field(ge=0, le=10_000, description="How many hits to skip, in place of a page.")
+    ] = None
+    explain: Annotated[StrictBool, Field(description="Show what each leg contributed to a hit.")] = False
+
+
+class SearchRequest(_HowToSearch):
+    """One query."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"query": "how is a key rotated", "k": 3, "explain": True}]}
+    )
+
+    query: StrictStr
+
+
+class BatchRequest(_HowToSearch):
+    """Several queries, answered alike."""
+
+    queries: Annotated[list[StrictStr], Field(min_length=1)]
+
+
+class LegShown(BaseModel):
+    """What a leg contributed: raw score, rank, normalised score, weight, and its share of the hit's score."""
+
+    score: float
+    rank: int
+    normalised: float
+    weight: float
+    share: float
+    distance: Annotated[float | None, Field(description="Of the k-NN leg: the vectors' distance.")] = None
+
+
+class HitShown(BaseModel):
+    """A document that was found."""
+
+    rank: int
+    id: str
+    score: float
+    distance: Annotated[float | None, Field(description="The vectors' distance, if the k-NN leg found it.")] = None
+    title: str
+    text: str
+    metadata: Metadata
+    legs: Annotated[dict[str, LegShown] | None, Field(description="With explain only.")] = None
+
+
+class SearchAnswer(BaseModel):
+    """The hits of a query, best first."""
+
+    query: str
+    mode: Mode
+    weight: Annotated[float | None, Field(description="BM25's weight; null unless the mode is hybrid.")]
+    offset: int
+    took_ms: float
+    hits: list[HitShown]
+
+
+class BatchAnswer(BaseModel):
+    """The hits of each query, in the order of the queries."""
+
+    mode: Mode
+    weight: float | None
+    offset: int
+    took_ms: float
+    results: list[list[HitShown]]
+
+
+class NewDocument(_Asked):
+    """A document to add, or to put in the place of the one with its id."""
+
+    id: StrictStr
+    text: StrictStr = ""
+    title: StrictStr = ""
+    metadata: Metadata = {}
+
+
+class AddRequest(_Asked):
+    """Documents to add."""
+
+    documents: Annotated[list[NewDocument], Field(min_length=1)]
+
+
+class RejectionShown(BaseModel):
+    """A document that was refused, and why."""
+
+    id: str
+    field: str
+    reason: str
+
+
+class Added(BaseModel):
+    """How many documents were taken, and which were not. What was taken is on disk, and is found from now on."""
+
+    added: int
+    rejected: list[RejectionShown]
+
+
+class Deleted(BaseModel):
+    """How many documents there were to delete."""
+
+    deleted: int
+
+
+class DocumentShown(BaseModel):
+    """A document."""
+
+    id: str
+    title: str
+    text: str
+    metadata: Metadata
+
+
+class Documents(BaseModel):
+    """Documents in the order of their ids in the request, null for unknown ones."""
+
+    documents: list[DocumentShown | None]
+
+
+class EmbedRequest(_Asked):
+    """Texts to encode, with the tower of queries or that of documents."""
+
+    texts: Annotated[list[StrictStr], Field(min_length=1)]
+    tower: Literal["query", "document"] = "query"
+
+
+class EmbedAnswer(BaseModel):
+    """A vector for each text; all zeros for one without a known word."""
+
+    fingerprint: str
+    dimension: int
+    vectors: list[list[float]]
+
+
+class State(BaseModel):
+    """Whether the service is there."""
+
+    status: str
+
+
+class Stats(BaseModel):
+    """What is served: the index, its metadata fields with their types, its model, the modes of searching."""
+
+    location: str
+    documents: int
+    modes: list[Mode]
+    weight: float
+    window: int
+    fields: dict[str, str]
+    fingerprint: str
+    dimension: int
+    similarity: str
+    writable: bool
+    engine: dict[str, object]
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of a body."""
+
+    field: str
+    reason: str
+
+
+class ProblemShown(BaseModel):
+    """A problem's details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+    errors: list[FieldProblem] = []

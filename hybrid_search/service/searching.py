@@ -1,0 +1,125 @@
+"""Routes that search and encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.search import Mode
+from hybrid_search.service.answers import json_answer, shown_hit
+from hybrid_search.service.core import Service
+from hybrid_search.service.metrics import Metrics
+from hybrid_search.service.schema import BatchAnswer, BatchRequest, EmbedAnswer, EmbedRequest, SearchAnswer
+from hybrid_search.service.schema import SearchRequest as Asked
+from hybrid_search.settings.index import Fusion, Similarity
+from hybrid_search.settings.service import ServiceOptions
+from hybrid_search.types import Hit
+
+__all__ = ["search_routes"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found, and how."""
+
+    hits: list[list[Hit]]
+    mode: Mode
+    weight: float | None
+    offset: int
+    similarity: Similarity
+    seconds: float
+
+
+def search_routes(service: Service, metrics: Metrics) -> APIRouter:
+    """Return the routes of ``/search`` and ``/embed``."""
+    routes = APIRouter(tags=["search"])
+    options = service.options
+
+    @routes.post("/search", summary="Answer a query", responses={200: {"model": SearchAnswer}})
+    async def search(asked: Asked) -> Response:
+        found = await service.read(_searching([asked.query], asked, options))
+        metrics.searched(found.mode, found.seconds)
+        [hits] = found.hits
+        return json_answer({"query": asked.query, **_common(found), "hits": _shown(hits, found, asked.explain)})
+
+    @routes.post("/search/batch", summary="Answer several queries", responses={200: {"model": BatchAnswer}})
+    async def batch(asked: BatchRequest) -> Response:
+        found = await service.read(_searching(asked.queries, asked, options))
+        metrics.searched(found.mode, found.seconds)
+        return json_answer({**_common(found), "results": [_shown(hits, found, asked.explain) for hits in found.hits]})
+
+    @routes.post("/embed", summary="Encode texts", responses={200: {"model": EmbedAnswer}})
+    async def embed(asked: EmbedRequest) -> Response:
+        _check_number(len(asked.texts), "texts", options)
+
+        def encoded(retriever: Retriever) -> dict[str, Any]:
+            encode = retriever.encode_queries if asked.tower == "query" else retriever.encode_documents
+            settings = retriever.engine.settings
+            vectors = encode(asked.texts).tolist()
+            return {"fingerprint": settings.fingerprint, "dimension": settings.dimension, "vectors": vectors}
+
+        return json_answer(await service.read(encoded))
+
+    return routes
+
+
+def _searching(
+    queries: Sequence[str], asked: Asked | BatchRequest, options: ServiceOptions
+) -> Callable[[Retriever], _Found]:
+    """Check a request against the limits; return the search that it asks for."""
+    _check_number(len(queries), "queries", options)
+    if any(len(query) > options.max_query for query in queries):
+        longest = max(map(len, queries))
+        raise UsageError(f"a query has {longest} characters; this service takes at most {options.max_query}")
+    if asked.k > options.max_k:
+        raise UsageError(f"k is {asked.k}; this service gives at most {options.max_k} hits")
+    offset = _offset(asked)
+
+    def found(retriever: Retriever) -> _Found:
+        began = time.perf_counter()
+        mode = asked.mode or modes_of(retriever)[0]
+        fusion = _fusion(retriever.fusion, asked.weight, mode)
+        hits = retriever.search_many(queries, asked.k, mode=mode, filter=asked.filter, offset=offset, fusion=fusion)
+        weight = fusion.weights[0] if fusion is not None else None
+        similarity = retriever.engine.settings.similarity
+        return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began)
+
+    return found
+
+
+def _offset(asked: Asked | BatchRequest) -> int:
+    if asked.page is not None and asked.offset is not None:
+        raise UsageError(f"page is {asked.page} and offset {asked.offset}; give one of them")
+    return (asked.page - 1) * asked.k if asked.page is not None else asked.offset or 0
+
+
+def _fusion(base: Fusion, weight: float | None, mode: Mode) -> Fusion | None:
+    if mode != "hybrid":
+        if weight is not None:
+            raise ConfigError(f"weight is {weight} with mode {mode}; it is for mode hybrid, so leave it out")
+        return None
+    return base if weight is None else base.replace(weights=(weight, round(1 - weight, 12)))
+
+
+def _check_number(given: int, what: str, options: ServiceOptions) -> None:
+    if given > options.max_batch:
+        raise UsageError(f"{given} {what}; this service takes at most {options.max_batch} in one request")
+
+
+def _common(found: _Found) -> dict[str, Any]:
+    return {
+        "mode": found.mode,
+        "weight": found.weight,
+        "offset": found.offset,
+        "took_ms": round(found.seconds * 1_000, 3),
+    }
+
+
+def _shown(hits: Sequence[Hit], found: _Found, explain: bool) -> list[dict[str, Any]]:
+    return [shown_hit(hit, found.similarity, mode=found.mode, explain=explain) for hit in hits]

@@ -1,0 +1,117 @@
+"""Runs the application under uvicorn: how it listens, ends and takes up a new index."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from hybrid_search.errors import UsageError
+from hybrid_search.service.app import application
+from hybrid_search.service.core import Service
+
+__all__ = ["bound", "run"]
+
+_LOG = logging.getLogger(__name__)
+_BACKLOG = 2_048
+_IDLE = 75
+"""Seconds that a connection may lie idle; longer than the usual 60 s of a load balancer, which must close first."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket at an address, which nobody can connect to before the service is ready.
+
+    :raises UsageError: if the address can't be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        reason = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
+        raise UsageError(f"can't listen on {host}:{port} ({reason}); give another host or port") from error
+    return made
+
+
+def run(service: Service, sockets: list[socket.socket], *, ready: Callable[[], None], forward_to: str = "") -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs; SIGHUP opens the index and the keys anew.
+
+    :param ready: called when requests are taken.
+    :param forward_to: the socket of the process that makes changes, if it is another one.
+    """
+    allow_many_connections()
+    config = uvicorn.Config(
+        application(service, forward_to=forward_to),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        lifespan="on",
+        backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=max(1, round(service.options.grace)),
+    )
+    _Server(config, service, ready).run(sockets=sockets)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, that asks its clients to go before it closes the door.
+
+    For a short while after the first signal it goes on answering, also new connections, each answer with
+    ``Connection: close``: a client that was about to send its next request on an old connection is not cut off.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._ready = ready
+        self._drained_at = 0.0
+        self._reloads: set[asyncio.Task[bool]] = set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second signal ends at once."""
+        if self._service.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._drained_at = time.monotonic() + self._service.options.drain
+        self._service.draining = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and heed SIGHUP."""
+        await super().startup(sockets)
+        if hasattr(signal, "SIGHUP"):
+            with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: then nobody sends it to us
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Check ten times a second whether to end."""
+        if self._service.draining and (not self.server_state.connections or time.monotonic() >= self._drained_at):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def _reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._service.reload))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+
+def allow_many_connections() -> None:
+    """Raise the number of files that the process may have open as far as it is allowed to."""
+    try:
+        import resource
+    except ImportError:  # Windows, where sockets are no files
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+    if soft < most:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

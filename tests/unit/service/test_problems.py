@@ -1,0 +1,23 @@
+"""Every error of the library has a status, and a title that is a sentence."""
+
+import pytest
+
+from hybrid_search import errors
+from hybrid_search.errors import HybridSearchError
+from hybrid_search.service.problems import problem_of
+
+STATUS = {
+    "UsageError": 400, "ConfigError": 400, "FilterError": 400, "DataError": 422, "DatasetNotFound": 422,
+    "RecordsRejected": 422, "AccessDenied": 502, "StorageError": 507, "UnsupportedCapability": 501,
+    **dict.fromkeys(("PartialAlias", "IndexNotFound", "IndexLocked", "Overloaded", "Unreachable"), 503),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "MissingExtra"])
+def test_each_error_is_a_problem_with_its_class_and_message(name: str) -> None:
+    kind: type[HybridSearchError] = getattr(errors, name)
+    problem = problem_of(kind("what is wrong; what to do"), "r1")
+    assert problem.status == STATUS.get(name, 500)
+    assert (problem.type, problem.detail) == (f"urn:hybrid-search:{name}", "what is wrong; what to do")
+    assert problem.title.endswith(".")
+    assert ("retry-after" in problem.headers()) == (problem.status == 503)
