@@ -28,7 +28,7 @@ from hybrid_search.towers.beginnings import beginning
 from hybrid_search.towers.onnx_runtime import open_session, quantise
 from hybrid_search.towers.padding import batches_by_length, pad_ids
 
-__all__ = ["Teacher", "TransformerTeacher"]
+__all__ = ["Teacher", "TransformerTeacher", "place_of"]
 
 _PADDED_TOKENS = 4_096  # per batch
 _OPSET = 17
@@ -57,7 +57,7 @@ class TransformerTeacher:
         :raises MissingExtra: if sentence-transformers is not installed.
         :raises ModelNotFound: if there is no such model, or it can't be reached.
         """
-        self._model = _load(_folder_of_package(model) or model)
+        self._model = _load(place_of(model))
         self._tokenizer = self._model.tokenizer
         self._longest = min(int(self._model.max_seq_length or 256), 256)
         session = _quantised(self._model, threads)
@@ -73,6 +73,19 @@ class TransformerTeacher:
         vectors = np.empty_like(found)
         vectors[np.concatenate(batches)] = found
         return vectors
+
+    def states(self, texts: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
+        """Return the network's last states at the tokens of texts that are tokenized already: (tokens, d) each.
+
+        Runs in torch, in bfloat16; longer texts are cut.
+        """
+        first, last = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
+        cut = [self._tokenizer.convert_tokens_to_ids(list(text[: self._longest - 2])) for text in texts]
+        ids, mask = _padded([[first, *one, last] for one in cut])
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            states = self._model(inputs)["token_embeddings"].float().numpy()
+        return [state[1 : 1 + len(one)] for state, one in zip(states, cut, strict=True)]
 
     def _torch(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -134,6 +147,11 @@ def _quiet() -> Any:
             yield
     finally:
         logging.root.setLevel(level)
+
+
+def place_of(model: str) -> str:
+    """Return the folder of a model that is in an installed package; the folder or name of any other as it is."""
+    return _folder_of_package(model) or model
 
 
 def _folder_of_package(name: str) -> str | None:
