@@ -66,9 +66,11 @@ class AsyncRetriever:
         filter: Filter | str | None = None,
         offset: int = 0,
         fusion: Fusion | None = None,
+        group: int | None = None,
     ) -> list[Hit]:
         """Answer one query; see :meth:`Retriever.search_many`."""
-        return (await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion))[0]
+        many = await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group)
+        return many[0]
 
     async def search_many(
         self,
@@ -79,12 +81,15 @@ class AsyncRetriever:
         filter: Filter | str | None = None,
         offset: int = 0,
         fusion: Fusion | None = None,
+        group: int | None = None,
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
         if self._awaited is None:
             ask = self.retriever.search_many
-            return await asyncio.to_thread(ask, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion)
-        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion)
+            return await asyncio.to_thread(
+                ask, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group
+            )
+        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group)
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
             encodes = mode != "bm25" and index.encoder is not None

@@ -20,6 +20,7 @@ from hybrid_search.engines.opensearch.index import (
 )
 from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, UsageError
+from hybrid_search.indexing import with_passages
 from hybrid_search.location import Address
 from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine
 from hybrid_search.streams import in_batches
@@ -217,7 +218,7 @@ class Deletion:
 
 
 def delete_documents(location: str, ids: Iterable[str]) -> Deletion:
-    """Delete documents by id and commit.
+    """Delete documents by id, with all their passages, and commit.
 
     :raises UsageError: if an id is invalid; nothing was deleted then.
     :raises IndexNotFound: if there is no index.
@@ -227,8 +228,11 @@ def delete_documents(location: str, ids: Iterable[str]) -> Deletion:
     deleted, not_there = 0, list[str]()
     with closing(open_engine(location, writable=True)) as engine:
         for batch in in_batches(distinct, BATCH):
+            meant = with_passages(engine, batch)
             found = engine.get(batch)
-            not_there += [id for id, document in zip(batch, found, strict=True) if document is None]
-            deleted += engine.delete([id for id, document in zip(batch, found, strict=True) if document is not None])
+            there = [id for id, known in zip(batch, found, strict=True) if known is not None or len(meant[id]) > 1]
+            not_there += [id for id in batch if id not in set(there)]
+            deleted += len(there)
+            engine.delete([one for id in there for one in meant[id]])
         engine.commit()
         return Deletion(location, deleted, not_there, engine.count())

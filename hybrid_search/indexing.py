@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, passage_id, passages_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.streams import in_document_batches
-from hybrid_search.types import Document, Rejection
+from hybrid_search.streams import in_batches, in_document_batches
+from hybrid_search.types import LONGEST_ID, Document, Rejection
 
-__all__ = ["BATCH", "COMMIT_EVERY", "Indexed", "index_corpus", "vectors_of"]
+__all__ = ["BATCH", "COMMIT_EVERY", "Indexed", "PassageCounts", "index_corpus", "vectors_of", "with_passages"]
 
 BATCH = 1_024
 """Documents encoded and added at a time: enough to sort them by length, few enough to lose on Ctrl-C."""
@@ -69,3 +70,44 @@ def vectors_of(encoder: Encoder | None, documents: Sequence[Document]) -> Vector
         return None
     texts = [text if isinstance(text := document.searchable_text, str) else "" for document in documents]
     return encoder.encode_documents(texts)
+
+
+class PassageCounts:
+    """Notes how many passages each added document has, to delete those that an earlier version of it had beyond."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def watching(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents unchanged, and note the counts."""
+        for document in documents:
+            metadata = document.metadata
+            of, count = metadata.get(OF), metadata.get(COUNT)
+            if isinstance(of, str) and isinstance(count, int) and metadata.get(NUMBER) == 1:
+                self._counts[of] = count
+            yield document
+
+    def remove_stale(self, engine: Engine) -> int:
+        """Delete the passages beyond the noted counts, and commit; return how many there were."""
+        removed = 0
+        for batch in in_batches(self._counts.items(), BATCH):
+            beyond = engine.get([passage_id(of, count + 1) for of, count in batch])
+            stale = [
+                id
+                for (of, count), first in zip(batch, beyond, strict=True)
+                if first is not None
+                for id in passages_of(of, first)[count:]
+            ]
+            removed += engine.delete(stale) if stale else 0
+        if removed:
+            engine.commit()
+        return removed
+
+
+def with_passages(engine: Engine, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return id -> itself and, in an index of passages, the ids of its passages."""
+    if not is_of_passages(engine.settings.fields):
+        return {id: [id] for id in ids}
+    # An id that is too long for a passage's has none.
+    firsts = engine.get([first if len((first := passage_id(id, 1)).encode()) <= LONGEST_ID else id for id in ids])
+    return {id: [id, *passages_of(id, first)] for id, first in zip(ids, firsts, strict=True)}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 import numpy as np
@@ -25,7 +25,8 @@ import numpy as np
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
-from hybrid_search.indexing import index_corpus
+from hybrid_search.indexing import PassageCounts, index_corpus, with_passages
+from hybrid_search.passages import DEFAULT_SHOWN, is_of_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.search import MODES, Mode, Search, texts_of
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
@@ -76,10 +77,18 @@ class OpenIndex:
 
         :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
         """
-        search = search.with_fusion(self.fusion)
+        search = self._grouped(search.with_fusion(self.fusion))
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
             return search
         return search.with_vectors(self._vectors(search.texts))
+
+    def _grouped(self, search: Search) -> Search:
+        of_passages = is_of_passages(self.engine.settings.fields)
+        if search.group is None:
+            return replace(search, group=DEFAULT_SHOWN if of_passages else 0)
+        if search.group and not of_passages:
+            raise UsageError("the index holds whole documents, no passages, so they can't be grouped; leave group out")
+        return search
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         encoder = self.towers()
@@ -214,9 +223,10 @@ class Retriever:
         filter: Filter | str | None = None,
         offset: int = 0,
         fusion: Fusion | None = None,
+        group: int | None = None,
     ) -> list[Hit]:
         """Answer one query; as :meth:`search_many`."""
-        return self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion)[0]
+        return self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group)[0]
 
     def search_many(
         self,
@@ -227,6 +237,7 @@ class Retriever:
         filter: Filter | str | None = None,
         offset: int = 0,
         fusion: Fusion | None = None,
+        group: int | None = None,
     ) -> list[list[Hit]]:
         """Answer queries in one batch.
 
@@ -235,13 +246,15 @@ class Retriever:
         :param offset: skip this many hits. A hybrid search pages inside the fusion's window: it has at most
             ``2 * window`` hits in all.
         :param fusion: for these queries, instead of the default.
+        :param group: of an index of passages: a hit for each document, with at most so many of its passages; 0 for a
+            hit for each passage. By default documents with up to 3 passages.
         :return: per query, in the given order, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
             if there are no more.
         :raises UsageError: if k or the mode is invalid, the offset is beyond the last possible rank, or the mode needs
             towers and there are none.
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
-        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion)
+        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group)
         return self._read(lambda index: index.engine.search(index.ready(search)))
 
     def rankings(
@@ -281,10 +294,13 @@ class Retriever:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; unknown ids are ignored. Return how many documents existed.
 
+        In an index of passages the id of a document stands for all its passages, each of which counts.
+
         :raises UsageError: if ``ids`` is not a sequence of valid ids (a single text would be taken as its letters).
         """
         with self._lent() as index:
-            deleted = index.engine.delete(ids_of(ids))
+            meant = with_passages(index.engine, ids_of(ids))
+            deleted = index.engine.delete([one for of_id in meant.values() for one in of_id])
             index.engine.commit()
             return deleted
 
@@ -351,10 +367,12 @@ def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> 
             f"the index holds vectors of model {engine.settings.fingerprint}, and this retriever has no "
             "towers; open it with that model to add documents"
         )
-    added, rejected = 0, list[Rejection]()
-    for done in index_corpus(engine, encoder, _documents_alone(documents), batch_size=batch_size, commit_every=None):
+    added, rejected, counts = 0, list[Rejection](), PassageCounts()
+    stream = counts.watching(_documents_alone(documents))
+    for done in index_corpus(engine, encoder, stream, batch_size=batch_size, commit_every=None):
         added += done.new - len(done.rejected)
         rejected += done.rejected
+    counts.remove_stale(engine)
     return AddReport(added, tuple(rejected))
 
 

@@ -23,6 +23,9 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_K = 10_000
 """The deepest rank that can be requested, as on OpenSearch."""
 
+_FIRST_DEPTH = 200
+_MOST_SHOWN = 100
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
@@ -36,6 +39,8 @@ class Search:
     :ivar offset: return the hits of ranks ``offset + 1`` to ``offset + k``.
     :ivar fusion: how mode ``hybrid`` fuses its legs; None for the index's own, and in the other modes.
     :ivar bm25: k1 and b instead of the index's, in mode ``bm25``.
+    :ivar group: one hit for each document, with at most so many of its passages; 0 for a hit for each passage; None
+        for the index's default, which the retriever puts in.
     :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
     :ivar began: when the call began, before encoding, by ``time.perf_counter``.
     """
@@ -48,6 +53,7 @@ class Search:
     offset: int = 0
     fusion: Fusion | None = None
     bm25: Bm25 | None = None
+    group: int | None = None
     exact: bool = False
     began: float = field(default_factory=perf_counter)
 
@@ -63,14 +69,17 @@ class Search:
         offset: int = 0,
         fusion: Fusion | None = None,
         bm25: Bm25 | None = None,
+        group: int | None = None,
     ) -> Self:
         """Check a user's arguments.
 
-        :raises UsageError: if k, the offset or the mode is invalid, or a value has the wrong type.
+        :raises UsageError: if k, the offset, the group or the mode is invalid, or a value has the wrong type.
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
         _check_page(k, offset)
+        if group is not None and not (isinstance(group, int) and 0 <= group <= _MOST_SHOWN):
+            raise UsageError(f"group is {shown(group)}; it must be a whole number from 0 to {_MOST_SHOWN}")
         if mode not in MODES:
             raise UsageError(f"mode is {shown(mode)}; it must be one of {', '.join(MODES)}")
         if not isinstance(fusion, Fusion | None):
@@ -84,7 +93,7 @@ class Search:
         elif fusion is not None:
             _check_window(offset, fusion)
         condition, texts = _parsed(filter), texts_of(queries, "queries")
-        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, began=began)
+        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, group, began=began)
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:
@@ -98,6 +107,24 @@ class Search:
     def end(self) -> int:
         """The rank of the last requested hit."""
         return self.offset + self.k
+
+    def of_passages(self, depth: int) -> Self:
+        """Return the search for the passages of this search's documents, the first ``depth`` of them."""
+        return replace(self, k=depth, offset=0, group=0)
+
+    @property
+    def first_depth(self) -> int:
+        """How many passages to rank at first to have this search's documents: all that a fusion has."""
+        if self.mode == "hybrid" and self.fusion is not None:
+            return min(2 * self.fusion.window, MAX_K)
+        return min(max(_FIRST_DEPTH, 4 * self.end), MAX_K)
+
+    def is_deep_enough(self, depth: int, passages: int, documents: int) -> bool:
+        """Return whether a ranking has this search's documents.
+
+        :param depth: how many passages were asked for; ``passages`` were found, of so many ``documents``.
+        """
+        return self.mode == "hybrid" or passages < depth or documents >= self.end or depth >= MAX_K
 
     def with_fusion(self, fusion: Fusion) -> Self:
         """Return this search with the index's fusion, if it needs one and has none.

@@ -163,7 +163,11 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. ``rank`` counts from 1 over all pages; ``legs`` has an entry for each leg that found it."""
+    """One search result. ``rank`` counts from 1 over all pages; ``legs`` has an entry for each leg that found it.
+
+    :ivar passages: of a document that was found by its passages, the best of them, best first; their ``rank`` counts
+        all passages. Score, text, title, metadata and legs of the hit are those of the first.
+    """
 
     id: str
     rank: int
@@ -172,6 +176,7 @@ class Hit:
     title: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     legs: Mapping[str, Leg] = field(default_factory=dict)
+    passages: tuple[Hit, ...] = ()
 
 
 LONGEST_ID = 512

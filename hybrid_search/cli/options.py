@@ -159,7 +159,7 @@ def dataset_argument(function: F) -> F:
             "dataset_config",
             default="",
             metavar="NAME",
-            help="The data set's configuration, such as v1.1 or v2.1 of ms_marco.",
+            help="The data set's configuration: v1.1 or v2.1 of ms_marco; of files, words of a passage, or whole.",
         ),
         _field_option("id", "FIELD", "The field of a record (files, jsonl) that is the document's id, such as url."),
         _field_option("title", "FIELD", "The field that is its title."),

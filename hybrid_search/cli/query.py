@@ -16,6 +16,7 @@ from hybrid_search.cli.options import format_option, from_option, fusion_of, fus
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.errors import UsageError
+from hybrid_search.passages import HEADING
 from hybrid_search.types import Hit
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ __all__ = ["command", "print_hits"]
     metavar="EXPR",
     help="Only documents whose metadata fit: field = value, != < <= > >=, field in (a, b), exists(field), joined by "
     'and, or, not and parentheses. For example: year >= 2020 and lang in (en, "pt-BR").',
+)
+@click.option(
+    "--group",
+    type=int,
+    metavar="N",
+    help="In an index of passages: a hit for each document, with at most so many of its passages; 0 for a hit for each "
+    "passage.  [default: 3]",
 )
 @click.option("--explain", is_flag=True, help="Show what each leg contributed.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
@@ -80,8 +88,9 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
                 continue
             started = perf_counter()
             hits = retriever.search(
-                query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion
-            )
+                query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion,
+                group=given["group"],
+            )  # fmt: skip
             took_ms = (perf_counter() - started) * 1_000
             _print(query, mode, took_ms, hits, form, explain=explain, full_text=full_text)
     finally:
@@ -135,9 +144,13 @@ def _print(
     if form == "table":
         print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
         return
-    shown = msgspec.to_builtins([replace(hit, legs=dict(hit.legs)) for hit in hits])
+    shown = msgspec.to_builtins([_plain(hit) for hit in hits])
     answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": shown}
     (print_json if form == "json" else _print_line)(answer)
+
+
+def _plain(hit: Hit) -> Hit:
+    return replace(hit, legs=dict(hit.legs), passages=tuple(map(_plain, hit.passages)))
 
 
 def _print_line(answer: Any) -> None:
@@ -151,7 +164,9 @@ def print_hits(
     title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:
-        rows.append([str(hit.rank), f"{hit.score:.4f}", hit.id, _snippet(hit, None if full_text else 240)])
+        shown = [_snippet(hit, None if full_text else 240)]
+        shown += [f"› {_snippet(_under_heading(one), None if full_text else 160)}" for one in hit.passages[1:]]
+        rows.append([str(hit.rank), f"{hit.score:.4f}", hit.id, "\n".join(shown)])
     if explain:
         columns[3:3] = ["bm25", "knn"]
         for row, hit in zip(rows, hits, strict=True):
@@ -163,6 +178,11 @@ def print_hits(
         say(f"Nothing was found: {unknown if query.strip() else empty}.")
     if explain:
         say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
+
+
+def _under_heading(passage: Hit) -> Hit:
+    """Return a further passage of a document without the title, which the first has shown."""
+    return replace(passage, title=str(passage.metadata.get(HEADING, "")))
 
 
 def _leg(hit: Hit, name: str) -> str:

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
-from hybrid_search.indexing import index_corpus
+from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
 from hybrid_search.opening import (
@@ -271,7 +271,11 @@ def _load(
     journal: Journal,
     reporter: Reporter,
 ) -> LoadReport:
+    was_there = index_exists(location)
     engine, encoder = _opened(location, new, options)
+    counts = PassageCounts()
+    if was_there:
+        documents = counts.watching(documents)
     cut_before = _cut_by(encoder)
     try:
         if is_on_server(location):
@@ -280,6 +284,7 @@ def _load(
             totals = loading.run(documents)
         else:
             totals = _in_turn(documents, engine, encoder, options.total, reporter)
+        counts.remove_stale(engine)
         return LoadReport(
             location=str(location),
             documents=engine.count(),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from hybrid_search.errors import DataError, MissingExtra
+from hybrid_search.errors import DataError, MissingExtra, UsageError
 from hybrid_search.types import (
     Document,
     Judgement,
@@ -20,18 +20,22 @@ from hybrid_search.types import (
     id_fault,
 )
 from loaders.dataset import BaseDataset
+from loaders.files.cutting import Cutter
 from loaders.files.finding import Found, find, read
 from loaders.files.page import Page, Unreadable
 from loaders.files.readers import Binary, is_records, kind_of, page_of, unpacked_file
 from loaders.files.records import documents_of
 from loaders.first_only import FirstOnly
-from loaders.folder import refuse_config, require_path
+from loaders.folder import require_path
 from loaders.intake import Reject, count_records, counted
 from loaders.mapping import Fields
 
 __all__ = ["Files", "open_dataset"]
 
 NAME = "files"
+WHOLE = "whole"
+_FEWEST_WORDS = 20
+_MOST_WORDS = 10_000
 TAKES = (
     "a folder, or one file: text, Markdown, reStructuredText, HTML, PDF, DOCX, CSV, TSV, JSON or JSON lines, also "
     "packed (.gz, .bz2, .xz, .zst)"
@@ -41,27 +45,43 @@ TAKES = (
 def open_dataset(path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None) -> Files:
     """Open a folder of files, or one file. Each is a document; a table or a JSON file has many.
 
+    :param config: most words of a passage, into which documents are cut; ``whole`` to leave them whole.
     :param reject: called with every file or record that can't be read.
     :param fields: which fields of a record are its id, title, text and metadata.
-    :raises UsageError: without a path, or with a configuration.
+    :raises UsageError: without a path, or with another configuration.
     :raises DatasetNotFound: if there is nothing at the path.
     """
-    refuse_config(config, NAME)
-    return Files(require_path(path, NAME, TAKES), reject, fields or Fields())
+    return Files(require_path(path, NAME, TAKES), reject, fields or Fields(), _cutter(config))
+
+
+def _cutter(config: str) -> Cutter | None:
+    if config == WHOLE:
+        return None
+    if not config:
+        return Cutter()
+    if not (config.isascii() and config.isdecimal() and _FEWEST_WORDS <= int(config) <= _MOST_WORDS):
+        raise UsageError(
+            f"the configuration of {NAME} is {config!r}; it must be the most words of a passage, {_FEWEST_WORDS} to "
+            f"{_MOST_WORDS}, or {WHOLE!r}"
+        )
+    return Cutter(int(config), int(config) // 5)
 
 
 class Files(BaseDataset):
-    """Documents made of files; their ids are the paths in the folder. There are no queries.
+    """Passages of documents made of files; the documents' ids are the paths in the folder. There are no queries.
+
+    A passage's id is its document's with ``#p1``, ``#p2`` and so on; see :mod:`hybrid_search.passages`.
 
     A file's metadata are what it says itself (a front matter, an author, a date, a language), its ``path``, ``folder``
     and ``kind``, and ``modified``, the day of its last change.
     """
 
-    def __init__(self, path: Path, reject: Reject, fields: Fields) -> None:
+    def __init__(self, path: Path, reject: Reject, fields: Fields, cutter: Cutter | None) -> None:
         super().__init__(NAME)
         self._path = path
         self._reject = counted(reject)
         self._fields = fields
+        self._cutter = cutter
 
     def documents(self) -> Iterator[Document]:
         """Stream the documents, in the order of the paths.
@@ -75,7 +95,8 @@ class Files(BaseDataset):
         files, ended = 0, False
         try:
             for files, found in enumerate(find(self._path, passed_over), 1):
-                yield from self._read(found, files, counts, first)
+                for document in self._read(found, files, counts, first):
+                    yield from self._passages(document, files, counts)
             ended = True
         except OSError as error:
             raise DataError(f"{self._path}: can't be read: {error.strerror or error}") from error
@@ -105,6 +126,18 @@ class Files(BaseDataset):
         """
         self._check_split(split)
         return iter(())
+
+    def _passages(self, document: Document, number: int, counts: Counter[str]) -> Iterator[Document]:
+        if self._cutter is None:
+            yield document
+            return
+        passages = list(self._cutter.passages(document))
+        if fault := id_fault(passages[-1].id):
+            counts["documents"] -= 1
+            self._reject(Rejection(str(self._path), number, "id", f"can't be a passage's: {fault}", document.id))
+            return
+        counts["passages"] += len(passages)
+        yield from passages
 
     def _read(self, found: Found, number: int, counts: Counter[str], first: FirstOnly) -> Iterator[Document]:
         """Yield the documents of one file; one that can't be read is rejected."""

@@ -14,6 +14,9 @@ LARGEST = 64 << 20
 """Most bytes of a file, and of what it unpacks to."""
 
 _LONGEST_HEADING = 200
+_PERMALINKS = "#¶§\uf0c1 "
+"""Signs beside a heading that link to it."""
+
 _LONG = range(-(2**63), 2**63)
 
 
@@ -49,7 +52,7 @@ class Outline:
 
     def heading(self, level: int, text: str) -> None:
         """Begin a section; it is inside of the last one with a lower level."""
-        text = " ".join(text.split())[:_LONGEST_HEADING]
+        text = " ".join(text.split()).strip(_PERMALINKS)[:_LONGEST_HEADING]
         if not text:
             return
         self._end_section()

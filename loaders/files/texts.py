@@ -28,13 +28,12 @@ def decoded(data: bytes) -> str:
     :raises ImportError: if the detector is needed and not installed.
     """
     if encoding := wide_encoding(data[:4]):
-        return _as(data, encoding)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = _as(data, _declared(data) or _detected(data))
-    if text.isascii() and text.isprintable():
-        return text
+        text = _as(data, encoding)
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = _as(data, _declared(data) or _detected(data))
     # Manuals for printers set a letter bold by printing it twice in the same place.
     text, removed = _CONTROLS.subn("", _OVERPRINTED.sub("", text))
     if removed > _MOST_CONTROLS * len(text) + 8:

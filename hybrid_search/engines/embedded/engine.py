@@ -22,14 +22,24 @@ from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.own_files import copy_model, model_folder
-from hybrid_search.engines.embedded.ranking import Page, ScoredRows, fused_page, hits_of, page_of_leg, ranking_of
+from hybrid_search.engines.embedded.ranking import (
+    Page,
+    ScoredRows,
+    fused_page,
+    grouped_hits,
+    grouped_ranking,
+    hits_of,
+    page_of_leg,
+    ranking_of,
+)
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.writing import StoreWriter
 from hybrid_search.errors import StorageError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Filter
 from hybrid_search.fusion import bm25_alone
+from hybrid_search.passages import grouped
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.search import Search
+from hybrid_search.search import MAX_K, Search
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
@@ -178,10 +188,14 @@ class EmbeddedEngine:
         :raises UsageError: if the vectors are not one row of finite floats for each query.
         :raises UnsupportedCapability: if exact k-NN is requested and the index is a graph.
         """
+        if search.group:
+            return self._answered(search, lambda page, store: grouped_hits(page, search, store))
         return self._answered(search, hits_of)
 
     def rank(self, search: Search) -> list[Ranking]:
         """Answer queries with ids and scores; otherwise as :meth:`search`."""
+        if search.group:
+            return self._answered(search, lambda page, store: grouped_ranking(page, search, store))
         return self._answered(search, ranking_of)
 
     def store_model(self, files: Sequence[Path]) -> None:
@@ -292,6 +306,22 @@ class EmbeddedEngine:
                 self._refresh()
 
     def _pages(self, search: Search, generation: int) -> list[Page]:
+        if not search.group:
+            return self._pages_of_passages(search, generation)
+        search = search.with_fusion(self._settings.fusion)
+        depth = search.first_depth
+        while True:
+            pages = self._pages_of_passages(search.of_passages(depth), generation)
+            groups = [len(grouped(self._store.row_ids.ids(page.rows), 1)) for page in pages]
+            enough = (
+                search.is_deep_enough(depth, len(page.rows), documents)
+                for page, documents in zip(pages, groups, strict=True)
+            )
+            if all(enough):
+                return pages
+            depth = min(8 * depth, MAX_K)
+
+    def _pages_of_passages(self, search: Search, generation: int) -> list[Page]:
         allowed = None if search.filter is None else self._resolved(search.filter, generation)
         if search.mode == "bm25":
             found = self._lexical(search.texts, search.end, allowed, search.bm25 or self._settings.bm25)

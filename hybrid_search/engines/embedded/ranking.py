@@ -14,11 +14,24 @@ from numpy.typing import NDArray
 from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.fusion import explain_one_leg, join
+from hybrid_search.passages import document_of, grouped, hits_of_documents
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Hit, Leg, Ranking
 
-__all__ = ["Page", "ScoredRows", "best", "fused_page", "hits_of", "joined", "page_of_leg", "ranking_of", "settled"]
+__all__ = [
+    "Page",
+    "ScoredRows",
+    "best",
+    "fused_page",
+    "grouped_hits",
+    "grouped_ranking",
+    "hits_of",
+    "joined",
+    "page_of_leg",
+    "ranking_of",
+    "settled",
+]
 
 
 Rows = NDArray[np.int64]
@@ -88,13 +101,13 @@ class Page:
     """The requested hits of one query, before their documents are looked up.
 
     :ivar rows: (n,), best first.
-    :ivar legs: returns the explanations of the n hits.
+    :ivar legs: returns the explanations of the hits at given positions.
     :ivar first_rank: rank of the first hit, from 1.
     """
 
     rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     scores: Sequence[float] = ()
-    legs: Callable[[], Legs] = tuple
+    legs: Callable[[Sequence[int]], Legs] = lambda positions: ()
     first_rank: int = 1
 
 
@@ -109,29 +122,58 @@ def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search
     shown = settled(rows[top], joined.scores[top], ids)[search.offset : search.end]
     of_page = [column_of[row] for row in shown.tolist()]
     scores: list[float] = joined.scores[of_page].tolist()
-    return Page(shown, scores, lambda: joined.legs(of_page), search.offset + 1)
+    return Page(shown, scores, lambda at: joined.legs([of_page[n] for n in at]), search.offset + 1)
 
 
 def page_of_leg(found: ScoredRows, search: Search) -> Page:
     """Return the requested page of one leg's ranking."""
     scores, first = found.scores[search.offset : search.end].tolist(), search.offset + 1
 
-    def legs() -> Legs:
-        return [explain_one_leg(search.mode, score, rank) for rank, score in enumerate(scores, first)]
+    def legs(at: Sequence[int]) -> Legs:
+        return [explain_one_leg(search.mode, scores[position], first + position) for position in at]
 
     return Page(found.rows[search.offset : search.end], scores, legs, first)
 
 
 def hits_of(page: Page, store: Store) -> list[Hit]:
     """Fetch the documents of a page; deleted rows are left out."""
-    if not len(page.rows):
-        return []
-    found = zip(page.scores, page.legs(), store.documents_at(page.rows.tolist()), strict=True)
-    return [
-        Hit(document.id, rank, score, document.text, document.title, document.metadata, legs)
-        for rank, (score, legs, document) in enumerate(found, page.first_rank)
+    return list(_hits_at(range(len(page.rows)), page, store).values()) if len(page.rows) else []
+
+
+def _hits_at(positions: Sequence[int], page: Page, store: Store) -> dict[int, Hit]:
+    """Return position -> hit of those whose documents are there."""
+    documents = store.documents_at([int(page.rows[position]) for position in positions])
+    return {
+        position: Hit(
+            document.id,
+            page.first_rank + position,
+            page.scores[position],
+            document.text,
+            document.title,
+            document.metadata,
+            legs,
+        )
+        for position, legs, document in zip(positions, page.legs(positions), documents, strict=True)
         if document is not None
-    ]
+    }
+
+
+def grouped_hits(page: Page, search: Search, store: Store) -> list[Hit]:
+    """Fetch the hits of a search for documents from the ranking of their passages."""
+    groups = grouped(store.row_ids.ids(page.rows), search.group or 0)[search.offset : search.end]
+    found = _hits_at([position for group in groups for position in group], page, store)
+    return hits_of_documents([[found[at] for at in group if at in found] for group in groups], search.offset)
+
+
+def grouped_ranking(page: Page, search: Search, store: Store) -> Ranking:
+    """Look up the ids of a search for documents from the ranking of their passages."""
+    ids = store.row_ids.ids(page.rows)
+    firsts = [group[0] for group in grouped(ids, 1)[search.offset : search.end]]
+    return Ranking(
+        tuple(document_of(ids[at] or "") for at in firsts),
+        tuple(page.scores[at] for at in firsts),
+        tuple(int(page.rows[at]) for at in firsts),
+    )
 
 
 def ranking_of(page: Page, store: Store) -> Ranking:

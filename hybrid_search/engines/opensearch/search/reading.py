@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybrid_search.analysis import MOST_WORDS, Analyzer, analyzer, asked
 from hybrid_search.engines.documents import query_vectors
@@ -12,7 +12,7 @@ from hybrid_search.engines.opensearch.index.fitness import other_fields
 from hybrid_search.engines.opensearch.index.template import mapping_plan, settings_of
 from hybrid_search.engines.opensearch.search import bodies as requests
 from hybrid_search.engines.opensearch.search import fusion_pipelines as pipelines
-from hybrid_search.engines.opensearch.search.answers import ranking, refuse_partial
+from hybrid_search.engines.opensearch.search.answers import Pairs, ranking, refuse_partial
 from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Verbatim, Words
 from hybrid_search.engines.opensearch.search.explanation import LegsOfHit
 from hybrid_search.engines.opensearch.search.filter_queries import check_size, room_for_words
@@ -24,7 +24,8 @@ from hybrid_search.filters import Filter, check_filter
 from hybrid_search.filters.numbers import in_its_type
 from hybrid_search.fusion import explain_one_leg
 from hybrid_search.location import Address
-from hybrid_search.search import Search
+from hybrid_search.passages import document_of, grouped, hits_of_documents
+from hybrid_search.search import MAX_K, Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.types import Document, Hit, Leg, Ranking
@@ -89,23 +90,30 @@ class Reading:
         :raises ConfigError: if the search pipeline is missing, or computes something else.
         :raises UnsupportedCapability: if the server can't fuse in this way, or the index has other BM25 parameters.
         """
-        prepared = yield from self._prepared(search)
+        asked = prepared = yield from self._prepared(search)
         searches = self._searches()
         for _ in range(_TRIES):
-            pages = yield from self._pages(searches, prepared, explained=self._options.explain)
-            stored = yield from searches.documents(id for page in pages for id, _, _ in page.pairs)
-            hits = [_hits(page, stored, search) for page in pages]
-            if all(len(of_page) == len(page.pairs) for of_page, page in zip(hits, pages, strict=True)):
+            pages, prepared = yield from self._deep_pages(searches, asked, explained=self._options.explain)
+            chosen = [_chosen(page, search) for page in pages]
+            both = list(zip(pages, chosen, strict=True))
+            wanted = (page.pairs[at][0] for page, groups in both for group in groups for at in group)
+            stored = yield from searches.documents(wanted)
+            found = [_hits(page, groups, stored, prepared.search) for page, groups in both]
+            if all(map(_is_whole, found, chosen)):
                 break  # else a document was replaced or deleted after ranking
+        if search.group:
+            hits = [hits_of_documents(groups, search.offset) for groups in found]
+        else:
+            hits = [[hit for one in groups for hit in one] for groups in found]
         if self._log is not None:
-            self._log.note(prepared.search, hits, searches.took)
+            self._log.note(asked.search, hits, searches.took)
         return hits
 
     def rank(self, search: Search) -> Plan[list[Ranking]]:
         """Answer queries with ids and scores, in one request; otherwise as :meth:`search`."""
         prepared = yield from self._prepared(search)
-        pages = yield from self._pages(self._searches(), prepared, explained=False)
-        return [ranking(page.pairs) for page in pages]
+        pages, _ = yield from self._deep_pages(self._searches(), prepared, explained=False)
+        return [ranking(_pairs(page, search)) for page in pages]
 
     def body(self, search: Search) -> Plan[requests.Body]:
         """Return the body that a search of one query would send.
@@ -131,6 +139,24 @@ class Reading:
 
     def _searches(self) -> Searches:
         return Searches(self._address.index, self._options.partial or refuse_partial)
+
+    def _deep_pages(
+        self, searches: Searches, prepared: _Prepared, *, explained: bool
+    ) -> Plan[tuple[list[Page], _Prepared]]:
+        """Rank on the server, for a search for documents enough of their passages; return the search with the pages."""
+        search = prepared.search
+        if not search.group:
+            pages = yield from self._pages(searches, prepared, explained=explained)
+            return pages, prepared
+        depth = search.first_depth
+        while True:
+            deep = replace(prepared, search=search.of_passages(depth))
+            pages = yield from self._pages(searches, deep, explained=explained)
+            groups = [len(grouped([id for id, _, _ in page.pairs], 1)) for page in pages]
+            found = zip(pages, groups, strict=True)
+            if all(search.is_deep_enough(depth, len(page.pairs), documents) for page, documents in found):
+                return pages, deep
+            depth = min(8 * depth, MAX_K)
 
     def _pages(self, searches: Searches, prepared: _Prepared, *, explained: bool) -> Plan[list[Page]]:
         """Rank on the server; return a page for each query, empty for those that are not sent."""
@@ -225,21 +251,42 @@ def _words_of(text: str, analyzer: Analyzer, most: int) -> Words:
     return counted.words if counted.has_subject else Verbatim(counted.words, analyzer.name)
 
 
-def _hits(page: Page, stored: Mapping[str, Stored], search: Search) -> list[Hit]:
-    """Combine a page with its texts; documents that were replaced or deleted after ranking are left out."""
-    hits = []
-    for rank, (id, score, version) in enumerate(page.pairs, search.offset + 1):
-        found = stored.get(id)
-        if found is None or not found.is_of(version):
-            continue
-        legs: Mapping[str, Leg] = {}
-        if page.legs is not None:
-            legs = LegsOfHit(page.legs, id)
-        elif search.mode != "hybrid":
-            legs = explain_one_leg(search.mode, score, rank)
-        document = found.document
-        hits.append(Hit(id, rank, score, document.text, document.title, document.metadata, legs))
-    return hits
+def _chosen(page: Page, search: Search) -> list[list[int]]:
+    """Return the positions of the hits to fetch: of each document its passages, else each alone."""
+    if not search.group:
+        return [[position] for position in range(len(page.pairs))]
+    return grouped([id for id, _, _ in page.pairs], search.group)[search.offset : search.end]
+
+
+def _pairs(page: Page, search: Search) -> Pairs:
+    """Return (id, score, version) of the hits; of documents with the score of the best passage."""
+    if not search.group:
+        return page.pairs
+    firsts = [page.pairs[group[0]] for group in _chosen(page, search)]
+    return [(document_of(id), score, version) for id, score, version in firsts]
+
+
+def _is_whole(found: Sequence[Sequence[Hit]], chosen: Sequence[Sequence[int]]) -> bool:
+    return all(len(hits) == len(group) for hits, group in zip(found, chosen, strict=True))
+
+
+def _hits(page: Page, chosen: Sequence[Sequence[int]], stored: Mapping[str, Stored], search: Search) -> list[list[Hit]]:
+    """Combine a page's chosen hits with their texts; what was replaced or deleted after ranking is left out."""
+    return [[hit for at in group if (hit := _hit(page, at, stored, search)) is not None] for group in chosen]
+
+
+def _hit(page: Page, position: int, stored: Mapping[str, Stored], search: Search) -> Hit | None:
+    id, score, version = page.pairs[position]
+    rank, found = search.offset + 1 + position, stored.get(id)
+    if found is None or not found.is_of(version):
+        return None
+    legs: Mapping[str, Leg] = {}
+    if page.legs is not None:
+        legs = LegsOfHit(page.legs, id)
+    elif search.mode != "hybrid":
+        legs = explain_one_leg(search.mode, score, rank)
+    document = found.document
+    return Hit(id, rank, score, document.text, document.title, document.metadata, legs)
 
 
 def _check_again(filter: Filter, settings: IndexSettings, others: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ class Loaded:
 
     def __init__(self, path: Path, **options: object) -> None:
         self.rejected: list[Rejection] = []
-        self.data: Files = open_dataset(path, reject=self.rejected.append, **options)
+        self.data: Files = open_dataset(path, reject=self.rejected.append, **{"config": "whole", **options})
         self.documents: dict[str, Document] = {one.id: one for one in self.data.documents()}
         self.counts = self.data.report()
         self.reasons = {one.record: one.reason for one in self.rejected}

@@ -1,0 +1,94 @@
+"""Passages: how the parts of a long document are called, and how a ranking of passages becomes one of documents.
+
+A passage is a document of its own, with the id ``DOCUMENT#p1``, ``DOCUMENT#p2`` and so on, and with metadata that say
+which document it is of and how many passages that has. An index with the metadata field :data:`OF` is one of passages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hybrid_search.types import Document, Hit
+
+__all__ = [
+    "COUNT",
+    "DEFAULT_SHOWN",
+    "HEADING",
+    "NUMBER",
+    "OF",
+    "document_of",
+    "grouped",
+    "hits_of_documents",
+    "is_of_passages",
+    "passage_id",
+    "passages_of",
+]
+
+OF = "passage_of"
+"""The metadata field with the id of the document."""
+
+NUMBER = "passage"
+COUNT = "passages"
+HEADING = "heading"
+
+DEFAULT_SHOWN = 3
+"""Most passages of a document that are shown with its hit."""
+
+_ID = re.compile(r"(.+)#p([1-9]\d*)", re.DOTALL)
+
+
+def passage_id(document_id: str, number: int) -> str:
+    """Return the id of a document's passage, counted from 1."""
+    return f"{document_id}#p{number}"
+
+
+def document_of(id: str) -> str:
+    """Return the id of a passage's document; any other id is that of its document."""
+    found = _ID.fullmatch(id)
+    return found[1] if found else id
+
+
+def passages_of(document_id: str, first: Document | None) -> list[str]:
+    """Return the ids of a document's passages.
+
+    :param first: its first passage, which knows their number; None if there is none.
+    """
+    count = first.metadata.get(COUNT, 0) if first is not None else 0
+    return [passage_id(document_id, number) for number in range(1, count + 1)] if isinstance(count, int) else []
+
+
+def grouped(ids: Sequence[str | None], shown: int) -> list[list[int]]:
+    """Group a ranking of passages: a document ranks as its best passage.
+
+    :param ids: of the passages, best first; None for one that is not there any more.
+    :param shown: most passages of a document.
+    :return: for each document, in ranking order, the positions of its passages.
+    """
+    groups: dict[str, list[int]] = {}
+    for position, id in enumerate(ids):
+        if id is not None:
+            group = groups.setdefault(document_of(id), [])
+            if len(group) < shown:
+                group.append(position)
+    return list(groups.values())
+
+
+def hits_of_documents(groups: Sequence[Sequence[Hit]], offset: int) -> list[Hit]:
+    """Return a hit for each document.
+
+    :param groups: the hits of each document's passages, best first; one without any is left out.
+    :param offset: how many documents are before these.
+    """
+    return [
+        replace(group[0], id=document_of(group[0].id), rank=rank, passages=tuple(group))
+        for rank, group in enumerate(groups, offset + 1)
+        if group
+    ]
+
+
+def is_of_passages(fields: Mapping[str, Any]) -> bool:
+    """Return whether an index with these metadata fields is one of passages."""
+    return OF in fields
