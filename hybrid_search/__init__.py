@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
     from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
-    from hybrid_search.types import Document, Example, Hit, Judgement, Leg, Query, Ranking, Rejection
+    from hybrid_search.types import Document, Example, Highlights, Hit, Judgement, Leg, Query, Ranking, Rejection
     from loaders import Allowance, open_dataset, rejecting
 
 __version__ = "0.1.0"
@@ -64,7 +64,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
     "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound", "Document",
-    "Example", "Exists", "Filter", "FilterError", "Fusion", "Hit", "HybridSearchError", "IndexExists", "IndexLocked",
+    "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit", "HybridSearchError", "IndexExists",
+    "IndexLocked",
     "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
     "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
     "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
@@ -98,7 +99,9 @@ _NAMES = {
     "hybrid_search.settings.service": ("ServiceOptions",),
     "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),
-    "hybrid_search.types": ("Document", "Example", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection"),
+    "hybrid_search.types": (
+        "Document", "Example", "Highlights", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection",
+    ),
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
     "hybrid_search.loading.sync": ("Synced",),
     "hybrid_search.training.request": ("DataSource", "TrainRequest", "TrainSummary"),

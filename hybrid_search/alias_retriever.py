@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from hybrid_search.errors import HybridSearchError, PartialAlias, UsageError
-from hybrid_search.retriever import IndexSource, Lease, OpenIndex
+from hybrid_search.open_index import IndexSource, Lease, OpenIndex
 
 __all__ = ["CHECK_EVERY", "AliasFollower"]
 

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Self, TypeVar
 
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
+from hybrid_search.open_index import OpenIndex
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
-from hybrid_search.retriever import AddReport, OpenIndex, Retriever
+from hybrid_search.retriever import AddReport, Retriever
 from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Document, Hit
@@ -67,9 +69,12 @@ class AsyncRetriever:
         offset: int = 0,
         fusion: Fusion | None = None,
         group: int | None = None,
+        highlight: bool = False,
     ) -> list[Hit]:
         """Answer one query; see :meth:`Retriever.search_many`."""
-        many = await self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group)
+        many = await self.search_many(
+            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
+        )
         return many[0]
 
     async def search_many(
@@ -82,18 +87,20 @@ class AsyncRetriever:
         offset: int = 0,
         fusion: Fusion | None = None,
         group: int | None = None,
+        highlight: bool = False,
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
         if self._awaited is None:
-            ask = self.retriever.search_many
-            return await asyncio.to_thread(
-                ask, queries, k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group
-            )
-        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group)
+            ask = partial(self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset)
+            return await asyncio.to_thread(ask, fusion=fusion, group=group, highlight=highlight)
+        search = Search.of(
+            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
+        )
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
             encodes = mode != "bm25" and index.encoder is not None
-            return await engine.search(await asyncio.to_thread(index.ready, search) if encodes else index.ready(search))
+            ready = await asyncio.to_thread(index.ready, search) if encodes else index.ready(search)
+            return index.finished(search, await engine.search(ready))
 
         return await self._read(answered)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, passage_id, passages_of
@@ -81,7 +81,7 @@ class PassageCounts:
     def watching(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the documents unchanged, and note the counts."""
         for document in documents:
-            metadata = document.metadata
+            metadata = document.metadata if isinstance(document.metadata, Mapping) else {}  # else rejected later on
             of, count = metadata.get(OF), metadata.get(COUNT)
             if isinstance(of, str) and isinstance(count, int) and metadata.get(NUMBER) == 1:
                 self._counts[of] = count

@@ -15,7 +15,8 @@ from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import IndexSource, OpenIndex, Retriever
+    from hybrid_search.open_index import IndexSource, OpenIndex
+    from hybrid_search.retriever import Retriever
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
 __all__ = [
@@ -238,7 +239,7 @@ def open_retriever(
         raise UsageError(f"{model}: the cluster encodes with the towers deployed there; leave the model out")
 
     def opened() -> OpenIndex:
-        from hybrid_search.retriever import OpenIndex
+        from hybrid_search.open_index import OpenIndex
 
         engine = open_engine(location, writable=writable, search=search)
         try:
@@ -247,7 +248,8 @@ def open_retriever(
             engine.close()
             raise
 
-    from hybrid_search.retriever import IndexSource, Retriever
+    from hybrid_search.open_index import IndexSource
+    from hybrid_search.retriever import Retriever
 
     index = opened()
     return Retriever.through(_following(index, opened) if follow and is_on_server(location) else IndexSource(index))
@@ -258,7 +260,7 @@ def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource
     from hybrid_search.alias_retriever import AliasFollower
     from hybrid_search.engines.opensearch import OpenSearchEngine
     from hybrid_search.engines.opensearch.transport import chosen, connected
-    from hybrid_search.retriever import IndexSource
+    from hybrid_search.open_index import IndexSource
 
     connection = chosen()
 

@@ -17,22 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self, TypeVar
-
-import numpy as np
 
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import PassageCounts, index_corpus, with_passages
-from hybrid_search.passages import DEFAULT_SHOWN, is_of_passages
+from hybrid_search.open_index import IndexSource, OpenIndex
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.search import MODES, Mode, Search, texts_of
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.types import Document, Hit, Ranking, Rejection
 
-__all__ = ["AddReport", "IndexSource", "Lease", "OpenIndex", "Retriever", "modes_of"]
+__all__ = ["AddReport", "Retriever", "modes_of"]
 
 
 Answer = TypeVar("Answer")
@@ -50,122 +48,6 @@ class AddReport:
 
     added: int
     rejected: tuple[Rejection, ...]
-
-
-class OpenIndex:
-    """An open index and the towers that made its vectors; a call uses the same one from start to end.
-
-    :ivar encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
-    :ivar fusion: the default fusion of searches; the index's own unless given.
-    :raises ModelMismatch: if the towers are not those of the index.
-    """
-
-    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
-        if encoder is not None:
-            _check_model(encoder, engine.settings)
-        self.encoder = encoder
-        self.engine = engine
-        self.fusion = fusion or engine.settings.fusion
-
-    @property
-    def searches_vectors(self) -> bool:
-        """Whether the modes ``knn`` and ``hybrid`` are available, by a query tower here or in the engine."""
-        return self.encoder is not None or self.engine.capabilities.encodes_queries
-
-    def ready(self, search: Search) -> Search:
-        """Return a search completed with this index's fusion and the vectors of the texts.
-
-        :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
-        """
-        search = self._grouped(search.with_fusion(self.fusion))
-        if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
-            return search
-        return search.with_vectors(self._vectors(search.texts))
-
-    def _grouped(self, search: Search) -> Search:
-        of_passages = is_of_passages(self.engine.settings.fields)
-        if search.group is None:
-            return replace(search, group=DEFAULT_SHOWN if of_passages else 0)
-        if search.group and not of_passages:
-            raise UsageError("the index holds whole documents, no passages, so they can't be grouped; leave group out")
-        return search
-
-    def _vectors(self, texts: Sequence[str]) -> Vectors:
-        encoder = self.towers()
-        nonblank = [position for position, text in enumerate(texts) if text.strip()]
-        if len(nonblank) == len(texts):
-            return encoder.encode_queries(texts)
-        # Towers may find tokens in white space; a blank query finds nothing all the same.
-        vectors = np.zeros((len(texts), encoder.dimension), np.float32)
-        if nonblank:
-            vectors[nonblank] = encoder.encode_queries([texts[position] for position in nonblank])
-        return vectors
-
-    def towers(self) -> Encoder:
-        """Return the towers.
-
-        :raises UsageError: if there are none.
-        """
-        if self.encoder is None:
-            if self.engine.settings.dimension:
-                raise UsageError(
-                    "the index was opened without its towers, or they are not stored with it (any more); give the "
-                    "model that made its vectors, or search with mode 'bm25'"
-                )
-            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
-        return self.encoder
-
-
-@dataclass(slots=True, eq=False)
-class Lease:
-    """An index on loan, and the number of calls that use it; a replaced index is closed after the last of them."""
-
-    index: OpenIndex
-    users: int = 0
-    left: bool = False
-
-
-class IndexSource:
-    """Lends an index to each call; here always the same one. Thread-safe.
-
-    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that changes the index.
-    """
-
-    def __init__(self, index: OpenIndex) -> None:
-        self._lease = Lease(index)
-
-    @property
-    def current(self) -> OpenIndex:
-        """The index that the next call would get."""
-        return self._lease.index
-
-    @property
-    def is_due(self) -> bool:
-        """Whether :meth:`look` would check anything."""
-        return False
-
-    def look(self) -> None:
-        """Check, if it is time to, whether the index has been replaced; may wait for a server."""
-
-    def lend(self) -> Lease:
-        """Lend the index, without waiting; a closed index raises when it is used."""
-        return self._lease
-
-    def take_back(self, lease: Lease) -> bool:
-        """End a loan; return whether the caller must close the index, as it was replaced and has no other user."""
-        return False
-
-    def has_left(self, index: OpenIndex) -> bool:
-        """Check, after a call has failed, whether the index has been replaced; may wait for a server."""
-        return False
-
-    def refresh(self) -> bool:
-        """Check now; return whether the index has been replaced."""
-        return False
-
-    def close(self) -> None:
-        """Close the index."""
-        self._lease.index.engine.close()
 
 
 class Retriever:
@@ -224,9 +106,12 @@ class Retriever:
         offset: int = 0,
         fusion: Fusion | None = None,
         group: int | None = None,
+        highlight: bool = False,
     ) -> list[Hit]:
         """Answer one query; as :meth:`search_many`."""
-        return self.search_many([query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group)[0]
+        return self.search_many(
+            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
+        )[0]
 
     def search_many(
         self,
@@ -238,6 +123,7 @@ class Retriever:
         offset: int = 0,
         fusion: Fusion | None = None,
         group: int | None = None,
+        highlight: bool = False,
     ) -> list[list[Hit]]:
         """Answer queries in one batch.
 
@@ -248,14 +134,17 @@ class Retriever:
         :param fusion: for these queries, instead of the default.
         :param group: of an index of passages: a hit for each document, with at most so many of its passages; 0 for a
             hit for each passage. By default documents with up to 3 passages.
+        :param highlight: put :class:`~hybrid_search.types.Highlights` into each hit: where it matched, and a snippet.
         :return: per query, in the given order, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
             if there are no more.
         :raises UsageError: if k or the mode is invalid, the offset is beyond the last possible rank, or the mode needs
             towers and there are none.
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
-        search = Search.of(queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group)
-        return self._read(lambda index: index.engine.search(index.ready(search)))
+        search = Search.of(
+            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
+        )
+        return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
 
     def rankings(
         self,
@@ -374,22 +263,6 @@ def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> 
         rejected += done.rejected
     counts.remove_stale(engine)
     return AddReport(added, tuple(rejected))
-
-
-def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
-    if not settings.dimension:
-        raise ModelMismatch(
-            f"the index holds no vectors, so model {encoder.fingerprint} can't search it; search it without a model "
-            "(mode bm25), or load the documents into a new index with the model"
-        )
-    of_model = (encoder.fingerprint, encoder.dimension, encoder.similarity)
-    of_index = (settings.fingerprint, settings.dimension, settings.similarity)
-    if of_model != of_index:
-        raise ModelMismatch(
-            "the index was built with model {} ({} dimensions, {} similarity) and ".format(*of_index)
-            + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
-            + "open the index with the model it was built with, or load the documents into a new index with this one"
-        )
 
 
 def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:

@@ -41,6 +41,7 @@ class Search:
     :ivar bm25: k1 and b instead of the index's, in mode ``bm25``.
     :ivar group: one hit for each document, with at most so many of its passages; 0 for a hit for each passage; None
         for the index's default, which the retriever puts in.
+    :ivar highlight: say of each hit where it matched; the retriever does that with the engine's hits.
     :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
     :ivar began: when the call began, before encoding, by ``time.perf_counter``.
     """
@@ -54,6 +55,7 @@ class Search:
     fusion: Fusion | None = None
     bm25: Bm25 | None = None
     group: int | None = None
+    highlight: bool = False
     exact: bool = False
     began: float = field(default_factory=perf_counter)
 
@@ -70,6 +72,7 @@ class Search:
         fusion: Fusion | None = None,
         bm25: Bm25 | None = None,
         group: int | None = None,
+        highlight: bool = False,
     ) -> Self:
         """Check a user's arguments.
 
@@ -93,7 +96,7 @@ class Search:
         elif fusion is not None:
             _check_window(offset, fusion)
         condition, texts = _parsed(filter), texts_of(queries, "queries")
-        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, group, began=began)
+        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, group, highlight, began=began)
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:

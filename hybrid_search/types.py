@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_ID",
     "Document",
     "Example",
+    "Highlights",
     "Hit",
     "Judgement",
     "Leg",
@@ -25,6 +26,7 @@ __all__ = [
     "Run",
     "Section",
     "SectionedDocument",
+    "Span",
     "by_score_then_id",
     "id_fault",
     "normalise_text",
@@ -161,12 +163,33 @@ class Leg:
     share: float
 
 
+Span = tuple[int, int]
+"""A part of a text: its first character, and the one after its last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlights:
+    """Where a hit matched: the places of the words with a term of the query.
+
+    :ivar title: in the hit's title.
+    :ivar text: in its text, of which the first 100,000 characters are looked at.
+    :ivar snippet: the part of the text with the most different ones of them, on one line; the beginning without any.
+    :ivar in_snippet: their places in the snippet.
+    """
+
+    title: tuple[Span, ...] = ()
+    text: tuple[Span, ...] = ()
+    snippet: str = ""
+    in_snippet: tuple[Span, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. ``rank`` counts from 1 over all pages; ``legs`` has an entry for each leg that found it.
 
     :ivar passages: of a document that was found by its passages, the best of them, best first; their ``rank`` counts
         all passages. Score, text, title, metadata and legs of the hit are those of the first.
+    :ivar highlights: where it matched; None unless requested.
     """
 
     id: str
@@ -177,6 +200,7 @@ class Hit:
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     legs: Mapping[str, Leg] = field(default_factory=dict)
     passages: tuple[Hit, ...] = ()
+    highlights: Highlights | None = None
 
 
 LONGEST_ID = 512

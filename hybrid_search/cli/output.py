@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "READER_WENT",
+    "Marked",
     "ReaderWent",
     "Warnings",
     "facts",
@@ -86,6 +87,32 @@ def print_jsonl(values: Sequence[Any]) -> None:
         click.echo(msgspec.json.encode(value).decode())
 
 
+class Marked(str):
+    """A table's cell with bold parts, on a terminal.
+
+    :ivar spans: (first character, the one after the last) of each.
+    """
+
+    spans: Sequence[tuple[int, int]] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[str], separator: str) -> Marked:
+        """Join texts, marked or not."""
+        spans, at = list[tuple[int, int]](), 0
+        for part in parts:
+            if isinstance(part, Marked):
+                spans += [(at + start, at + end) for start, end in part.spans]
+            at += len(part) + len(separator)
+        return cls.of(separator.join(parts), spans)
+
+    @classmethod
+    def of(cls, text: str, spans: Sequence[tuple[int, int]]) -> Marked:
+        """Mark the parts of a text."""
+        made = cls(text)
+        made.spans = spans
+        return made
+
+
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
 ) -> None:
@@ -117,7 +144,11 @@ def print_table(
             min_width=size,
         )  # fmt: skip
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in a document are no markup of rich
+        texts = [Text(cell) for cell in row]  # brackets in a document are no markup of rich
+        for text, cell in zip(texts, row, strict=True):
+            for start, end in cell.spans if isinstance(cell, Marked) else ():
+                text.stylize("bold", start, end)
+        table.add_row(*texts)
     console.print(table)
 
 

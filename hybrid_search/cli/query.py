@@ -13,11 +13,11 @@ import click
 import msgspec
 
 from hybrid_search.cli.options import format_option, from_option, fusion_of, fusion_options, model_option
-from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
+from hybrid_search.cli.output import Marked, print_json, print_jsonl, print_table, say
 from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.errors import UsageError
 from hybrid_search.passages import HEADING
-from hybrid_search.types import Hit
+from hybrid_search.types import Highlights, Hit
 
 if TYPE_CHECKING:
     from hybrid_search.retriever import Retriever
@@ -89,7 +89,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             started = perf_counter()
             hits = retriever.search(
                 query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion,
-                group=given["group"],
+                group=given["group"], highlight=True,
             )  # fmt: skip
             took_ms = (perf_counter() - started) * 1_000
             _print(query, mode, took_ms, hits, form, explain=explain, full_text=full_text)
@@ -164,9 +164,11 @@ def print_hits(
     title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:
-        shown = [_snippet(hit, None if full_text else 240)]
-        shown += [f"› {_snippet(_under_heading(one), None if full_text else 160)}" for one in hit.passages[1:]]
-        rows.append([str(hit.rank), f"{hit.score:.4f}", hit.id, "\n".join(shown)])
+        shown = [_shown(hit.title, hit, full_text=full_text)]
+        for passage in hit.passages[1:]:  # without the title, which the first has shown
+            part = _shown(str(passage.metadata.get(HEADING, "")), passage, full_text=full_text)
+            shown.append(Marked.joined(["›", part], " "))
+        rows.append([str(hit.rank), f"{hit.score:.4f}", hit.id, Marked.joined(shown, "\n")])
     if explain:
         columns[3:3] = ["bm25", "knn"]
         for row, hit in zip(rows, hits, strict=True):
@@ -180,11 +182,6 @@ def print_hits(
         say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
 
 
-def _under_heading(passage: Hit) -> Hit:
-    """Return a further passage of a document without the title, which the first has shown."""
-    return replace(passage, title=str(passage.metadata.get(HEADING, "")))
-
-
 def _leg(hit: Hit, name: str) -> str:
     leg = hit.legs.get(name)
     if leg is None:
@@ -192,6 +189,9 @@ def _leg(hit: Hit, name: str) -> str:
     return f"{leg.score:.4f}, #{leg.rank} -> {leg.normalised:.4f} x {leg.weight:.2f} = {leg.share:.0%}"
 
 
-def _snippet(hit: Hit, length: int | None) -> str:
-    text = " ".join(f"{hit.title}: {hit.text}".split() if hit.title else hit.text.split())
-    return text if length is None or len(text) <= length else text[: length - 1].rstrip() + "…"
+def _shown(title: str, hit: Hit, *, full_text: bool) -> Marked:
+    """Return a title and the part of a text that matches, or all of it."""
+    found = hit.highlights or Highlights(snippet=" ".join(hit.text.split()))
+    body = Marked.of(hit.text, found.text) if full_text else Marked.of(found.snippet, found.in_snippet)
+    title = " ".join(title.split())
+    return Marked.joined([title, body] if title and body else [title or body], ": ")

@@ -15,7 +15,8 @@ from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import PartialAlias, SearchIndexError, UsageError
-from hybrid_search.retriever import OpenIndex, Retriever
+from hybrid_search.open_index import OpenIndex
+from hybrid_search.retriever import Retriever
 from hybrid_search.search import MODES, Search
 from hybrid_search.types import Document, Hit
 

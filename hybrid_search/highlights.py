@@ -1,0 +1,124 @@
+"""Where hits matched: the words of a hit whose terms the query has, and the part of its text that shows them best."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+
+from hybrid_search.analysis import Analyzer, asked_terms
+from hybrid_search.types import Highlights, Hit, Span
+
+__all__ = ["marked"]
+
+SNIPPET = 200
+"""Characters of a snippet, about; it begins and ends between words."""
+
+_LONGEST = 100_000
+"""Most characters of a text that are looked at."""
+
+_BEFORE = 40
+_BLANKS = str.maketrans("\n\t\r\v\f\u2028\u2029\x85", " " * 8)
+_WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f\u00ad\u200c\u200d])*")
+_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_KNOWN_WORDS = 1 << 16
+
+
+def marked(queries: Sequence[str], hits: Sequence[Sequence[Hit]], analyzer: Analyzer) -> list[list[Hit]]:
+    """Return each query's hits with highlights, their passages too.
+
+    :param queries: n texts, and the hits of each.
+    """
+    terms_of = asked_terms(analyzer)
+    found = []
+    for query, of_query in zip(queries, hits, strict=True):
+        terms = _Terms(frozenset(terms_of(query)), analyzer)
+        found.append([_marked(hit, terms) for hit in of_query])
+    return found
+
+
+class _Terms(dict[str, bool]):
+    """The terms of a query; remembers of each word whether it has one of them."""
+
+    def __init__(self, terms: frozenset[str], analyzer: Analyzer) -> None:
+        self._terms = terms
+        self._terms_of = _terms_of_word(analyzer)
+        self._first_letters = frozenset(letter for term in terms for letter in (term[0], term[0].upper()))
+
+    def __missing__(self, word: str) -> bool:
+        # A stem begins with its word's first letter, so that few words of ASCII have to be stemmed.
+        is_candidate = word[0] in self._first_letters or not word.isascii()
+        self[word] = found = is_candidate and not self._terms.isdisjoint(self._terms_of(word))
+        return found
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the places of the words with a term of the query, in order."""
+        if not self._terms:
+            return []
+        if not text.isascii():
+            return [found.span() for found in _WORD.finditer(text, 0, _LONGEST) if self[found[0]]]
+        # Faster than a match for each word: look each different word up, then find those that count.
+        words = set(text[:_LONGEST].translate(_SEPARATORS).split())
+        return sorted(place for word in words if self[word] for place in _places(word, text))
+
+
+def _places(word: str, text: str) -> Iterator[Span]:
+    """Yield where a word of an ASCII text stands alone."""
+    at = text.find(word, 0, _LONGEST)
+    while at >= 0:
+        end = at + len(word)
+        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            yield at, end
+        at = text.find(word, end, _LONGEST)
+
+
+def _marked(hit: Hit, terms: _Terms) -> Hit:
+    spans = terms.spans(hit.text)
+    snippet, in_snippet = _snippet(hit.text, spans)
+    found = Highlights(tuple(terms.spans(hit.title)), tuple(spans), snippet, in_snippet)
+    passages = tuple(_marked(passage, terms) for passage in hit.passages)
+    return replace(hit, highlights=found, passages=passages)
+
+
+@cache
+def _terms_of_word(analyzer: Analyzer) -> Callable[[str], tuple[str, ...]]:
+    analyze = analyzer.terms_of()
+    return lru_cache(_KNOWN_WORDS)(lambda word: tuple(analyze(word)))
+
+
+def _snippet(text: str, spans: Sequence[Span]) -> tuple[str, tuple[Span, ...]]:
+    """Return the part of a text with the most different marked words, on one line, and their places in it."""
+    start = max(0, _best_start(text, spans) - _BEFORE) if spans and len(text) > SNIPPET else 0
+    if start:
+        start = text.find(" ", start, start + _BEFORE) + 1 or start
+    end = start + SNIPPET
+    if end < len(text):
+        end = max(text.rfind(" ", start, end), start + SNIPPET // 2)
+    before, after = "…" if start else "", "…" if end < len(text) else ""
+    places = [(first, last) for first, last in spans if start <= first and last <= end]
+    shift = len(before) - start
+    # Blanks stay one to one, so that places do.
+    part = text[start:end].translate(_BLANKS).rstrip()
+    return f"{before}{part}{after}", tuple((first + shift, last + shift) for first, last in places)
+
+
+def _best_start(text: str, spans: Sequence[Span]) -> int:
+    """Return where the most different marked words stand close together; the first of equally good places."""
+    room = SNIPPET - 2 * _BEFORE
+    if spans[-1][1] - spans[0][0] <= room:
+        return spans[0][0]
+    best, most, first = spans[0][0], 0, 0
+    words: dict[str, int] = {}
+    for start, end in spans:
+        word = text[start:end]
+        words[word] = words.get(word, 0) + 1
+        while end - spans[first][0] > room and spans[first][0] < start:
+            gone = text[slice(*spans[first])]
+            words[gone] -= 1
+            if not words[gone]:
+                del words[gone]
+            first += 1
+        if len(words) > most:
+            best, most = spans[first][0], len(words)
+    return best

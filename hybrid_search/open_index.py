@@ -1,0 +1,155 @@
+"""An open index with the towers that fit it, and how it is lent to the calls of a retriever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hybrid_search.analysis import analyzer
+from hybrid_search.errors import ModelMismatch, UsageError
+from hybrid_search.highlights import marked
+from hybrid_search.passages import DEFAULT_SHOWN, is_of_passages
+from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.search import Search
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.types import Hit
+
+__all__ = ["IndexSource", "Lease", "OpenIndex"]
+
+
+class OpenIndex:
+    """An open index and the towers that made its vectors; a call uses the same one from start to end.
+
+    :ivar encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
+    :ivar fusion: the default fusion of searches; the index's own unless given.
+    :raises ModelMismatch: if the towers are not those of the index.
+    """
+
+    def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
+        if encoder is not None:
+            _check_model(encoder, engine.settings)
+        self.encoder = encoder
+        self.engine = engine
+        self.fusion = fusion or engine.settings.fusion
+
+    @property
+    def searches_vectors(self) -> bool:
+        """Whether the modes ``knn`` and ``hybrid`` are available, by a query tower here or in the engine."""
+        return self.encoder is not None or self.engine.capabilities.encodes_queries
+
+    def ready(self, search: Search) -> Search:
+        """Return a search completed with this index's fusion and the vectors of the texts.
+
+        :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
+        """
+        search = self._grouped(search.with_fusion(self.fusion))
+        if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
+            return search
+        return search.with_vectors(self._vectors(search.texts))
+
+    def finished(self, search: Search, hits: list[list[Hit]]) -> list[list[Hit]]:
+        """Return the engine's hits with the highlights, if the search wants them."""
+        return marked(search.texts, hits, analyzer(self.engine.settings.analyzer)) if search.highlight else hits
+
+    def _grouped(self, search: Search) -> Search:
+        of_passages = is_of_passages(self.engine.settings.fields)
+        if search.group is None:
+            return replace(search, group=DEFAULT_SHOWN if of_passages else 0)
+        if search.group and not of_passages:
+            raise UsageError("the index holds whole documents, no passages, so they can't be grouped; leave group out")
+        return search
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
+        encoder = self.towers()
+        nonblank = [position for position, text in enumerate(texts) if text.strip()]
+        if len(nonblank) == len(texts):
+            return encoder.encode_queries(texts)
+        # Towers may find tokens in white space; a blank query finds nothing all the same.
+        vectors = np.zeros((len(texts), encoder.dimension), np.float32)
+        if nonblank:
+            vectors[nonblank] = encoder.encode_queries([texts[position] for position in nonblank])
+        return vectors
+
+    def towers(self) -> Encoder:
+        """Return the towers.
+
+        :raises UsageError: if there are none.
+        """
+        if self.encoder is None:
+            if self.engine.settings.dimension:
+                raise UsageError(
+                    "the index was opened without its towers, or they are not stored with it (any more); give the "
+                    "model that made its vectors, or search with mode 'bm25'"
+                )
+            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
+        return self.encoder
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """An index on loan, and the number of calls that use it; a replaced index is closed after the last of them."""
+
+    index: OpenIndex
+    users: int = 0
+    left: bool = False
+
+
+class IndexSource:
+    """Lends an index to each call; here always the same one. Thread-safe.
+
+    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that changes the index.
+    """
+
+    def __init__(self, index: OpenIndex) -> None:
+        self._lease = Lease(index)
+
+    @property
+    def current(self) -> OpenIndex:
+        """The index that the next call would get."""
+        return self._lease.index
+
+    @property
+    def is_due(self) -> bool:
+        """Whether :meth:`look` would check anything."""
+        return False
+
+    def look(self) -> None:
+        """Check, if it is time to, whether the index has been replaced; may wait for a server."""
+
+    def lend(self) -> Lease:
+        """Lend the index, without waiting; a closed index raises when it is used."""
+        return self._lease
+
+    def take_back(self, lease: Lease) -> bool:
+        """End a loan; return whether the caller must close the index, as it was replaced and has no other user."""
+        return False
+
+    def has_left(self, index: OpenIndex) -> bool:
+        """Check, after a call has failed, whether the index has been replaced; may wait for a server."""
+        return False
+
+    def refresh(self) -> bool:
+        """Check now; return whether the index has been replaced."""
+        return False
+
+    def close(self) -> None:
+        """Close the index."""
+        self._lease.index.engine.close()
+
+
+def _check_model(encoder: Encoder, settings: IndexSettings) -> None:
+    if not settings.dimension:
+        raise ModelMismatch(
+            f"the index holds no vectors, so model {encoder.fingerprint} can't search it; search it without a model "
+            "(mode bm25), or load the documents into a new index with the model"
+        )
+    of_model = (encoder.fingerprint, encoder.dimension, encoder.similarity)
+    of_index = (settings.fingerprint, settings.dimension, settings.similarity)
+    if of_model != of_index:
+        raise ModelMismatch(
+            "the index was built with model {} ({} dimensions, {} similarity) and ".format(*of_index)
+            + "the model given is {} ({} dimensions, {} similarity); ".format(*of_model)
+            + "open the index with the model it was built with, or load the documents into a new index with this one"
+        )
