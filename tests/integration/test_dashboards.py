@@ -329,6 +329,19 @@ def test_every_vega_panel_is_drawn_with_its_data(pack: Path, opensearch_server: 
     assert {id: one["warnings"] for id, one in drawn.items()} == {id: [] for id in drawn}
     assert all(one["marks"] for one in drawn.values()), drawn
     assert "knead the dough" in (tmp_path / "rankings.svg").read_text()
+    for part in ("agreement", "outcomes", "lengths", "norms", "vocabulary", "field-topic", "field-year"):
+        labels = counts_on_the_axis((tmp_path / f"{part}.svg").read_text())
+        assert labels == sorted(set(labels)), f"{part}: {labels}"
+        assert len(labels) > 1, part
+
+
+def counts_on_the_axis(drawn: str) -> list[int]:
+    """Return the numbers at the axis that counts queries or documents, in order."""
+    _, _, axis = drawn.partition(
+        next(iter(re.findall(r"-axis titled '(?:queries|documents|documents of the sample)'", drawn)))
+    )
+    labels = axis.partition("role-axis-label")[2].partition("</g>")[0]
+    return [int(text.replace(",", "")) for text in re.findall(r"<text[^>]*>([\d,]+)<", labels)]
 
 
 def test_search_relevance_gets_the_judged_queries(home: Home, index: str) -> None:

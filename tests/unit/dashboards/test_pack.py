@@ -133,7 +133,8 @@ def test_counts_have_whole_numbers_on_their_axes(lines: bytes) -> None:
     for part in ("agreement", "outcomes", "lengths", "norms", "vocabulary", "field-kind", "field-year"):
         encoding = specification(lines, part)["encoding"]
         axes = [encoding[axis].get("axis") or {} for axis in ("x", "y")]
-        assert [axis["format"] for axis in axes if axis.get("tickMinStep") == 1] == [",d"], part
+        [counted] = [axis for axis in axes if "tickCount" in axis]
+        assert (counted["format"], "tickMinStep" in counted) == (",d", False), part  # Vega-Lite drops a least step
 
 
 def test_an_index_pattern_lists_each_field_of_its_index_as_dashboards_would_read_it(lines: bytes) -> None:
