@@ -30,7 +30,7 @@ quickstart: install  ## train, index, evaluate and query on the documentation th
 
 serve: install  ## serve the index of make quickstart over HTTP until Ctrl-C (SERVE=8000)
 	@test -d quickstart/index || $(MAKE) --no-print-directory quickstart
-	$(BIN)/hybrid-search serve quickstart/index --writable --port $(SERVE)
+	$(BIN)/hybrid-search serve quickstart/index --writable --judgements quickstart/judged --port $(SERVE)
 
 opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL (PORT=9200; ML=0 without ml-commons)
 	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node

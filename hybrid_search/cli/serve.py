@@ -53,6 +53,7 @@ def _limits(function: F) -> F:
 @in_cluster_option
 @click.option("--writable", is_flag=True, help=about(ServiceOptions, "writable"))
 @click.option("--keys", metavar="FILE", default="", help=about(ServiceOptions, "keys"))
+@click.option("--judgements", metavar="FOLDER", default="", help=about(ServiceOptions, "judgements"))
 @click.option("--origin", "origins", multiple=True, help=about(ServiceOptions, "origins"))
 @_limits
 def command(
@@ -61,8 +62,10 @@ def command(
 ) -> None:  # fmt: skip
     """Serve an index over HTTP until SIGTERM or Ctrl-C, which finish what runs; SIGHUP opens index and keys anew.
 
+    At / it has a page to search with, at /docs a description; the log is JSON lines on stderr.
+
     The service asks for no key unless --keys names a file of them (hybrid-search new-key), and speaks no TLS: put a
-    proxy before it where the network is not your own. GET /docs describes it; the log is JSON lines on stderr.
+    proxy before it where the network is not your own.
 
     \b
     Examples:

@@ -56,6 +56,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "server.on_disk": "load --on-disk",
     "service.writable": "serve --writable",
     "service.keys": "serve --keys",
+    "service.judgements": "serve --judgements",
     "service.origins": "serve --origin",
     "service.max_body": "serve --max-body",
     "service.max_query": "serve --max-query",

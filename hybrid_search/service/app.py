@@ -20,6 +20,7 @@ from hybrid_search.service.documents import document_routes
 from hybrid_search.service.forwarding import Forwarding
 from hybrid_search.service.gate import Gate, request_id_of
 from hybrid_search.service.metrics import Metrics
+from hybrid_search.service.page import page_routes
 from hybrid_search.service.problems import MEDIA_TYPE, Problem, invalid, of_status, problem_of, unexpected
 from hybrid_search.service.reference import reference_page
 from hybrid_search.service.schema import ProblemShown
@@ -53,7 +54,8 @@ def application(service: Service, *, forward_to: str = "") -> FastAPI:
         responses={"default": {"model": ProblemShown, "description": "A problem, " + MEDIA_TYPE}},
     )  # fmt: skip
     app.state.service = service
-    for routes in (search_routes(service, metrics), document_routes(service), watching_routes(service, metrics)):
+    searching, watching = search_routes(service, metrics), watching_routes(service, metrics)
+    for routes in (searching, document_routes(service), watching, page_routes(service)):
         app.include_router(routes)
     app.add_api_route("/docs", _docs(app), include_in_schema=False, response_class=Response)
     _answer_errors(app)

@@ -29,6 +29,8 @@ _LOG = logging.getLogger("hybrid_search.service.requests")
 _ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 _OPEN = ("/health/live", "/health/ready")
 """Paths that need no key: whoever asks for them decides whether to send requests here."""
+_PAGE = ("/", "/page/page.css", "/page/page.js")
+"""What the page is made of needs none either: it is where somebody types a key in."""
 _UNCOUNTED = (*_OPEN, "/metrics", "/stats")
 """Paths that are answered however many requests there are."""
 _BODIES_AT_ONCE = 32
@@ -98,7 +100,7 @@ class Gate:
             self._note(visit, scope)
 
     async def _through(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        if visit.path not in _OPEN:
+        if visit.path not in (*_OPEN, *_PAGE):
             visit.key = self._service.keys.name_of(_text(visit.headers, b"authorization"), _right(visit))
         body = await self._body(visit, receive)
         try:
@@ -180,7 +182,7 @@ def _visit(scope: Scope) -> _Visit:
 
 
 def _right(visit: _Visit) -> Right:
-    writes = visit.path.startswith("/documents") and visit.method in ("POST", "DELETE")
+    writes = visit.path.startswith(("/documents", "/judgements")) and visit.method in ("POST", "DELETE")
     return "write" if writes else "search"
 
 

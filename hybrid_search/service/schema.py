@@ -16,7 +16,11 @@ __all__ = [
     "Documents",
     "EmbedAnswer",
     "EmbedRequest",
+    "Judging",
+    "Neighbours",
+    "NeighboursRequest",
     "NewDocument",
+    "Noted",
     "ProblemShown",
     "SearchAnswer",
     "SearchRequest",
@@ -202,7 +206,35 @@ class Stats(BaseModel):
     dimension: int
     similarity: str
     writable: bool
+    judges: Annotated[bool, Field(description="Whether judgements are noted.")]
     engine: dict[str, object]
+
+
+class NeighboursRequest(_Asked):
+    """The document whose neighbours are wanted, by the vectors."""
+
+    id: StrictStr
+    k: Annotated[StrictInt, Field(ge=1, le=100)] = 5
+
+
+class Neighbours(BaseModel):
+    """The documents nearest to one, without itself."""
+
+    hits: list[HitShown]
+
+
+class Judging(_Asked):
+    """How relevant a document is to a query: 0 is not."""
+
+    query: StrictStr
+    document_id: StrictStr
+    grade: Annotated[StrictInt, Field(ge=0, le=100)]
+
+
+class Noted(BaseModel):
+    """The judgement is on disk."""
+
+    noted: bool
 
 
 class FieldProblem(BaseModel):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from hybrid_search.location import without_password
+from hybrid_search.opening import is_on_server
 from hybrid_search.retriever import Retriever, modes_of
 from hybrid_search.service.answers import json_answer
 from hybrid_search.service.core import Service
@@ -15,6 +17,11 @@ from hybrid_search.service.problems import Draining
 from hybrid_search.service.schema import State, Stats
 
 __all__ = ["watching_routes"]
+
+
+def _name(location: str) -> str:
+    """Return what an index is called; of a folder its name alone, as where it lies is nobody's business."""
+    return without_password(location) if is_on_server(location) else Path(location).resolve().name
 
 
 def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
@@ -36,7 +43,7 @@ def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
         def asked(retriever: Retriever) -> dict[str, Any]:
             settings, engine = retriever.engine.settings, dict(retriever.engine.stats())
             return {
-                "location": without_password(service.location),
+                "location": _name(service.location),
                 "documents": retriever.engine.count(),
                 "modes": modes_of(retriever),
                 "weight": retriever.fusion.weights[0],
@@ -46,6 +53,7 @@ def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
                 "dimension": settings.dimension,
                 "similarity": settings.similarity,
                 "writable": service.options.writable,
+                "judges": bool(service.options.judgements),
                 "engine": engine,
             }
 

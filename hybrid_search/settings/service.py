@@ -16,6 +16,10 @@ class ServiceOptions(Setting, frozen=True):
 
     writable: Annotated[bool, Meta(description="Clients may add and delete documents.")] = False
     keys: Annotated[str, Meta(title="a file", description="A TOML file of the API keys; empty lets everybody in.")] = ""
+    judgements: Annotated[
+        str,
+        Meta(title="a folder", description="Where judgements of the page's visitors go, for refit; empty takes none."),
+    ] = ""
     origins: Annotated[
         tuple[str, ...],
         Meta(

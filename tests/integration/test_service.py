@@ -49,7 +49,7 @@ def test_the_lines_of_the_documentation_run_as_they_are_printed(own: Path, tmp_p
         if line.startswith("curl ")
     ]
     assert len(lines) >= 10
-    with running(own, "--writable") as service:
+    with running(own, "--writable", "--judgements", tmp_path / "judged") as service:
         (tmp_path / ".curlrc").write_text(
             f'connect-to = "localhost:8000:127.0.0.1:{service.port}"\nsilent\nshow-error\nfail-with-body\n'
         )
