@@ -31,6 +31,8 @@ _OPEN = ("/health/live", "/health/ready")
 """Paths that need no key: whoever asks for them decides whether to send requests here."""
 _PAGE = ("/", "/page/page.css", "/page/page.js")
 """What the page is made of needs none either: it is where somebody types a key in."""
+_READING = ("/search", "/search/batch", "/embed", "/neighbours")
+"""Paths that are posted to without changing anything."""
 _UNCOUNTED = (*_OPEN, "/metrics", "/stats")
 """Paths that are answered however many requests there are."""
 _BODIES_AT_ONCE = 32
@@ -178,12 +180,15 @@ def _visit(scope: Scope) -> _Visit:
     headers = dict(scope["headers"])
     given = headers.get(b"x-request-id", b"")
     id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
-    return _Visit(id, scope["method"], scope["path"], headers)
+    # Of an application that is mounted in another one, the path has that one's in front.
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return _Visit(id, scope["method"], path, headers)
 
 
 def _right(visit: _Visit) -> Right:
-    writes = visit.path.startswith(("/documents", "/judgements")) and visit.method in ("POST", "DELETE")
-    return "write" if writes else "search"
+    """Return the right that a request needs; whatever is not known to read alone needs that to write."""
+    reads = visit.method in ("GET", "HEAD", "OPTIONS") or visit.path in _READING
+    return "search" if reads else "write"
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str:

@@ -84,7 +84,8 @@ async function search() {
     if (controller !== asking) return;
     mode === "side" ? showSides(answers) : showOne(answers[0]);
     const search = Math.max(...answers.map((answer) => answer.took_ms)), all = performance.now() - began;
-    say(`${answers[0].hits.length} hits; search ${search.toFixed(1)} ms, with the way ${all.toFixed(1)} ms.`);
+    const found = answers[0].hits.length;
+    say(`${found} ${found === 1 ? "hit" : "hits"}; search ${search.toFixed(1)} ms, with the way ${all.toFixed(1)} ms.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     results.replaceChildren();

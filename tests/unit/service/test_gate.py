@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from service_app import opening, served
 from starlette.testclient import TestClient
 
@@ -37,6 +38,27 @@ def test_with_keys_only_those_who_have_one_are_let_in_as_far_as_it_reaches(index
         assert client.delete("/documents/d1", headers=may_write).json()["type"] == "urn:hybrid-search:ReadOnly"
         assert client.get("/metrics").status_code == 401
         assert client.get("/health/ready").status_code == client.get("/health/live").status_code == 200
+
+
+def test_a_key_reaches_no_further_where_the_service_is_mounted_in_another_application(
+    own_index: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.toml"
+    reader = {"authorization": f"Bearer {add_key(file, 'reader', ('search',))}"}
+    options = ServiceOptions(keys=str(file), writable=True)
+    service = Service(str(own_index), opening(own_index, writable=True), options, writes=True)
+    outer = FastAPI()
+    outer.mount("/inside", application(service))
+    service.open()
+    try:
+        client = TestClient(outer)
+        assert client.get("/inside/health/ready").status_code == 200
+        assert client.post("/inside/search", json=ASKED).status_code == 401
+        assert client.post("/inside/search", json=ASKED, headers=reader).status_code == 200
+        assert client.delete("/inside/documents/d1", headers=reader).json()["type"] == "urn:hybrid-search:Forbidden"
+        assert client.get("/inside/documents/d1", headers=reader).status_code == 200
+    finally:
+        service.close()
 
 
 def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_its_size(index: Path) -> None:
