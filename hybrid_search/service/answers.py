@@ -62,6 +62,12 @@ def shown_hit(hit: Hit, similarity: Similarity, *, mode: str, explain: bool) -> 
         shown["legs"] = {
             name: _shown_leg(leg) | ({"distance": distance} if name == "knn" else {}) for name, leg in legs.items()
         }
+    if hit.highlights is not None:
+        shown["highlights"] = hit.highlights
+    if hit.passages:
+        shown["passages"] = [
+            {"id": one.id, "rank": one.rank, "score": one.score, "text": one.text} for one in hit.passages
+        ]
     return shown
 
 

@@ -58,6 +58,15 @@ class _HowToSearch(_Asked):
         StrictInt | None, Field(ge=0, le=10_000, description="How many hits to skip, in place of a page.")
     ] = None
     explain: Annotated[StrictBool, Field(description="Show what each leg contributed to a hit.")] = False
+    group: Annotated[
+        StrictInt | None,
+        Field(
+            ge=0, le=100,
+            description="Of an index of passages: a hit for each document, with at most so many of its passages; 0 for "
+            "a hit for each passage. Left out: documents with up to 3.",
+        ),
+    ] = None  # fmt: skip
+    highlight: Annotated[StrictBool, Field(description="Show where a hit matched, and a snippet.")] = False
 
 
 class SearchRequest(_HowToSearch):
@@ -87,6 +96,27 @@ class LegShown(BaseModel):
     distance: Annotated[float | None, Field(description="Of the k-NN leg: the vectors' distance.")] = None
 
 
+Span = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class HighlightsShown(BaseModel):
+    """Where a hit matched: the first character of each place and the one after its last, in Unicode characters."""
+
+    title: list[Span]
+    text: list[Span]
+    snippet: str
+    in_snippet: list[Span]
+
+
+class PassageShown(BaseModel):
+    """A passage of a document that was found by it."""
+
+    id: str
+    rank: int
+    score: float
+    text: str
+
+
 class HitShown(BaseModel):
     """A document that was found."""
 
@@ -98,6 +128,10 @@ class HitShown(BaseModel):
     text: str
     metadata: Metadata
     legs: Annotated[dict[str, LegShown] | None, Field(description="With explain only.")] = None
+    highlights: Annotated[HighlightsShown | None, Field(description="With highlight only.")] = None
+    passages: Annotated[
+        list[PassageShown] | None, Field(description="Of a document that was found by its passages: the best of them.")
+    ] = None
 
 
 class SearchAnswer(BaseModel):

@@ -85,7 +85,10 @@ def _searching(
         began = time.perf_counter()
         mode = asked.mode or modes_of(retriever)[0]
         fusion = _fusion(retriever.fusion, asked.weight, mode)
-        hits = retriever.search_many(queries, asked.k, mode=mode, filter=asked.filter, offset=offset, fusion=fusion)
+        hits = retriever.search_many(
+            queries, asked.k, mode=mode, filter=asked.filter, offset=offset, fusion=fusion, group=asked.group,
+            highlight=asked.highlight,
+        )  # fmt: skip
         weight = fusion.weights[0] if fusion is not None else None
         similarity = retriever.engine.settings.similarity
         return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began)

@@ -75,6 +75,7 @@ def test_results_come_as_somebody_types_and_a_link_brings_all_of_it_back(page: P
     page.get_by_label("Query").press_sequentially("rotate key")
     expect(page.locator("#results .open").first).to_have_text("1. Keys")
     expect(page.get_by_role("status")).to_contain_text("ms")
+    expect(page.locator("#results .hit").first.locator("mark")).to_have_text(["Rotate", "key"])
     expect(page.locator(".share").first).to_have_attribute("aria-label", re.compile(r"^BM25 \d+ %, vectors \d+ %$"))
     page.get_by_text("BM25", exact=True).click()
     expect(page.locator("#results .open")).to_have_count(1)

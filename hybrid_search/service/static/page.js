@@ -79,7 +79,7 @@ async function search() {
   const wanted = mode === "side" ? LEGS.map(([leg]) => leg) : [mode];
   try {
     const answers = await Promise.all(wanted.map((leg) => ask("POST", "search", {
-      query, k: K, mode: leg, explain: true, filter: filter(), ...(leg === "hybrid" ? { weight } : {}),
+      query, k: K, mode: leg, explain: true, highlight: true, filter: filter(), ...(leg === "hybrid" ? { weight } : {}),
     }, controller.signal)));
     if (controller !== asking) return;
     mode === "side" ? showSides(answers) : showOne(answers[0]);
@@ -123,7 +123,8 @@ function shown(hit, answer, before) {
   const part = (name) => made.querySelector(`.${name}`);
   part("open").textContent = `${hit.rank}. ${hit.title || hit.id}`;
   part("open").addEventListener("click", () => open(hit.id));
-  part("text").textContent = hit.text;
+  if (hit.highlights?.snippet) part("text").append(...marked(hit.highlights.snippet, hit.highlights.in_snippet));
+  else part("text").textContent = hit.text;
   part("facts").textContent = [`score ${hit.score.toFixed(3)}`, hit.id, ...Object.entries(hit.metadata).map(
     ([name, value]) => `${name}: ${value}`)].join(" · ");
   if (before) part("facts").append(moved(hit, before));
@@ -138,6 +139,19 @@ function shown(hit, answer, before) {
   if (stats.judges) judging(part("judge"), hit.id, answer.query);
   else part("judge").remove();
   return made;
+}
+
+function marked(text, places) {
+  const characters = Array.from(text); // places count characters, and JavaScript's own are halves of some
+  const made = [];
+  let after = 0;
+  for (const [first, next] of places) {
+    const mark = document.createElement("mark");
+    mark.textContent = characters.slice(first, next).join("");
+    made.push(characters.slice(after, first).join(""), mark);
+    after = next;
+  }
+  return [...made, characters.slice(after).join("")];
 }
 
 function moved(hit, before) {

@@ -45,6 +45,14 @@ def test_a_hit_that_only_bm25_found_has_no_distance(client: TestClient) -> None:
     assert hit["distance"] is None
 
 
+def test_where_a_hit_matched_is_shown_when_it_is_asked_for(client: TestClient) -> None:
+    [hit] = search(client, query="kitten", mode="bm25", highlight=True)["hits"]
+    assert hit["highlights"] == {
+        "title": [], "text": [[4, 10]], "snippet": "the kitten sleeps", "in_snippet": [[4, 10]],
+    }  # fmt: skip
+    assert "highlights" not in search(client, query="kitten")["hits"][0]
+
+
 def test_a_page_is_so_many_hits_further_on(client: TestClient) -> None:
     whole = [hit["id"] for hit in search(client, query="cat dog car", k=4)["hits"]]
     second = search(client, query="cat dog car", k=2, page=2)
