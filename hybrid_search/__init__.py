@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from hybrid_search.api import create, load, load_in_sync, open, train
+    from hybrid_search.api import backup, create, load, load_in_sync, open, restore, train
     from hybrid_search.async_retriever import AsyncRetriever
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.errors import (
@@ -65,21 +65,20 @@ __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
     "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound", "Document",
     "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit", "HybridSearchError", "IndexExists",
-    "IndexLocked",
-    "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode", "ModelError",
-    "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range", "Ranking",
-    "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
+    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode",
+    "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
+    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
     "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
     "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
-    "WordVectorConfig", "__version__", "create", "create_app", "load", "load_in_sync", "open", "open_dataset",
-    "rejecting", "train", "write_vectors",
+    "WordVectorConfig", "__version__", "backup", "create", "create_app", "load", "load_in_sync", "open", "open_dataset",
+    "rejecting", "restore", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
 
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _NAMES = {
-    "hybrid_search.api": ("create", "load", "load_in_sync", "open", "train"),
+    "hybrid_search.api": ("backup", "create", "load", "load_in_sync", "open", "restore", "train"),
     "hybrid_search.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
     "hybrid_search.engines.opensearch.transport": ("Connection",),

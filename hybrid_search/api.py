@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
 
-__all__ = ["create", "load", "load_in_sync", "open", "train"]
+__all__ = ["backup", "create", "load", "load_in_sync", "open", "restore", "train"]
 
 
 def open(
@@ -66,6 +66,20 @@ def create(location: str | Path, *, model: str | Path | None = None, connection:
 
     with _connected(connection):
         return loading.create(location, _folder(model))
+
+
+def backup(location: str | Path, to: str | Path) -> int:
+    """Copy an index in a folder while it is in use; see :func:`hybrid_search.indexes.backup`."""
+    from hybrid_search import indexes
+
+    return indexes.backup(location, to)
+
+
+def restore(copy: str | Path, location: str | Path) -> int:
+    """Put a copy in the place of an index; see :func:`hybrid_search.indexes.restore`."""
+    from hybrid_search import indexes
+
+    return indexes.restore(copy, location)
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:

@@ -23,16 +23,22 @@ from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, 
 from hybrid_search.indexing import with_passages
 from hybrid_search.location import Address
 from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine
+from hybrid_search.passages import document_of, is_of_passages
 from hybrid_search.streams import in_batches
+from hybrid_search.types import Document
 
 __all__ = [
     "Deletion",
     "Rollback",
+    "backup",
+    "count_documents",
     "delete_documents",
+    "documents_of",
     "drop",
     "droppable",
     "indexes_on",
     "repair_index",
+    "restore",
     "roll_back",
     "to_be_dropped",
 ]
@@ -201,6 +207,53 @@ def repair_index(location: str | Path) -> Mapping[str, Any]:
             raise CorruptIndex(f"{location}: {'; '.join(left)}; load the data again with recreate=True")
         stats = engine.stats()
     return {"index": str(location), "mended": mended, "documents": stats["documents"], "vectors": stats["vectors"]}
+
+
+def backup(location: str | Path, to: str | Path) -> int:
+    """Copy an index in a folder as it is at one moment, while others use it; return the number of documents.
+
+    :param to: a new folder; the copy is an index itself.
+    :raises UnsupportedCapability: for an index on a server, which has snapshots of its own.
+    :raises HybridSearchError: as :func:`~hybrid_search.engines.embedded.copying.copy_index`.
+    """
+    from hybrid_search.engines.embedded.copying import copy_index
+
+    return copy_index(folder_of(location), folder_of(to))
+
+
+def restore(copy: str | Path, location: str | Path) -> int:
+    """Put a copy in the place of an index, or where there is none; return the number of documents.
+
+    :raises UnsupportedCapability: for an index on a server.
+    :raises HybridSearchError: as :func:`~hybrid_search.engines.embedded.copying.put_back`; the index is as it was.
+    """
+    from hybrid_search.engines.embedded.copying import put_back
+
+    return put_back(folder_of(copy), folder_of(location))
+
+
+def documents_of(location: str, ids: Iterable[str]) -> dict[str, list[Document]]:
+    """Return id -> its document, or its passages in an index of passages; none for an unknown id.
+
+    :raises UsageError: if an id is invalid.
+    :raises IndexNotFound: if there is no index.
+    """
+    distinct = ids_of(list(dict.fromkeys(ids)))
+    with closing(open_engine(location)) as engine:
+        meant = with_passages(engine, distinct)
+        return {id: [one for one in engine.get(all_ids) if one is not None] for id, all_ids in meant.items()}
+
+
+def count_documents(location: str) -> dict[str, int]:
+    """Count an index's documents; of one of passages also these.
+
+    :raises IndexNotFound: if there is no index.
+    """
+    with closing(open_engine(location)) as engine:
+        if not is_of_passages(engine.settings.fields):
+            return {"documents": engine.count()}
+        documents = len({document_of(one.id) for one in engine.documents()})
+        return {"documents": documents, "passages": engine.count()}
 
 
 @dataclass(frozen=True, slots=True)

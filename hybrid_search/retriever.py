@@ -200,6 +200,15 @@ class Retriever:
         """
         return self._read(lambda index: index.engine.get(ids_of(ids)))
 
+    def count(self) -> int:
+        """Count the committed documents; in an index of passages these."""
+        return self._read(lambda index: index.engine.count())
+
+    def documents(self) -> Iterator[Document]:
+        """Iterate over the committed documents, in the order in which they were first added."""
+        with self._lent() as index:
+            yield from index.engine.documents()
+
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode queries with the query tower: (n, dimension) float32; a text without a known word has a zero row.
 

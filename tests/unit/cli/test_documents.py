@@ -1,0 +1,64 @@
+"""``create``, ``add``, ``get``, ``list``, ``count``, ``delete``, ``backup`` and ``restore``, as they are typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from hybrid_search.cli import cli
+from hybrid_search.errors import RecordsRejected, UsageError
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words):
+        done = CliRunner().invoke(cli, [*words, "--format", "json"], catch_exceptions=False)
+        return json.loads(done.stdout) if done.stdout else None
+
+    return command
+
+
+def test_an_index_lives_without_a_data_set(run, tmp_path):
+    assert run("create", "notes")["dimension"] == 0
+    (tmp_path / "two.jsonl").write_text('{"id": "a", "text": "fleas", "year": 3}\n{"id": "b", "text": "cats"}\n')
+    assert run("add", "notes", "two.jsonl") == {"added": 2, "rejected": 0, "documents": 2}
+    assert run("get", "notes", "a") == [{"id": "a", "text": "fleas", "title": "", "metadata": {"year": 3}}]
+    assert run("backup", "notes", "copy")["documents"] == 2
+    assert run("delete", "notes", "a", "c") == {"location": "notes", "deleted": 1, "not_there": ["c"], "documents": 1}
+    assert run("count", "notes") == {"documents": 1}
+    assert run("restore", "copy", "notes", "--yes")["documents"] == 2
+    assert [one["id"] for one in run("list", "notes", "--limit", "1", "--offset", "1")] == ["b"]
+
+
+def test_files_are_added_as_passages_and_got_and_deleted_by_their_names(run, tmp_path):
+    run("create", "docs")
+    (tmp_path / "guide.md").write_text("# Guide\n\n" + "Fleas jump far. " * 60)
+    added = run("add", "docs", "guide.md")
+    assert (added["added"], run("count", "docs")) == (2, {"documents": 1, "passages": 2})
+    assert [one["id"] for one in run("get", "docs", "guide.md")] == ["guide.md#p1", "guide.md#p2"]
+    assert [one["id"] for one in run("list", "docs")] == ["guide.md#p1"]
+    (tmp_path / "guide.md").write_text("# Guide\n\nFleas jump.")
+    assert run("add", "docs", "guide.md")["documents"] == 1
+    assert run("delete", "docs", "guide.md")["deleted"] == 1
+    assert run("count", "docs")["documents"] == 0
+
+
+def test_a_rejected_document_is_an_error_after_the_others_were_added(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "two.jsonl").write_text('{"id": "a", "text": ""}\n{"id": "b", "text": "cats"}\n')
+    with pytest.raises(RecordsRejected, match="blank, and so is the title"):
+        run("add", "notes", "two.jsonl")
+    assert run("count", "notes") == {"documents": 1}
+
+
+def test_what_is_not_there_is_said_and_nothing_is_replaced_unasked(run):
+    run("create", "notes")
+    run("create", "other")
+    with pytest.raises(UsageError, match="not there: a; `hybrid-search list` shows what is"):
+        run("get", "notes", "a")
+    with pytest.raises(UsageError, match="other would be replaced by notes; say --yes"):
+        run("restore", "notes", "other")
