@@ -67,11 +67,11 @@ __all__ = [
     "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit", "HybridSearchError", "IndexExists",
     "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode",
     "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
-    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad",
-    "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
-    "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
-    "WordVectorConfig", "__version__", "backup", "create", "create_app", "load", "load_in_sync", "open", "open_dataset",
-    "rejecting", "restore", "train", "write_vectors",
+    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions",
+    "ServerLoad", "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig",
+    "TrainConfig", "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable",
+    "UnsupportedCapability", "UsageError", "WordVectorConfig", "__version__", "backup", "create", "create_app",
+    "load", "load_in_sync", "open", "open_dataset", "rejecting", "restore", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
