@@ -163,6 +163,8 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
             "is found by BM25 alone."
         )
+    if passages := report.read.get("passages"):
+        say(f"Read {report.read['documents']:,} documents in {passages:,} passages, which the index counts.")
     if passed_over := _not_read(report.read):
         say(f"Not read: {passed_over}.")
     if before:
