@@ -70,16 +70,16 @@ def create(location: str | Path, *, model: str | Path | None = None, connection:
 
 def backup(location: str | Path, to: str | Path) -> int:
     """Copy an index in a folder while it is in use; see :func:`hybrid_search.indexes.backup`."""
-    from hybrid_search import indexes
+    from hybrid_search.indexes import backup as made
 
-    return indexes.backup(location, to)
+    return made(location, to)
 
 
 def restore(copy: str | Path, location: str | Path) -> int:
     """Put a copy in the place of an index; see :func:`hybrid_search.indexes.restore`."""
-    from hybrid_search import indexes
+    from hybrid_search.indexes import restore as put_back
 
-    return indexes.restore(copy, location)
+    return put_back(copy, location)
 
 
 def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None) -> TrainSummary:
