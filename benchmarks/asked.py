@@ -78,14 +78,15 @@ def rules() -> dict[str, Weigh]:
     general = _general_idf()
     return {
         "all words": lambda words, idf: [idf[word] for word in words],
-        "Lucene's 33 left out": _listed(STOP_WORDS, 0.0),
-        PRODUCT: _listed(product, 0.0),
-        "function words a tenth": _listed(product, 0.1),
+        "Lucene's 33 left out": listed(STOP_WORDS, 0.0),
+        PRODUCT: listed(product, 0.0),
+        "function words a tenth": listed(product, 0.1),
         "general English": lambda words, idf: [min(idf[word], general.get(word, np.inf)) for word in words],
     }
 
 
-def _listed(words: Sequence[str], share: float) -> Weigh:
+def listed(words: Sequence[str], share: float) -> Weigh:
+    """Let these words count a share of their idf, unless a query has no others."""
     known = frozenset(words)
 
     def weigh(asked: Sequence[str], idf: Mapping[str, float]) -> list[float]:
@@ -129,7 +130,7 @@ class Corpus:
         counts.data /= counts.data + np.repeat(norm, np.diff(counts.indptr))
         return cls(np.array([d.id for d in documents], dtype=object), counts.T.tocsr(), vocabulary)
 
-    def ranked(self, text: str, weigh: Weigh) -> Ranking:
+    def ranked(self, text: str, weigh: Weigh, depth: int = DEPTH) -> Ranking:
         """Rank by the words that the corpus has."""
         words = ENGLISH.words(text)
         terms = [self._term(word) for word in words]
@@ -145,7 +146,7 @@ class Corpus:
             scores[self.weights.indices[part]] += weight * self.weights.data[part]
         found = np.flatnonzero(scores)
         scores = scores[found].round(9)
-        order = np.lexsort((found, -scores))[:DEPTH]
+        order = np.lexsort((found, -scores))[:depth]
         return Ranking(tuple(self.ids[found[order]]), tuple(scores[order].tolist()))
 
     def _term(self, word: str) -> int:

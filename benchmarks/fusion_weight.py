@@ -72,7 +72,7 @@ def main() -> None:
         lexical = lexical_legs(data).fit
         legs = {model: _encoded(data.fit, Path(folder)) for model, folder in models.items()}
         for model, knn in {**legs, "noise": _noise(lexical, np.random.default_rng(0))}.items():
-            tables[f"{model}, {name}"] = _table(lexical, knn, data.fit)
+            tables[f"{model}, {name}"] = by_weight(lexical, knn, data.fit)
             print(f"{model}, {name}: {tables[f'{model}, {name}'].shape[1]} queries", flush=True)
     figures = {
         label: {str(n): _tried(table, n) for n in COUNTS if 2 * n <= table.shape[1]} for label, table in tables.items()
@@ -98,7 +98,7 @@ def _noise(lexical: Run, generator: np.random.Generator) -> Run:
     }
 
 
-def _table(bm25: Run, knn: Run, judged: Judged) -> Values:
+def by_weight(bm25: Run, knn: Run, judged: Judged) -> Values:
     """Return nDCG@10 per weight of BM25 (rows, 0 to 1) and query."""
     names = [query.id for query in judged.queries][:MOST_QUERIES]
     qrels = qrels_of(j for j in judged.judgements if j.query_id in set(names))
