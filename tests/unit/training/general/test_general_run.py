@@ -70,6 +70,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Path:
     (folder / "SOURCES.tsv").write_text("id_prefix\tlicence\nfree\tCC BY 4.0\nrecipes\tpublic domain\n")
     store = tmp_path_factory.mktemp("store")
     main(["--store", str(store), "--teacher", str(teacher), "encode", str(folder)])
+    (folder / "mine.txt").write_text("seaa sunb\nhillc roadd\n")
+    main(["--store", str(store), "--teacher", str(teacher), "watch", "mine", *[str(folder / "mine.txt")] * 2])
     main(["--store", str(store), "--teacher", str(teacher), "train", "--seconds", "0.2"])
     return store
 
@@ -85,6 +87,7 @@ def test_texts_become_a_model_that_is_nearer_to_its_teacher_than_at_the_start(
     main(["--store", str(store), "--teacher", str(teacher), "train", "--seconds", "1"])
     assert journal(store)[-1]["step"] > begun["step"]  # it went on
     main(["--store", str(store), "--teacher", str(teacher), "branch", str(tmp_path / "model"), "--seconds", "0.2"])
+    assert -1 <= journal(store)[-1]["mine documents"] <= 1
     assert journal(store)[-1]["held out documents"] > journal(store)[0]["held out documents"]
     encoder = OnnxEncoder.load(tmp_path / "model")
     assert (encoder.card.tower.encoder, encoder.dimension) == ("rec", 16)
