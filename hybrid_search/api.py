@@ -146,7 +146,11 @@ def load_in_sync(
 
 
 def _folder(model: str | Path | None) -> Path | None:
-    return None if model is None else usable_path(model, "model", "give the folder that `train` wrote")
+    if model is None:
+        return None
+    from hybrid_search.towers.shipped import located
+
+    return located(usable_path(model, "model", "give the folder that `train` wrote"))
 
 
 def _connected(connection: Connection | None) -> AbstractContextManager[None]:

@@ -79,8 +79,10 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
 
 
 def _towers(location: str, engine: Engine) -> Mapping[str, str]:
-    """Return whether an index of vectors in a folder has its towers; on a server they would have to be downloaded."""
-    if is_on_server(location) or not engine.settings.dimension:
+    """Return whether an index has its towers; those on a server would have to be downloaded to know."""
+    if not engine.settings.dimension:
+        return {"towers": "none: an index of texts, which BM25 alone searches"}
+    if is_on_server(location):
         return {}
     return {"towers": "stored" if engine.model_folder() else "missing: only mode bm25 works without a model given"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hybrid_search.cli.options import format_option
+from hybrid_search.cli.options import MODEL, format_option
 from hybrid_search.cli.output import facts, progress, say
 
 __all__ = ["command", "serve_towers_command", "undeploy_command"]
@@ -20,9 +20,7 @@ REQUESTS = "requests.http"
 
 @click.command("deploy")
 @click.option("--to", "location", required=True, metavar="LOCATION", help="The index, or an alias: its live index.")
-@click.option(
-    "--model", type=click.Path(path_type=Path), help="The towers.  [default: those that travel with the index]"
-)
+@click.option("--model", type=MODEL, help="The towers.  [default: those that travel with the index]")
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that are in the way.")
 @click.option(
     "--connector",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hybrid_search.cli.options import format_option
+from hybrid_search.cli.options import MODEL, format_option
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _ERRORS = 4
     metavar="LOCATION",
     help="A server, opensearch://host:9200, to look at all indexes on it; or with the name of an index or alias.",
 )
-@click.option("--model", type=click.Path(path_type=Path), help="Check that the vectors were made with these towers.")
+@click.option("--model", type=MODEL, help="Check that the vectors were made with these towers.")
 @format_option
 @click.pass_context
 def command(context: click.Context, location: str, model: Path | None, form: str) -> None:

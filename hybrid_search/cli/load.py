@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from hybrid_search.cli.options import (
+    MODEL,
     bm25_of,
     bm25_options,
     dataset_argument,
@@ -38,9 +39,10 @@ __all__ = ["command"]
 @dataset_argument
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
-    help="The towers that make the vectors. Left out: those of the existing index; a new index is then BM25 only.",
+    type=MODEL,
+    help="The towers that make the vectors. Left out: those of the existing index.",
 )
+@click.option("--lexical-only", is_flag=True, help="Make an index without vectors, which BM25 alone searches.")
 @click.option(
     "--to",
     "location",
@@ -82,8 +84,9 @@ def command(
 ) -> None:
     """Load a data set's documents into an index, with the vectors of the document tower.
 
-    Doing it again is harmless: documents that are there already are skipped, changed ones replaced. After a kill,
-    run the same command again; on a server with --resume, which does not look at what was acknowledged.
+    A new index needs --model, or --lexical-only. Doing it again is harmless: documents that are there already are
+    skipped, changed ones replaced. After a kill, run the same command again; on a server with --resume, which does not
+    look at what was acknowledged.
 
     \b
     Examples:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from loaders.mapping import Fields
 
 __all__ = [
+    "MODEL",
     "WithOldName",
     "about",
     "allow_rejected_option",
     "bm25_of",
     "bm25_options",
+    "chosen_fields",
     "dataset_argument",
     "dead_letter_option",
+    "fields_of",
     "format_option",
     "from_option",
     "fusion_of",
@@ -74,9 +78,21 @@ from_option = click.option(
     metavar="LOCATION",
     help="The index: a folder such as ./index, or opensearch://host:9200/name.",
 )
+
+
+class _ModelPath(click.Path):
+    """A model's folder, or the name of one that comes with the package."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from hybrid_search.towers.shipped import located
+
+        return located(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+MODEL = _ModelPath(path_type=Path)
 model_option = click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=MODEL,
     help="Towers to use instead of those the index carries; refused unless they are the same.",
 )
 
@@ -131,10 +147,15 @@ def _field_option(name: str, metavar: str, text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", f"field_{name}", metavar=metavar, help=text, expose_value=False, callback=_chosen)
 
 
-def _fields_of(context: click.Context) -> Fields | None:
+def chosen_fields() -> dict[str, str]:
+    """Return the choice of fields as it was given, by parameter; empty for none."""
+    return dict(click.get_current_context().meta.get(_FIELDS, {}))
+
+
+def fields_of(chosen: Mapping[str, str]) -> Fields | None:
+    """Return the choice of fields of :func:`chosen_fields`; None for none."""
     from loaders.mapping import Fields
 
-    chosen = context.meta.get(_FIELDS)
     if not chosen:
         return None
 
@@ -194,7 +215,7 @@ def opened_dataset(
             f"name a file elsewhere"
         )
     with rejecting(dead_letter, allow) as rejected:
-        fields = _fields_of(click.get_current_context())
+        fields = fields_of(chosen_fields())
         yield open_dataset(name, path, reject=rejected, config=config, fields=fields), rejected
 
 

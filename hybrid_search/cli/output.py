@@ -54,7 +54,7 @@ _SPELT = {
 """Parameters of the library whose option has another name."""
 
 _PARAMETERS = (
-    "alias|allow_settings|ca_certs|client_cert|default_pipeline|filter|in_cluster|mode|model|out|password_file|path|"
+    "alias|allow_settings|ca_certs|client_cert|default_pipeline|filter|in_cluster|lexical_only|mode|model|out|password_file|path|"
     "pipeline|read_timeout|recreate|restart|resume|split|systems|user|" + "|".join(_SPELT)
 )
 """Other parameters that occur in the library's messages."""

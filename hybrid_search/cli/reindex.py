@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from hybrid_search.cli.options import allow_rejected_option, dead_letter_option, format_option, rejecting
+from hybrid_search.cli.options import MODEL, allow_rejected_option, dead_letter_option, format_option, rejecting
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.server_options import layout_of, layout_options
 from hybrid_search.cli.swapped import alias_options, print_swap
@@ -18,9 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("reindex")
-@click.option(
-    "--model", required=True, type=click.Path(path_type=Path), help="The towers that make the new index's vectors."
-)
+@click.option("--model", required=True, type=MODEL, help="The towers that make the new index's vectors.")
 @click.option(
     "--from",
     "source",

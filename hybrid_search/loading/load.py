@@ -31,12 +31,13 @@ from hybrid_search.retriever import Retriever
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions
+from hybrid_search.towers.shipped import default_model
 from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
 
-__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
+__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "model_of_new", "settings_of_new"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class LoadOptions:
 
     :ivar recreate: replace an existing index. One in a folder is replaced when the load has succeeded, and otherwise
         stays; one on a server is deleted after the arguments were checked and a first document was read.
+    :ivar lexical_only: make an index without vectors, for BM25 alone.
     :ivar total: number of documents, if known; for the estimate of the remaining time.
     :ivar server: how to load into a server.
     :ivar layout: the server's options of a new index.
@@ -57,6 +59,7 @@ class LoadOptions:
     faiss: str | None = None
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     recreate: bool = False
+    lexical_only: bool = False
     threads: int = 0
     total: int | None = None
     server: ServerLoad = field(default_factory=ServerLoad)
@@ -105,8 +108,8 @@ def load(
     acknowledged documents are durable, and become visible with the commit at the end. The next run continues: unchanged
     documents that are in the index are skipped; with ``options.server.resume`` acknowledged ones are not even compared.
 
-    :param model: a checkpoint folder. None for the towers of the existing index, even if that is recreated; without
-        one, the index is lexical only.
+    :param model: a checkpoint folder. None for the towers of the existing index, even if that is recreated; a new
+        index needs a model, or ``options.lexical_only``.
     :param reject: called with each document that the index rejects.
     :raises ConfigError: if a setting is invalid; nothing has been changed then.
     :raises ModelMismatch: if the index was built with another model.
@@ -115,16 +118,17 @@ def load(
     :raises ModelNotFound: if an index with vectors is to be recreated, but has no towers and none are given.
     :raises DataError: if a new or recreated index would contain no document (it is not created then), or if the load to
         be resumed had other documents.
-    :raises UsageError: if options contradict each other, or the load can't be resumed.
+    :raises UsageError: if options contradict each other, there is neither a model for a new index nor
+        ``lexical_only``, or the load can't be resumed.
     """
     options = options or LoadOptions()
     started = perf_counter()
     _check_options(location, options)
-    if options.recreate and model is None:
-        model = own_towers(location)
+    exists = index_exists(location)
+    model = _model_of(location, model, options, exists=exists)
     new = _New.prepared(model, options)
     documents = dataset.documents()
-    if options.recreate or not index_exists(location):
+    if options.recreate or not exists:
         documents = _with_a_first(documents, dataset, location)
     with _target(location, recreate=options.recreate) as target:
         journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
@@ -132,6 +136,28 @@ def load(
             report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report)
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
+
+
+def _model_of(location: str | Path, model: Path | None, options: LoadOptions, *, exists: bool) -> Path | None:
+    """Return the model of an index that is to be made; None for one without vectors, or if the index has its own."""
+    if exists and options.recreate and model is None and not options.lexical_only:
+        return own_towers(location)
+    return model if exists else model_of_new(location, model, options)
+
+
+def model_of_new(location: str | Path, model: Path | None, options: LoadOptions) -> Path | None:
+    """Return the model of a new index: the given one, or the one that comes with the package; None for no vectors.
+
+    :raises UsageError: if there is none, and ``lexical_only`` is not asked for.
+    """
+    chosen = model or (None if options.lexical_only else default_model())
+    if chosen is None and not options.lexical_only:
+        raise UsageError(
+            f"{location}: a new index needs a model, whose towers make the vectors: train one on your documents "
+            f"(hybrid-search train) and give it as model=PATH; or say lexical_only=True for an index that BM25 alone "
+            f"searches"
+        )
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +173,10 @@ class _New:
         from hybrid_search.towers.model_card import ServingDefaults, read_model_card
         from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
+        if model and options.lexical_only:
+            raise UsageError(
+                f"lexical_only=True makes an index without vectors, and {model} would make them; give one of both"
+            )
         encoder = OnnxEncoder.load(model, threads=options.threads) if model else None
         defaults = read_model_card(model).defaults if model else ServingDefaults()
         settings = IndexSettings(
@@ -379,6 +409,11 @@ def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadO
     remedy = "load into another location, or rebuild this one with recreate=True"
     if is_on_server(location):
         remedy = f"make the next index of an alias with alias=NAME, {remedy}"
+    if options.lexical_only and settings.dimension:
+        raise IndexExists(
+            f"{location}: the index holds vectors of model {settings.fingerprint[:12]}, asked for one without; leave "
+            f"lexical_only=True out, or {remedy}"
+        )
     if encoder is not None and encoder.fingerprint != settings.fingerprint:
         existing = settings.fingerprint[:12] or "no vectors"
         raise ModelMismatch(

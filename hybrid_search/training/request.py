@@ -23,11 +23,14 @@ class DataSource:
     """Where a data set is, so that it can be opened again: the arguments of ``open_dataset``.
 
     :ivar path: empty for a loader that reads no files.
+    :ivar fields: the command line's choice of fields: ``field_id``, ``field_title``, ``field_text``,
+        ``field_metadata``.
     """
 
     loader: str
     path: str = ""
     config: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def test_loading_again_encodes_nothing_and_loses_nothing(home: Home) -> None:
 
 def test_an_index_without_vectors_answers_by_bm25_and_says_why_not_otherwise(home: Home) -> None:
     plain = home.path / "plain"
-    assert home.run("load", "jsonl", "--path", home.data, "--to", plain).code == 0
+    assert home.run("load", "jsonl", "--path", home.data, "--to", plain, "--lexical-only").code == 0
     assert home.run("query", "honey", "--from", plain, "--format", "json").json["mode"] == "bm25"
     refused = home.run("query", "honey", "--from", plain, "--mode", "knn")
     assert refused.code != 0
@@ -215,7 +215,17 @@ def test_a_broken_line_goes_to_the_dead_letter_file_and_the_rest_is_loaded(home:
         file.write('{"id": "x", "text": 5}\n{"id": "y", "text": "cut off\n')
     dead = home.path / "dead.jsonl"
     done = home.run(
-        "load", "jsonl", "--path", data, "--to", home.path / "mended", "--dead-letter", dead, "--format", "json"
+        "load",
+        "jsonl",
+        "--path",
+        data,
+        "--to",
+        home.path / "mended",
+        "--lexical-only",
+        "--dead-letter",
+        dead,
+        "--format",
+        "json",
     )
     assert done.code == 3
     assert done.json["documents"] == 150

@@ -172,7 +172,7 @@ def test_a_server_is_told_how_to_keep_an_index_and_its_pipeline(home: Home, open
     location = f"{opensearch_server.location}/command-line-layout"
     if OpenSearchEngine.exists(location):
         OpenSearchEngine.drop(location)
-    load = ("load", "jsonl", "--path", home.data, "--to", location)
+    load = ("load", "jsonl", "--path", home.data, "--to", location, "--lexical-only")
     made = home.run(*load, "--shards", "2", "--replicas", "0", "--pipeline", "command-line-layout")
     assert made.code == 0, made.err
     with OpenSearchEngine.open(location) as engine:

@@ -77,7 +77,7 @@ def test_evaluate_prints_its_figures_before_it_writes_runs_of_ids_with_blanks(ho
     (folder / "documents.jsonl").write_text(json.dumps({"id": "d 1", "text": "honey in the comb"}) + "\n")
     (folder / "queries.jsonl").write_text(json.dumps({"id": "q 1", "text": "honey"}) + "\n")
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq 1\td 1\t1\n")
-    assert home.run("load", "jsonl", "--path", folder, "--to", home.path / "blank-index").code == 0
+    assert home.run("load", "jsonl", "--path", folder, "--to", home.path / "blank-index", "--lexical-only").code == 0
     asked = ("evaluate", "jsonl", "--path", folder, "--from", home.path / "blank-index", "--no-speed")
     done = home.run(*asked, "--run-out", home.path / "blank.trec")
     assert done.code == 0, done.err

@@ -138,10 +138,10 @@ def test_what_a_template_spoils_is_found_when_the_index_is_made_and_when_it_is_o
 ) -> None:
     client.call("PUT", f"/_index_template/{NAME}", {"index_patterns": [NAME], "template": template})
     with pytest.raises(SearchIndexError, match=told):
-        load(Corpus("made", lambda: iter(DOCUMENTS)), str(address))
+        load(Corpus("made", lambda: iter(DOCUMENTS)), str(address), options=LoadOptions(lexical_only=True))
     assert not OpenSearchEngine.exists(str(address))  # nothing is left behind that could not be used
     client.call("DELETE", f"/_index_template/{NAME}")
-    load(Corpus("made", lambda: iter(DOCUMENTS)), str(address))
+    load(Corpus("made", lambda: iter(DOCUMENTS)), str(address), options=LoadOptions(lexical_only=True))
     if "settings" in template:  # a mapping can't be changed like this later
         client.call("PUT", f"/{NAME}/_settings", template["settings"])
         with pytest.raises(SearchIndexError, match=f"{told}.*PUT /INDEX/_settings"):
@@ -157,9 +157,9 @@ def test_a_missing_ingest_pipeline_is_found_before_the_first_document(
     template = {"settings": {setting: "gone"}}
     client.call("PUT", f"/_index_template/{NAME}", {"index_patterns": [NAME], "template": template})
     with pytest.raises(SearchIndexError, match=f"the ingest pipeline 'gone' .{setting}. is not on the server"):
-        load(Corpus("made", lambda: iter(DOCUMENTS)), str(address))
+        load(Corpus("made", lambda: iter(DOCUMENTS)), str(address), options=LoadOptions(lexical_only=True))
     client.call("DELETE", f"/_index_template/{NAME}")
-    load(Corpus("made", lambda: iter(DOCUMENTS)), str(address))
+    load(Corpus("made", lambda: iter(DOCUMENTS)), str(address), options=LoadOptions(lexical_only=True))
     client.call("PUT", f"/{NAME}/_settings", {setting: "gone"})
     with open_retriever(str(address)) as retriever:  # which can be read all the same
         assert retriever.search(DOCUMENTS[0].text, 1, mode="bm25")

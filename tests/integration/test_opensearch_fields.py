@@ -15,7 +15,7 @@ from node.server import Server
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import DataError
-from hybrid_search.loading.load import load
+from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.settings.index import IndexSettings
@@ -40,7 +40,12 @@ def location(opensearch_server: Server, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_one_document_with_too_many_names_is_refused_alone(location: str) -> None:
     refused = []
-    report = load(Corpus("test", lambda: iter([PLAIN[0], MANY, *PLAIN[1:]])), location, reject=refused.append)
+    report = load(
+        Corpus("test", lambda: iter([PLAIN[0], MANY, *PLAIN[1:]])),
+        location,
+        options=LoadOptions(lexical_only=True),
+        reject=refused.append,
+    )
     assert (report.added, report.rejected, report.documents) == (3, 1, 3)
     assert [json.loads(one.record)["id"] for one in refused] == ["many"]
     assert refused[0].reason == (
@@ -56,7 +61,9 @@ def test_of_many_documents_with_a_name_each_those_that_fit_are_taken_in_order(lo
     documents = [Document(f"d{number:04}", "the sea", metadata={f"name {number}": 1}) for number in range(1_200)]
     documents.append(Document("last", "the sea", metadata={"name 7": 2}))
     refused = []
-    report = load(Corpus("test", lambda: iter(documents)), location, reject=refused.append)
+    report = load(
+        Corpus("test", lambda: iter(documents)), location, options=LoadOptions(lexical_only=True), reject=refused.append
+    )
     assert (report.added, report.rejected) == (ROOM + 1, 1_200 - ROOM)
     assert [json.loads(one.record)["id"] for one in refused] == [f"d{number:04}" for number in range(ROOM, 1_200)]
     with OpenSearchEngine.open(location) as engine:
@@ -74,14 +81,25 @@ def test_a_refused_document_declares_no_type_for_those_after_it(location: str) -
 
 def test_without_a_document_that_can_be_taken_no_index_is_left(location: str) -> None:
     with pytest.raises(DataError, match="none of its documents could be indexed"):
-        load(Corpus("test", lambda: iter([MANY])), location)
+        load(Corpus("test", lambda: iter([MANY])), location, options=LoadOptions(lexical_only=True))
     assert not OpenSearchEngine.exists(location)
 
 
 def test_the_command_line_says_why_and_takes_the_rest(location: str, tmp_path: Path) -> None:
     lines = [{"id": one.id, "text": one.text, "metadata": dict(one.metadata)} for one in [*PLAIN, MANY]]
     (tmp_path / "documents.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    told = run("load", "jsonl", "--path", "documents.jsonl", "--to", location, "--format", "json", cwd=tmp_path)
+    told = run(
+        "load",
+        "jsonl",
+        "--path",
+        "documents.jsonl",
+        "--to",
+        location,
+        "--lexical-only",
+        "--format",
+        "json",
+        cwd=tmp_path,
+    )
     assert (told.code, told.json["documents"], told.json["rejected"]) == (3, 3, 1), told.err
     assert "metadata fields" in (tmp_path / "rejected.jsonl").read_text()
 

@@ -60,7 +60,11 @@ def corpus(documents: list[Document]) -> Corpus:
 
 
 def loaded(proxy: FaultyServer, documents: list[Document] = DOCUMENTS, **options: Any):
-    return load(corpus(documents), f"{proxy.location}/{INDEX}", options=LoadOptions(server=ServerLoad(**options)))
+    return load(
+        corpus(documents),
+        f"{proxy.location}/{INDEX}",
+        options=LoadOptions(lexical_only=True, server=ServerLoad(**options)),
+    )
 
 
 def stored(proxy: FaultyServer) -> list[Document]:
@@ -133,7 +137,9 @@ def test_what_the_server_refuses_is_rejected_and_the_rest_goes_in(proxy: FaultyS
     # A word of more bytes than Lucene takes for a term.
     bad = [Document(f"bad{number}", "x" * 40_000) for number in range(3)]
     documents = [*DOCUMENTS[:1_500], *bad, *DOCUMENTS[1_500:]]
-    report = load(corpus(documents), f"{proxy.location}/{INDEX}", reject=rejected.append)
+    report = load(
+        corpus(documents), f"{proxy.location}/{INDEX}", options=LoadOptions(lexical_only=True), reject=rejected.append
+    )
     assert (report.added, report.rejected, report.documents) == (3_000, 3, 3_000)
     assert [json.loads(one.record)["id"] for one in rejected] == ["bad0", "bad1", "bad2"]
     assert all("immense term" in one.reason for one in rejected)
@@ -157,7 +163,7 @@ def test_settings_are_changed_for_the_load_and_come_back(proxy: FaultyServer, cl
         yield from DOCUMENTS
         seen.append((settings(client), note(client)))
 
-    options = LoadOptions(server=ServerLoad(without_replicas=True, force_merge=1, warm_up=True))
+    options = LoadOptions(lexical_only=True, server=ServerLoad(without_replicas=True, force_merge=1, warm_up=True))
     report = load(Corpus("test", documents), f"{proxy.location}/{INDEX}", options=options)
     ((during, noted),) = seen
     assert (during["index.refresh_interval"], during["index.auto_expand_replicas"]) == ("-1", "false")
@@ -182,7 +188,7 @@ def test_settings_come_back_when_a_load_fails_and_the_journal_tells_how_far_it_c
 
     location = f"{proxy.location}/{INDEX}"
     with pytest.raises(KeyboardInterrupt):
-        load(Corpus("test", breaks), location)
+        load(Corpus("test", breaks), location, options=LoadOptions(lexical_only=True))
     assert "index.refresh_interval" not in settings(client)
     entry = Journal(location, "test").read()
     assert entry is not None
@@ -204,7 +210,7 @@ def killed(proxy: FaultyServer, tmp_path: Path) -> Path:
     location = f"{proxy.location}/{INDEX}"
     process = subprocess.Popen(
         [sys.executable, "-m", "hybrid_search", "load", "jsonl", "--path", data, "--to", location,
-         "--parallel", "1"],
+         "--lexical-only", "--parallel", "1"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -262,7 +268,7 @@ def test_resume_refuses_another_data_set_or_index(proxy: FaultyServer) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(Corpus("test", breaks), location)
+        load(Corpus("test", breaks), location, options=LoadOptions(lexical_only=True))
     with pytest.raises(DataError, match="are not those that were loaded"):
         loaded(proxy, [Document("new", "x"), *DOCUMENTS], resume=True)
     OpenSearchEngine.drop(location)

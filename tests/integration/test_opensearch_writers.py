@@ -106,10 +106,10 @@ def test_two_loads_at_once_leave_the_settings_as_they_were(location: str, client
     code = (
         "import sys\n"
         "from hybrid_search.types import Document\n"
-        "from hybrid_search.loading.load import load\n"
+        "from hybrid_search.loading.load import LoadOptions, load\n"
         "from hybrid_search.loading.sources import Corpus\n"
         "documents = [Document(f'{sys.argv[1]}-{number}', 'the sea') for number in range(2_500)]\n"
-        f"load(Corpus(sys.argv[1], lambda: iter(documents)), {location!r})\n"
+        f"load(Corpus(sys.argv[1], lambda: iter(documents)), {location!r}, options=LoadOptions(lexical_only=True))\n"
     )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": "/tmp"}
     both = [subprocess.Popen([sys.executable, "-c", code, name], env=environment) for name in ("one", "two")]
@@ -196,5 +196,9 @@ def test_a_note_that_is_deleted_meanwhile_costs_nothing(location: str, client: C
         yield Document("a", "the sea")
         client.call("DELETE", f"/{holders.INDEX}")
 
-    load(Corpus("test", documents), location, options=LoadOptions(server=ServerLoad(without_replicas=True)))
+    load(
+        Corpus("test", documents),
+        location,
+        options=LoadOptions(lexical_only=True, server=ServerLoad(without_replicas=True)),
+    )
     assert (held(client), held(client, REPLICAS)) == ("7s", "0-1")

@@ -24,7 +24,9 @@ def with_two_blanks(home: Home) -> Path:
 
 def loaded(home: Home, path: Path, name: str, *options: object) -> Ran:
     dead = ("--dead-letter", home.path / f"{name}.jsonl")
-    return home.run("load", "jsonl", "--path", path, "--to", home.path / name, *dead, "--format", "json", *options)
+    return home.run(
+        "load", "jsonl", "--path", path, "--to", home.path / name, *dead, "--lexical-only", "--format", "json", *options
+    )
 
 
 def test_a_few_blank_documents_are_a_warning_at_the_end(home: Home, with_two_blanks: Path) -> None:
@@ -87,7 +89,7 @@ def test_documents_of_which_none_can_be_taken_make_no_index(home: Home) -> None:
 
 def test_documents_come_from_standard_input(home: Home, with_two_blanks: Path) -> None:
     command = [sys.executable, "-m", "hybrid_search", "load", "jsonl", "--path", "-", "--to", str(home.path / "piped")]
-    dead = ["--dead-letter", str(home.path / "piped.jsonl"), "--format", "json"]
+    dead = ["--dead-letter", str(home.path / "piped.jsonl"), "--lexical-only", "--format", "json"]
     done = subprocess.run(
         [*command, *dead], input=with_two_blanks.read_bytes(), capture_output=True, cwd=ROOT, check=False
     )

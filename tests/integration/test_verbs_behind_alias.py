@@ -111,7 +111,7 @@ def test_an_alias_is_for_servers_and_reindex_needs_something_to_read(home_data: 
 
 def test_a_folder_is_reindexed_and_dropped_too(tmp_path: Path, models: list[Path]) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    does("load", "jsonl", "--path", write_data(tmp_path / "data"), "--to", one)
+    does("load", "jsonl", "--path", write_data(tmp_path / "data"), "--to", one, "--lexical-only")
     assert "150 documents would be deleted for good; say --yes" in does("drop", one, code=2).err
     told = does("reindex", "--model", models[0], "--from", one, "--to", two, "--format", "json")
     assert told.json["added"] == 150

@@ -60,7 +60,8 @@ def _trial(bench: Bench, trial: int) -> Outcome:
     location = location_of(bench, name)
     drop_index(location)
     found: list[str] = []
-    hybrid_search.load(Corpus("seed", lambda: iter([Document("z", "common zero", metadata={"of_z": 1})])), location)
+    first = Corpus("seed", lambda: iter([Document("z", "common zero", metadata={"of_z": 1})]))
+    hybrid_search.load(first, location, options=LoadOptions(lexical_only=True))
 
     def load(loader: str) -> None:
         rng = random.Random(f"{seed} {loader}")

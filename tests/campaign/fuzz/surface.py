@@ -98,6 +98,7 @@ def _calls(retriever: Retriever, folder: Path) -> list[_Call]:
         "threads": _COUNTS,
         "total": _COUNTS,
         "recreate": _SWITCHES,
+        "lexical_only": _SWITCHES,
         "pipeline": ANY,
         "server": ANY,
         "layout": ANY,

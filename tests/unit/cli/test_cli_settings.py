@@ -78,7 +78,7 @@ def test_a_value_is_read_as_its_setting_asks(name: str, text: str, value: Any) -
         ("training.temperature", "nan", "it must be a number above 0"),
         ("training.batch_size", "1", "training.batch_size is '1'; it must be a whole number from 2 to 65536"),
         ("training.batch_size", "1.5", "it must be a whole number from 2 to 65536"),
-        ("towers.encoder", "gruu", "towers.encoder is 'gruu'; it must be one of mean, rnn, gru, lstm, cnn, tr"),
+        ("towers.encoder", "gruu", "towers.encoder is 'gruu'; it must be one of mean, rnn, gru, lstm, rec, cnn, tr"),
         ("towers.residual", "maybe", "towers.residual is 'maybe'; it must be yes or no"),
         ("training.rank_window", "40", "it must be FIRST-LAST, such as 5-100"),
         ("training.negatives", "[1", "it must be a mix of random"),
@@ -140,7 +140,7 @@ def test_a_setting_given_twice_must_be_given_alike() -> None:
     [
         ("--temperature", "--set training.temperature=VALUE (a number above 0"),
         ("--batch-size", "--set training.batch_size=VALUE (a whole number from 2 to 65536"),
-        ("--encoder", "--set towers.encoder=VALUE (one of mean, rnn, gru, lstm, cnn, transformer"),
+        ("--encoder", "--set towers.encoder=VALUE (one of mean, rnn, gru, lstm, rec, cnn, transformer"),
         ("--no-residual", "--set towers.residual=no"),
         ("--word2vec-window", "--set training.word_vectors.window=VALUE (a whole number, 1 or more"),
         ("--no-word2vec-whiten", "--set training.word_vectors.whiten=no"),

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[3]
         ("rebuild this one with recreate=True", "rebuild this one with --recreate"),
         ("give model=PATH, or drop it", "give --model PATH, or drop it"),
         ("search with pipeline=_inline.", "search with --pipeline _inline."),
+        ("or say lexical_only=True for", "or say --lexical-only for"),
         ("with split=none", "with --split none"),
         ("load without `resume`", "load without --resume"),
         ("give another `out`", "give another --out"),

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_search.errors import DataError
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
-from hybrid_search.loading.load import load
+from hybrid_search.loading.load import LoadOptions, load
 from loaders.registry import open_dataset
 
 
@@ -22,7 +22,8 @@ def rows(mark: int) -> str:
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     (tmp_path / "documents.jsonl").write_text('{"id": "1", "text": "Fleas jump."}\n')
-    load(open_dataset("jsonl", tmp_path / "documents.jsonl", reject=pytest.fail), tmp_path / "index")
+    data = open_dataset("jsonl", tmp_path / "documents.jsonl", reject=pytest.fail)
+    load(data, tmp_path / "index", options=LoadOptions(lexical_only=True))
     return tmp_path / "index"
 
 

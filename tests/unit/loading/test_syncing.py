@@ -58,7 +58,8 @@ def synced(index: Path, lines: Sequence[str], asked: Asked | None = None) -> Syn
     file.write_text("".join(line + "\n" for line in lines))
     reject = Intake(lambda rejection: None)
     dataset = open_dataset("jsonl", file, reject=reject)
-    return load_in_sync(dataset, index, reject=reject, may_remove=asked or Asked(agrees=False))
+    options = LoadOptions(lexical_only=True)
+    return load_in_sync(dataset, index, reject=reject, options=options, may_remove=asked or Asked(agrees=False))
 
 
 def lines(numbers: Sequence[int] | range) -> list[str]:
