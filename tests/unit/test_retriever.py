@@ -56,6 +56,19 @@ def test_hybrid_joins_both_legs_and_explains_each(retriever) -> None:
     assert hits[0].text == "cat cat dog"
 
 
+def test_an_open_index_is_fused_by_weights_that_another_process_fitted_again_unless_some_were_given(
+    engine, retriever, tmp_path
+) -> None:
+    with EmbeddedEngine.open(tmp_path / "index") as one, EmbeddedEngine.open(tmp_path / "index") as other:
+        reader, given = Retriever(AxisEncoder(), one), Retriever(AxisEncoder(), other, Fusion(weights=(0.0, 1.0)))
+        assert set(reader.search("cat", k=2)[0].legs) == {"bm25", "knn"}
+        engine.set_fusion(Fusion(weights=(1.0, 0.0)))
+        engine.commit()
+        assert [set(hit.legs) for hit in reader.search("cat", k=2)] == [{"bm25"}]  # the very next search
+        assert reader.fusion.weights == (1.0, 0.0)
+        assert [set(hit.legs) for hit in given.search("cat", k=1)] == [{"knn"}]
+
+
 @pytest.mark.parametrize("mode", ["bm25", "knn"])
 def test_a_hit_of_a_single_leg_carries_that_leg(retriever, mode) -> None:
     assert set(retriever.search("cat", mode=mode)[0].legs) == {mode}

@@ -331,7 +331,8 @@ class EmbeddedEngine:
             raise UnsupportedCapability(f"{self._layout.folder}: walks a graph, and can't compare with every vector")
         if search.mode == "knn":
             return [page_of_leg(one, search) for one in self._caches.dense.search(vectors, search.end, allowed)]
-        return self._fused(search, vectors, search.fusion or self._settings.fusion, allowed)
+        fusion = search.fusion or self._settings.fusion
+        return self._fused(search.with_fusion(fusion), vectors, fusion, allowed)
 
     def _fused(self, search: Search, vectors: Vectors, fusion: Fusion, allowed: RowFilter | None) -> list[Page]:
         fusions = [fusion if known else bm25_alone(fusion) for known in np.any(vectors, axis=1)]
