@@ -23,7 +23,7 @@ class OpenIndex:
     """An open index and the towers that made its vectors; a call uses the same one from start to end.
 
     :ivar encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
-    :ivar fusion: the default fusion of searches; the index's own unless given.
+    :param fusion: the default fusion of searches; None for the index's own, as it is when a search begins.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
@@ -32,7 +32,12 @@ class OpenIndex:
             _check_model(encoder, engine.settings)
         self.encoder = encoder
         self.engine = engine
-        self.fusion = fusion or engine.settings.fusion
+        self._fusion = fusion
+
+    @property
+    def fusion(self) -> Fusion:
+        """The default fusion of searches."""
+        return self._fusion or self.engine.settings.fusion
 
     @property
     def searches_vectors(self) -> bool:
@@ -40,11 +45,13 @@ class OpenIndex:
         return self.encoder is not None or self.engine.capabilities.encodes_queries
 
     def ready(self, search: Search) -> Search:
-        """Return a search completed with this index's fusion and the vectors of the texts.
+        """Return a search completed with the fusion that was given for this index and the vectors of the texts.
+
+        Without a given one the engine fuses by the index's own, which another process may have fitted again.
 
         :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
         """
-        search = self._grouped(search.with_fusion(self.fusion))
+        search = self._grouped(search.with_fusion(self._fusion) if self._fusion else search)
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
             return search
         return search.with_vectors(self._vectors(search.texts))
@@ -83,7 +90,10 @@ class OpenIndex:
                     "the index was opened without its towers, or they are not stored with it (any more); give the "
                     "model that made its vectors, or search with mode 'bm25'"
                 )
-            raise UsageError("the index holds no vectors; search with mode 'bm25', or load the documents with a model")
+            raise UsageError(
+                "the index holds no vectors; search with mode 'bm25', or make an index with them: load the documents "
+                "anew with a model, or reindex this one with it"
+            )
         return self.encoder
 
 

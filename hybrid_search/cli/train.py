@@ -148,7 +148,7 @@ def command(
     """Train a query tower and a document tower on a data set's questions and answers.
 
     Learns a tokenizer and word vectors, mines BM25 negatives, trains with early stopping, and fits the fusion weight
-    and BM25's k1 and b. Interrupted, the same command goes on. Without labels it learns from the documents.
+    and BM25's k1 and b. Interrupted, the same command goes on. Labels may be missing.
 
     \b
     Examples:
