@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hybrid_search.errors import CorruptIndex, ModelNotFound, UnsupportedCapability, UsageError
+from hybrid_search.errors import CorruptIndex, CorruptModel, ModelNotFound, UnsupportedCapability, UsageError
 from hybrid_search.location import usable_path, without_password
 from hybrid_search.protocols import Engine
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
+from hybrid_search.towers.shipped import default_model
 
 if TYPE_CHECKING:
     from hybrid_search.open_index import IndexSource, OpenIndex
@@ -24,13 +25,16 @@ __all__ = [
     "digest_of_model",
     "drop_index",
     "folder_of",
+    "has_towers",
     "index_exists",
     "is_on_server",
     "missing_towers",
+    "model_of_new",
     "open_encoder",
     "open_engine",
     "open_retriever",
     "own_towers",
+    "store_towers",
 ]
 
 _NEARLY_A_SERVER = re.compile(r"opensearchs?:|[^/@]*:[^/@]*@|(localhost|[\w-]+(\.[\w-]+)+):\d{2,5}(/|$)")
@@ -205,6 +209,36 @@ def own_towers(location: str | Path) -> Path | None:
     if fingerprint and folder is None:
         raise missing_towers(location, fingerprint)
     return folder
+
+
+def model_of_new(location: str | Path, model: Path | None, *, lexical_only: bool) -> Path | None:
+    """Return the model of a new index: the given one, or the one that comes with the package; None for no vectors.
+
+    :raises UsageError: if there is none, and an index without vectors is not asked for.
+    """
+    chosen = model or (None if lexical_only else default_model())
+    if chosen is None and not lexical_only:
+        raise UsageError(
+            f"{location}: a new index needs a model, whose towers make the vectors: train one on your documents "
+            f"(hybrid-search train) and give it as model=PATH; or say lexical_only=True for an index that BM25 alone "
+            f"searches"
+        )
+    return chosen
+
+
+def has_towers(engine: Engine) -> bool:
+    """Return whether the towers are stored in an index; a kill may have come before, and others may have changed them."""
+    try:
+        return engine.model_folder() is not None
+    except CorruptModel:
+        return False
+
+
+def store_towers(engine: Engine, model: Path) -> None:
+    """Store the files of a model that encoding needs in an index."""
+    from hybrid_search.towers.model_card import SERVING_FILES
+
+    engine.store_model([model / name for name in SERVING_FILES])
 
 
 def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:

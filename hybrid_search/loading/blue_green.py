@@ -31,11 +31,11 @@ from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
-from hybrid_search.loading.load import LoadOptions, LoadReport, load, model_of_new, settings_of_new
+from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
 from hybrid_search.location import Address
-from hybrid_search.opening import digest_of_model, own_towers
+from hybrid_search.opening import digest_of_model, model_of_new, own_towers
 from hybrid_search.protocols import Dataset, Progress, silent
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import ServerOptions
@@ -143,7 +143,7 @@ def _towers_of_next(client: Client, address: Address, options: LoadOptions) -> P
         return None
     live, _ = _indexes(client, address.index)
     if live is None:
-        return model_of_new(str(address), None, options)
+        return model_of_new(str(address), None, lexical_only=False)
     return own_towers(str(address.at(live)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
-from hybrid_search.errors import CorruptModel, DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
+from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
@@ -19,25 +19,27 @@ from hybrid_search.opening import (
     create_index,
     drop_index,
     folder_of,
+    has_towers,
     index_exists,
     is_on_server,
     missing_towers,
+    model_of_new,
     open_encoder,
     open_engine,
     own_towers,
+    store_towers,
 )
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
 from hybrid_search.retriever import Retriever
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions
-from hybrid_search.towers.shipped import default_model
 from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
 
-__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "model_of_new", "settings_of_new"]
+__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,10 @@ def load(
     started = perf_counter()
     _check_options(location, options)
     exists = index_exists(location)
-    model = _model_of(location, model, options, exists=exists)
+    if exists and options.recreate and model is None and not options.lexical_only:
+        model = own_towers(location)
+    elif not exists:
+        model = model_of_new(location, model, lexical_only=options.lexical_only)
     new = _New.prepared(model, options)
     documents = dataset.documents()
     if options.recreate or not exists:
@@ -136,28 +141,6 @@ def load(
             report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report)
     return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
-
-
-def _model_of(location: str | Path, model: Path | None, options: LoadOptions, *, exists: bool) -> Path | None:
-    """Return the model of an index that is to be made; None for one without vectors, or if the index has its own."""
-    if exists and options.recreate and model is None and not options.lexical_only:
-        return own_towers(location)
-    return model if exists else model_of_new(location, model, options)
-
-
-def model_of_new(location: str | Path, model: Path | None, options: LoadOptions) -> Path | None:
-    """Return the model of a new index: the given one, or the one that comes with the package; None for no vectors.
-
-    :raises UsageError: if there is none, and ``lexical_only`` is not asked for.
-    """
-    chosen = model or (None if options.lexical_only else default_model())
-    if chosen is None and not options.lexical_only:
-        raise UsageError(
-            f"{location}: a new index needs a model, whose towers make the vectors: train one on your documents "
-            f"(hybrid-search train) and give it as model=PATH; or say lexical_only=True for an index that BM25 alone "
-            f"searches"
-        )
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +344,7 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
         engine = create_index(location, new.settings, options.layout, new.model)
         try:
             if new.model:
-                _store_towers(engine, new.model)
+                store_towers(engine, new.model)
             _tell_server(engine, options)
         except BaseException:
             engine.close()
@@ -373,8 +356,8 @@ def _opened(location: str | Path, new: _New, options: LoadOptions) -> tuple[Engi
         encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
         if encoder is None and engine.settings.dimension:
             raise missing_towers(location, engine.settings.fingerprint)
-        if new.model and not _has_towers(engine):
-            _store_towers(engine, new.model)
+        if new.model and not has_towers(engine):
+            store_towers(engine, new.model)
         _tell_server(engine, options)
     except BaseException:
         engine.close()
@@ -388,20 +371,6 @@ def _tell_server(engine: Engine, options: LoadOptions) -> None:
         cast("OpenSearchEngine", engine).check_options(options.layout)
     if options.pipeline:
         cast("OpenSearchEngine", engine).store_pipeline(options.pipeline, as_default=options.default_pipeline)
-
-
-def _has_towers(engine: Engine) -> bool:
-    """Return whether the towers are stored; a kill may have come before, and others may have changed them."""
-    try:
-        return engine.model_folder() is not None
-    except CorruptModel:
-        return False
-
-
-def _store_towers(engine: Engine, model: Path) -> None:
-    from hybrid_search.towers.model_card import SERVING_FILES
-
-    engine.store_model([model / name for name in SERVING_FILES])
 
 
 def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadOptions, location: str | Path) -> None:

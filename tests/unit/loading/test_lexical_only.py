@@ -11,10 +11,10 @@ import hybrid_search
 from hybrid_search import Document, LoadOptions
 from hybrid_search.cli.output import in_options
 from hybrid_search.errors import IndexExists, IndexNotFound, ModelMismatch, UsageError
-from hybrid_search.loading.load import model_of_new
 from hybrid_search.loading.reindex import reindex
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.models import inspect_index
+from hybrid_search.opening import model_of_new
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers import shipped
 from hybrid_search.training.fit.refit import refit
@@ -112,8 +112,8 @@ def test_a_model_that_comes_with_the_package_is_found_by_its_name_and_is_the_def
     assert shipped.shipped_models() == ("en",)
     assert shipped.located(Path("en")) == tmp_path / "shipped" / "en"
     assert shipped.located(Path("./model")) == Path("model")
-    assert shipped.default_model() == model_of_new("index", None, LoadOptions()) == tmp_path / "shipped" / "en"
-    assert model_of_new("index", None, LEXICAL) is None
+    assert shipped.default_model() == model_of_new("index", None, lexical_only=False) == tmp_path / "shipped" / "en"
+    assert model_of_new("index", None, lexical_only=True) is None
     report = hybrid_search.load(DATA, tmp_path / "index")
     assert report.fingerprint
     with hybrid_search.open(tmp_path / "index", model="en") as retriever:
