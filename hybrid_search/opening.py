@@ -227,7 +227,7 @@ def model_of_new(location: str | Path, model: Path | None, *, lexical_only: bool
 
 
 def has_towers(engine: Engine) -> bool:
-    """Return whether the towers are stored in an index; a kill may have come before, and others may have changed them."""
+    """Return whether the towers are in an index; a kill may have come before, and others may have changed them."""
     try:
         return engine.model_folder() is not None
     except CorruptModel:
