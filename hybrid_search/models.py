@@ -43,17 +43,21 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
         "fingerprint": card.fingerprint,
         "size_mb": round(size / 1e6, 1),
         "vocabulary_size": card.vocabulary_size,
+        **_training_report(path),
+        **({"validation": card.measured} if card.measured else {}),
+        **({"parents": list(card.parents)} if card.parents else {}),
+        **({"old_validation": card.old_validation} if card.old_validation else {}),
         "tower": msgspec.to_builtins(card.tower),
         "defaults": msgspec.to_builtins(card.defaults),
-        **_training_report(path),
     }
 
 
 def _training_report(folder: Path) -> dict[str, Any]:
-    """Return the training's figures on what of the documents the towers read, and whether in order, if it has any."""
+    """Return what it was trained on, what of the documents the towers read, and whether in order, as far as known."""
     with contextlib.suppress(OSError, RecursionError, msgspec.MsgspecError):
         report = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
-        return {name: report[name] for name in ("read_by_towers", "cosine_to_shuffled") if name in report}
+        names = ("data_set", "split", "teacher", "read_by_towers", "cosine_to_shuffled")
+        return {name: report[name] for name in names if report.get(name)}
     return {}
 
 

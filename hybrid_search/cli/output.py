@@ -63,6 +63,9 @@ _WITH_VALUE = re.compile(rf"(?<![\w.'\"`=?&/-])({_PARAMETERS})=([\w-]+(?:[./:][\
 _ALONE = re.compile(rf"`({_PARAMETERS})`")
 _SETTING = re.compile(r"(?<![\w.'\"`=-])(?<!--set )((?:training|towers)\.[\w.]+=)")
 
+_SENTENCE = 80
+"""Most characters of an item that is listed beside others on one line."""
+
 FORMATS = ("table", "json", "jsonl")
 PIPED_WIDTH = 160
 _NARROW = 12
@@ -163,11 +166,27 @@ def facts(values: Mapping[str, Any], form: str) -> None:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """Write a value for people: a record's names and values, a list's items, sentences on lines of their own."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:,.4g}"
+        case int():
+            return f"{value:,}"
+        case str():
+            return value or "none"
+        case Mapping():
+            parts = [f"{name} ({_plain(one)})" if isinstance(one, Mapping) else f"{name} {_plain(one)}"
+                     for name, one in value.items()]  # fmt: skip
+            return ", ".join(parts) or "none"
+        case Sequence():
+            items = [_plain(one) for one in value]
+            return ("\n" if any(len(one) > _SENTENCE for one in items) else ", ").join(items) or "none"
+        case _:
+            return msgspec.json.encode(value).decode()
 
 
 class _Bar:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, ModelNotFound, ResumeMismatch, UsageError
+from hybrid_search.models import inspect_model
 from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.checkpoint import load_towers
@@ -103,6 +104,9 @@ def test_a_run_starts_where_the_model_is_and_says_what_it_lost(old: Path, new: t
     figures = summary.old_validation
     assert (figures["queries"], figures["documents"]) == (20, 120)  # a third of 60 were held out
     assert after.old_validation == figures
+    told = inspect_model(old / "new")
+    assert (told["parents"], told["split"], told["old_validation"]) == ([before.fingerprint], "train", figures)
+    assert set(told["validation"]) >= {"bm25", "knn", "hybrid"}
     assert any(f"on the 20 validation queries of {old / 'model'} the towers" in note for note in summary.notes)
 
 
