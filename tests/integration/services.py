@@ -76,12 +76,12 @@ def asked(connection: http.client.HTTPConnection, method: str, path: str, body: 
 
 
 @contextmanager
-def running(location: Path, *options: object) -> Iterator[Running]:
+def running(location: Path | str, *options: object) -> Iterator[Running]:
     """Start ``hybrid-search serve`` and wait until it answers; end it if the test has not."""
     command = [sys.executable, "-m", "hybrid_search", "serve", str(location), "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=location.parent
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
