@@ -42,7 +42,7 @@ def test_a_copy_is_an_index_with_the_same_documents_settings_and_towers(index, t
 
 
 def test_what_is_committed_meanwhile_is_in_the_copy_whole_or_not_at_all(index, tmp_path):
-    pairs = [[Document(f"{side}{number}", "flea") for side in "xy"] for number in range(150)]
+    pairs = [[Document(f"{side}{number}", "flea") for side in "xy"] for number in range(12)]
     with EmbeddedEngine.open(index, writable=True) as engine:
 
         def write():
@@ -52,7 +52,7 @@ def test_what_is_committed_meanwhile_is_in_the_copy_whole_or_not_at_all(index, t
 
         writer = threading.Thread(target=write)
         writer.start()
-        copies = [tmp_path / f"copy-{number}" for number in range(5)]
+        copies = [tmp_path / f"copy-{number}" for number in range(2)]
         for copy in copies:
             hybrid_search.backup(index, copy)
         writer.join()
