@@ -27,7 +27,7 @@ def main() -> None:
         size = write_files(source)
         started = perf_counter()
         data = hybrid_search.open_dataset("files", source, reject=print)
-        report = hybrid_search.load(data, Path(folder, "index"))
+        report = hybrid_search.load(data, Path(folder, "index"), options=hybrid_search.LoadOptions(lexical_only=True))
         with hybrid_search.open(Path(folder, "index")) as retriever:
             found = retriever.search("join the parts of a path", mode="bm25")
         seconds = perf_counter() - started

@@ -20,7 +20,7 @@ def main() -> None:
     data = hybrid_search.open_dataset("python_docs", None, reject=print)
     queries = [query.text for query, _ in zip(data.queries("test"), range(QUERIES), strict=False)]
     with tempfile.TemporaryDirectory() as folder:
-        hybrid_search.load(data, Path(folder, "index"))
+        hybrid_search.load(data, Path(folder, "index"), options=hybrid_search.LoadOptions(lexical_only=True))
         with hybrid_search.open(Path(folder, "index")) as retriever:
             seconds: dict[bool, list[float]] = {False: [], True: []}
             for turn in range(2):
