@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from hybrid_search.cli.options import (
+    MODEL,
     allow_rejected_option,
     dead_letter_option,
     format_option,
@@ -37,7 +38,7 @@ _RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 @click.argument("location", metavar="LOCATION")
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=MODEL,
     help="The towers whose vectors the index will have; it keeps a copy. Left out: BM25 alone.",
 )
 @format_option

@@ -20,6 +20,8 @@ __all__ = ["command", "new_key_command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_KEYS = click.Path(path_type=Path, dir_okay=False)
+
 _LIMITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--max-body", "max_body", {"type": int, "metavar": "BYTES"}),
     ("--max-query", "max_query", {"type": int, "metavar": "CHARACTERS"}),
@@ -45,14 +47,16 @@ def _limits(function: F) -> F:
 @click.command("serve")
 @click.argument("location", metavar="LOCATION")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
-@click.option("--port", type=int, default=8000, show_default=True, help="The port to listen on; 0 for any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="The port to listen on; 0 for any."
+)
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes; one of them writes."
 )
 @model_option
 @in_cluster_option
 @click.option("--writable", is_flag=True, help=about(ServiceOptions, "writable"))
-@click.option("--keys", metavar="FILE", default="", help=about(ServiceOptions, "keys"))
+@click.option("--keys", type=_KEYS, help=about(ServiceOptions, "keys"))
 @click.option("--judgements", metavar="FOLDER", default="", help=about(ServiceOptions, "judgements"))
 @click.option("--origin", "origins", multiple=True, help=about(ServiceOptions, "origins"))
 @_limits
@@ -74,7 +78,7 @@ def command(
       hybrid-search serve opensearch://localhost:9200/passages
       curl -d '{"query": "how do I reset the password"}' -H 'content-type: application/json' localhost:8000/search
     """  # noqa: D301
-    options = ServiceOptions.from_mapping(given, source="options")
+    options = ServiceOptions.from_mapping({**given, "keys": str(given["keys"] or "")}, source="options")
     try:
         from hybrid_search.service.server import bound
         from hybrid_search.service.worker import serve
@@ -118,9 +122,7 @@ def _connection(location: str) -> Mapping[str, Any] | None:
 
 @click.command("new-key")
 @click.argument("name")
-@click.option(
-    "--keys", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file; made if needed."
-)
+@click.option("--keys", "file", required=True, type=_KEYS, help="The file; made if needed.")
 @click.option("--write", is_flag=True, help="The key may also add and delete documents.")
 def new_key_command(name: str, file: Path, write: bool) -> None:
     """Make an API key for hybrid-search serve: its hash goes to a file, the key itself is printed once.

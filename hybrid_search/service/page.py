@@ -55,7 +55,7 @@ def page_routes(service: Service) -> APIRouter:
     @routes.post("/judgements", summary="Note how relevant a hit is", responses={200: {"model": Noted}})
     async def judge(asked: Judging) -> Response:
         if judgements is None:
-            raise ReadOnly("this service notes no judgements; start it with --judgements FOLDER where it should")
+            raise ReadOnly("this service notes no judgements; `hybrid-search serve --judgements FOLDER` does")
         query = _judged(asked, service.options.max_query)
         await service.write(lambda _: judgements.note(query, asked.document_id, asked.grade))
         return json_answer({"noted": True})
