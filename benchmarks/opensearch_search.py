@@ -29,7 +29,7 @@ from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.plan import Request
 from hybrid_search.location import Address
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.streams import in_batches

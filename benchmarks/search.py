@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT, milliseconds, passages, real_queries, write_result
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 

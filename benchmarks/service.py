@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.harness import ROOT, milliseconds, passages, real_queries, write_result
 from benchmarks.search import untrained_towers
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder

@@ -133,7 +133,7 @@ def _settings() -> Any:
 
 
 def _filled(engine: Any) -> Any:
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.types import Document
 
     retriever = Retriever(_Encoder(), engine)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hybrid_search.loading.load import LoadOptions, LoadReport
     from hybrid_search.loading.sync import Rejecting, Synced
     from hybrid_search.protocols import Dataset
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
 

@@ -16,8 +16,8 @@ from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.towers.shipped import default_model
 
 if TYPE_CHECKING:
-    from hybrid_search.open_index import IndexSource, OpenIndex
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.towers.onnx_encoder import OnnxEncoder
 
 __all__ = [
@@ -263,8 +263,8 @@ def open_retriever(
     :param search: how to search an index on a server.
     :param model: towers to use instead of those stored in the index; their fingerprint must be the index's.
     :param follow: if opened by an alias, follow it when it moves to another index, and use that index's towers (see
-        :mod:`hybrid_search.alias_retriever`). Otherwise the retriever keeps the index that the alias stands for now,
-        as an evaluation must.
+        :mod:`hybrid_search.retrieval.alias_retriever`). Otherwise the retriever keeps the index that the alias stands
+        for now, as an evaluation must.
     :raises UsageError: if a model is given although the cluster encodes.
     :raises ModelMismatch: if the model is not the index's.
     """
@@ -273,7 +273,7 @@ def open_retriever(
         raise UsageError(f"{model}: the cluster encodes with the towers deployed there; leave the model out")
 
     def opened() -> OpenIndex:
-        from hybrid_search.open_index import OpenIndex
+        from hybrid_search.retrieval.open_index import OpenIndex
 
         engine = open_engine(location, writable=writable, search=search)
         try:
@@ -282,8 +282,8 @@ def open_retriever(
             engine.close()
             raise
 
-    from hybrid_search.open_index import IndexSource
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.open_index import IndexSource
+    from hybrid_search.retrieval.retriever import Retriever
 
     index = opened()
     return Retriever.through(_following(index, opened) if follow and is_on_server(location) else IndexSource(index))
@@ -291,10 +291,10 @@ def open_retriever(
 
 def _following(first: OpenIndex, opened: Callable[[], OpenIndex]) -> IndexSource:
     """Return a source that follows the alias by which an index on a server was opened; else one of that index only."""
-    from hybrid_search.alias_retriever import AliasFollower
     from hybrid_search.engines.opensearch import OpenSearchEngine
     from hybrid_search.engines.opensearch.transport import chosen, connected
-    from hybrid_search.open_index import IndexSource
+    from hybrid_search.retrieval.alias_retriever import AliasFollower
+    from hybrid_search.retrieval.open_index import IndexSource
 
     connection = chosen()
 

@@ -42,11 +42,8 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.training.recipes", 3),
     ("hybrid_search.training.request", 3),
     ("hybrid_search.training.tracking", 3),
-    ("hybrid_search.async_retriever", 3),
     ("hybrid_search.indexing", 2),
-    ("hybrid_search.open_index", 3),
-    ("hybrid_search.retriever", 3),
-    ("hybrid_search.alias_retriever", 3),
+    ("hybrid_search.retrieval", 3),
     ("hybrid_search.opening", 4),
     ("hybrid_search.evaluation.evaluate", 5),
     ("hybrid_search.evaluation.result_index", 5),
@@ -270,7 +267,7 @@ def test_the_training_stack_is_not_needed_to_search() -> None:
         "        if name.split('.')[0] in self.refused:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "import hybrid_search.opening, hybrid_search.loading.load, hybrid_search.retriever\n"
+        "import hybrid_search.opening, hybrid_search.loading.load, hybrid_search.retrieval.retriever\n"
         "import hybrid_search.engines.embedded, hybrid_search.towers.onnx_encoder, hybrid_search.towers.untrained\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

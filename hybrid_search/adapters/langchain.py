@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from hybrid_search.errors import MissingExtra, RecordsRejected, UsageError
 from hybrid_search.filters import Filter
-from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import Mode
 from hybrid_search.types import Document as OwnDocument
 from hybrid_search.types import Hit

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from hybrid_search.errors import HybridSearchError, MissingExtra, UsageError
-from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.types import Document, Hit
 
 try:

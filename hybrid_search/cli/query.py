@@ -20,7 +20,7 @@ from hybrid_search.passages import HEADING
 from hybrid_search.types import Highlights, Hit
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.search import Mode
     from hybrid_search.settings.index import Fusion
 
@@ -75,7 +75,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
     from hybrid_search.opening import open_retriever
-    from hybrid_search.retriever import modes_of
+    from hybrid_search.retrieval.retriever import modes_of
 
     retriever = open_retriever(location, model=model, search=search_options_of(given))
     try:

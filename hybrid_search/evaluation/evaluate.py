@@ -17,13 +17,13 @@ from hybrid_search.evaluation.side_by_side import SystemDifference, compare_side
 from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_losses
 from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
-from hybrid_search.retriever import modes_of
+from hybrid_search.retrieval.retriever import modes_of
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.storage import check_writable
 from hybrid_search.types import Judgement, Query, text_hash
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.retriever import Retriever
 
 __all__ = [
     "EvaluateRequest",

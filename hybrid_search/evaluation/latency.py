@@ -10,7 +10,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from hybrid_search.errors import UsageError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Mode
 
 __all__ = ["Latency", "Speed", "measure_latency", "measure_speed"]

@@ -20,7 +20,7 @@ from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
-from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.index import Bm25

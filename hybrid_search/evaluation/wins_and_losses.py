@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hybrid_search.evaluation.measures import PRIMARY, Qrels
 from hybrid_search.evaluation.protocol import Evaluation, without_own
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.types import Document, Query, Ranking
 

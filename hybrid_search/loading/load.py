@@ -30,7 +30,7 @@ from hybrid_search.opening import (
     store_towers,
 )
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.base import check_types
 from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import ServerOptions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hybrid_search.api import open as open_index
 from hybrid_search.errors import MissingExtra
 from hybrid_search.opening import folder_of, is_on_server
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.service import ServiceOptions
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.opening import is_on_server
-from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.service.keys import ApiKeys
 from hybrid_search.service.problems import TimedOut
 from hybrid_search.settings.service import ServiceOptions

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from hybrid_search.errors import UsageError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.answers import json_answer, shown_document
 from hybrid_search.service.core import Service
 from hybrid_search.service.problems import ReadOnly, Unknown

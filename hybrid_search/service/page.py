@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from hybrid_search.errors import UsageError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Search
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from hybrid_search.errors import ConfigError, UsageError
-from hybrid_search.retriever import Retriever, modes_of
+from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import Mode
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service

@@ -17,7 +17,7 @@ from hybrid_search.settings.training import NegativeSource, TrainConfig
 from hybrid_search.types import Query, Ranking
 
 if TYPE_CHECKING:
-    from hybrid_search.retriever import Retriever
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.training.negatives.file import Header
     from hybrid_search.training.negatives.miner import MinedQuery, Search
 

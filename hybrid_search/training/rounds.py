@@ -12,7 +12,7 @@ from pathlib import Path
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.indexing import index_corpus
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Mode
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import NegativeSource, TrainConfig

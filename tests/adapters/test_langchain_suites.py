@@ -17,7 +17,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests, Vector
 
 from hybrid_search.adapters.langchain import HybridSearchRetriever, HybridSearchVectorStore
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.types import Document
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_search.passages import document_of, passage_id
 from hybrid_search.protocols import Engine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.types import Document

@@ -14,7 +14,7 @@ from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.in_cluster.deploy import undeploy
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder

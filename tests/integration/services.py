@@ -17,7 +17,7 @@ from typing import Any
 from made_models import make_model
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder

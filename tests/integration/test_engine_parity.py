@@ -45,7 +45,7 @@ from hybrid_search.filters.parser import parse_filter
 from hybrid_search.fusion import fuse
 from hybrid_search.location import Address
 from hybrid_search.protocols import Dataset, Vectors
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import TrainConfig

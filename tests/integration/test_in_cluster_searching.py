@@ -16,7 +16,6 @@ from in_cluster import assert_same_ranking, plain
 from made_models import make_model
 
 import hybrid_search
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.cli import cli
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.deployment import forget, remember
@@ -26,7 +25,8 @@ from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, e
 from hybrid_search.evaluation.protocol import EvaluationSettings
 from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.location import Address
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions

@@ -24,7 +24,7 @@ from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.models import inspect_index
 from hybrid_search.opening import open_retriever
-from hybrid_search.retriever import modes_of
+from hybrid_search.retrieval.retriever import modes_of
 from hybrid_search.search import MODES
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Judgement, Query

@@ -26,7 +26,7 @@ from hybrid_search.loading.load import LoadOptions, settings_of_new
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document

@@ -16,8 +16,6 @@ from corpus import assert_holds, made_documents
 from made_models import make_model
 from node.server import Server
 
-from hybrid_search.alias_retriever import AliasFollower
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes, live_index
@@ -32,7 +30,9 @@ from hybrid_search.loading.reindex import reindex, reindex_behind_alias
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.alias_retriever import AliasFollower
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
 

@@ -18,7 +18,6 @@ import pytest
 from asked import by_both, by_text
 from node.server import Server
 
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.search.shown import ShownRequest
 from hybrid_search.engines.opensearch.transport.client import Client
@@ -35,7 +34,8 @@ from hybrid_search.errors import (
 )
 from hybrid_search.location import Address
 from hybrid_search.protocols import Vectors
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Mode, Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions

@@ -23,7 +23,7 @@ from hybrid_search.errors import CorruptIndex
 from hybrid_search.loading.load import LoadOptions, ServerLoad, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 

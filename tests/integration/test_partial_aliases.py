@@ -13,7 +13,6 @@ from made_models import make_model
 from node.server import Server
 
 import hybrid_search
-from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.dashboards.exports import pack_of
 from hybrid_search.dashboards.measure import measure_documents
 from hybrid_search.doctor.diagnosis import diagnose
@@ -32,6 +31,7 @@ from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.models import inspect_index
 from hybrid_search.opening import open_engine
+from hybrid_search.retrieval.alias_retriever import AliasFollower
 from hybrid_search.training.mine import mine
 from hybrid_search.types import Document
 

@@ -13,7 +13,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.protocol import own_documents, without_own
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Progress
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.towers.model_card import ServingDefaults

@@ -17,11 +17,11 @@ from campaign.crowds.crowd import Crowd, switching_fast
 from campaign.crowds.planted import planted
 from campaign.crowds.server import asked, location_of
 from hybrid_search import AsyncRetriever, Document, Hit, Retriever
-from hybrid_search.alias_retriever import AliasFollower
 from hybrid_search.errors import UsageError
-from hybrid_search.open_index import OpenIndex
 from hybrid_search.opening import create_index, drop_index, open_engine
 from hybrid_search.protocols import Vectors
+from hybrid_search.retrieval.alias_retriever import AliasFollower
+from hybrid_search.retrieval.open_index import OpenIndex
 
 __all__ = ["AliasCrowd"]
 

@@ -150,7 +150,7 @@ def _unrefreshed() -> AbstractContextManager[Any]:
 
 
 def _closed_early() -> AbstractContextManager[Any]:
-    from hybrid_search.alias_retriever import AliasFollower
+    from hybrid_search.retrieval.alias_retriever import AliasFollower
 
     def leave(self: Any, lease: Any) -> None:
         lease.left = True

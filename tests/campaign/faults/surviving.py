@@ -9,7 +9,7 @@ from pathlib import Path
 from campaign.kills.child import one_done
 from campaign.kills.scripts import Operation
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 
 __all__ = ["DONE", "FAILED", "NOT_TRIED", "Fates", "carry_on", "may_hold"]
 

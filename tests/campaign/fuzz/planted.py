@@ -125,7 +125,7 @@ def _without_json(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _PARSER = "hybrid_search.filters.parser:_Parser"
-_RETRIEVER = "hybrid_search.retriever:Retriever"
+_RETRIEVER = "hybrid_search.retrieval.retriever:Retriever"
 _CLIENT = "hybrid_search.engines.opensearch.transport.client:Client"
 _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a parser with a bare KeyError": (_PARSER, "fail", _bare_key_error),

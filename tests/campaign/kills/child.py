@@ -10,7 +10,7 @@ from pathlib import Path
 import hybrid_search
 from campaign.kills.scripts import COMMON, Operation, document
 from hybrid_search.loading.load import LoadOptions
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.types import Document, Example, Query
 
 __all__ = ["Acknowledged", "Made", "carry_out", "one_done"]

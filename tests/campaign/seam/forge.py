@@ -25,7 +25,7 @@ __all__ = ["Forge", "Impossible", "forge"]
 
 _WARM = (
     "faiss", "tantivy", "onnxruntime", "tokenizers", "filelock", "opensearchpy", "hybrid_search.api",
-    "hybrid_search.retriever", "hybrid_search.loading.load", "hybrid_search.opening",
+    "hybrid_search.retrieval.retriever", "hybrid_search.loading.load", "hybrid_search.opening",
     "hybrid_search.engines.embedded", "hybrid_search.engines.opensearch", "hybrid_search.towers.onnx_encoder",
 )  # fmt: skip
 _IMPORT = "import"

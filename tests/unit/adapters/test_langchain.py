@@ -13,7 +13,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from hybrid_search.adapters.langchain import HybridSearchRetriever, HybridSearchVectorStore, TowerEmbeddings
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import RecordsRejected, UsageError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 
 
 @pytest.fixture

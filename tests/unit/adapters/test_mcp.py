@@ -13,7 +13,7 @@ from mcp.client import Client
 
 from hybrid_search.adapters.mcp import mcp_server
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 
 
 @pytest.fixture(scope="module")

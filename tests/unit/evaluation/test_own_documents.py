@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate, own_documents, without_own
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.training.negatives.miner import Miner
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 

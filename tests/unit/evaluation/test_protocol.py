@@ -9,7 +9,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation import protocol
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Judgement, Query
 

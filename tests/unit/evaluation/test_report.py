@@ -12,7 +12,7 @@ from hybrid_search.evaluation.latency import measure_latency, measure_speed
 from hybrid_search.evaluation.measures import MEASURES
 from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
 from hybrid_search.evaluation.report import as_json, compare_with_bm25, measure_rows, significance_rows
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Judgement, Query
 

@@ -10,7 +10,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import qrels_of
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.evaluation.wins_and_losses import Answer, WinsAndLosses, as_json, example_rows, wins_and_losses
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Judgement, Query
 

@@ -11,7 +11,7 @@ from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 from starlette.testclient import TestClient
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.app import application
 from hybrid_search.service.core import Service
 from hybrid_search.settings.service import ServiceOptions

@@ -12,7 +12,7 @@ from service_app import opening, served
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, IndexNotFound
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.core import Service
 from hybrid_search.service.keys import ApiKeys, add_key
 from hybrid_search.settings.service import ServiceOptions

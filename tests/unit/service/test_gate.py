@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from service_app import opening, served
 from starlette.testclient import TestClient
 
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.app import application
 from hybrid_search.service.core import Service
 from hybrid_search.service.keys import add_key

@@ -18,7 +18,7 @@ from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 from hybrid_search.engines.embedded import EmbeddedEngine, lifecycle
 from hybrid_search.engines.embedded.damage import damage
 from hybrid_search.errors import CorruptIndex, HybridSearchError
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.types import Document
 
 

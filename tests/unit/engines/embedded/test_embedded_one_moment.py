@@ -15,7 +15,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded import caches as lag
 from hybrid_search.engines.embedded.caches import Caches
 from hybrid_search.engines.embedded.store import Store
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Mode
 from hybrid_search.types import Document
 

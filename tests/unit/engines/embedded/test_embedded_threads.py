@@ -16,12 +16,12 @@ import pytest
 from asked import by_both, by_text, by_vector
 from fakes import AXIS_SETTINGS, AxisEncoder
 
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
 from hybrid_search.engines.embedded.row_ids import RowIds
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Term
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 

@@ -109,7 +109,7 @@ class Lease:
 class IndexSource:
     """Lends an index to each call; here always the same one. Thread-safe.
 
-    See :class:`~hybrid_search.alias_retriever.AliasFollower` for one that changes the index.
+    See :class:`~hybrid_search.retrieval.alias_retriever.AliasFollower` for one that changes the index.
     """
 
     def __init__(self, index: OpenIndex) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import FilterError, ModelMismatch, UsageError
 from hybrid_search.filters import Term
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.types import Document
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from hybrid_search.errors import HybridSearchError, PartialAlias, UsageError
-from hybrid_search.open_index import IndexSource, Lease, OpenIndex
+from hybrid_search.retrieval.open_index import IndexSource, Lease, OpenIndex
 
 __all__ = ["CHECK_EVERY", "AliasFollower"]
 
@@ -99,7 +99,7 @@ class AliasFollower(IndexSource):
                 return False
 
     def refresh(self) -> bool:
-        """Check the alias now; see :meth:`~hybrid_search.retriever.Retriever.refresh`."""
+        """Check the alias now; see :meth:`~hybrid_search.retrieval.retriever.Retriever.refresh`."""
         with self._checking:
             self._check_open()
             return self._refresh()

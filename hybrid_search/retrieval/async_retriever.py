@@ -12,9 +12,9 @@ from typing import Self, TypeVar
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
-from hybrid_search.open_index import OpenIndex
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
-from hybrid_search.retriever import AddReport, Retriever
+from hybrid_search.retrieval.open_index import OpenIndex
+from hybrid_search.retrieval.retriever import AddReport, Retriever
 from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Document, Hit

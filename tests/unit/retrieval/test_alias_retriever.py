@@ -11,12 +11,12 @@ from typing import ClassVar
 import pytest
 from fakes import AXIS_SETTINGS, AxisEncoder
 
-from hybrid_search.alias_retriever import AliasFollower
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import PartialAlias, SearchIndexError, UsageError
-from hybrid_search.open_index import OpenIndex
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.alias_retriever import AliasFollower
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.open_index import OpenIndex
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Search
 from hybrid_search.types import Document, Hit
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
-from hybrid_search.async_retriever import AsyncRetriever
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.protocols import Capabilities
-from hybrid_search.retriever import Retriever
+from hybrid_search.retrieval.async_retriever import AsyncRetriever
+from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Hit, Ranking

@@ -24,8 +24,8 @@ from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import PassageCounts, index_corpus, with_passages
-from hybrid_search.open_index import IndexSource, OpenIndex
 from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
 from hybrid_search.search import MODES, Mode, Search, texts_of
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.types import Document, Hit, Ranking, Rejection
@@ -56,7 +56,7 @@ class Retriever:
     :param encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
     :param engine: the open index; closed by :meth:`close`.
     :param fusion: the default fusion of searches; the index's own unless given.
-    :ivar source: lends the index to each call; see :class:`~hybrid_search.alias_retriever.AliasFollower`.
+    :ivar source: lends the index to each call; see :class:`~hybrid_search.retrieval.alias_retriever.AliasFollower`.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
