@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, passage_id, passages_of
+from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, joined, passage_id, passages_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.streams import in_batches, in_document_batches
 from hybrid_search.types import LONGEST_ID, Document, Rejection
 
-__all__ = ["BATCH", "COMMIT_EVERY", "Indexed", "PassageCounts", "index_corpus", "vectors_of", "with_passages"]
+__all__ = [
+    "BATCH",
+    "COMMIT_EVERY",
+    "Indexed",
+    "PassageCounts",
+    "fetched",
+    "index_corpus",
+    "vectors_of",
+    "with_passages",
+]
 
 BATCH = 1_024
 """Documents encoded and added at a time: enough to sort them by length, few enough to lose on Ctrl-C."""
@@ -111,3 +120,16 @@ def with_passages(engine: Engine, ids: Sequence[str]) -> dict[str, list[str]]:
     # An id that is too long for a passage's has none.
     firsts = engine.get([first if len((first := passage_id(id, 1)).encode()) <= LONGEST_ID else id for id in ids])
     return {id: [id, *passages_of(id, first)] for id, first in zip(ids, firsts, strict=True)}
+
+
+def fetched(engine: Engine, ids: Sequence[str]) -> list[Document | None]:
+    """Fetch documents by id, None for unknown ids; in an index of passages a document is put together of its own."""
+    found = engine.get(ids)
+    missing = [id for id, document in zip(ids, found, strict=True) if document is None]
+    if not missing or not is_of_passages(engine.settings.fields):
+        return found
+    whole: dict[str, Document] = {}
+    for id, (_, *parts) in with_passages(engine, missing).items():
+        if passages := [passage for passage in engine.get(parts) if passage is not None]:
+            whole[id] = joined(id, passages)
+    return [whole.get(id) if document is None else document for id, document in zip(ids, found, strict=True)]

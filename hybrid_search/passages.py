@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from hybrid_search.types import Document, Hit
@@ -23,6 +24,7 @@ __all__ = [
     "grouped",
     "hits_of_documents",
     "is_of_passages",
+    "joined",
     "passage_id",
     "passages_of",
 ]
@@ -36,6 +38,11 @@ HEADING = "heading"
 
 DEFAULT_SHOWN = 3
 """Most passages of a document that are shown with its hit."""
+
+_LEVEL = " › "
+_MOST_REPEATED = 4_000
+_FEWEST_REPEATED = 8
+"""Characters; that two texts share fewer at their border is chance."""
 
 _ID = re.compile(r"(.+)#p([1-9]\d*)", re.DOTALL)
 
@@ -58,6 +65,28 @@ def passages_of(document_id: str, first: Document | None) -> list[str]:
     """
     count = first.metadata.get(COUNT, 0) if first is not None else 0
     return [passage_id(document_id, number) for number in range(1, count + 1)] if isinstance(count, int) else []
+
+
+def joined(document_id: str, passages: Sequence[Document]) -> Document:
+    """Put a document together again; what a passage repeats of the one before is there once.
+
+    :param passages: all of them, in order; at least one.
+    """
+    text = passages[0].text
+    for passage in passages[1:]:
+        text = _continued(text, passage.text)
+    titles = [passage.title.split(_LEVEL) for passage in passages]
+    shared = takewhile(lambda level: len(set(level)) == 1, zip(*titles, strict=False))
+    metadata = {name: value for name, value in passages[0].metadata.items() if name not in (OF, NUMBER, COUNT, HEADING)}
+    return Document(document_id, text, _LEVEL.join(level[0] for level in shared), metadata)
+
+
+def _continued(text: str, more: str) -> str:
+    end = text[-_MOST_REPEATED:]
+    for size in range(min(len(end), len(more)), _FEWEST_REPEATED - 1, -1):
+        if end.endswith(more[:size]):
+            return text + more[size:]
+    return f"{text}\n\n{more}"
 
 
 def grouped(ids: Sequence[str | None], shown: int) -> list[list[int]]:

@@ -12,6 +12,8 @@ from typing import Self, TypeVar
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
+from hybrid_search.indexing import fetched
+from hybrid_search.passages import is_of_passages
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retrieval.open_index import OpenIndex
 from hybrid_search.retrieval.retriever import AddReport, Retriever
@@ -117,7 +119,13 @@ class AsyncRetriever:
         if self._awaited is None:
             return await asyncio.to_thread(self.retriever.get, ids)
         checked_ids = ids_of(ids)
-        return await self._read(lambda _, engine: engine.get(checked_ids))
+
+        async def answered(index: OpenIndex, engine: AsyncEngine) -> list[Document | None]:
+            if is_of_passages(index.engine.settings.fields):  # of several requests, one after the other
+                return await asyncio.to_thread(fetched, index.engine, checked_ids)
+            return await engine.get(checked_ids)
+
+        return await self._read(answered)
 
     async def close(self) -> None:
         """Close the index when all calls that use it have ended; see :meth:`Retriever.close`."""

@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
-from hybrid_search.indexing import PassageCounts, index_corpus, with_passages
+from hybrid_search.indexing import PassageCounts, fetched, index_corpus, with_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
 from hybrid_search.search import MODES, Mode, Search, texts_of
@@ -196,9 +196,11 @@ class Retriever:
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id, None for unknown ids.
 
+        In an index of passages these have ids of their own; a document's id gives it put together of its passages.
+
         :raises UsageError: as :meth:`delete`.
         """
-        return self._read(lambda index: index.engine.get(ids_of(ids)))
+        return self._read(lambda index: fetched(index.engine, ids_of(ids)))
 
     def count(self) -> int:
         """Count the committed documents; in an index of passages these."""

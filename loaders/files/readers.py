@@ -70,6 +70,8 @@ def unpacked_file(data: bytes, name: str) -> bytes:
     if packing == "zip":
         if is_docx(data):
             return data
+        if kind_of(name) == "docx":
+            raise Unreadable("no DOCX file, or a broken one")
         raise Unreadable("a zip archive; unpack it to have its files read")
     if packing is not None:
         try:

@@ -105,3 +105,14 @@ def test_a_document_is_replaced_and_deleted_as_a_whole(make_engine) -> None:
         assert [one.id for one in retriever.engine.documents()] == ["d05#p1", "d05#p2"]
         assert [hit.id for hit in retriever.search("flea cat dog filler", mode="bm25")] == ["d05"]
         assert {hit.id for hit in retriever.search("flea cat dog filler", mode="bm25", group=0)} == {"d05#p1", "d05#p2"}
+
+
+def test_a_documents_id_gets_it_put_together_of_its_passages(passages: Engine) -> None:
+    retriever = Retriever(None, passages)
+    whole, passage, nobody = retriever.get(["d03", "d03#p2", "d99"])
+    assert nobody is None
+    assert passage == CORPUS[CORPUS.index(passage)]
+    parts = [one for one in CORPUS if document_of(one.id) == "d03"]
+    assert whole is not None
+    assert (whole.id, dict(whole.metadata)) == ("d03", {"odd": True})
+    assert all(part.text.split()[0] in whole.text for part in parts)
