@@ -51,7 +51,7 @@ def test_what_is_broken_or_an_archive_is_rejected_with_its_reason(put, load, fol
     assert {name: reason.split(";")[0].split(":")[0] for name, reason in loaded.reasons.items()} == {
         "broken.pdf": "a broken pdf file",
         "named.pdf": "no PDF",
-        "broken.docx": "a zip archive",
+        "broken.docx": "no DOCX file, or a broken one",
         "damaged.txt.gz": "the packed file is damaged",
         "broken.json": "not JSON",
         "some.zip": "a zip archive",
