@@ -27,10 +27,12 @@ class DeadLetter:
     gets the time of its last change in its name. Pass the object itself as the ``reject`` of a loader.
 
     :param run: what the run is called in the file; its time and process are added.
+    :param goes_on: the run goes on with an earlier one, whose file is then added to.
     """
 
-    def __init__(self, path: Path, run: str = "") -> None:
+    def __init__(self, path: Path, run: str = "", *, goes_on: bool = False) -> None:
         self.path = path
+        self._goes_on = goes_on
         self.run = f"{run} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} process {os.getpid()}".strip()
         self._descriptor: int | None = None
         self._counts: Counter[str] = Counter()
@@ -59,7 +61,8 @@ class DeadLetter:
         try:
             if self._descriptor is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                _set_aside(self.path)
+                if not self._goes_on:
+                    _set_aside(self.path)
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             written = os.write(self._descriptor, line)
         except OSError as error:

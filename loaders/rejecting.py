@@ -23,6 +23,7 @@ def rejecting(
     allow: Allowance = DEFAULT,
     tell: Callable[[str], None] = lambda text: None,
     run: str = "",
+    goes_on: bool = False,
 ) -> Iterator[Intake]:
     """Write the records that are rejected inside the block to a dead-letter file, and check their number at the end.
 
@@ -33,11 +34,12 @@ def rejecting(
     :param allow: how many records may be rejected.
     :param tell: called with the warning if records were rejected within the allowance.
     :param run: the name of this run in the file.
+    :param goes_on: with an earlier run, whose file is then added to.
     :raises RecordsRejected: at the end of the block, if more were rejected than allowed; also instead of another
         error if all records of a source were rejected, as that is its cause.
     :raises StorageError: if the file can't be written.
     """
-    with DeadLetter(dead_letter, run) as refused:
+    with DeadLetter(dead_letter, run, goes_on=goes_on) as refused:
         intake = Intake(refused)
         try:
             yield intake

@@ -228,8 +228,14 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
     from loaders.allowance import DEFAULT
     from loaders.rejecting import rejecting as collecting
 
-    run = click.get_current_context().command_path
-    return collecting(dead_letter, allow=allow or DEFAULT, tell=lambda text: say(in_options(text)), run=run)
+    context = click.get_current_context()
+    return collecting(
+        dead_letter,
+        allow=allow or DEFAULT,
+        tell=lambda text: say(in_options(text)),
+        run=context.command_path,
+        goes_on=bool(context.params.get("resume")),
+    )
 
 
 def bm25_options(function: F) -> F:

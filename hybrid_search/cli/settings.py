@@ -160,7 +160,7 @@ def command(names: tuple[str, ...], recipe: str, form: str) -> None:
 
 
 def _shown(default: Any) -> str:
-    if default is None or default in ("", {}):
+    if default is None or default in ("", (), {}):
         return ""
     if isinstance(default, bool):
         return "yes" if default else "no"

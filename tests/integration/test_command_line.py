@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ def test_a_query_gives_five_hits_as_json_with_both_legs(home: Home) -> None:
     assert (answer["query"], answer["mode"]) == ("ice flows downhill", "hybrid")
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4, 5]
     first = answer["hits"][0]
-    assert set(first) == {"id", "rank", "score", "text", "title", "metadata", "legs"}
+    assert set(first) == {"id", "rank", "score", "text", "title", "metadata", "legs", "passages", "highlights"}
     assert first["title"] == "glaciers"
     assert set(first["legs"]) <= {"bm25", "knn"}
     assert sum(leg["share"] for leg in first["legs"].values()) == pytest.approx(1, abs=1e-6)
@@ -82,7 +83,7 @@ def test_without_a_text_a_prompt_asks_until_an_empty_line(home: Home) -> None:
 def test_explain_shows_rank_score_weight_and_share_of_each_leg(home: Home) -> None:
     done = home.run("query", "rosin on the bow", "--from", home.index, "--explain", "-k", 1)
     assert "bm25" in done.out
-    assert "#1 ->" in done.out
+    assert re.search(r"#\d+ ->", done.out)
     assert "%" in done.out
 
 

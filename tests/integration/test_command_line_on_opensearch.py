@@ -149,7 +149,7 @@ def test_two_engines_are_evaluated_side_by_side(home: Home, index: str) -> None:
 
 
 def test_a_shown_request_is_one_line_for_a_shell_and_json_for_dev_tools(home: Home, index: str) -> None:
-    question = ("query", "the bee's queen day 49", "--from", index, "-k", "7", "--offset", "2")
+    question = ("query", "the bees' queen and the hive's day 49", "--from", index, "-k", "7", "--offset", "2")
     shown = home.run(*question, "--show-request")
     assert shown.code == 0, shown.err
     curl, _, console = shown.out.partition("\n\n")
@@ -160,7 +160,7 @@ def test_a_shown_request_is_one_line_for_a_shell_and_json_for_dev_tools(home: Ho
     assert first == "POST /command-line/_search"
     assert url.endswith("/command-line/_search")
     assert json.loads(pretty) == json.loads(body)
-    assert "the bee's queen" in body
+    assert "bees queen hive day 49" in body
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         hits = json.load(answer)["hits"]["hits"]

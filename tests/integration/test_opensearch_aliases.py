@@ -76,6 +76,8 @@ def loaded(
     **options: bool,
 ) -> Swap:
     corpus = Corpus("made", stream or (lambda: iter(documents)))
+    with closing(Client(address)) as client:
+        options = {"lexical_only": model is None and live_index(client, address.index) is None, **options}
     return load_behind_alias(corpus, address, model=model, options=LoadOptions(**options))
 
 
