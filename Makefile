@@ -6,8 +6,9 @@ PORT ?= 9200
 ML ?= 1
 SERVE ?= 8000
 DRAWN ?= 5000
-# Tests at once; each worker starts a server of its own, so there is one where OPENSEARCH_URL names the only one.
-WORKERS ?= $(if $(OPENSEARCH_URL),0,2)
+# Tests at once: much of the time is waiting for servers. Each worker starts its own, so there is none where
+# OPENSEARCH_URL names the only one.
+WORKERS ?= $(if $(OPENSEARCH_URL),0,3)
 
 .PHONY: help install quickstart serve opensearch test campaign drawn adapters unit check format constraints docs bench msmarco clean
 
@@ -35,7 +36,7 @@ serve: install  ## serve the index of make quickstart over HTTP until Ctrl-C (SE
 opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its URL (PORT=9200; ML=0 without ml-commons)
 	PYTHONPATH=tests PORT=$(PORT) ML=$(ML) $(BIN)/python -m node
 
-test: install  ## all tests: units, conformance, integration, the campaign for a short while (WORKERS=2)
+test: install  ## all tests: units, conformance, integration, the campaign for a short while (WORKERS=3)
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory panels \
 		|| echo "npm can't install Vega, so no panel of Dashboards is drawn" >&2
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup

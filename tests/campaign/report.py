@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from campaign.attack import Attack, Tally
 
 __all__ = ["figures", "table"]
+
+_CHECKOUT = f"{Path(__file__).parents[2]}/"
 
 
 def figures(
@@ -24,14 +27,19 @@ def figures(
                 "seconds": round(tallies[attack.name].seconds),
                 "crashes": crashes.get(attack.name, 0),
                 "findings": [
-                    {"trial": trial, "what": finding.what, "where": finding.where}
+                    {"trial": trial, "what": _anywhere(finding.what), "where": _anywhere(finding.where)}
                     for trial, finding in tallies[attack.name].findings
                 ],
             }
             for attack in attacks
         },
-        "null controls": dict(controls),
+        "null controls": {name: _anywhere(result) for name, result in controls.items()},
     }
+
+
+def _anywhere(text: str) -> str:
+    """Return a text without the place of this checkout: a report is kept, and tells nothing of a machine's folders."""
+    return text.replace(_CHECKOUT, "")
 
 
 def table(kept: Mapping[str, Any]) -> str:

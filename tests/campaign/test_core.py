@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from campaign.attack import Attempt, Bench, Finding, Outcome
+from campaign.attack import Attempt, Bench, Finding, Outcome, Tally
 from campaign.controls import caught
 from campaign.journal import Journal
+from campaign.report import figures
 from campaign.worker import run_until, tried
 
 
@@ -72,3 +73,11 @@ def test_a_trial_that_found_something_is_made_again_and_its_last_run_counts(tmp_
     run_until(Counting(), Bench(tmp_path), journal, 15, time.time() + 60)
     tally = journal.tally()
     assert (tally.findings, tally.trials, tally.counted) == ([], 5, 15)
+
+
+def test_a_report_names_no_folder_of_the_machine_that_made_it() -> None:
+    tally = Tally()
+    tally.take(0, Outcome(1, (Finding(f"a traceback: File {__file__}", __file__),)))
+    kept = figures([Counting()], {"counting": tally}, {}, {"counting: third": f"caught in 1 s: {__file__}"})
+    assert "tests/campaign/test_core.py" in str(kept)
+    assert str(Path(__file__).parents[2]) not in str(kept)
