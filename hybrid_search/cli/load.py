@@ -90,7 +90,7 @@ def command(
 
     \b
     Examples:
-      hybrid-search load files --path ./docs --to ./index
+      hybrid-search load files --path ./docs --lexical-only --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to opensearch://localhost:9200/passages --force-merge
       hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200
