@@ -166,6 +166,7 @@ def test_a_long_answer_is_zipped_for_those_who_can_read_it(client: TestClient) -
 
 
 def test_ids_and_unknown_paths_make_no_series_of_their_own(client: TestClient) -> None:
+    client.post("/search", json=ASKED)
     for path in ("/documents/d1", "/documents/d2", "/nosuch", "/neither"):
         client.get(path)
     figures = client.get("/metrics").text
