@@ -149,12 +149,12 @@ def _gone(location: str, folder: Path) -> list[str]:
 
 def _model_damage(folder: Path) -> list[str]:
     """Return a finding if the model of an index is damaged; an index of texts has none."""
-    from hybrid_search.towers.model_card import SERVING_FILES, read_model_card, verify_files
+    from hybrid_search.towers.model_card import read_model_card, verify_files
 
     if not folder.exists():
         return []
     try:
-        verify_files(folder, read_model_card(folder), SERVING_FILES)
+        verify_files(folder, card := read_model_card(folder), card.served)
     except ModelError as error:
         return [f"{error}; or load the data again with recreate=True and model=PATH"]
     return []

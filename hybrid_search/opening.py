@@ -161,9 +161,9 @@ def create_index(
 def digest_of_model(model: Path | None) -> str:
     """Return the digest of a model's files, as recorded in an index on a server; empty without a model."""
     from hybrid_search.engines.opensearch.index import digest_of
-    from hybrid_search.towers.model_card import SERVING_FILES
+    from hybrid_search.towers.model_card import serving_files
 
-    return digest_of([model / name for name in SERVING_FILES]) if model else ""
+    return digest_of(serving_files(model)) if model else ""
 
 
 def drop_index(location: str | Path) -> None:
@@ -236,9 +236,9 @@ def has_towers(engine: Engine) -> bool:
 
 def store_towers(engine: Engine, model: Path) -> None:
     """Store the files of a model that encoding needs in an index."""
-    from hybrid_search.towers.model_card import SERVING_FILES
+    from hybrid_search.towers.model_card import serving_files
 
-    engine.store_model([model / name for name in SERVING_FILES])
+    engine.store_model(serving_files(model))
 
 
 def missing_towers(location: str | Path, fingerprint: str) -> ModelNotFound:

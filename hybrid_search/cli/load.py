@@ -166,6 +166,12 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
             "is found by BM25 alone."
         )
+    if report.weights:
+        bm25, knn = report.weights
+        say(
+            f"BM25 has {bm25:.2f} of the weight and k-NN {knn:.2f}: the best on {report.weighed_by:,} queries made of "
+            "these documents. Judged queries tell more: hybrid-search refit."
+        )
     if passages := report.read.get("passages"):
         say(f"Read {report.read['documents']:,} documents in {passages:,} passages, which the index counts.")
     if passed_over := _not_read(report.read):

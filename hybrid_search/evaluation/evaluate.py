@@ -207,13 +207,16 @@ def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[lis
 
 
 def _untrained(retriever: Retriever, model: Path | None) -> Encoder | None:
-    """Open the untrained encoder of the towers: the weighted mean of their initial word vectors."""
+    """Open the untrained encoder of the towers, if they have one: the weighted mean of their initial word vectors."""
+    from hybrid_search.towers.model_card import UNTRAINED_FILE, read_model_card
     from hybrid_search.towers.untrained import UntrainedEncoder
 
     if retriever.encoder is None:
         return None
     folder = model or retriever.engine.model_folder()
-    return UntrainedEncoder.load(folder) if folder is not None else None
+    if folder is None or UNTRAINED_FILE not in read_model_card(folder).files:
+        return None
+    return UntrainedEncoder.load(folder)
 
 
 def write_runs(path: Path, evaluation: Evaluation) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from hybrid_search.errors import DataError, HybridSearchError, IndexExists, Mode
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
+from hybrid_search.loading.options import LoadOptions, check_options
 from hybrid_search.opening import (
     create_index,
     drop_index,
@@ -31,9 +32,7 @@ from hybrid_search.opening import (
 )
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.settings.base import check_types
-from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
-from hybrid_search.settings.server import ServerOptions
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
@@ -43,41 +42,13 @@ __all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """Options of a load. For a new index, None means the model's fitted value, or else the default.
-
-    :ivar recreate: replace an existing index. One in a folder is replaced when the load has succeeded, and otherwise
-        stays; one on a server is deleted after the arguments were checked and a first document was read.
-    :ivar lexical_only: make an index without vectors, for BM25 alone.
-    :ivar total: number of documents, if known; for the estimate of the remaining time.
-    :ivar server: how to load into a server.
-    :ivar layout: the server's options of a new index.
-    :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
-    :ivar default_pipeline: make that the default of searches without a pipeline.
-    """
-
-    bm25: Bm25 | None = None
-    fusion: Fusion | None = None
-    faiss: str | None = None
-    fields: Mapping[str, FieldType] = field(default_factory=dict)
-    recreate: bool = False
-    lexical_only: bool = False
-    threads: int = 0
-    total: int | None = None
-    server: ServerLoad = field(default_factory=ServerLoad)
-    layout: ServerOptions = field(default_factory=ServerOptions)
-    pipeline: str = ""
-    default_pipeline: bool = False
-
-    def __post_init__(self) -> None:
-        check_types(self)
-
-
-@dataclass(frozen=True, slots=True)
 class LoadReport:
     """The result of a load. ``unchanged`` documents were in the index already, and were not encoded again.
 
     :ivar cut: number of added documents with more tokens than the towers read; the rest is found by BM25 alone.
+    :ivar weights: of BM25 and k-NN, chosen by queries made of the documents; None if they were given, fitted with the
+        model, or there were too few documents to make queries of.
+    :ivar weighed_by: number of these queries.
     :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
         number of documents acknowledged before, and ``rejected_before`` how many of these the index rejected; the
         report's other counts are of the whole load.
@@ -93,6 +64,8 @@ class LoadReport:
     read: Mapping[str, int]
     server: Mapping[str, float] = field(default_factory=dict)
     cut: int = 0
+    weights: tuple[float, float] | None = None
+    weighed_by: int = 0
 
 
 def load(
@@ -125,7 +98,7 @@ def load(
     """
     options = options or LoadOptions()
     started = perf_counter()
-    _check_options(location, options)
+    check_options(location, options)
     exists = index_exists(location)
     if exists and options.recreate and model is None and not options.lexical_only:
         model = own_towers(location)
@@ -150,6 +123,7 @@ class _New:
     model: Path | None
     encoder: Encoder | None
     settings: IndexSettings
+    weigh: bool = False
 
     @classmethod
     def prepared(cls, model: Path | None, options: LoadOptions) -> Self:
@@ -171,7 +145,7 @@ class _New:
             faiss="auto" if options.faiss is None else options.faiss,
             fields=dict(options.fields),
         )
-        return cls(model, encoder, settings)
+        return cls(model, encoder, settings, weigh=defaults.weigh and options.fusion is None)
 
 
 def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
@@ -198,26 +172,6 @@ def create(location: str | Path, model: Path | None) -> Retriever:
         drop_index(location)
         raise
     return Retriever(encoder, engine)
-
-
-def _check_options(location: str | Path, options: LoadOptions) -> None:
-    if options.server.resume and options.recreate:
-        raise UsageError("resume and recreate contradict one another; give one of them")
-    if not is_on_server(location) and options.server != ServerLoad(source=options.server.source):
-        raise UsageError(
-            f"{location}: resume, connections, without_replicas, force_merge and warm_up are for an index on a server; "
-            f"a load into a folder goes on by itself when it is run again"
-        )
-    if is_on_server(location) and options.faiss is not None:
-        raise UsageError(
-            f"{location}: faiss names the embedded engine's index; a server is told by knn_engine, m, ef_construction, "
-            f"compression and on_disk"
-        )
-    of_server = [*options.layout.asked(), *(["pipeline"] if options.pipeline or options.default_pipeline else [])]
-    if not is_on_server(location) and of_server:
-        raise UsageError(f"{location}: {', '.join(of_server)}: for an index on a server; leave them out for a folder")
-    if options.default_pipeline and not options.pipeline:
-        raise UsageError("default_pipeline needs the pipeline's name; give pipeline=NAME too")
 
 
 def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str | Path) -> Iterator[Document]:
@@ -284,11 +238,16 @@ def _load(
     journal: Journal,
     reporter: Reporter,
 ) -> LoadReport:
+    from hybrid_search.training.fit.made import sampling, weigh_legs
+
     was_there = index_exists(location)
     engine, encoder = _opened(location, new, options)
     counts = PassageCounts()
+    sampled: list[Document] = []
     if was_there:
         documents = counts.watching(documents)
+    elif new.weigh:
+        documents = sampling(documents, sampled)
     cut_before = _cut_by(encoder)
     try:
         if is_on_server(location):
@@ -298,6 +257,8 @@ def _load(
         else:
             totals = _in_turn(documents, engine, encoder, options.total, reporter)
         counts.remove_stale(engine)
+        cut = _cut_by(encoder) - cut_before
+        weighed = weigh_legs(engine, encoder, sampled, reporter.progress) if sampled and encoder else None
         return LoadReport(
             location=str(location),
             documents=engine.count(),
@@ -308,7 +269,9 @@ def _load(
             fingerprint=engine.settings.fingerprint,
             read={},
             server=totals.server,
-            cut=_cut_by(encoder) - cut_before,
+            cut=cut,
+            weights=weighed.fusion.weights if weighed else None,
+            weighed_by=weighed.queries if weighed else 0,
         )
     finally:
         engine.close()

@@ -157,7 +157,8 @@ def _product(inputs: Tensor, layer: nn.Linear, rounded: bool) -> Tensor:
     half = torch.bfloat16
     if rounded:
         return nn.functional.linear(inputs.to(half), layer.weight.to(half), layer.bias.to(half))
-    return nn.functional.linear(inputs, layer.weight, layer.bias)
+    product: Tensor = layer(inputs)
+    return product
 
 
 def _rounds(states: Tensor) -> bool:

@@ -22,10 +22,12 @@ __all__ = [
     "MODEL_FILE",
     "RECORD_FILE",
     "SERVING_FILES",
+    "UNTRAINED_FILE",
     "ModelCard",
     "ServingDefaults",
     "read_model_card",
     "sample_of",
+    "serving_files",
     "verify_files",
     "write_model_card",
 ]
@@ -42,22 +44,30 @@ MODEL_FILE = "model.json"
 RECORD_FILE = "training.safetensors"
 """Hashes of the queries that were seen in training, and the teacher's axes."""
 _TOKENIZER, _WEIGHTS = "tokenizer.json", "weights.safetensors"
+UNTRAINED_FILE = "untrained.safetensors"
+"""The word vectors before training; a model that comes with the package has none."""
 SERVING_FILES = (
     MODEL_FILE,
     _TOKENIZER,
     _WEIGHTS,
     "query.onnx",
     "document.onnx",
-    "untrained.safetensors",
+    UNTRAINED_FILE,
 )
-"""The files that encoding needs and an index copies."""
+"""The files that an index copies."""
 
 
 class ServingDefaults(Setting, frozen=True):
-    """Default settings of an index with this model, fitted on validation queries; not part of the fingerprint."""
+    """Default settings of an index with this model; not part of the fingerprint.
+
+    :ivar fusion: fitted on validation queries, if there were any.
+    :ivar weigh: choose the weights of ``fusion`` anew for each index, on queries that are made of its documents: for a
+        model that has not seen them.
+    """
 
     fusion: Fusion = Fusion()
     bm25: Bm25 = Bm25()
+    weigh: bool = False
 
 
 class ModelCard(Setting, frozen=True):
@@ -85,6 +95,11 @@ class ModelCard(Setting, frozen=True):
     parents: tuple[str, ...] = ()
     measured: dict[str, float] = msgspec.field(default_factory=dict)
     old_validation: dict[str, float] = msgspec.field(default_factory=dict)
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Those of :data:`SERVING_FILES` that the checkpoint has."""
+        return tuple(name for name in SERVING_FILES if name != UNTRAINED_FILE or name in self.files)
 
 
 def sample_of(queries: Iterable[str]) -> tuple[str, ...]:
@@ -122,6 +137,14 @@ def read_model_card(folder: Path) -> ModelCard:
         return ModelCard.from_mapping(values, source=str(path))
     except ConfigError as error:  # not damage, as its checksum is right
         raise ModelError(f"{error}; another version of hybrid-search wrote it: use that one, or train again") from error
+
+
+def serving_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint that an index copies.
+
+    :raises ModelError: if its card can't be read, as :func:`read_model_card`.
+    """
+    return [folder / name for name in read_model_card(folder).served]
 
 
 def write_model_card(folder: Path, card: ModelCard) -> None:
@@ -163,7 +186,7 @@ def verify_files(folder: Path, card: ModelCard, names: Iterable[str]) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Compute the fingerprint from the files, as ``checkpoint.fingerprint_of`` does from torch's parameters."""
+    """Compute the fingerprint from the files, as ``checkpoint.fingerprint_of`` does from what is stored."""
     digest = hashlib.sha256()
     try:
         with safe_open(folder / _WEIGHTS, framework="numpy") as weights:

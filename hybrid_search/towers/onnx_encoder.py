@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.errors import CorruptModel
 from hybrid_search.settings.index import Similarity
-from hybrid_search.towers.model_card import SERVING_FILES, ModelCard, read_model_card, verify_files
+from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_files
 from hybrid_search.towers.onnx_runtime import open_session
 from hybrid_search.towers.padding import batches_of_one_width, pad_ids, width
 from hybrid_search.towers.tokenizer import TextTokenizer
@@ -22,6 +22,7 @@ from hybrid_search.towers.tokenizer import TextTokenizer
 __all__ = ["OnnxEncoder"]
 
 _PADDED_TOKENS = 3_072  # per batch
+_PADDED_TOKENS_OF_REC = 1_024  # what is computed for more of them does not fit into a core's cache
 _ROWS_OF_RNN = 4
 
 
@@ -49,7 +50,7 @@ class OnnxEncoder:
         :raises CorruptModel: names the file that is missing or changed.
         """
         card = read_model_card(folder)
-        verify_files(folder, card, SERVING_FILES)
+        verify_files(folder, card, card.served)
         return cls(folder, card, threads)
 
     @property
@@ -127,7 +128,8 @@ class OnnxEncoder:
             wide, rows = batch
             vectors[rows] = self._run(session, [id_lists[row] for row in rows], wide)
 
-        batches = batches_of_one_width([len(ids) for ids in id_lists], _PADDED_TOKENS)
+        most = _PADDED_TOKENS_OF_REC if self._card.tower.encoder == "rec" else _PADDED_TOKENS
+        batches = batches_of_one_width([len(ids) for ids in id_lists], most)
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(encode, batches):
                 pass

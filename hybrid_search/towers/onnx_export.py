@@ -6,11 +6,13 @@ import copy
 import json
 import struct
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hybrid_search.errors import ModelError
@@ -18,14 +20,21 @@ from hybrid_search.storage import disk_errors
 from hybrid_search.towers.gated import PLACEHOLDER
 from hybrid_search.towers.onnx_loop import write_loops
 from hybrid_search.towers.onnx_runtime import open_session
+from hybrid_search.towers.onnx_small import write_small_products
+from hybrid_search.towers.padding import pad_ids
+from hybrid_search.towers.small import STEP
 from hybrid_search.towers.two_tower import Tower
 
-__all__ = ["TOLERANCE", "check_export", "export_tower", "share_tables"]
+__all__ = ["LEAST_COSINE", "TOLERANCE", "check_export", "check_small", "export_tower", "share_weights"]
 
 TOLERANCE = 1e-5
 """Largest allowed difference between ONNX Runtime and torch; relative to the longest vector if that exceeds 1."""
 
+LEAST_COSINE = 0.998
+"""Least mean cosine of the vectors of ONNX Runtime in 8-bit numbers and of torch."""
+
 _OPSET = 17
+_TABLE = "embedding.weight"
 
 
 class _HalfTable(nn.Module):
@@ -39,28 +48,44 @@ class _HalfTable(nn.Module):
         return nn.functional.embedding(ids, self.get_buffer("table")).float()
 
 
+class _SmallTable(nn.Module):
+    """Word vectors stored as whole numbers (V, d) int8 with a step (V,) for each, read as float32."""
+
+    def __init__(self, table: Tensor, steps: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table)
+        self.register_buffer("steps", steps)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.get_buffer("table")[ids].float() * self.get_buffer("steps")[ids].unsqueeze(-1)
+
+
 class _Graph(nn.Module):
     """A tower with the inputs and outputs that ml-commons expects of a sentence embedding model."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: Tower, table: nn.Module) -> None:
         super().__init__()
         self.tower = copy.copy(tower)
-        self.tower._modules = {**tower._modules, "embedding": _HalfTable(tower.embedding)}
+        self.tower._modules = {**tower._modules, "embedding": table}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         vectors: Tensor = self.tower(input_ids * attention_mask)
         return vectors
 
 
-def export_tower(tower: Tower, path: Path) -> None:
+def export_tower(tower: Tower, path: Path, small: Mapping[str, Tensor]) -> None:
     """Write a tower in evaluation mode as ONNX.
 
-    The word vectors are written as float16, to which :meth:`TwoTower.round_word_vectors` rounded them before.
+    :param small: the weights as :func:`~hybrid_search.towers.small.make_small` stores them, by the tower's names for
+        them; empty for a tower in float32, whose word vectors are written as float16, to which
+        :meth:`TwoTower.round_word_vectors` rounded them before.
+
     Inputs ``input_ids`` and ``attention_mask`` (n, t) int64, any n and t; output ``sentence_embedding`` (n, dimension).
 
     :raises StorageError: if the file can't be written.
     """
     # A vocabulary may consist of PAD and UNK only, if the texts have no words.
+    table = _SmallTable(small[_TABLE], small[_TABLE + STEP]) if small else _HalfTable(tower.embedding)
     ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]]).clamp(max=tower.embedding.num_embeddings - 1)
     was_training = tower.training
     tower.eval()
@@ -69,7 +94,7 @@ def export_tower(tower: Tower, path: Path) -> None:
             # The tracing exporter is deprecated, and warns of fixed sizes, which check_export shows not to be fixed.
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                _Graph(tower),
+                _Graph(tower, table),
                 (ids, (ids != 0).long()),
                 str(path),
                 dynamo=False,
@@ -81,18 +106,21 @@ def export_tower(tower: Tower, path: Path) -> None:
                     "attention_mask": {0: "batch", 1: "time"},
                     "sentence_embedding": {0: "batch"},
                 },
-                custom_opsets={PLACEHOLDER.partition("::")[0]: 1},
+                # Only where it is used, as it is warned of otherwise.
+                custom_opsets={PLACEHOLDER.partition("::")[0]: 1} if tower.config.encoder == "rec" else None,
             )
             if tower.config.encoder == "rec":
                 model = onnx.load(str(path))
                 write_loops(model)
+                if small:
+                    write_small_products(model, small, "tower.")
                 path.write_bytes(model.SerializeToString())
     finally:
         tower.train(was_training)
 
 
-def share_tables(path: Path, weights: Path) -> None:
-    """Make an ONNX file read its word vectors from ``weights``, a safetensors file in the same folder.
+def share_weights(path: Path, weights: Path) -> None:
+    """Make an ONNX file read what ``weights`` has too, a safetensors file in the same folder.
 
     Both towers' files and the weights contain the same table, by far the largest part of a checkpoint; this keeps one.
 
@@ -102,7 +130,7 @@ def share_tables(path: Path, weights: Path) -> None:
         model = onnx.load(str(path))
         content = weights.read_bytes()
         for tensor in model.graph.initializer:
-            offset = _place(content, tensor.raw_data) if tensor.data_type == onnx.TensorProto.FLOAT16 else -1
+            offset = _place(content, tensor.raw_data) if len(tensor.raw_data) >= _WORTH_SHARING else -1
             if offset < 0:
                 continue
             entries = {"location": weights.name, "offset": str(offset), "length": str(len(tensor.raw_data))}
@@ -111,6 +139,9 @@ def share_tables(path: Path, weights: Path) -> None:
             for key, value in entries.items():
                 tensor.external_data.add(key=key, value=value)
         path.write_bytes(model.SerializeToString())
+
+
+_WORTH_SHARING = 256  # bytes
 
 
 def _place(content: bytes, data: bytes) -> int:
@@ -150,6 +181,32 @@ def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
             f"Train with another encoder or pooling, and report this"
         )
     return largest
+
+
+def check_small(tower: Tower, path: Path, texts: Sequence[NDArray[np.int32]]) -> float:
+    """Compare a file in 8-bit numbers with the tower that it was made from.
+
+    :param texts: token ids of each.
+    :return: the mean cosine of the texts' vectors.
+    :raises ModelError: if it is below :data:`LEAST_COSINE`.
+    """
+    session = open_session(path)
+    cosines = []
+    for text in texts:
+        if len(text):
+            ids = pad_ids([text])
+            with torch.no_grad():
+                expected = tower(torch.from_numpy(ids)).numpy()[0]
+            (found,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+            lengths = float(np.linalg.norm(expected) * np.linalg.norm(found[0]))
+            cosines.append(float(found[0] @ expected) / lengths if lengths else 1.0)
+    mean = float(np.mean(cosines)) if cosines else 1.0
+    if not mean >= LEAST_COSINE:
+        raise ModelError(
+            f"{path.name} in 8-bit numbers differs from torch: mean cosine {mean:.5f}, wanted {LEAST_COSINE} or more; "
+            f"nothing was saved. Train with another encoder, and report this"
+        )
+    return mean
 
 
 def _samples(vocabulary_size: int) -> list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:

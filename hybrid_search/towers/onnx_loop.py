@@ -39,9 +39,13 @@ def _loop(node: NodeProto) -> Iterator[NodeProto]:
     name = node.output[0]
     gates, values = node.input
     ways = [_FORWARDS, _BACKWARDS][: helper.get_node_attr_value(node, "directions")]
-    parts = {part: [f"{name}.{part}.{way}" for way in ways] for part in ("gate", "value", "first", "last", "states")}
-    for source, part in ((gates, "gate"), (values, "value")):
-        yield helper.make_node("Split", [source], parts[part], axis=2)
+    parts = {part: [f"{name}.{part}.{way}" for way in ways] for part in ("kept", "value", "first", "last", "states")}
+    # h + z (v - h) = (1 - z) h + z v: for all steps at once as far as h is not in it, as every node of a loop costs.
+    yield helper.make_node("Constant", [], [f"{name}.all"], value_float=1.0)
+    yield helper.make_node("Sub", [f"{name}.all", gates], [f"{name}.kept"])
+    yield helper.make_node("Mul", [gates, values], [f"{name}.value"])
+    for part in ("kept", "value"):
+        yield helper.make_node("Split", [f"{name}.{part}"], parts[part], axis=2)
     yield helper.make_node("Constant", [], [f"{name}.none"], value_float=0.0)
     yield helper.make_node("Constant", [], [f"{name}.0"], value_int=0)
     for value, first in zip(parts["value"], parts["first"], strict=True):
@@ -49,7 +53,7 @@ def _loop(node: NodeProto) -> Iterator[NodeProto]:
         yield helper.make_node("Mul", [f"{first}.row", f"{name}.none"], [first])
     yield helper.make_node(
         "Scan",
-        [*parts["first"], *(parts[part][way] for way in ways for part in ("gate", "value"))],
+        [*parts["first"], *(parts[part][way] for way in ways for part in ("kept", "value"))],
         [*parts["last"], *parts["states"]],
         body=_body(len(ways)),
         num_scan_inputs=2 * len(ways),
@@ -60,18 +64,17 @@ def _loop(node: NodeProto) -> Iterator[NodeProto]:
 
 
 def _body(directions: int) -> GraphProto:
-    """Return one step of all directions: memory (n, c), gate and value (n, c) -> memory, and once more as output."""
+    """Return one step of all directions: memory, share kept of it, value, all (n, c) -> memory, once more as output."""
     nodes, memories, inputs, after, outputs = [], [], [], [], []
     for way in range(directions):
-        memory, gate, value, new, out = (f"{part}.{way}" for part in ("memory", "gate", "value", "new", "out"))
+        memory, kept, value, new, out = (f"{part}.{way}" for part in ("memory", "kept", "value", "new", "out"))
         nodes += [
-            helper.make_node("Sub", [value, memory], [f"far.{way}"]),
-            helper.make_node("Mul", [gate, f"far.{way}"], [f"move.{way}"]),
-            helper.make_node("Add", [memory, f"move.{way}"], [new]),
+            helper.make_node("Mul", [kept, memory], [f"left.{way}"]),
+            helper.make_node("Add", [f"left.{way}", value], [new]),
             helper.make_node("Identity", [new], [out]),
         ]
         memories.append(_tensor(memory))
-        inputs += [_tensor(gate), _tensor(value)]
+        inputs += [_tensor(kept), _tensor(value)]
         after.append(_tensor(new))
         outputs.append(_tensor(out))
     return helper.make_graph(nodes, "step", [*memories, *inputs], [*after, *outputs])

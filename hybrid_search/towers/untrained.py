@@ -14,13 +14,11 @@ from safetensors.numpy import load_file, save
 from hybrid_search.errors import CorruptModel
 from hybrid_search.settings.index import Similarity
 from hybrid_search.storage import atomic_write_bytes
-from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_files
+from hybrid_search.towers.model_card import UNTRAINED_FILE, ModelCard, read_model_card, verify_files
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
 from hybrid_search.towers.word_vectors import WordVectors, sif_weights
 
-__all__ = ["UNTRAINED_FILE", "UntrainedEncoder", "save_untrained"]
-
-UNTRAINED_FILE = "untrained.safetensors"
+__all__ = ["UntrainedEncoder", "save_untrained"]
 
 
 class UntrainedEncoder:

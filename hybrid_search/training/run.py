@@ -20,8 +20,8 @@ from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
 from hybrid_search.towers.model_card import ServingDefaults, sample_of
 from hybrid_search.towers.order import cosines_to_shuffled
+from hybrid_search.towers.small import Sample
 from hybrid_search.towers.two_tower import TwoTower, seeded_towers
-from hybrid_search.towers.untrained import UNTRAINED_FILE
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import (
     Corpus,
@@ -44,8 +44,8 @@ from hybrid_search.types import Rejection, text_hash
 
 __all__ = ["Reject", "Round", "Say", "TrainingRun", "tokens_of"]
 
-_PROBED = 200
-"""Texts for each tower whose words are shuffled, to see whether it reads their order."""
+_SAMPLED = 200
+"""Texts for each tower by which finished towers are probed and rounded."""
 
 Reject = Callable[[Rejection], None]
 Say = Callable[[str], None]
@@ -167,7 +167,9 @@ class TrainingRun:
             "settings": msgspec.to_builtins(config),
             "data": dict(data.report),
             "read_by_towers": msgspec.to_builtins(self.reading),
-            "cosine_to_shuffled": self._cosines_to_shuffled(towers),
+            "cosine_to_shuffled": cosines_to_shuffled(
+                towers, queries=self._sample.queries, documents=self._sample.documents
+            ),
             "report": msgspec.to_builtins(report),
             "numpy": np.__version__,
         }
@@ -178,11 +180,11 @@ class TrainingRun:
         )  # fmt: skip
         return report, fit
 
-    def _cosines_to_shuffled(self, towers: TwoTower) -> Mapping[str, float]:
-        queries = [example.query.text for example in islice(self.split.training, _PROBED)]
-        documents = [document.searchable_text for document in islice(self.split.documents(self.engine), _PROBED)]
-        tokens = self.tokens
-        return cosines_to_shuffled(towers, queries=tokens.queries(queries), documents=tokens.documents(documents))
+    @cached_property
+    def _sample(self) -> Sample:
+        queries = [example.query.text for example in islice(self.split.training, _SAMPLED)]
+        documents = [document.searchable_text for document in islice(self.split.documents(self.engine), _SAMPLED)]
+        return Sample(self.tokens.queries(queries), self.tokens.documents(documents))
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -190,14 +192,13 @@ class TrainingRun:
         return (self.start.card.fingerprint, *self.start.card.parents) if self.start else ()
 
     def _write(self, folder: Path, towers: TwoTower, training: Mapping[str, Any]) -> None:
-        untrained = self.start.folder / UNTRAINED_FILE if self.start else self.vocabulary.word_vectors
-        assert untrained is not None  # new towers start from word vectors
+        untrained = self.start.untrained if self.start else self.vocabulary.word_vectors
         teacher, axes = self._axes()
         source = msgspec.to_builtins(self.source) if self.source else None
         save_checkpoint(
             folder, towers, self.vocabulary.tokenizer,
             untrained=untrained, training={**training, "data_set": source, "teacher": teacher},
-            defaults=ServingDefaults(),
+            defaults=ServingDefaults(), sample=self._sample,
             training_queries=sample_of(example.query.text for example in self.split.pairs.examples),
             record=self._known().arrays() | axes, parents=self.parents,
         )  # fmt: skip

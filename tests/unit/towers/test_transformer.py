@@ -71,7 +71,7 @@ def test_an_empty_text_is_zero(towers: TwoTower) -> None:
 
 
 def test_onnx_computes_the_same(tmp_path: Path, towers: TwoTower) -> None:
-    export_tower(towers.query_tower, tmp_path / "tower.onnx")
+    export_tower(towers.query_tower, tmp_path / "tower.onnx", {})
     check_export(towers.query_tower, tmp_path / "tower.onnx", towers.vocabulary_size)
 
 

@@ -1,0 +1,124 @@
+"""Chooses the legs' weights for documents without judged queries: by queries that are made out of the documents.
+
+A sentence of 5 to 30 words is taken out of each of some documents. It is a query, and the document without it is its
+one answer, among all documents of the sample. The weight with the best nDCG@10 is chosen. Why this rule, and how it
+does on judged queries: docs/studies/fusion_weight.md. It is meant for towers that were not trained on these documents.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.indexing import index_corpus
+from hybrid_search.protocols import Encoder, Engine, Progress
+from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.training.fit.defaults import ranked_legs
+from hybrid_search.training.fit.weights import best_fusion
+from hybrid_search.types import Document, Judgement, Query
+
+__all__ = ["FEWEST_MADE", "MadeFit", "fit_on_made_queries", "sampling", "weigh_legs"]
+
+MOST_DOCUMENTS = 5_000
+MOST_MADE = 150
+FEWEST_MADE = 30
+"""With fewer queries than these the weights stay as they are."""
+
+_SHORTEST, _LONGEST = 5, 30  # words of a made query
+_FEWEST_SENTENCES = 3  # of a document that may lose one
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFit:
+    """The chosen weights, and what they were chosen by.
+
+    :ivar queries: number of made queries.
+    :ivar documents: number of documents that they were searched in.
+    :ivar bm25: nDCG@10 of BM25 alone on the made queries.
+    :ivar knn: of k-NN alone.
+    :ivar hybrid: with the chosen weights.
+    """
+
+    fusion: Fusion
+    queries: int
+    documents: int
+    bm25: float
+    knn: float
+    hybrid: float
+
+
+def sampling(documents: Iterable[Document], kept: list[Document], *, seed: int = 0) -> Iterator[Document]:
+    """Yield the documents unchanged, and keep a sample of at most 5,000 of them (Vitter's algorithm R)."""
+    draw = random.Random(seed)
+    for number, document in enumerate(documents):
+        if len(kept) < MOST_DOCUMENTS:
+            kept.append(document)
+        elif (place := draw.randrange(number + 1)) < MOST_DOCUMENTS:
+            kept[place] = document
+        yield document
+
+
+def weigh_legs(engine: Engine, encoder: Encoder, documents: Sequence[Document], progress: Progress) -> MadeFit | None:
+    """Choose the weights of an index's legs, and write them into it; :func:`fit_on_made_queries` says how."""
+    fit = fit_on_made_queries(documents, encoder, engine.settings, progress)
+    if fit and fit.fusion != engine.settings.fusion:
+        engine.set_fusion(fit.fusion)
+        engine.commit()
+    return fit
+
+
+def fit_on_made_queries(
+    documents: Sequence[Document], encoder: Encoder, settings: IndexSettings, progress: Progress
+) -> MadeFit | None:
+    """Choose the weights of the two legs.
+
+    :param documents: a sample of those that the index holds.
+    :param settings: of that index; its method, combination, window and BM25 are used.
+    :return: None if the documents give fewer than 30 queries.
+    """
+    left, queries = _made(documents)
+    if len(queries) < FEWEST_MADE:
+        return None
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
+        own = settings.replace(faiss="Flat", fields={})
+        with Retriever(encoder, EmbeddedEngine.create(Path(folder) / "index", own)) as retriever:
+            with progress("weighing the legs by queries made of the documents", len(left)) as task:
+                for batch in index_corpus(retriever.engine, encoder, left):
+                    task.advance(batch.read)
+            legs = ranked_legs(retriever, queries, settings.bm25, frozenset())
+    judgements = [Judgement(query.id, query.id, 1) for query in queries]
+    fusion, curve = best_fusion(*legs, judgements, settings.fusion)
+    return MadeFit(
+        fusion, len(queries), len(left), bm25=curve[1.0], knn=curve[0.0], hybrid=curve[fusion.weights[0]]
+    )  # fmt: skip
+
+
+def _made(documents: Sequence[Document]) -> tuple[list[Document], list[Query]]:
+    """Return the documents, some without a sentence, and these sentences as queries with their documents' ids."""
+    draw = random.Random(0)
+    left = {document.id: document.searchable_text for document in documents if _has_text(document)}
+    order = list(left)
+    draw.shuffle(order)
+    queries: list[Query] = []
+    for id in order:
+        if len(queries) == MOST_MADE:
+            break
+        sentences = [part for part in _SENTENCE_END.split(left[id]) if part.strip()]
+        fit = [place for place, one in enumerate(sentences) if _SHORTEST <= len(one.split()) <= _LONGEST]
+        if len(sentences) >= _FEWEST_SENTENCES and fit:
+            place = draw.choice(fit)
+            left[id] = " ".join(sentences[:place] + sentences[place + 1 :])
+            queries.append(Query(id, sentences[place]))
+    return [Document(id, text) for id, text in left.items()], queries
+
+
+def _has_text(document: Document) -> bool:
+    """Tell what an index would not reject; a document of another kind is no matter of weights."""
+    return isinstance(document.id, str) and isinstance(document.searchable_text, str)

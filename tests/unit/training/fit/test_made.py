@@ -1,0 +1,142 @@
+"""The weights of the legs where nobody judged: by queries that are made of the documents themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_models import make_model
+from numpy.typing import NDArray
+
+import hybrid_search
+from hybrid_search import Document, Fusion, LoadOptions
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.protocols import silent
+from hybrid_search.settings.index import IndexSettings, Similarity
+from hybrid_search.towers.model_card import read_model_card, write_model_card
+from hybrid_search.training.fit import made
+from hybrid_search.training.fit.made import fit_on_made_queries, sampling
+
+NOUNS = [f"{first}{second}" for first in ("red", "blue", "old", "wet", "tall", "mad") for second in
+         ("fox", "hen", "cow", "owl", "elk", "ram", "bat")]  # fmt: skip
+
+
+def document(number: int, noun: str) -> Document:
+    """Three sentences on one noun, with words that are in every document."""
+    text = f"The {noun} is here today. We saw the {noun} again today. Here is a {noun} for us today."
+    return Document(f"d{number}", text)
+
+
+DOCUMENTS = [document(number, noun) for number, noun in enumerate(NOUNS)]
+
+
+class Encoder:
+    """Finds a document by its noun, or by nothing at all."""
+
+    fingerprint = "f" * 64
+    dimension = len(NOUNS)
+    similarity: Similarity = "cosine"
+
+    def __init__(self, *, knows: bool) -> None:
+        self._knows = knows
+        self._draw = np.random.default_rng(0)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._knows:
+            rows = [[float(noun in text) for noun in NOUNS] for text in texts]
+            return np.array(rows, dtype=np.float32)
+        return self._draw.standard_normal((len(texts), self.dimension)).astype(np.float32)
+
+
+def settings(**changes: object) -> IndexSettings:
+    return IndexSettings(fingerprint=Encoder.fingerprint, dimension=Encoder.dimension, **changes)
+
+
+def test_a_query_is_a_sentence_that_its_document_lost() -> None:
+    left, queries = made._made(DOCUMENTS)
+    assert len(queries) == len(DOCUMENTS) == len(left)
+    for query in queries:
+        whole = next(one.text for one in DOCUMENTS if one.id == query.id)
+        rest = next(one.text for one in left if one.id == query.id)
+        assert query.text in whole
+        assert sorted([*rest.split(), *query.text.split()]) == sorted(whole.split())
+
+
+def test_short_texts_make_no_queries_and_leave_the_weights_as_they_are() -> None:
+    short = [Document(f"d{number}", "Two words. Three words here.") for number in range(100)]
+    assert made._made(short)[1] == []
+    assert fit_on_made_queries(short, Encoder(knows=True), settings(), silent) is None
+
+
+def test_a_leg_of_noise_gets_next_to_nothing_and_one_that_knows_gets_its_share() -> None:
+    noise = fit_on_made_queries(DOCUMENTS, Encoder(knows=False), settings(), silent)
+    knows = fit_on_made_queries(DOCUMENTS, Encoder(knows=True), settings(), silent)
+    assert noise is not None
+    assert knows is not None
+    assert (noise.queries, noise.documents) == (42, 42)
+    assert noise.knn < 0.3
+    assert noise.hybrid >= noise.bm25 == 1.0  # the noun is in its document alone
+    assert noise.fusion.weights[0] >= 0.5
+    assert knows.knn == knows.hybrid == 1.0
+
+
+def test_method_and_window_are_those_of_the_index() -> None:
+    fusion = Fusion(weights=(0.2, 0.8), window=20)
+    fit = fit_on_made_queries(DOCUMENTS, Encoder(knows=True), settings(fusion=fusion), silent)
+    assert fit is not None
+    assert fit.fusion == fusion.replace(weights=fit.fusion.weights)
+
+
+def test_what_no_index_takes_is_left_out_and_breaks_nothing() -> None:
+    odd = [Document("n", None), Document(7, "A number as an id. It has three. Sentences in all of it.")]  # type: ignore[arg-type]
+    fit = fit_on_made_queries([*odd, *DOCUMENTS], Encoder(knows=True), settings(), silent)
+    assert fit is not None
+    assert fit.documents == len(DOCUMENTS)
+
+
+def test_a_sample_is_five_thousand_of_all_and_all_pass_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made, "MOST_DOCUMENTS", 100)
+    kept: list[Document] = []
+    passed = list(sampling((Document(str(n), "x") for n in range(10_000)), kept))
+    assert [int(one.id) for one in passed] == list(range(10_000))
+    numbers = sorted(int(one.id) for one in kept)
+    assert len(set(numbers)) == 100
+    # Even over the whole: the mean of 100 draws from 0..9,999 is within 1,500 of the middle (5 standard errors).
+    assert abs(sum(numbers) / 100 - 5_000) < 1_500
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "m", [one.text for one in DOCUMENTS], seed=0)
+
+
+def corpus() -> Corpus:
+    def documents() -> Iterator[Document]:
+        yield from DOCUMENTS
+
+    return Corpus("animals", documents)
+
+
+def asking_to_weigh(model: Path) -> Path:
+    card = read_model_card(model)
+    write_model_card(model, card.replace(defaults=card.defaults.replace(weigh=True)))
+    return model
+
+
+def test_a_new_index_of_a_model_that_asks_for_it_is_weighed_and_no_other(tmp_path: Path, model: Path) -> None:
+    plain = hybrid_search.load(corpus(), tmp_path / "plain", model=model)
+    assert (plain.weights, plain.weighed_by) == (None, 0)
+    asking_to_weigh(model)
+    weighed = hybrid_search.load(corpus(), tmp_path / "weighed", model=model)
+    assert weighed.weighed_by == 42
+    with hybrid_search.open(tmp_path / "weighed") as retriever:
+        assert retriever.fusion.weights == weighed.weights
+    again = hybrid_search.load(corpus(), tmp_path / "weighed")
+    assert again.weights is None  # an index that was there keeps its weights
+    given = hybrid_search.load(corpus(), tmp_path / "given", model=model, options=LoadOptions(fusion=Fusion()))
+    assert given.weights is None
