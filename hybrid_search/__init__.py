@@ -56,7 +56,18 @@ if TYPE_CHECKING:
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
     from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
-    from hybrid_search.types import Document, Example, Highlights, Hit, Judgement, Leg, Query, Ranking, Rejection
+    from hybrid_search.types import (
+        Document,
+        Example,
+        Highlights,
+        Hit,
+        Judgement,
+        Leg,
+        Matches,
+        Query,
+        Ranking,
+        Rejection,
+    )
     from loaders import Allowance, open_dataset, rejecting
 
 __version__ = "0.1.0"
@@ -65,7 +76,7 @@ __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
     "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound", "Document",
     "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit", "HybridSearchError", "IndexExists",
-    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "MissingExtra", "Mode",
+    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "Matches", "MissingExtra", "Mode",
     "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
     "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions",
     "ServerLoad", "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig",
@@ -99,7 +110,7 @@ _NAMES = {
     "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),
     "hybrid_search.types": (
-        "Document", "Example", "Highlights", "Hit", "Judgement", "Leg", "Query", "Ranking", "Rejection",
+        "Document", "Example", "Highlights", "Hit", "Judgement", "Leg", "Matches", "Query", "Ranking", "Rejection",
     ),
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
     "hybrid_search.loading.sync": ("Synced",),

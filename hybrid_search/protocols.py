@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.settings.index import Fusion, IndexSettings, Similarity
-from hybrid_search.types import Document, Example, Hit, Judgement, Query, Ranking, Rejection
+from hybrid_search.types import Document, Example, Hit, Judgement, Matches, Query, Ranking, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.search import Search
@@ -135,6 +135,18 @@ class Engine(Protocol):
         Scores are BM25's, those of OpenSearch's k-NN scale, or the fusion's.
         """
 
+    def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
+        """Count the documents that match each query, and those with each value of metadata fields.
+
+        By BM25 every document matches that has a term of the query; by k-NN, for which every vector is more or less
+        near, the fusion's window of nearest ones (of the index's own fusion in mode ``knn``, or ``k`` and the offset if
+        they reach further). A hybrid search matches what either leg does, or with ``min_score`` what scores so much.
+
+        :param facets: fields whose values are counted.
+        :param most_values: most values of a field in the result.
+        :raises FilterError: if a field is not declared; otherwise as :meth:`search`.
+        """
+
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy the serving files of the towers that made the vectors into the index."""
 
@@ -156,6 +168,9 @@ class AsyncEngine(Protocol):
 
     async def search(self, search: Search) -> list[list[Hit]]:
         """Answer each query with its hits."""
+
+    async def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
+        """Count the documents that match each query."""
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id, None for unknown ids."""

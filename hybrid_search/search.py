@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -13,7 +14,7 @@ from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import Bm25, Fusion
 
-__all__ = ["MAX_K", "MODES", "Mode", "Search", "texts_of"]
+__all__ = ["MAX_K", "MODES", "MOST_VALUES", "Mode", "Search", "facets_of", "texts_of"]
 
 Mode = Literal["hybrid", "bm25", "knn"]
 
@@ -23,6 +24,10 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_K = 10_000
 """The deepest rank that can be requested, as on OpenSearch."""
 
+MOST_VALUES = 1_000
+"""Most values of a field whose documents are counted."""
+
+_MOST_FACETS = 20
 _FIRST_DEPTH = 200
 _MOST_SHOWN = 100
 
@@ -42,6 +47,9 @@ class Search:
     :ivar group: one hit for each document, with at most so many of its passages; 0 for a hit for each passage; None
         for the index's default, which the retriever puts in.
     :ivar highlight: say of each hit where it matched; the retriever does that with the engine's hits.
+    :ivar min_score: leave out hits that score less, on the mode's scale: the fusion's, BM25's or k-NN's.
+    :ivar min_bm25: in mode ``hybrid``, what scores less in the BM25 leg counts as not found by it.
+    :ivar min_knn: the same of the k-NN leg, on OpenSearch's scale.
     :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
     :ivar began: when the call began, before encoding, by ``time.perf_counter``.
     """
@@ -56,6 +64,9 @@ class Search:
     bm25: Bm25 | None = None
     group: int | None = None
     highlight: bool = False
+    min_score: float | None = None
+    min_bm25: float | None = None
+    min_knn: float | None = None
     exact: bool = False
     began: float = field(default_factory=perf_counter)
 
@@ -73,10 +84,14 @@ class Search:
         bm25: Bm25 | None = None,
         group: int | None = None,
         highlight: bool = False,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
     ) -> Self:
         """Check a user's arguments.
 
-        :raises UsageError: if k, the offset, the group or the mode is invalid, or a value has the wrong type.
+        :raises UsageError: if k, the offset, the group, a least score or the mode is invalid, or a value has the wrong
+            type.
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
@@ -91,12 +106,16 @@ class Search:
             raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.Bm25")
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
+        _check_least(mode, min_score=min_score, min_bm25=min_bm25, min_knn=min_knn)
         if mode != "hybrid":
             fusion = None
         elif fusion is not None:
             _check_window(offset, fusion)
         condition, texts = _parsed(filter), texts_of(queries, "queries")
-        return cls(texts, k, mode, vectors, condition, offset, fusion, bm25, group, highlight, began=began)
+        return cls(
+            texts, k, mode, vectors, condition, offset, fusion, bm25, group, highlight, min_score, min_bm25, min_knn,
+            began=began,
+        )  # fmt: skip
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:
@@ -110,6 +129,21 @@ class Search:
     def end(self) -> int:
         """The rank of the last requested hit."""
         return self.offset + self.k
+
+    def least_of(self, leg: Mode) -> float | None:
+        """Return the least score of a leg's hits, None for any."""
+        if self.mode == leg:
+            return self.min_score
+        return self.min_bm25 if leg == "bm25" else self.min_knn
+
+    def neighbours(self, fusion: Fusion) -> int:
+        """Return how many nearest documents match in the k-NN leg: the window, or as many hits as are wanted.
+
+        :param fusion: the index's.
+        """
+        if self.mode == "hybrid":
+            return (self.fusion or fusion).window
+        return max(fusion.window, self.end)
 
     def of_passages(self, depth: int) -> Self:
         """Return the search for the passages of this search's documents, the first ``depth`` of them."""
@@ -144,6 +178,19 @@ class Search:
         return replace(self, vectors=vectors)
 
 
+def facets_of(fields: Sequence[str], most_values: int) -> tuple[str, ...]:
+    """Check the fields whose values are counted, and how many values of each are wanted.
+
+    :raises UsageError: if these are no list of names, or the number is not from 1 to 1,000.
+    """
+    names = tuple(dict.fromkeys(texts_of(fields, "facets")))
+    if not (isinstance(most_values, int) and 1 <= most_values <= MOST_VALUES):
+        raise UsageError(f"facet_size is {shown(most_values)}; it must be a whole number from 1 to {MOST_VALUES}")
+    if len(names) > _MOST_FACETS:
+        raise UsageError(f"{len(names)} facets; at most {_MOST_FACETS} can be counted at once")
+    return names
+
+
 def texts_of(texts: Sequence[str], name: str) -> list[str]:
     """Check that these are texts; lone surrogates, which UTF-8 can't encode, become question marks.
 
@@ -167,6 +214,16 @@ def _check_page(k: int, offset: int) -> None:
         raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
     if not 0 <= offset <= MAX_K - k:
         raise UsageError(f"offset is {offset}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit")
+
+
+def _check_least(mode: Mode, **least: float | None) -> None:
+    for name, score in least.items():
+        if score is None:
+            continue
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise UsageError(f"{name} is {shown(score)}; it must be a finite number")
+        if name != "min_score" and mode != "hybrid":
+            raise UsageError(f"{name} was given with mode {mode!r}; it is for mode 'hybrid', use min_score")
 
 
 def _check_window(offset: int, fusion: Fusion) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "Hit",
     "Judgement",
     "Leg",
+    "Matches",
     "MetadataValue",
     "Query",
     "Ranking",
@@ -201,6 +202,28 @@ class Hit:
     legs: Mapping[str, Leg] = field(default_factory=dict)
     passages: tuple[Hit, ...] = ()
     highlights: Highlights | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """How many documents match a query, and which metadata they have.
+
+    :ivar total: number of matching documents; of passages in a search that is not grouped.
+    :ivar facets: field -> value -> number of matching documents with it, most first, then by value.
+    :ivar is_exact: whether all numbers are exact; else each is at least so many.
+    """
+
+    total: int
+    facets: Mapping[str, Mapping[str | int | float | bool, int]] = field(default_factory=dict)
+    is_exact: bool = True
+
+    def shown(self) -> dict[str, object]:
+        """Return the counts in the form that JSON takes: a list for each field, as a value may be no text."""
+        facets = {
+            field: [{"value": value, "count": count} for value, count in counts.items()]
+            for field, counts in self.facets.items()
+        }
+        return {"total": self.total, "is_exact": self.is_exact, "facets": facets}
 
 
 LONGEST_ID = 512

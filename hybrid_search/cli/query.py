@@ -17,7 +17,7 @@ from hybrid_search.cli.output import Marked, print_json, print_jsonl, print_tabl
 from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.errors import UsageError
 from hybrid_search.passages import HEADING
-from hybrid_search.types import Highlights, Hit
+from hybrid_search.types import Highlights, Hit, Matches
 
 if TYPE_CHECKING:
     from hybrid_search.retrieval.retriever import Retriever
@@ -52,6 +52,17 @@ __all__ = ["command", "print_hits"]
     help="In an index of passages: a hit for each document, with at most so many of its passages; 0 for a hit for each "
     "passage.  [default: 3]",
 )
+@click.option("--total", is_flag=True, help="Count the documents that match.")
+@click.option(
+    "--facet",
+    "facets",
+    multiple=True,
+    metavar="FIELD",
+    help="Count the matching documents with each value of this metadata field; for several fields several times.",
+)
+@click.option("--min-score", type=float, help="Leave out hits that score less, on the mode's scale.")
+@click.option("--min-bm25", type=float, help="In mode hybrid, what scores less by BM25 counts as not found by it.")
+@click.option("--min-knn", type=float, help="In mode hybrid, what scores less by k-NN counts as not found by it.")
 @click.option("--explain", is_flag=True, help="Show what each leg contributed.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
 @click.option(
@@ -71,6 +82,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
     Examples:
       hybrid-search query "how do I reset the password" --from ./index --explain
       hybrid-search query - --from ./index --format jsonl < queries.txt
+      hybrid-search query "flea" --from ./index --total --facet lang --facet year
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
@@ -86,13 +98,17 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             if given["show_request"]:
                 _show_request(retriever, query, form, mode=mode, fusion=fusion, given=given)
                 continue
+            asked = {
+                "k": given["k"], "mode": mode, "filter": given["filter_"], "offset": given["offset"], "fusion": fusion,
+                **{name: given[name] for name in ("group", "min_score", "min_bm25", "min_knn")},
+            }  # fmt: skip
             started = perf_counter()
-            hits = retriever.search(
-                query, given["k"], mode=mode, filter=given["filter_"], offset=given["offset"], fusion=fusion,
-                group=given["group"], highlight=True,
-            )  # fmt: skip
+            hits = retriever.search(query, **asked, highlight=True)
             took_ms = (perf_counter() - started) * 1_000
-            _print(query, mode, took_ms, hits, form, explain=explain, full_text=full_text)
+            matches = None
+            if given["total"] or given["facets"]:
+                matches = retriever.matches(query, facets=given["facets"], **asked)
+            _print(query, mode, took_ms, hits, form, matches, explain=explain, full_text=full_text)
     finally:
         retriever.close()
 
@@ -105,7 +121,12 @@ def _show_request(
 
     if not isinstance(retriever.engine, OpenSearchEngine):
         raise UsageError("an index in a folder is not asked by requests; give one on a server, opensearch://host/index")
-    search = Search.of([query], given["k"], mode, filter=given["filter_"], offset=given["offset"], fusion=fusion)
+    if given["min_score"] is not None and mode == "hybrid":
+        raise UsageError("no request leaves out by the fused score; leave --min-score out and cut the answer's hits")
+    search = Search.of(
+        [query], given["k"], mode, filter=given["filter_"], offset=given["offset"], fusion=fusion,
+        **{name: given[name] for name in ("min_score", "min_bm25", "min_knn")},
+    )  # fmt: skip
     shown = retriever.engine.shown(retriever.source.current.ready(search))
     if form == "table":
         click.echo(f"{shown.curl}\n\n{shown.console}")
@@ -139,18 +160,37 @@ def _ask() -> str:
 
 
 def _print(
-    query: str, mode: str, took_ms: float, hits: list[Hit], form: str, *, explain: bool, full_text: bool
+    query: str,
+    mode: str,
+    took_ms: float,
+    hits: list[Hit],
+    form: str,
+    matches: Matches | None,
+    *,
+    explain: bool,
+    full_text: bool,
 ) -> None:
     if form == "table":
         print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
+        if matches is not None:
+            _print_matches(matches)
         return
     shown = msgspec.to_builtins([_plain(hit) for hit in hits])
     answer = {"query": query, "mode": mode, "took_ms": round(took_ms, 3), "hits": shown}
+    if matches is not None:
+        answer |= matches.shown()
     (print_json if form == "json" else _print_line)(answer)
 
 
 def _plain(hit: Hit) -> Hit:
     return replace(hit, legs=dict(hit.legs), passages=tuple(map(_plain, hit.passages)))
+
+
+def _print_matches(matches: Matches) -> None:
+    say(f"{'' if matches.is_exact else 'at least '}{matches.total:,} documents match.")
+    for field, counts in matches.facets.items():
+        rows = [[str(value), f"{count:,}"] for value, count in counts.items()]
+        print_table([field, "documents"], rows, right=("documents",))
 
 
 def _print_line(answer: Any) -> None:

@@ -17,9 +17,9 @@ from hybrid_search.passages import is_of_passages
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retrieval.open_index import OpenIndex
 from hybrid_search.retrieval.retriever import AddReport, Retriever
-from hybrid_search.search import Mode, Search
+from hybrid_search.search import Mode, Search, facets_of
 from hybrid_search.settings.index import Fusion
-from hybrid_search.types import Document, Hit
+from hybrid_search.types import Document, Hit, Matches
 
 __all__ = ["AsyncRetriever"]
 
@@ -72,11 +72,15 @@ class AsyncRetriever:
         fusion: Fusion | None = None,
         group: int | None = None,
         highlight: bool = False,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
     ) -> list[Hit]:
         """Answer one query; see :meth:`Retriever.search_many`."""
         many = await self.search_many(
-            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
-        )
+            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
+            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
+        )  # fmt: skip
         return many[0]
 
     async def search_many(
@@ -90,19 +94,53 @@ class AsyncRetriever:
         fusion: Fusion | None = None,
         group: int | None = None,
         highlight: bool = False,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
         if self._awaited is None:
             ask = partial(self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset)
-            return await asyncio.to_thread(ask, fusion=fusion, group=group, highlight=highlight)
+            least = {"min_score": min_score, "min_bm25": min_bm25, "min_knn": min_knn}
+            return await asyncio.to_thread(ask, fusion=fusion, group=group, highlight=highlight, **least)
         search = Search.of(
-            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
-        )
+            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
+            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
+        )  # fmt: skip
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
-            encodes = mode != "bm25" and index.encoder is not None
-            ready = await asyncio.to_thread(index.ready, search) if encodes else index.ready(search)
-            return index.finished(search, await engine.search(ready))
+            return index.finished(search, await engine.search(await _ready(index, search)))
+
+        return await self._read(answered)
+
+    async def matches(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        facets: Sequence[str] = (),
+        facet_size: int = 10,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+        group: int | None = None,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
+    ) -> Matches:
+        """Count the documents that match a query; see :meth:`Retriever.matches`."""
+        names = facets_of(facets, facet_size)
+        search = Search.of(
+            [query], k, mode, filter=filter, offset=offset, fusion=fusion, group=group, min_score=min_score,
+            min_bm25=min_bm25, min_knn=min_knn,
+        )  # fmt: skip
+        if self._awaited is None:
+            return await asyncio.to_thread(self.retriever.counted, search, names, facet_size)
+
+        async def answered(index: OpenIndex, engine: AsyncEngine) -> Matches:
+            [found] = await engine.matches(await _ready(index, search), names, facet_size)
+            return found
 
         return await self._read(answered)
 
@@ -174,6 +212,11 @@ class AsyncRetriever:
         if before is not None and before is not now and not before.users:
             await before.engine.close()
         return now
+
+
+async def _ready(index: OpenIndex, search: Search) -> Search:
+    encodes = search.mode != "bm25" and index.encoder is not None
+    return await asyncio.to_thread(index.ready, search) if encodes else index.ready(search)
 
 
 def _awaited(index: OpenIndex) -> _Awaited:

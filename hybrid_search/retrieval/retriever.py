@@ -26,9 +26,9 @@ from hybrid_search.filters import Filter
 from hybrid_search.indexing import PassageCounts, fetched, index_corpus, with_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
-from hybrid_search.search import MODES, Mode, Search, texts_of
+from hybrid_search.search import MODES, Mode, Search, facets_of, texts_of
 from hybrid_search.settings.index import Bm25, Fusion
-from hybrid_search.types import Document, Hit, Ranking, Rejection
+from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 __all__ = ["AddReport", "Retriever", "modes_of"]
 
@@ -107,11 +107,15 @@ class Retriever:
         fusion: Fusion | None = None,
         group: int | None = None,
         highlight: bool = False,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
     ) -> list[Hit]:
         """Answer one query; as :meth:`search_many`."""
         return self.search_many(
-            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
-        )[0]
+            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
+            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
+        )[0]  # fmt: skip
 
     def search_many(
         self,
@@ -124,6 +128,9 @@ class Retriever:
         fusion: Fusion | None = None,
         group: int | None = None,
         highlight: bool = False,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
     ) -> list[list[Hit]]:
         """Answer queries in one batch.
 
@@ -135,6 +142,10 @@ class Retriever:
         :param group: of an index of passages: a hit for each document, with at most so many of its passages; 0 for a
             hit for each passage. By default documents with up to 3 passages.
         :param highlight: put :class:`~hybrid_search.types.Highlights` into each hit: where it matched, and a snippet.
+        :param min_score: leave out hits that score less, on the mode's scale: the fusion's, BM25's or k-NN's.
+        :param min_bm25: in mode ``hybrid``, what scores less in the BM25 leg counts as not found by that leg; it may
+            still be found by the other.
+        :param min_knn: the same of the k-NN leg, on OpenSearch's scale: for ``cosine`` half of 1 + the cosine.
         :return: per query, in the given order, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
             if there are no more.
         :raises UsageError: if k or the mode is invalid, the offset is beyond the last possible rank, or the mode needs
@@ -142,9 +153,49 @@ class Retriever:
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
         search = Search.of(
-            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight
-        )
+            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
+            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
+        )  # fmt: skip
         return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
+
+    def matches(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        facets: Sequence[str] = (),
+        facet_size: int = 10,
+        mode: Mode = "hybrid",
+        filter: Filter | str | None = None,
+        offset: int = 0,
+        fusion: Fusion | None = None,
+        group: int | None = None,
+        min_score: float | None = None,
+        min_bm25: float | None = None,
+        min_knn: float | None = None,
+    ) -> Matches:
+        """Count the documents that match a query, and those with each value of some metadata fields.
+
+        What matches: by BM25 every document with a word of the query that counts; by k-NN, for which every vector is
+        more or less near, the ``window`` nearest ones (of the index's fusion, or as many hits as are asked for if that
+        is more). A hybrid search matches what either of its legs does: BM25's matches and the window of k-NN; with
+        ``min_score`` only what is in a window has a score, so those that reach it.
+
+        :param facets: metadata fields.
+        :param facet_size: most values of a field in the result, 1 to 1,000: the most frequent ones.
+        :raises FilterError: if a field or the filter is not the index's; otherwise as :meth:`search_many`, whose
+            arguments the others are.
+        """
+        names = facets_of(facets, facet_size)
+        search = Search.of(
+            [query], k, mode, filter=filter, offset=offset, fusion=fusion, group=group, min_score=min_score,
+            min_bm25=min_bm25, min_knn=min_knn,
+        )  # fmt: skip
+        return self.counted(search, names, facet_size)
+
+    def counted(self, search: Search, facets: Sequence[str], facet_size: int) -> Matches:
+        """Count what matches a checked search of one query."""
+        return self._read(lambda index: index.engine.matches(index.ready(search), facets, facet_size)[0])
 
     def rankings(
         self,

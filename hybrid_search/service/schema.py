@@ -67,6 +67,13 @@ class _HowToSearch(_Asked):
         ),
     ] = None  # fmt: skip
     highlight: Annotated[StrictBool, Field(description="Show where a hit matched, and a snippet.")] = False
+    min_score: Annotated[
+        float | None, Field(allow_inf_nan=False, description="Leave out hits that score less, on the mode's scale.")
+    ] = None
+    min_bm25: Annotated[
+        float | None, Field(allow_inf_nan=False, description="Of the hybrid's BM25 leg: what scores less is not found.")
+    ] = None
+    min_knn: Annotated[float | None, Field(allow_inf_nan=False, description="The same of its k-NN leg.")] = None
 
 
 class SearchRequest(_HowToSearch):
@@ -77,6 +84,10 @@ class SearchRequest(_HowToSearch):
     )
 
     query: StrictStr
+    total: Annotated[StrictBool, Field(description="Count the documents that match.")] = False
+    facets: Annotated[
+        list[StrictStr], Field(max_length=20, description="Metadata fields whose values are counted over the matches.")
+    ] = []
 
 
 class BatchRequest(_HowToSearch):
@@ -134,6 +145,13 @@ class HitShown(BaseModel):
     ] = None
 
 
+class ValueCount(BaseModel):
+    """How many matching documents have a value."""
+
+    value: StrictStr | StrictBool | StrictInt | StrictFloat
+    count: int
+
+
 class SearchAnswer(BaseModel):
     """The hits of a query, best first."""
 
@@ -142,6 +160,9 @@ class SearchAnswer(BaseModel):
     weight: Annotated[float | None, Field(description="BM25's weight; null unless the mode is hybrid.")]
     offset: int
     took_ms: float
+    total: Annotated[int | None, Field(description="With total or facets only: how many documents match.")] = None
+    is_exact: Annotated[bool | None, Field(description="Whether these numbers are exact, or else at least so.")] = None
+    facets: Annotated[dict[str, list[ValueCount]] | None, Field(description="With facets only.")] = None
     hits: list[HitShown]
 
 

@@ -19,7 +19,7 @@ from hybrid_search.service.schema import BatchAnswer, BatchRequest, EmbedAnswer,
 from hybrid_search.service.schema import SearchRequest as Asked
 from hybrid_search.settings.index import Fusion, Similarity
 from hybrid_search.settings.service import ServiceOptions
-from hybrid_search.types import Hit
+from hybrid_search.types import Hit, Matches
 
 __all__ = ["search_routes"]
 
@@ -34,6 +34,7 @@ class _Found:
     offset: int
     similarity: Similarity
     seconds: float
+    matches: Matches | None = None
 
 
 def search_routes(service: Service, metrics: Metrics) -> APIRouter:
@@ -46,7 +47,9 @@ def search_routes(service: Service, metrics: Metrics) -> APIRouter:
         found = await service.read(_searching([asked.query], asked, options))
         metrics.searched(found.mode, found.seconds)
         [hits] = found.hits
-        return json_answer({"query": asked.query, **_common(found), "hits": _shown(hits, found, asked.explain)})
+        counts = found.matches.shown() if found.matches is not None else {}
+        shown = _shown(hits, found, asked.explain)
+        return json_answer({"query": asked.query, **_common(found), **counts, "hits": shown})
 
     @routes.post("/search/batch", summary="Answer several queries", responses={200: {"model": BatchAnswer}})
     async def batch(asked: BatchRequest) -> Response:
@@ -87,11 +90,18 @@ def _searching(
         fusion = _fusion(retriever.fusion, asked.weight, mode)
         hits = retriever.search_many(
             queries, asked.k, mode=mode, filter=asked.filter, offset=offset, fusion=fusion, group=asked.group,
-            highlight=asked.highlight,
+            highlight=asked.highlight, min_score=asked.min_score, min_bm25=asked.min_bm25, min_knn=asked.min_knn,
         )  # fmt: skip
+        matches = None
+        if isinstance(asked, Asked) and (asked.total or asked.facets):
+            matches = retriever.matches(
+                asked.query, asked.k, facets=asked.facets, mode=mode, filter=asked.filter, offset=offset,
+                fusion=fusion, group=asked.group, min_score=asked.min_score, min_bm25=asked.min_bm25,
+                min_knn=asked.min_knn,
+            )  # fmt: skip
         weight = fusion.weights[0] if fusion is not None else None
         similarity = retriever.engine.settings.similarity
-        return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began)
+        return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began, matches)
 
     return found
 

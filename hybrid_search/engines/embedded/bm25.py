@@ -85,6 +85,15 @@ class LexicalLeg:
                 return best(rows, scores, k, self._ids)
             limit = min(4 * limit, max(_MOST_TIES, k + _SPARE))
 
+    def matching(self, text: str, allowed: RowFilter | None) -> NDArray[np.int64]:
+        """Return all documents with a term of the text, in no particular order."""
+        terms = self._terms_of(text if text.isascii() else text.encode("utf-8", "replace").decode())
+        if not terms:
+            return np.empty(0, np.int64)
+        rows, _ = self.index.search(terms, max(1, self.index.count()), allowed)
+        rows = rows[rows < self.forward.end]
+        return rows[self._ids.there(rows)] if len(rows) else rows
+
     def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
         repeats = Counter(terms)
         counts = self.forward.counts(rows, list(repeats))

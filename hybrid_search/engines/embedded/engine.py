@@ -8,40 +8,34 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import numpy as np
-
-from hybrid_search.engines.documents import checked_vectors, ids_of, query_vectors
+from hybrid_search.engines.documents import checked_vectors, ids_of
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.caches import POLL, Caches, Lag
 from hybrid_search.engines.embedded.checks import miscounts, seal, store_problems
+from hybrid_search.engines.embedded.facets import Counter
 from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
 from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
 from hybrid_search.engines.embedded.own_files import copy_model, model_folder
 from hybrid_search.engines.embedded.ranking import (
     Page,
-    ScoredRows,
-    fused_page,
     grouped_hits,
     grouped_ranking,
     hits_of,
-    page_of_leg,
     ranking_of,
 )
+from hybrid_search.engines.embedded.searcher import Searcher
 from hybrid_search.engines.embedded.store import Store
 from hybrid_search.engines.embedded.writing import StoreWriter
-from hybrid_search.errors import StorageError, UnsupportedCapability, UsageError
-from hybrid_search.filters import Filter
-from hybrid_search.fusion import bm25_alone
-from hybrid_search.passages import grouped
+from hybrid_search.errors import StorageError, UsageError
+from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.search import MAX_K, Search
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
-from hybrid_search.types import Document, Hit, Ranking, Rejection
+from hybrid_search.search import Search
+from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 __all__ = ["EmbeddedEngine"]
 
@@ -51,7 +45,6 @@ _LOG = logging.getLogger(__name__)
 
 _VERSION = "1"
 _REPAIR_EVERY = 0.5
-_WORTH_THREADS = 8
 
 
 class EmbeddedEngine:
@@ -72,14 +65,14 @@ class EmbeddedEngine:
         self._settings = parts.store.settings()
         self._writer = StoreWriter(parts.store.database, self._settings) if parts.lock else None
         self._filters = FilterCache(parts.store)
+        self._searcher = Searcher(parts.layout.folder, parts.store, parts.caches)
+        self._counter = Counter(parts.store)
         self._sharing = SharedLock()
         self._process = os.getpid()
         self._generation = parts.store.state().generation
         self._next_repair = 0.0
         self._lag = Lag(parts.store, parts.caches)
         self._refreshing = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
-        self._starting = threading.Lock()
         self._closed = False
 
     @staticmethod
@@ -126,7 +119,7 @@ class EmbeddedEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
-        exact = self._caches.dense.describe()["kind"] == "Flat"
+        exact = self._searcher.is_exact
         return Capabilities("embedded", _VERSION, exact_knn=exact, bm25_at_query_time=True, stored_models=True)
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
@@ -188,15 +181,35 @@ class EmbeddedEngine:
         :raises UsageError: if the vectors are not one row of finite floats for each query.
         :raises UnsupportedCapability: if exact k-NN is requested and the index is a graph.
         """
-        if search.group:
-            return self._answered(search, lambda page, store: grouped_hits(page, search, store))
-        return self._answered(search, hits_of)
+
+        def hits(page: Page) -> list[Hit]:
+            return grouped_hits(page, search, self._store) if search.group else hits_of(page, self._store)
+
+        return self._answered(lambda generation: [hits(page) for page in self._pages(search, generation)])
 
     def rank(self, search: Search) -> list[Ranking]:
         """Answer queries with ids and scores; otherwise as :meth:`search`."""
-        if search.group:
-            return self._answered(search, lambda page, store: grouped_ranking(page, search, store))
-        return self._answered(search, ranking_of)
+
+        def ranking(page: Page) -> Ranking:
+            return grouped_ranking(page, search, self._store) if search.group else ranking_of(page, self._store)
+
+        return self._answered(lambda generation: [ranking(page) for page in self._pages(search, generation)])
+
+    def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
+        """Count the documents that match each query; see the protocol. All of them are looked at."""
+
+        def counted(generation: int) -> list[Matches]:
+            fields = self._committed_settings.fields
+            for field in facets:
+                check_filter(Exists(field), fields)
+            found = self._searcher.matching(search, self._settings, self._resolved(search, generation))
+            by_document = bool(search.group)
+            return [
+                self._counter.matches(rows, facets, most_values, fields, generation, by_document=by_document)
+                for rows in found
+            ]
+
+        return self._answered(counted)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, atomically.
@@ -246,8 +259,7 @@ class EmbeddedEngine:
             if self._closed:
                 return
             self._closed = True
-            if self._threads:
-                self._threads.shutdown()
+            self._searcher.close()
             try:
                 self._close_writer()
             finally:
@@ -292,62 +304,18 @@ class EmbeddedEngine:
             self._check_open()
             yield self._generation
 
-    def _answered(self, search: Search, looked_up: Callable[[Page, Store], T]) -> list[T]:
+    def _answered(self, answer: Callable[[int], T]) -> T:
         """Search one committed state; repeat the search if another process's commit was half done meanwhile."""
         began = time.monotonic()
         while True:
             with self._searching() as generation:
-                found = [looked_up(page, self._store) for page in self._pages(search, generation)]
+                found = answer(generation)
                 # This engine's own commit excludes searches; if it failed halfway, only the next one continues it.
                 if self._writer is not None or not self._lag.hides(began):
                     return found
             while self._lag.hides(began):
                 time.sleep(POLL)
                 self._refresh()
-
-    def _pages(self, search: Search, generation: int) -> list[Page]:
-        if not search.group:
-            return self._pages_of_passages(search, generation)
-        search = search.with_fusion(self._settings.fusion)
-        depth = search.first_depth
-        while True:
-            pages = self._pages_of_passages(search.of_passages(depth), generation)
-            groups = [len(grouped(self._store.row_ids.ids(page.rows), 1)) for page in pages]
-            enough = (
-                search.is_deep_enough(depth, len(page.rows), documents)
-                for page, documents in zip(pages, groups, strict=True)
-            )
-            if all(enough):
-                return pages
-            depth = min(8 * depth, MAX_K)
-
-    def _pages_of_passages(self, search: Search, generation: int) -> list[Page]:
-        allowed = None if search.filter is None else self._resolved(search.filter, generation)
-        if search.mode == "bm25":
-            found = self._lexical(search.texts, search.end, allowed, search.bm25 or self._settings.bm25)
-            return [page_of_leg(one, search) for one in found]
-        vectors = query_vectors(search, self._settings.dimension)
-        if search.exact and not self.capabilities.exact_knn:
-            raise UnsupportedCapability(f"{self._layout.folder}: walks a graph, and can't compare with every vector")
-        if search.mode == "knn":
-            return [page_of_leg(one, search) for one in self._caches.dense.search(vectors, search.end, allowed)]
-        fusion = search.fusion or self._settings.fusion
-        return self._fused(search.with_fusion(fusion), vectors, fusion, allowed)
-
-    def _fused(self, search: Search, vectors: Vectors, fusion: Fusion, allowed: RowFilter | None) -> list[Page]:
-        fusions = [fusion if known else bm25_alone(fusion) for known in np.any(vectors, axis=1)]
-        # A leg with weight 0 contributes nothing, not even documents.
-        by_text = [position for position, one in enumerate(fusions) if one.weights[0]]
-        texts = [search.texts[position] for position in by_text]
-        found = self._lexical(texts, fusion.window, allowed, self._settings.bm25)
-        lexical = [ScoredRows()] * len(fusions)
-        for position, of_text in zip(by_text, found, strict=True):
-            lexical[position] = of_text
-        dense = [ScoredRows()] * len(fusions)
-        if fusion.weights[1]:
-            dense = self._caches.dense.search(vectors, fusion.window, allowed)
-        ids = self._store.row_ids
-        return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 
     def _refresh(self) -> None:
         """Load another process's commits; if that process died between store and caches, complete the caches."""
@@ -373,21 +341,12 @@ class EmbeddedEngine:
                 self._settings = self._store.settings()
                 self._generation = newest
 
-    def _resolved(self, filter: Filter, generation: int) -> RowFilter | None:
-        committed = self._writer.committed if self._writer else self._settings
-        return self._filters.resolve(filter, generation, committed.fields)
+    def _pages(self, search: Search, generation: int) -> list[Page]:
+        return self._searcher.pages(search, self._settings, self._resolved(search, generation))
 
-    def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
-        def search(text: str) -> ScoredRows:
-            return self._caches.lexical.search(text, k, allowed, bm25)
+    def _resolved(self, search: Search, generation: int) -> RowFilter | None:
+        return self._filters.resolve(search.filter, generation, self._committed_settings.fields)
 
-        if len(texts) < _WORTH_THREADS:
-            return [search(text) for text in texts]
-        return list(self._pool().map(search, texts))
-
-    def _pool(self) -> ThreadPoolExecutor:
-        # Not the lock of _refresh, whose holder waits for the searches that call this.
-        with self._starting:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bm25")
-            return self._threads
+    @property
+    def _committed_settings(self) -> IndexSettings:
+        return self._writer.committed if self._writer else self._settings

@@ -21,6 +21,7 @@ from hybrid_search.types import Hit, Leg, Ranking
 
 __all__ = [
     "Page",
+    "Rows",
     "ScoredRows",
     "best",
     "fused_page",
@@ -44,6 +45,12 @@ class ScoredRows:
 
     rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     scores: Scores = field(default_factory=lambda: np.empty(0, np.float64))
+
+    def at_least(self, least: float | None) -> ScoredRows:
+        """Return the rows that score at least so much; all for None."""
+        if least is None:
+            return self
+        return ScoredRows(self.rows[self.scores >= least], self.scores[self.scores >= least])
 
 
 def best(rows: Rows, scores: Scores, k: int, ids: RowIds) -> ScoredRows:
@@ -118,6 +125,8 @@ def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search
         return Page()
     joined = join(bm25.scores, knn.scores, columns, fusion)
     top = joined.top(search.end)
+    if search.min_score is not None:
+        top = top[joined.scores[top] >= np.float32(search.min_score)]
     column_of = dict(zip(rows[top].tolist(), top.tolist(), strict=True))
     shown = settled(rows[top], joined.scores[top], ids)[search.offset : search.end]
     of_page = [column_of[row] for row in shown.tolist()]
@@ -127,6 +136,7 @@ def fused_page(bm25: ScoredRows, knn: ScoredRows, fusion: Fusion, search: Search
 
 def page_of_leg(found: ScoredRows, search: Search) -> Page:
     """Return the requested page of one leg's ranking."""
+    found = found.at_least(search.min_score)
     scores, first = found.scores[search.offset : search.end].tolist(), search.offset + 1
 
     def legs(at: Sequence[int]) -> Legs:

@@ -11,7 +11,7 @@ from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.plan import carried_out_async
 from hybrid_search.location import Address
 from hybrid_search.search import Search
-from hybrid_search.types import Document, Hit
+from hybrid_search.types import Document, Hit, Matches
 
 __all__ = ["AsyncOpenSearchEngine"]
 
@@ -31,6 +31,10 @@ class AsyncOpenSearchEngine:
     async def search(self, search: Search) -> list[list[Hit]]:
         """Answer queries."""
         return await carried_out_async(self._reading.search(search), self._client.send)
+
+    async def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
+        """Count what matches each query."""
+        return await carried_out_async(self._reading.matches(search, facets, most_values), self._client.send)
 
     async def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id."""

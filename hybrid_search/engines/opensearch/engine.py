@@ -36,7 +36,7 @@ from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
-from hybrid_search.types import Document, Hit, Ranking, Rejection
+from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.async_engine import AsyncOpenSearchEngine
@@ -261,6 +261,11 @@ class OpenSearchEngine:
         """Answer queries with ids and scores; see :meth:`Reading.rank`."""
         self._check_open()
         return carried_out(self._reading.rank(search), self._client.send)
+
+    def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
+        """Count what matches; see :meth:`Reading.matches`."""
+        self._check_open()
+        return carried_out(self._reading.matches(search, facets, most_values), self._client.send)
 
     def asynchronous(self) -> AsyncOpenSearchEngine:
         """Return an engine for ``asyncio`` with the same searches; close it before this one.

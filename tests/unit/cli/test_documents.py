@@ -34,6 +34,25 @@ def test_an_index_lives_without_a_data_set(run, tmp_path):
     assert [one["id"] for one in run("list", "notes", "--limit", "1", "--offset", "1")] == ["b"]
 
 
+def test_a_query_counts_what_matches_and_leaves_out_poor_hits(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "three.jsonl").write_text(
+        '{"id": "a", "text": "fleas", "year": 3}\n'
+        '{"id": "b", "text": "a cat with fleas", "year": 4}\n'
+        '{"id": "c", "text": "cats"}\n'
+    )
+    run("add", "notes", "three.jsonl")
+    found = run("query", "flea", "--from", "notes", "--total", "--facet", "year")
+    assert (found["total"], found["is_exact"]) == (2, True)
+    assert found["facets"] == {"year": [{"value": 3, "count": 1}, {"value": 4, "count": 1}]}
+    poor = found["hits"][1]["score"]
+    assert [one["id"] for one in run("query", "flea", "--from", "notes", "--min-score", str(poor * 1.01))["hits"]] == [
+        "a"
+    ]
+    with pytest.raises(UsageError, match="min_knn was given with mode 'bm25'"):
+        run("query", "flea", "--from", "notes", "--min-knn", "0.9")
+
+
 def test_files_are_added_as_passages_and_got_and_deleted_by_their_names(run, tmp_path):
     run("create", "docs")
     (tmp_path / "guide.md").write_text("# Guide\n\n" + "Fleas jump far. " * 60)

@@ -135,3 +135,13 @@ def test_a_lone_surrogate_is_answered_as_a_question_mark(client: TestClient) -> 
 def test_a_distance_is_what_opensearch_s_score_was_made_of(similarity: Any, score: float, distance: float) -> None:
     # Its scales: (2 - d) / 2 for the cosine, 1 / (1 + d) for l2; for a dot product p, p + 1 or 1 / (1 - p), d = -p.
     assert distance_of(score, similarity) == pytest.approx(distance)
+
+
+def test_matches_are_counted_by_metadata_and_poor_hits_left_out(client: TestClient) -> None:
+    found = search(client, query="sleeps", mode="bm25", total=True, facets=["lang"])
+    assert (found["total"], found["is_exact"]) == (2, True)
+    assert found["facets"] == {"lang": [{"value": "en", "count": 2}]}
+    assert "total" not in search(client, query="sleeps", mode="bm25")
+    near = search(client, query="kitten", mode="knn", min_score=0.99, total=True)
+    assert ([hit["id"] for hit in near["hits"]], near["total"]) == (["d2"], 1)
+    assert client.post("/search", json={"query": "a", "facets": ["colour"]}).status_code == 400

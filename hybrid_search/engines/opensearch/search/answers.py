@@ -15,10 +15,12 @@ from hybrid_search.types import Document, Ranking
 
 __all__ = [
     "UNKNOWN",
+    "Counted",
     "Found",
     "Pairs",
     "Partial",
     "checked",
+    "counted",
     "documents",
     "found",
     "hits_of",
@@ -106,6 +108,26 @@ class Found(_Outcome, frozen=True):
     hits: _Hits = _Hits()
 
 
+class _Total(_Struct, frozen=True):
+    value: int = 0
+
+
+class _TotalOfHits(_Struct, frozen=True):
+    total: _Total = _Total()
+
+
+class Counted(_Outcome, frozen=True):
+    """The answer to a search that only counts."""
+
+    hits: _TotalOfHits = _TotalOfHits()
+    aggregations: dict[str, Any] = {}
+
+    @property
+    def total(self) -> int:
+        """Number of documents that match."""
+        return self.hits.total.value
+
+
 class _Answers(_Struct, frozen=True):
     responses: list[msgspec.Raw]
     took: int = 0
@@ -125,6 +147,7 @@ class _AllStored(_Struct, frozen=True):
 
 _read_answers = msgspec.json.Decoder(_Answers)
 _read_found = msgspec.json.Decoder(Found)
+_read_counted = msgspec.json.Decoder(Counted)
 _read_outcome = msgspec.json.Decoder(_Outcome)
 _read_stored = msgspec.json.Decoder(_AllStored)
 
@@ -150,6 +173,13 @@ def found(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) ->
     :raises SearchIndexError: if the search failed.
     """
     read = _decoded(_read_found, answer, where)
+    _check(read, where, partial)
+    return read
+
+
+def counted(answer: msgspec.Raw, where: str, partial: Partial = refuse_partial) -> Counted:
+    """Read and check the answer of a search that only counts; as :func:`found`."""
+    read = _decoded(_read_counted, answer, where)
     _check(read, where, partial)
     return read
 

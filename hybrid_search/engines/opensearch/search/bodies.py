@@ -30,6 +30,7 @@ __all__ = [
     "fusion_in_query",
     "fusion_pipeline",
     "lexical",
+    "matching",
 ]
 
 Body = dict[str, Any]
@@ -124,12 +125,19 @@ class Hybrid:
     :ivar filter_in_hybrid: the server takes one filter for all legs; otherwise each leg gets it.
     :ivar through: how the server gets the fusion: :data:`INLINE`, :data:`INDEX_DEFAULT`, :data:`IN_QUERY`, or the
         name of a stored pipeline.
+    :ivar least: the least score that counts, of each leg; None for any.
     """
 
     fusion: Fusion
     filter: Filter | None = None
     filter_in_hybrid: bool = True
     through: str = INLINE
+    least: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def _is_filtered_outside(self) -> bool:
+        # A k-NN query inside another one is only reached by a filter of its own.
+        return self.filter_in_hybrid and self.least == (None, None)
 
     def body(self, query: HybridQuery, size: int) -> Body:
         """Return a search with both legs, which the server fuses.
@@ -141,15 +149,18 @@ class Hybrid:
         text, dense = query
         fusion = self.fusion_of(query)
         through = INLINE if dense is None and self.through != IN_QUERY else self.through
-        inside = None if self.filter_in_hybrid else self.filter
-        knn = _NOTHING if dense is None or not fusion.weights[1] else _nearest(dense, fusion.window, inside)
-        bm25 = _filtered(_match(text), inside) if fusion.weights[0] else _NOTHING
+        inside = None if self._is_filtered_outside else self.filter
+        knn, bm25 = _NOTHING, _NOTHING
+        if dense is not None and fusion.weights[1]:
+            knn = _at_least(_nearest(dense, fusion.window, inside), self.least[1])
+        if fusion.weights[0]:
+            bm25 = _at_least(_filtered(_match(text), inside), self.least[0])
         hybrid: Body = {"queries": [bm25, knn]}
         if through == IN_QUERY:
             hybrid["fusion"] = fusion_in_query(fusion)
         else:
             hybrid["pagination_depth"] = fusion.window
-        if self.filter is not None and self.filter_in_hybrid:
+        if self.filter is not None and self._is_filtered_outside:
             hybrid["filter"] = filter_query(self.filter)
         body: Body = {"query": {"hybrid": hybrid}, "size": size, **_IDS_ONLY}
         if through == INLINE:
@@ -161,9 +172,10 @@ class Hybrid:
     def legs(self, query: HybridQuery) -> list[Body]:
         """Return each leg of the hybrid query as a search of its own; the k-NN leg only if there is a vector."""
         text, dense = query
-        queries = [_filtered(_match(text), self.filter) if self.fusion_of(query).weights[0] else _NOTHING]
+        lexical = _at_least(_filtered(_match(text), self.filter), self.least[0])
+        queries = [lexical if self.fusion_of(query).weights[0] else _NOTHING]
         if dense is not None and self.fusion.weights[1]:
-            queries.append(_nearest(dense, self.fusion.window, self.filter))
+            queries.append(_at_least(_nearest(dense, self.fusion.window, self.filter), self.least[1]))
         return [{"query": query, "size": self.fusion.window, **_IDS_ONLY} for query in queries]
 
     def bodies(self, query: HybridQuery, size: int, *, explained: bool) -> list[Body]:
@@ -246,6 +258,24 @@ def _nearest(query: DenseQuery, k: int, filter: Filter | None) -> Body:
         model = {"model_id": query.model} if query.model else {}
         return {"neural": {"vector": {"query_text": _in_json(query.text), **model, **limits}}}
     return {"knn": {"vector": {"vector": list(query), **limits}}}
+
+
+def matching(words: Words, near: Sequence[str], filter: Filter | None, least: float | None) -> Body:
+    """Return the query that matches what has one of the words, or one of some ids.
+
+    :param least: the least BM25 score that counts; None for any.
+    """
+    either = [{"terms": {"id": list(near)}}] if near else []
+    if words:
+        either.append(_at_least(_match(words), least))
+    if not either:
+        return _NOTHING
+    return _filtered({"bool": {"should": either, "minimum_should_match": 1}}, filter)
+
+
+def _at_least(query: Body, least: float | None) -> Body:
+    """Return a query that leaves out what scores less."""
+    return query if least is None else {"function_score": {"query": query, "min_score": least}}
 
 
 def _in_json(text: str) -> str:

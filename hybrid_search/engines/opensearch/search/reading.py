@@ -16,11 +16,12 @@ from hybrid_search.engines.opensearch.search.answers import Pairs, ranking, refu
 from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Verbatim, Words
 from hybrid_search.engines.opensearch.search.explanation import LegsOfHit
 from hybrid_search.engines.opensearch.search.filter_queries import check_size, room_for_words
+from hybrid_search.engines.opensearch.search.matching import counted
 from hybrid_search.engines.opensearch.search.query_log import QueryLog
 from hybrid_search.engines.opensearch.search.searcher import Page, Searches, Stored
 from hybrid_search.engines.opensearch.transport.plan import Plan
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
-from hybrid_search.filters import Filter, check_filter
+from hybrid_search.filters import Exists, Filter, check_filter
 from hybrid_search.filters.numbers import in_its_type
 from hybrid_search.fusion import explain_one_leg
 from hybrid_search.location import Address
@@ -28,7 +29,7 @@ from hybrid_search.passages import document_of, grouped, hits_of_documents
 from hybrid_search.search import MAX_K, Search
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
-from hybrid_search.types import Document, Hit, Leg, Ranking
+from hybrid_search.types import Document, Hit, Leg, Matches, Ranking
 
 __all__ = ["Reading"]
 
@@ -115,6 +116,39 @@ class Reading:
         pages, _ = yield from self._deep_pages(self._searches(), prepared, explained=False)
         return [ranking(_pairs(page, search)) for page in pages]
 
+    def matches(self, search: Search, facets: Sequence[str], most_values: int) -> Plan[list[Matches]]:
+        """Count what matches, in a request or two for each query, more for passages; see :meth:`Engine.matches`."""
+        for field in facets:
+            yield from self._filter_of(replace(search, filter=Exists(field)))
+        prepared = yield from self._prepared(search)
+        searches, found = self._searches(), []
+        for query in prepared.queries:
+            matching = yield from self._matching(searches, replace(prepared, queries=[query]))
+            of_query = yield from counted(
+                searches, matching, facets, most_values, self.settings.fields, by_document=bool(search.group)
+            )
+            found.append(of_query)
+        return found
+
+    def _matching(self, searches: Searches, prepared: _Prepared) -> Plan[requests.Body]:
+        """Return the query that finds what matches the only query of a search."""
+        search, filter = prepared.search, prepared.filter
+        [(words, dense)] = prepared.queries
+        if search.mode == "hybrid" and search.min_score is not None:
+            every = replace(search, k=min(2 * self._asking(prepared).fusion.window, MAX_K), offset=0, group=0)
+            [page] = yield from self._pages(searches, replace(prepared, search=every), explained=False)
+            return requests.matching("", [id for id, _, _ in page.pairs], None, None)
+        weights = search.fusion.weights if search.fusion else (0.0, 1.0)
+        near: list[str] = []
+        if dense is not None and weights[1]:
+            [page] = yield from searches.dense([dense], 0, search.neighbours(self.settings.fusion), filter)
+            near = [id for id, _, _ in _at_least(page, search.least_of("knn")).pairs]
+            if not page.pairs and isinstance(dense, EncodedThere):
+                dense = None  # the towers know no word of it
+        if dense is not None and not weights[0]:
+            words = ""
+        return requests.matching(words, near, filter, search.least_of("bm25"))
+
     def body(self, search: Search) -> Plan[requests.Body]:
         """Return the body that a search of one query would send.
 
@@ -175,7 +209,7 @@ class Reading:
             found = yield from searches.dense(dense, *page, prepared.filter)
         pages = [Page([])] * len(prepared.queries)
         for position, of_query in zip(sent, found, strict=True):
-            pages[position] = of_query
+            pages[position] = _at_least(of_query, search.min_score)
         return pages
 
     def _prepared(self, search: Search) -> Plan[_Prepared]:
@@ -200,7 +234,8 @@ class Reading:
     def _asking(self, prepared: _Prepared) -> requests.Hybrid:
         """Return the common part of the hybrid queries for this server."""
         fusion = prepared.search.fusion or self.settings.fusion
-        return requests.Hybrid(fusion, prepared.filter, self._filter_in_hybrid, self._options.pipeline)
+        least = prepared.search.min_bm25, prepared.search.min_knn
+        return requests.Hybrid(fusion, prepared.filter, self._filter_in_hybrid, self._options.pipeline, least)
 
     def _ready_to_fuse(self, fusion: Fusion) -> Plan[None]:
         """Check, once per fusion, that a stored pipeline computes it, unless the search carries the fusion itself."""
@@ -249,6 +284,11 @@ class Reading:
 def _words_of(text: str, analyzer: Analyzer, most: int) -> Words:
     counted = asked(text, analyzer, most)
     return counted.words if counted.has_subject else Verbatim(counted.words, analyzer.name)
+
+
+def _at_least(page: Page, least: float | None) -> Page:
+    """Return a page without the hits that score less."""
+    return page if least is None else Page([pair for pair in page.pairs if pair[1] >= least], page.legs)
 
 
 def _chosen(page: Page, search: Search) -> list[list[int]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from hybrid_search.engines.opensearch.search import answers as responses
 from hybrid_search.engines.opensearch.search import bodies as requests
-from hybrid_search.engines.opensearch.search.answers import UNKNOWN, Found, Pairs
+from hybrid_search.engines.opensearch.search.answers import UNKNOWN, Counted, Found, Pairs
 from hybrid_search.engines.opensearch.search.bodies import DenseQuery, EncodedThere, HybridQuery, Words
 from hybrid_search.engines.opensearch.search.explanation import LegsOfPage
 from hybrid_search.engines.opensearch.transport.plan import Plan, Request
@@ -20,7 +20,7 @@ from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Fusion, Similarity
 from hybrid_search.types import Document
 
-__all__ = ["Page", "Searches", "Stored"]
+__all__ = ["Counted", "Page", "Searches", "Stored"]
 
 _SPARE = 16
 _AT_ONCE = 96
@@ -153,6 +153,11 @@ class Searches:
         legs = [responses.leg_later(answer, self._index, self._partial) for answer in answers[1:]]
         versions = {id: version for id, _, version in page}
         return Page(page, LegsOfPage(legs, asking.fusion_of(query), versions) if legs else None)
+
+    def counted(self, body: Body) -> Plan[Counted]:
+        """Send a search that only counts."""
+        [answer] = yield from self._answers([body])
+        return responses.counted(answer, self._index, self._partial)
 
     def documents(self, ids: Iterable[str]) -> Plan[dict[str, Stored]]:
         """Fetch documents by id; unknown ids are left out."""
