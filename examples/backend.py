@@ -81,7 +81,7 @@ class Notes:
 
         :return: the notes that were refused, each with the field and the reason; the others are in.
         """
-        return self._retriever.add(notes).rejected
+        return self._retriever.add(notes, allow_rejected=True).rejected
 
     def remove(self, ids: Sequence[str]) -> int:
         """Delete notes; returns how many there were."""

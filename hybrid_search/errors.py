@@ -34,8 +34,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = [
     "AccessDenied",
@@ -114,7 +115,15 @@ class DatasetNotFound(DataError):
 
 
 class RecordsRejected(DataError):
-    """More records were rejected than allowed; they are in the dead-letter file, and all others were taken."""
+    """More records were rejected than allowed; they are in the dead-letter file, and all others were taken.
+
+    :ivar rejected: the :class:`~hybrid_search.types.Rejection` of each document that ``add`` did not take; empty if a
+        dead-letter file has them.
+    """
+
+    def __init__(self, message: str, rejected: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.rejected = tuple(rejected)
 
 
 class SearchIndexError(HybridSearchError):

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.search", 1),
     ("hybrid_search.analysis", 1),
     ("hybrid_search.highlights", 1),
+    ("hybrid_search.facets", 1),
     ("hybrid_search.fusion", 1),
     ("hybrid_search.storage", 1),
     ("hybrid_search.towers", 2),

@@ -110,7 +110,7 @@ class HybridSearchVectorStore(VectorStore):
             OwnDocument(id, text, metadata=_as_ours(metadata))
             for id, text, metadata in zip(named, given, metadatas or [{}] * len(given), strict=True)
         ]
-        rejected = self.retriever.add(documents).rejected
+        rejected = self.retriever.add(documents, allow_rejected=True).rejected
         if rejected:
             reasons = "; ".join(one.reason for one in rejected[:5])
             raise RecordsRejected(f"{len(rejected)} of {len(documents)} documents were refused: {reasons}")

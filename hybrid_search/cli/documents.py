@@ -85,7 +85,7 @@ def add_command(
         loader = "jsonl" if path == Path("-") or (is_records and not of_passages) else "files"
         config = "whole" if loader == "files" and not of_passages and retriever.count() else ""
         with opened_dataset(loader, path, config, dead_letter, allow_rejected) as (dataset, reject):
-            report = retriever.add(dataset.documents())
+            report = retriever.add(dataset.documents(), allow_rejected=True)
             for rejection in report.rejected:
                 reject(rejection)
             counts = {"added": report.added, "rejected": reject.count, "documents": retriever.count()}

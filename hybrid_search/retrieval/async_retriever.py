@@ -144,9 +144,12 @@ class AsyncRetriever:
 
         return await self._read(answered)
 
-    async def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
+    async def add(
+        self, documents: Iterable[Document], *, batch_size: int = 1_024, allow_rejected: bool = False
+    ) -> AddReport:
         """Encode, add and commit documents; see :meth:`Retriever.add`."""
-        return await asyncio.to_thread(self.retriever.add, documents, batch_size=batch_size)
+        ask = partial(self.retriever.add, batch_size=batch_size, allow_rejected=allow_rejected)
+        return await asyncio.to_thread(ask, documents)
 
     async def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; see :meth:`Retriever.delete`."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.errors import ModelMismatch, ModelNotFound, SearchIndexError, UsageError, shown
+from hybrid_search.errors import ModelMismatch, ModelNotFound, RecordsRejected, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import PassageCounts, fetched, index_corpus, with_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
@@ -36,6 +36,7 @@ __all__ = ["AddReport", "Retriever", "modes_of"]
 Answer = TypeVar("Answer")
 
 _LARGEST_BATCH = 1_000_000
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +216,14 @@ class Retriever:
         search = Search.of(queries, k, mode, filter=filter, bm25=bm25)
         return self._read(lambda index: index.engine.rank(index.ready(search)))
 
-    def add(self, documents: Iterable[Document], *, batch_size: int = 1_024) -> AddReport:
+    def add(self, documents: Iterable[Document], *, batch_size: int = 1_024, allow_rejected: bool = False) -> AddReport:
         """Encode and add (or replace) documents, in batches, then commit.
 
         Only one batch is in memory, so a stream of any length can be given. If the stream raises, the documents
         before are not committed.
 
+        :param allow_rejected: return documents that the index rejects in the report, instead of raising.
+        :raises RecordsRejected: if documents were rejected; its ``rejected`` has them, and all others are committed.
         :raises ModelMismatch: if the index has vectors and the retriever has no towers.
         :raises UsageError: if ``batch_size`` is not from 1 to 1,000,000.
         """
@@ -229,7 +232,10 @@ class Retriever:
         if not (isinstance(batch_size, int) and 1 <= batch_size <= _LARGEST_BATCH):
             raise UsageError(f"batch_size is {shown(batch_size)}; it must be a whole number from 1 to {_LARGEST_BATCH}")
         with self._lent() as index:
-            return _added(index, documents, batch_size)
+            report = _added(index, documents, batch_size)
+        if report.rejected and not allow_rejected:
+            raise _refused(report)
+        return report
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; unknown ids are ignored. Return how many documents existed.
@@ -325,6 +331,19 @@ def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> 
         rejected += done.rejected
     counts.remove_stale(engine)
     return AddReport(added, tuple(rejected))
+
+
+def _refused(report: AddReport) -> RecordsRejected:
+    named = "; ".join(
+        " ".join(part for part in (one.source, f"line {one.line}" if one.line else "", one.field, one.reason) if part)
+        for one in report.rejected[:_MOST_NAMED]
+    )
+    more = f"; and {len(report.rejected) - _MOST_NAMED} more" if len(report.rejected) > _MOST_NAMED else ""
+    return RecordsRejected(
+        f"{len(report.rejected)} of {report.added + len(report.rejected)} documents were rejected, the others are in: "
+        f"{named}{more}; the error's `rejected` has them, and add(…, allow_rejected=True) returns them instead",
+        report.rejected,
+    )
 
 
 def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:

@@ -44,7 +44,7 @@ def document_routes(service: Service) -> APIRouter:
         documents = [_document(one) for one in asked.documents]
 
         def added(retriever: Retriever) -> dict[str, Any]:
-            report = retriever.add(documents)
+            report = retriever.add(documents, allow_rejected=True)
             return {"added": report.added, "rejected": [_refused(one) for one in report.rejected]}
 
         return json_answer(await service.write(added))

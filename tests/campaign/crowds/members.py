@@ -133,7 +133,7 @@ class Writer:
         change = self._drawn()
         self._ledger.begin(change.numbers)
         if change.added:
-            report = retriever.add(change.added)
+            report = retriever.add(change.added, allow_rejected=True)
             wrong = change.wrong(report.added, report.rejected)
         else:
             wrong = change.wrong(retriever.delete(change.deleted))
@@ -145,7 +145,7 @@ class Writer:
         change = self._drawn()
         self._ledger.begin(change.numbers)
         if change.added:
-            report = await retriever.add(change.added)
+            report = await retriever.add(change.added, allow_rejected=True)
             wrong = change.wrong(report.added, report.rejected)
         else:
             wrong = change.wrong(await retriever.delete(change.deleted))

@@ -38,7 +38,7 @@ class Place:
 
         :raises Broken: if a refusal gives no reason, or not the document.
         """
-        told = outcome_of(lambda: self.retriever.add(documents))
+        told = outcome_of(lambda: self.retriever.add(documents, allow_rejected=True))
         if isinstance(told, Refused):
             raise Broken(f"one of {len(documents)} documents ended the addition of all: {told}")
         refused = self._positions(documents, [json.loads(one.record) for one in told.value.rejected])

@@ -87,7 +87,7 @@ def _changed(operation: Operation, model: Path, retriever: Retriever) -> Retriev
     documents = [document(id, version) for id, version in operation.puts.items()]
     match operation.verb:
         case "add":
-            report = retriever.add(documents)
+            report = retriever.add(documents, allow_rejected=True)
             assert report.added == len(documents), report
         case "stage":
             vectors = retriever.encode_documents([one.searchable_text for one in documents])

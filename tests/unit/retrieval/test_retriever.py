@@ -9,7 +9,7 @@ import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.errors import FilterError, ModelMismatch, UsageError
+from hybrid_search.errors import FilterError, ModelMismatch, RecordsRejected, UsageError
 from hybrid_search.filters import Term
 from hybrid_search.retrieval.async_retriever import AsyncRetriever
 from hybrid_search.retrieval.retriever import Retriever
@@ -216,9 +216,17 @@ def test_adding_encodes_in_batches_and_commits(engine) -> None:
 
 
 def test_rejected_documents_are_reported_and_the_rest_goes_on(engine) -> None:
-    report = Retriever(AxisEncoder(), engine).add([Document("", "no id"), *PETS])
+    report = Retriever(AxisEncoder(), engine).add([Document("", "no id"), *PETS], allow_rejected=True)
     assert report.added == 5
     assert [rejection.field for rejection in report.rejected] == ["id"]
+
+
+def test_rejected_documents_are_an_error_unless_they_are_allowed_and_the_others_are_in(engine) -> None:
+    message = "2 of 7 documents were rejected, the others are in: .*; the error's `rejected` has them"
+    with pytest.raises(RecordsRejected, match=message) as raised:
+        Retriever(AxisEncoder(), engine).add([Document("", "no id"), *PETS, Document("blank", " ")])
+    assert [rejection.field for rejection in raised.value.rejected] == ["id", "text"]
+    assert engine.count() == 5
 
 
 def test_a_batch_size_below_one_is_refused(retriever) -> None:
@@ -248,7 +256,7 @@ def test_ids_that_are_no_list_of_texts_delete_nothing(retriever, ids) -> None:
 
 def test_a_malformed_document_is_rejected_and_the_rest_goes_on(retriever) -> None:
     bad = [Document("n", None), Document("m", "cat", metadata=["x"]), Document("t", "cat", title=5)]
-    report = retriever.add([*bad, Document("good", "car")])
+    report = retriever.add([*bad, Document("good", "car")], allow_rejected=True)
     assert (report.added, [(one.field, one.source) for one in report.rejected]) == (
         1,
         [("text", "index"), ("metadata", "index"), ("title", "index")],
