@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from hybrid_search.errors import HybridSearchError, MissingExtra, UsageError
+from hybrid_search import __version__
+from hybrid_search.errors import HybridSearchError, MissingExtra, UsageError, shown
 from hybrid_search.retrieval.retriever import Retriever, modes_of
+from hybrid_search.service.faults import fault_of
 from hybrid_search.types import Document, Hit
 
 try:
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.types import CallToolResult, InputRequiredResult
 except ImportError as error:
     raise MissingExtra(error.name or "mcp", "mcp") from None
 
@@ -61,8 +64,9 @@ def mcp_server(retriever: Retriever, *, name: str = "hybrid-search") -> MCPServe
     :param retriever: of the index; the caller closes it.
     :raises MissingExtra: if the extra ``mcp`` is not installed.
     """
-    server: MCPServer[Any] = MCPServer(
+    server: MCPServer[Any] = _Server(
         name,
+        version=__version__,
         instructions="Search a collection of documents. Call describe once to learn which fields filters may name.",
     )
 
@@ -98,13 +102,35 @@ def mcp_server(retriever: Retriever, *, name: str = "hybrid-search") -> MCPServe
         """Say how many documents there are, and which metadata fields of which types filters may name."""
 
         def described() -> Description:
-            engine = retriever.engine
-            fields = {name: str(kind) for name, kind in engine.settings.fields.items()}
-            return Description(documents=engine.count(), modes=list(modes_of(retriever)), fields=fields)
+            fields = {name: str(kind) for name, kind in retriever.engine.settings.fields.items()}
+            return Description(documents=retriever.count(), modes=list(modes_of(retriever)), fields=fields)
 
         return await _called(described)
 
     return server
+
+
+class _Server(MCPServer[Any]):
+    """The SDK's server, whose errors are in words of our own."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Any = None
+    ) -> CallToolResult | InputRequiredResult:
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError):
+                raise ToolError("; ".join(map(_in_words, cause.errors(include_url=False)))) from cause
+            if isinstance(cause, ToolError):
+                raise ToolError(str(cause)) from cause
+            raise
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, error["loc"])) or "the arguments"
+    given = "" if error["type"] == "missing" else f" is {shown(error['input'])}; it"
+    return f"{place}{given} {fault_of(error)}"
 
 
 async def _called(ask: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
@@ -167,6 +167,14 @@ class AsyncRetriever:
             return await engine.get(checked_ids)
 
         return await self._read(answered)
+
+    async def neighbours(self, id: str, k: int = 5) -> list[Hit] | None:
+        """Find the documents nearest to a document; see :meth:`Retriever.neighbours`."""
+        return await asyncio.to_thread(self.retriever.neighbours, id, k)
+
+    async def stats(self) -> dict[str, Any]:
+        """Sizes and counts of the index; see :meth:`Retriever.stats`."""
+        return await asyncio.to_thread(self.retriever.stats)
 
     async def close(self) -> None:
         """Close the index when all calls that use it have ended; see :meth:`Retriever.close`."""

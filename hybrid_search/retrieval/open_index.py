@@ -51,7 +51,7 @@ class OpenIndex:
 
         :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
         """
-        search = self._grouped(search.with_fusion(self._fusion) if self._fusion else search)
+        search = self.grouped(search.with_fusion(self._fusion) if self._fusion else search)
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
             return search
         return search.with_vectors(self._vectors(search.texts))
@@ -60,7 +60,11 @@ class OpenIndex:
         """Return the engine's hits with the highlights, if the search wants them."""
         return marked(search.texts, hits, analyzer(self.engine.settings.analyzer)) if search.highlight else hits
 
-    def _grouped(self, search: Search) -> Search:
+    def grouped(self, search: Search) -> Search:
+        """Return a search that says whether hits are documents or passages.
+
+        :raises UsageError: if passages are to be grouped, and there are none.
+        """
         of_passages = is_of_passages(self.engine.settings.fields)
         if search.group is None:
             return replace(search, group=DEFAULT_SHOWN if of_passages else 0)

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, ModelNotFound, RecordsRejected, SearchIndexError, UsageError, shown
@@ -268,6 +268,18 @@ class Retriever:
         with self._lent() as index:
             yield from index.engine.documents()
 
+    def neighbours(self, id: str, k: int = 5) -> list[Hit] | None:
+        """Find the documents whose vectors are nearest to a document's, without itself; ranks count from 1.
+
+        :return: at most ``k``, nearest first; None if there is no such document.
+        :raises UsageError: if the id or k is invalid, or the retriever has no towers.
+        """
+        return self._read(lambda index: _neighbours(index, id, k))
+
+    def stats(self) -> dict[str, Any]:
+        """Sizes and counts of the index, for display."""
+        return self._read(lambda index: dict(index.engine.stats()))
+
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode queries with the query tower: (n, dimension) float32; a text without a known word has a zero row.
 
@@ -344,6 +356,16 @@ def _refused(report: AddReport) -> RecordsRejected:
         f"{named}{more}; the error's `rejected` has them, and add(…, allow_rejected=True) returns them instead",
         report.rejected,
     )
+
+
+def _neighbours(index: OpenIndex, id: str, k: int) -> list[Hit] | None:
+    [document] = fetched(index.engine, ids_of([id]))
+    if document is None:
+        return None
+    search = Search.near(index.towers().encode_documents([document.searchable_text]), k + 1)
+    [hits] = index.engine.search(index.grouped(search))
+    others = [hit for hit in hits if hit.id != id][:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(others, 1)]
 
 
 def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:

@@ -17,19 +17,32 @@ from starlette.responses import Response
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.service.core import Service
 from hybrid_search.service.documents import document_routes
+from hybrid_search.service.faults import fault_of
 from hybrid_search.service.forwarding import Forwarding
 from hybrid_search.service.gate import Gate, request_id_of
 from hybrid_search.service.metrics import Metrics
 from hybrid_search.service.page import page_routes
-from hybrid_search.service.problems import MEDIA_TYPE, Problem, invalid, of_status, problem_of, unexpected
+from hybrid_search.service.problems import (
+    MEDIA_TYPE,
+    Problem,
+    invalid,
+    is_json,
+    not_json,
+    of_status,
+    problem_of,
+    unexpected,
+)
 from hybrid_search.service.reference import reference_page
 from hybrid_search.service.schema import ProblemShown
 from hybrid_search.service.searching import search_routes
+from hybrid_search.service.towers import tower_routes
 from hybrid_search.service.watching import watching_routes
 
 __all__ = ["application"]
 
 _WORTH_ZIPPING = 1_024
+_BATCHES = {"BatchRequest": "queries", "EmbedRequest": "texts", "TextsToEncode": "texts", "AddRequest": "documents"}
+"""Body -> the field that ``max_batch`` limits."""
 _ABOUT = """Hybrid search over one index: BM25 and vectors, fused.
 
 Errors are problem details (RFC 9457); `type` names the error's class, `detail` says what is wrong and what to do.
@@ -55,7 +68,7 @@ def application(service: Service, *, forward_to: str = "") -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     searching, watching = search_routes(service, metrics), watching_routes(service, metrics)
-    for routes in (searching, document_routes(service), watching, page_routes(service)):
+    for routes in (searching, document_routes(service), tower_routes(service), watching, page_routes(service)):
         app.include_router(routes)
     app.add_api_route("/docs", _docs(app), include_in_schema=False, response_class=Response)
     _answer_errors(app)
@@ -86,8 +99,11 @@ def _answer_errors(app: FastAPI) -> None:
 
     async def of_schema(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        kind = request.headers.get("content-type", "")
+        if error.body and not is_json(kind):  # whatever the body is, it was not read as JSON
+            return _answer(problem_of(not_json(_fit(kind)), request_id_of(request.scope)))
         # Not the input itself, which may be of any size and may have no form in UTF-8.
-        errors = tuple({"field": _place(one["loc"]), "reason": _fit(one["msg"])} for one in error.errors()[:20])
+        errors = tuple({"field": _place(one["loc"]), "reason": _fit(fault_of(one))} for one in error.errors()[:20])
         return _answer(invalid(errors, request_id_of(request.scope)))
 
     async def of_framework(request: Request, error: Exception) -> Response:
@@ -129,7 +145,7 @@ def _described(openapi: Callable[[], dict[str, Any]], service: Service) -> Calla
             schemas[name]["properties"]["k"]["maximum"] = options.max_k
         schemas["SearchRequest"]["properties"]["query"]["maxLength"] = options.max_query
         schemas["BatchRequest"]["properties"]["queries"]["items"]["maxLength"] = options.max_query
-        for name, field in (("BatchRequest", "queries"), ("EmbedRequest", "texts"), ("AddRequest", "documents")):
+        for name, field in _BATCHES.items():
             schemas[name]["properties"][field]["maxItems"] = options.max_batch
         for operations in described["paths"].values():
             for operation in operations.values():

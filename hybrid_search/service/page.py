@@ -10,7 +10,6 @@ from fastapi import APIRouter, Response
 
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.search import Search
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
 from hybrid_search.service.judgements import Judgements
@@ -57,21 +56,24 @@ def page_routes(service: Service) -> APIRouter:
         if judgements is None:
             raise ReadOnly("this service notes no judgements; `hybrid-search serve --judgements FOLDER` does")
         query = _judged(asked, service.options.max_query)
-        await service.write(lambda _: judgements.note(query, asked.document_id, asked.grade))
+
+        def noted(retriever: Retriever) -> None:
+            if retriever.get([asked.document_id]) == [None]:
+                raise Unknown(f"there is no document {asked.document_id!r} to judge")
+            judgements.note(query, asked.document_id, asked.grade)
+
+        await service.write(noted)
         return json_answer({"noted": True})
 
     return routes
 
 
 def _neighbours(retriever: Retriever, asked: NeighboursRequest) -> list[dict[str, Any]]:
-    [document] = retriever.get([asked.id])
-    if document is None:
+    hits = retriever.neighbours(asked.id, asked.k)
+    if hits is None:
         raise Unknown(f"there is no document {asked.id!r}")
-    engine = retriever.engine
-    vectors = retriever.encode_documents([document.searchable_text])
-    [hits] = engine.search(Search.near(vectors, asked.k + 1))
-    others = [hit for hit in hits if hit.id != asked.id][: asked.k]
-    return [shown_hit(hit, engine.settings.similarity, mode="knn", explain=False) for hit in others]
+    similarity = retriever.engine.settings.similarity
+    return [shown_hit(hit, similarity, mode="knn", explain=False) for hit in hits]
 
 
 def _judged(asked: Judging, longest: int) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Draining",
     "Forbidden",
     "KeyMissing",
+    "NotJson",
     "Problem",
     "ReadOnly",
     "TimedOut",
@@ -49,6 +50,12 @@ class TooLarge(ServiceError):
     """The request is larger than the service takes."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class NotJson(ServiceError):
+    """The request's body is not said to be JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class KeyMissing(ServiceError):
@@ -171,6 +178,21 @@ def of_status(status: int, detail: str, request_id: str) -> Problem:
     return Problem("about:blank", HTTPStatus(status).phrase, status, detail, _instance(request_id))
 
 
+def is_json(content_type: str) -> bool:
+    """Return whether a header ``Content-Type`` says that the body is JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def not_json(content_type: str) -> NotJson:
+    """Return the error of a body with another ``Content-Type``, or with none.
+
+    It is not read as JSON all the same: a page of another origin may send such a request without asking first.
+    """
+    said = f"is {content_type}" if content_type else "is missing"
+    return NotJson(f"the header Content-Type {said}; send the body as JSON with Content-Type: application/json")
+
+
 def invalid(errors: tuple[Mapping[str, Any], ...], request_id: str) -> Problem:
     """Return the details of a request that does not fit the schema."""
     first = errors[0] if errors else {"field": "body", "reason": "is invalid"}
@@ -179,7 +201,7 @@ def invalid(errors: tuple[Mapping[str, Any], ...], request_id: str) -> Problem:
         "urn:hybrid-search:InvalidRequest",
         "The request does not fit the schema.",
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        f"{first['field']}: {first['reason']}{more}; see /docs",
+        f"{first['field']} {first['reason']}{more}; see /docs",
         _instance(request_id),
         errors,
     )

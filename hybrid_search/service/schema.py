@@ -26,6 +26,8 @@ __all__ = [
     "SearchRequest",
     "State",
     "Stats",
+    "TextsToEncode",
+    "Towers",
 ]
 
 Mode = Literal["hybrid", "bm25", "knn"]
@@ -240,6 +242,20 @@ class EmbedAnswer(BaseModel):
     fingerprint: str
     dimension: int
     vectors: list[list[float]]
+
+
+class TextsToEncode(_Asked):
+    """Texts to encode with the tower that the path names."""
+
+    texts: Annotated[list[StrictStr], Field(min_length=1)]
+
+
+class Towers(BaseModel):
+    """The model whose towers encode here, and the path to give to ``deploy --connector`` behind this address."""
+
+    fingerprint: str
+    dimension: int
+    path: str
 
 
 class State(BaseModel):

@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.protocols import Encoder
 from hybrid_search.retrieval.retriever import Retriever, modes_of
-from hybrid_search.search import Mode
+from hybrid_search.search import Mode, texts_of
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
 from hybrid_search.service.metrics import Metrics
@@ -21,7 +22,7 @@ from hybrid_search.settings.index import Fusion, Similarity
 from hybrid_search.settings.service import ServiceOptions
 from hybrid_search.types import Hit, Matches
 
-__all__ = ["search_routes"]
+__all__ = ["check_number", "current_towers", "encoded_by", "search_routes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +60,36 @@ def search_routes(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.post("/embed", summary="Encode texts", responses={200: {"model": EmbedAnswer}})
     async def embed(asked: EmbedRequest) -> Response:
-        _check_number(len(asked.texts), "texts", options)
+        check_number(len(asked.texts), "texts", options)
 
         def encoded(retriever: Retriever) -> dict[str, Any]:
-            encode = retriever.encode_queries if asked.tower == "query" else retriever.encode_documents
-            settings = retriever.engine.settings
-            vectors = encode(asked.texts).tolist()
-            return {"fingerprint": settings.fingerprint, "dimension": settings.dimension, "vectors": vectors}
+            towers = current_towers(retriever)
+            vectors = encoded_by(towers, asked.tower, asked.texts)
+            return {"fingerprint": towers.fingerprint, "dimension": towers.dimension, "vectors": vectors}
 
         return json_answer(await service.read(encoded))
 
     return routes
 
 
+def current_towers(retriever: Retriever) -> Encoder:
+    """Return the towers of the index that an alias stands for now, of which a request should take no others."""
+    retriever.source.look()
+    return retriever.source.current.towers()
+
+
+def encoded_by(towers: Encoder, tower: str, texts: Sequence[str]) -> list[list[float]]:
+    """Encode texts with the tower of queries or that of documents."""
+    encode = towers.encode_queries if tower == "query" else towers.encode_documents
+    vectors: list[list[float]] = encode(texts_of(texts, "texts")).tolist()
+    return vectors
+
+
 def _searching(
     queries: Sequence[str], asked: Asked | BatchRequest, options: ServiceOptions
 ) -> Callable[[Retriever], _Found]:
     """Check a request against the limits; return the search that it asks for."""
-    _check_number(len(queries), "queries", options)
+    check_number(len(queries), "queries", options)
     if any(len(query) > options.max_query for query in queries):
         longest = max(map(len, queries))
         raise UsageError(f"a query has {longest} characters; this service takes at most {options.max_query}")
@@ -120,7 +133,11 @@ def _fusion(base: Fusion, weight: float | None, mode: Mode) -> Fusion | None:
     return base if weight is None else base.replace(weights=(weight, round(1 - weight, 12)))
 
 
-def _check_number(given: int, what: str, options: ServiceOptions) -> None:
+def check_number(given: int, what: str, options: ServiceOptions) -> None:
+    """Check how many of something one request has.
+
+    :raises UsageError: if these are more than the service takes.
+    """
     if given > options.max_batch:
         raise UsageError(f"{given} {what}; this service takes at most {options.max_batch} in one request")
 

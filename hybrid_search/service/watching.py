@@ -41,10 +41,10 @@ def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
     @routes.get("/stats", summary="What is served", responses={200: {"model": Stats}})
     async def stats() -> Response:
         def asked(retriever: Retriever) -> dict[str, Any]:
-            settings, engine = retriever.engine.settings, dict(retriever.engine.stats())
+            settings = retriever.engine.settings
             return {
                 "location": _name(service.location),
-                "documents": retriever.engine.count(),
+                "documents": retriever.count(),
                 "modes": modes_of(retriever),
                 "weight": retriever.fusion.weights[0],
                 "window": retriever.fusion.window,
@@ -54,7 +54,7 @@ def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
                 "similarity": settings.similarity,
                 "writable": service.options.writable,
                 "judges": bool(service.options.judgements),
-                "engine": engine,
+                "engine": retriever.stats(),
             }
 
         return json_answer(await service.read(asked))

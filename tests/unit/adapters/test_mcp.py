@@ -11,6 +11,7 @@ import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 from mcp.client import Client
 
+import hybrid_search
 from hybrid_search.adapters.mcp import mcp_server
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.retrieval.retriever import Retriever
@@ -67,15 +68,25 @@ def test_it_is_told_what_filters_may_name(retriever: Retriever) -> None:
     [
         ({"query": "dog", "filter": "year >"}, "expected a value"),
         ({"query": "dog", "filter": "year = 1"}, "lang"),
-        ({"query": "dog", "k": 51}, "less than or equal to 50"),
-        ({}, "query"),
+        ({"query": "dog", "k": 51}, "k is 51; it must be at most 50"),
+        ({"query": ["dog"], "k": 0}, "query is ['dog']; it must be a text; k is 0; it must be at least 1"),
+        ({"query": "dog", "mode": "bm52"}, "mode is 'bm52'; it must be 'hybrid', 'bm25' or 'knn'"),
+        ({}, "query is missing"),
     ],
 )
 def test_what_it_asks_wrongly_it_is_told_in_words(retriever: Retriever, arguments: Any, words: str) -> None:
     answer = call(retriever, "search", **arguments)
     assert answer.is_error
     assert words in answer.content[0].text
-    assert "Traceback" not in answer.content[0].text
+    assert not any(word in answer.content[0].text for word in ("Traceback", "Error executing", "pydantic"))
+
+
+def test_it_learns_the_version(retriever: Retriever) -> None:
+    async def told() -> Any:
+        async with Client(mcp_server(retriever)) as client:
+            return client.server_info
+
+    assert asyncio.run(told()).version == hybrid_search.__version__
 
 
 def test_a_long_text_is_cut_in_a_list_of_hits_and_whole_by_its_id(tmp_path: Path) -> None:

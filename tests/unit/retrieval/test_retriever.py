@@ -339,3 +339,15 @@ def test_one_text_is_not_taken_for_a_list_of_its_letters(retriever: Retriever) -
 def test_only_documents_can_be_added(retriever: Retriever) -> None:
     with pytest.raises(UsageError, match=r"no hybrid_search\.Document"):
         retriever.add([{"id": "a"}])  # type: ignore[list-item]
+
+
+def test_neighbours_are_ranked_from_one_without_the_document_itself(retriever: Retriever) -> None:
+    hits = retriever.neighbours("d1", 2)
+    assert hits is not None
+    assert [(hit.id, hit.rank) for hit in hits] == [("d2", 1), ("d3", 2)]
+    assert retriever.neighbours("nosuch") is None
+    assert asyncio.run(AsyncRetriever(retriever).neighbours("d1", 2)) == hits
+
+
+def test_sizes_and_counts_are_told_to_those_who_wait_too(retriever: Retriever) -> None:
+    assert asyncio.run(AsyncRetriever(retriever).stats()) == retriever.stats() == dict(retriever.engine.stats())

@@ -119,6 +119,14 @@ def test_an_unknown_path_and_another_method_are_problems_too(client: TestClient)
     assert {one.headers["content-type"] for one in (unknown, method)} == {"application/problem+json"}
 
 
+@pytest.mark.parametrize("path", ["/", "/health/ready", "/documents/d1", "/docs", "/stats"])
+def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    same = ("content-type", "content-security-policy")
+    assert [head.headers.get(name) for name in same] == [whole.headers.get(name) for name in same]
+
+
 def test_an_error_that_nobody_foresaw_says_nothing_of_itself(index: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Retriever):
         def get(self, ids):  # type: ignore[no-untyped-def]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from service_app import served
+from service_app import opening, served
 from starlette.testclient import TestClient
 
 from hybrid_search.service.judgements import Judgements
+from hybrid_search.types import Document
 from loaders.registry import open_dataset
 
 
-def test_what_is_judged_is_read_by_the_loader_and_the_last_word_counts(index: Path, tmp_path: Path) -> None:
+def test_what_is_judged_is_read_by_the_loader_and_the_last_word_counts(own_index: Path, tmp_path: Path) -> None:
     folder = tmp_path / "judged"
-    with served(index, judgements=str(folder)) as client:
+    with opening(own_index, writable=True)() as retriever:
+        retriever.add([Document("d 3", "a tree")])
+    with served(own_index, judgements=str(folder)) as client:
         for query, document_id, grade in (
             ("a pet", "d1", 1),
             ("a pet", "d2", 0),
@@ -25,6 +28,8 @@ def test_what_is_judged_is_read_by_the_loader_and_the_last_word_counts(index: Pa
             assert client.post("/judgements", json=asked).json() == {"noted": True}
         assert client.post("/judgements", json={"query": " ", "document_id": "d1", "grade": 1}).status_code == 400
         assert client.post("/judgements", json={"query": "x", "document_id": "a\tb", "grade": 1}).status_code == 400
+        unknown = client.post("/judgements", json={"query": "x", "document_id": "nosuch", "grade": 1})
+        assert (unknown.status_code, unknown.json()["type"]) == (404, "urn:hybrid-search:Unknown")
     (folder / "documents.jsonl").write_text('{"id": "d1", "text": "x"}\n')
     data = open_dataset("jsonl", folder, reject=lambda rejection: (_ for _ in ()).throw(AssertionError(rejection)))
     texts = {query.id: query.text for query in data.queries("dev")}
@@ -56,6 +61,7 @@ def test_neighbours_are_those_of_the_document_s_vector_without_itself(client: Te
     # d1 is two parts of one axis and one of another; d2 and d3 are pure.
     hits = client.post("/neighbours", json={"id": "d1", "k": 2}).json()["hits"]
     assert [hit["id"] for hit in hits] == ["d2", "d3"]
+    assert [hit["rank"] for hit in hits] == [1, 2]
     assert hits[0]["distance"] < hits[1]["distance"]
     assert client.post("/neighbours", json={"id": "nosuch"}).status_code == 404
 

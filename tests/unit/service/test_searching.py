@@ -85,11 +85,12 @@ def test_texts_are_encoded_by_the_tower_that_is_asked_for(client: TestClient) ->
         ({"query": "x", "page": 2, "offset": 3}, 400, "UsageError", "give one of them"),
         ({"query": "x", "page": 5_000, "k": 50}, 400, "UsageError", "offset is 249950"),
         ({"query": "x", "mode": "bm25", "weight": 0.5}, 400, "ConfigError", "for mode hybrid"),
-        ({"query": "x", "weight": 1.5}, 422, "InvalidRequest", "weight: Input should be less than or equal to 1"),
-        ({"query": "x", "mode": "bm52"}, 422, "InvalidRequest", "mode"),
-        ({"query": "x", "size": 3}, 422, "InvalidRequest", "size: Extra inputs are not permitted"),
-        ({}, 422, "InvalidRequest", "query: Field required"),
-        ({"query": 3}, 422, "InvalidRequest", "query"),
+        ({"query": "x", "weight": 1.5}, 422, "InvalidRequest", "weight must be at most 1; see /docs"),
+        ({"query": "x", "mode": "bm52"}, 422, "InvalidRequest", "mode must be 'hybrid', 'bm25' or 'knn'"),
+        ({"query": "x", "size": 3}, 422, "InvalidRequest", "size is no argument here; leave it out"),
+        ({}, 422, "InvalidRequest", "query is missing"),
+        ({"query": 3}, 422, "InvalidRequest", "query must be a text"),
+        ([], 422, "InvalidRequest", "body must be an object in braces, such as {...}"),
     ],
 )
 def test_what_can_not_be_answered_is_a_problem_of_the_library_s_tree(
@@ -117,6 +118,21 @@ def test_what_is_no_json_is_the_client_s_fault(client: TestClient, body: bytes) 
     answer = client.post("/search", content=body, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [({}, "is missing"), ({"content-type": "application/x-www-form-urlencoded"}, "is application/x-www-form-urlenc")],
+)
+def test_a_body_that_is_not_said_to_be_json_is_told_how_to(
+    client: TestClient, headers: dict[str, str], said: str
+) -> None:
+    answer = client.post("/search", content=b'{"query": "kitten"}', headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (415, "urn:hybrid-search:NotJson")
+    assert f"Content-Type {said}" in answer.json()["detail"]
+    assert "Content-Type: application/json" in answer.json()["detail"]
+    versioned = {"content-type": "application/vnd.shop+json; charset=utf-8"}
+    assert client.post("/search", content=b'{"query": "kitten"}', headers=versioned).status_code == 200
 
 
 def test_a_lone_surrogate_is_answered_as_a_question_mark(client: TestClient) -> None:
