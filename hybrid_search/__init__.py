@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.server import SearchOptions, ServerOptions
     from hybrid_search.settings.service import ServiceOptions
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
+    from hybrid_search.towers.coverage import pieces_of
     from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
     from hybrid_search.training.teacher.vector_store import write_vectors
     from hybrid_search.types import (
@@ -82,7 +83,7 @@ __all__ = [
     "ServerLoad", "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig",
     "TrainConfig", "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable",
     "UnsupportedCapability", "UsageError", "WordVectorConfig", "__version__", "backup", "create", "create_app",
-    "load", "load_in_sync", "open", "open_dataset", "rejecting", "restore", "train", "write_vectors",
+    "load", "load_in_sync", "open", "open_dataset", "pieces_of", "rejecting", "restore", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
@@ -108,6 +109,7 @@ _NAMES = {
     "hybrid_search.settings.server": ("SearchOptions", "ServerOptions"),
     "hybrid_search.settings.service": ("ServiceOptions",),
     "hybrid_search.settings.training": ("TowerConfig", "TrainConfig", "WordVectorConfig"),
+    "hybrid_search.towers.coverage": ("pieces_of",),
     "hybrid_search.training.teacher.vector_store": ("write_vectors",),
     "hybrid_search.types": (
         "Document", "Example", "Highlights", "Hit", "Judgement", "Leg", "Matches", "Query", "Ranking", "Rejection",

@@ -7,8 +7,8 @@ which document it is of and how many passages that has. An index with the metada
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "HEADING",
     "NUMBER",
     "OF",
+    "Pieces",
     "document_of",
     "grouped",
     "hits_of_documents",
@@ -45,6 +46,18 @@ _FEWEST_REPEATED = 8
 """Characters; that two texts share fewer at their border is chance."""
 
 _ID = re.compile(r"(.+)#p([1-9]\d*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How towers read a text.
+
+    :ivar count: returns the number of word pieces of a text.
+    :ivar most: number of pieces of a title and a text that the document tower reads.
+    """
+
+    count: Callable[[str], int]
+    most: int
 
 
 def passage_id(document_id: str, number: int) -> str:

@@ -23,11 +23,16 @@ class FirstOnly:
         self._reject = reject
         self._seen = Seen()
 
-    def passes(self, line: Line, id: str, content: str) -> bool:
-        """Return whether this record is the first with its id."""
+    def passes(self, line: Line, id: str, content: str, advice: str = "") -> bool:
+        """Return whether this record is the first with its id.
+
+        :param advice: what to do about another with other content, for the reason of its rejection.
+        """
         verdict = self._seen.add(id, content)
         if verdict == "other":
-            self._reject(line.rejected("id", "the id was seen before with other content; the first record stays"))
+            self._reject(
+                line.rejected("id", "the id was seen before with other content; the first record stays" + advice)
+            )
             return False
         self._counts[self._kind if verdict == "new" else f"duplicate_{self._kind}"] += 1
         return verdict == "new"

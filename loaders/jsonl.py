@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hybrid_search.passages import Pieces
+from loaders.cutting import cutter_of
 from loaders.dataset import Dataset
-from loaders.folder import Folder, refuse_config, require_path
+from loaders.folder import Folder, require_path
 from loaders.intake import Reject
 from loaders.judged_corpus import ALL, QRELS, CorpusFiles, JudgedCorpus
 from loaders.mapping import Fields
@@ -22,7 +24,14 @@ TAKES = (
 )
 
 
-def open_dataset(path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None) -> Dataset:
+def open_dataset(
+    path: Path | None,
+    *,
+    reject: Reject,
+    config: str = "",
+    fields: Fields | None = None,
+    pieces: Pieces | None = None,
+) -> Dataset:
     """Open a file or folder with documents as JSON lines, a JSON array, CSV or parquet.
 
     Metadata values are strings, numbers, booleans or lists of strings; null is dropped. Other fields of a record
@@ -30,14 +39,16 @@ def open_dataset(path: Path | None, *, reject: Reject, config: str = "", fields:
     ``all``. Standard input and pipes can be read only once.
 
     :param reject: called with every rejected record, while reading.
+    :param config: ``passages``, or the most words of one, to cut documents as the loader ``files`` does; they stay
+        whole without it, as judgements and training are of whole documents.
+    :param pieces: measure passages in the word pieces of these towers.
     :param fields: which fields of a record are its id, title, text and metadata.
-    :raises UsageError: without a path, or with a configuration.
+    :raises UsageError: without a path, or with another configuration.
     :raises DatasetNotFound: if the path is a folder without ``documents.jsonl``.
     """
-    refuse_config(config, NAME)
     found = require_path(path, NAME, TAKES)
     files = _files(Folder(found, NAME, TAKES)) if found.is_dir() else CorpusFiles(found, None, {})
-    return JudgedCorpus(NAME, files, reject, fields=fields or Fields())
+    return JudgedCorpus(NAME, files, reject, fields=fields or Fields(), cutter=cutter_of(config, NAME, None, pieces))
 
 
 def _files(folder: Folder) -> CorpusFiles:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_search.errors import DataError
-from hybrid_search.types import Document, Judgement, Query
+from hybrid_search.types import Document, Judgement, Query, id_fault
+from loaders.cutting import Cutter
 from loaders.dataset import BaseDataset, order_splits
 from loaders.first_only import FirstOnly
 from loaders.intake import Reject, counted
@@ -42,6 +43,7 @@ class JudgedCorpus(BaseDataset):
     is kept.
 
     :param fields: which fields of a record are the document's; None for BEIR's, without the others.
+    :param cutter: cuts documents into passages; None to leave them whole.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class JudgedCorpus(BaseDataset):
         reject: Reject,
         *,
         fields: Fields | None = None,
+        cutter: Cutter | None = None,
     ) -> None:
         super().__init__(name)
         self._files = files
         self._reject = counted(reject)
         self._fields = fields
+        self._cutter = cutter
         self._is_used_up = False
 
     def documents(self) -> Iterator[Document]:
@@ -82,8 +86,17 @@ class JudgedCorpus(BaseDataset):
                 self._reject(line.rejected(error.field, error.reason))
                 continue
             content = f"{document.title}\0{document.text}\0{document.metadata}"
-            if first.passes(line, document.id, content):
+            if not first.passes(line, document.id, content):
+                continue
+            if self._cutter is None:
                 yield document
+                continue
+            passages = list(self._cutter.passages(document))
+            if fault := id_fault(passages[-1].id):
+                self._reject(line.rejected("id", f"can't be a passage's: {fault}"))
+                continue
+            counts["passages"] += len(passages)
+            yield from passages
         self._reject.check_not_empty(str(self._files.documents), "documents")
 
     def splits(self) -> tuple[str, ...]:

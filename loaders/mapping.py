@@ -24,7 +24,8 @@ _TEXTS = ("text", "contents", "content", "body", "description", "summary", "abst
 class Fields:
     """A choice of fields, by their names in the records.
 
-    :ivar id: empty for ``id``, ``_id`` or ``docid``.
+    :ivar id: empty for ``id``, ``_id`` or ``docid``; of the loader ``files`` ``path+FIELD`` for ids that begin with the
+        file's path.
     :ivar title: empty for ``title``.
     :ivar text: joined by blank lines; empty for ``text`` or ``contents``.
     :ivar metadata: None for all other fields, as far as metadata can hold their values.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from hybrid_search.errors import DataError, HybridSearchError, UsageError
+from hybrid_search.passages import Pieces
 from loaders.dataset import Dataset
 from loaders.intake import Reject, counted
 from loaders.mapping import Fields
@@ -31,7 +32,13 @@ def available() -> list[str]:
 
 
 def open_dataset(
-    name: str, path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None
+    name: str,
+    path: Path | None,
+    *,
+    reject: Reject,
+    config: str = "",
+    fields: Fields | None = None,
+    pieces: Pieces | None = None,
 ) -> Dataset:
     """Open a data set by its loader's name. The files are checked at once and read when the data set is iterated.
 
@@ -39,6 +46,8 @@ def open_dataset(
     :param reject: called once with every rejected record, while reading.
     :param config: name of a configuration, for loaders that have several.
     :param fields: which fields of a record are the document's, for loaders of your own records.
+    :param pieces: of the towers that will read the documents, for loaders that cut these into passages; see
+        ``hybrid_search.pieces_of``.
     :raises UsageError: if there is no such loader, it needs a path, it has no such configuration, or its records have
         fields of their own.
     :raises DatasetNotFound: if the path does not hold what the loader looks for.
@@ -46,11 +55,16 @@ def open_dataset(
     :raises MissingExtra: if the loader needs an optional dependency that is not installed.
     """
     factory = _load(_find(name))
-    if fields is None:
-        return factory(path, reject=counted(reject), config=config)
-    if "fields" not in signature(factory).parameters:
-        raise UsageError(f"the fields of {name} are known and can't be chosen; leave id, title, text and metadata out")
-    return factory(path, reject=counted(reject), config=config, fields=fields)
+    takes, more = signature(factory).parameters, dict[str, Any]()
+    if pieces is not None and "pieces" in takes:
+        more["pieces"] = pieces
+    if fields is not None:
+        if "fields" not in takes:
+            raise UsageError(
+                f"the fields of {name} are known and can't be chosen; leave id, title, text and metadata out"
+            )
+        more["fields"] = fields
+    return factory(path, reject=counted(reject), config=config, **more)
 
 
 def _find(name: str) -> EntryPoint:

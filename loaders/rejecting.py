@@ -75,6 +75,6 @@ def _all_refused(name: str, source: Source, dead_letter: Path) -> str:
 def _account(refused: DeadLetter, intake: Intake, dead_letter: Path) -> str:
     kinds = [f"{reason} ({count:,})" for reason, count in refused.reasons.items()]
     reasons = "; ".join(kinds[:_KINDS]) + (f"; and {len(kinds) - _KINDS} more kinds" if len(kinds) > _KINDS else "")
-    total = max((source.records for source in intake.sources.values() if source.rejected), default=0)
+    total = sum(source.records for source in intake.sources.values())
     of = f" of {total:,}" if total >= intake.count else ""
     return f"{intake.count:,}{of} records were rejected and are in {dead_letter}: {reasons}"

@@ -20,13 +20,13 @@ __all__ = ["cli", "main"]
 VERBS = (
     "quickstart", "train", "mine", "load", "query", "evaluate", "info",
     "create", "add", "get", "list", "count", "delete", "backup", "restore",
-    "dashboards", "reindex", "refit", "indexes", "rollback", "drop", "repair", "serve", "new-key", "mcp",
+    "dashboards", "reindex", "refit", "indexes", "swap", "rollback", "drop", "repair", "serve", "new-key", "mcp",
     "deploy", "undeploy", "serve-towers", "doctor", "settings",
 )  # fmt: skip
 """In the order in which a new user needs them. Each is ``command`` in the module of its name, with these exceptions:"""
 
 HOSTS = {
-    **dict.fromkeys(("info", "delete", "rollback", "drop", "repair"), "indexes"),
+    **dict.fromkeys(("info", "delete", "swap", "rollback", "drop", "repair"), "indexes"),
     **dict.fromkeys(("create", "add", "get", "list", "count"), "documents"),
     "restore": "backup",
     **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),

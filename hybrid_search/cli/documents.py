@@ -83,8 +83,9 @@ def add_command(
         of_passages = is_of_passages(retriever.engine.settings.fields)
         is_records = path.suffix.lower() in _RECORDS
         loader = "jsonl" if path == Path("-") or (is_records and not of_passages) else "files"
+        towers = model or retriever.engine.model_folder()
         config = "whole" if loader == "files" and not of_passages and retriever.count() else ""
-        with opened_dataset(loader, path, config, dead_letter, allow_rejected) as (dataset, reject):
+        with opened_dataset(loader, path, config, dead_letter, allow_rejected, towers) as (dataset, reject):
             report = retriever.add(dataset.documents(), allow_rejected=True)
             for rejection in report.rejected:
                 reject(rejection)

@@ -149,6 +149,7 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
     if request.run_out is not None:
         raise UsageError("--run-out and --against: evaluate each index alone to write its runs")
     result = evaluate_side_by_side(dataset, location, against, request, progress=progress)
+    _say_if_nothing_can_be_found(result.one.counts)
     if form != "table":
         counts = {"from": asdict(result.one.counts), "against": asdict(result.other.counts)}
         report = {"split": result.split, "from": location, "against": against, "counts": counts}
@@ -203,6 +204,7 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
     from hybrid_search.evaluation.report import compare_with_bm25, measure_rows, significance_rows
 
     evaluation, counts = result.evaluation, result.evaluation.counts
+    _say_if_nothing_can_be_found(counts)
     title = f"{counts.queries:,} queries of split {result.split}, {counts.documents:,} documents"
     _print_rows(measure_rows(evaluation.means), title)
     _print_rows(
@@ -214,6 +216,14 @@ def print_evaluation(result: EvaluateResult, *, seed: int = 0) -> None:
     if result.against_bm25 is not None:
         _print_wins_and_losses(result.against_bm25)
     _say_what_to_know(counts, result.trained_on)
+
+
+def _say_if_nothing_can_be_found(counts: EvaluationCounts) -> None:
+    if counts.relevant_missing == counts.relevant > 0:
+        say(
+            f"None of the {counts.relevant:,} relevant documents is in the index, so every figure is 0: is this the "
+            "index of this data set, and has it the same ids?"
+        )
 
 
 def _say_what_to_know(counts: EvaluationCounts, trained_on: float) -> None:
@@ -231,7 +241,7 @@ def _say_what_to_know(counts: EvaluationCounts, trained_on: float) -> None:
         say(
             f"{counts.without_text:,} judged queries have no text among the queries of the split, so they are left out."
         )
-    if counts.relevant_missing:
+    if 0 < counts.relevant_missing < counts.relevant:
         say(
             f"{counts.relevant_missing:,} of {counts.relevant:,} relevant documents are not in the index; "
             "no system can find them."

@@ -1,4 +1,4 @@
-"""``indexes``, ``info``, ``rollback``, ``drop``, ``delete`` and ``repair``: listing, showing and changing indexes."""
+"""``indexes``, ``info``, ``swap``, ``rollback``, ``drop``, ``delete`` and ``repair``: showing and changing indexes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = [
     "info_command",
     "repair_command",
     "rollback_command",
+    "swap_command",
 ]
 
 _NAMED = 10
@@ -135,6 +136,28 @@ def rollback_command(location: str, alias: str | None, to_index: str | None, for
     from hybrid_search.loading.blue_green import alias_address
 
     facts(msgspec.to_builtins(roll_back(alias_address(location, alias), to_index)), form)
+
+
+@click.command("swap")
+@click.argument("location", metavar="LOCATION")
+@click.option("--alias", metavar="NAME", help="The alias, where LOCATION is the server alone.")
+@click.option("--to", "to_index", metavar="INDEX", help="The staged index.  [default: the newest]")
+@format_option
+def swap_command(location: str, alias: str | None, to_index: str | None, form: str) -> None:
+    """Let an alias stand for an index that `load` or `reindex` has made and checked with --stage, in one step.
+
+    \b
+    Example:
+      hybrid-search load jsonl --path ./my-data --alias passages --to opensearch://localhost:9200 --stage
+      hybrid-search swap opensearch://localhost:9200/passages
+    """  # noqa: D301
+    from hybrid_search.loading.blue_green import alias_address, go_live
+
+    address = alias_address(location, alias)
+    moved = go_live(address, to_index or "")
+    facts(moved, form)
+    if moved["replaced"]:
+        say(f"Back to {moved['replaced']}: hybrid-search rollback {address}")
 
 
 @click.command("drop")

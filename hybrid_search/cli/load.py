@@ -23,7 +23,7 @@ from hybrid_search.cli.options import (
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
-from hybrid_search.cli.swapped import alias_options, load_and_swap
+from hybrid_search.cli.swapped import alias_options, gate_of, load_and_swap
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.settings.index import FieldType, Fusion
 
@@ -70,7 +70,17 @@ __all__ = ["command"]
     help="At the end, delete the documents that the data set does not have any more; nothing is deleted where a record "
     "of it could not be read.",
 )
-@click.option("--yes", is_flag=True, help="With --sync: do not ask, even where more than a tenth of the index goes.")
+@click.option(
+    "--despite-rejected",
+    is_flag=True,
+    help="With --sync: delete even where records or files could not be read; their documents go, too.",
+)
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="With --sync: do not ask, even where more than a tenth of the index goes; with --alias: move it even to an "
+    "index of fewer than nine tenths of the documents.",
+)
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @alias_options
 @server_load_options
@@ -99,22 +109,57 @@ def command(
 
     allow, model = given.pop("allow_rejected"), given.pop("model")
     alias, recall = given.pop("alias"), given.pop("least_recall")
-    sync, yes = given.pop("sync"), given.pop("yes")
+    sync, yes, despite = given.pop("sync"), given.pop("yes"), given.pop("despite_rejected")
+    if despite and not sync:
+        raise UsageError("--despite-rejected is for --sync; leave it out")
     if sync:
         _check_sync(path, alias)
+    gate = gate_of(given.pop("gate"), alias, stage=given.pop("stage"), may_be_smaller=yes)
     given["server"] = server_load_of(given, path, dataset_config)
-    with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
+    towers = _towers(location, alias, model, lexical_only=given["lexical_only"])
+    with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow, towers) as (opened, reject):
+        source = opened
+        if declared := dict(map(_field, given["fields"])):
+            opened = _in_types(opened, declared)
         if alias is not None:
             from hybrid_search.loading.blue_green import alias_address  # imports the client library, so only if needed
 
             address = alias_address(location, alias)
-            load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject)
+            load_and_swap(opened, address, recall, form, model=model, options=_options(given), reject=reject, gate=gate)
         elif sync:
             options = _options(given)
-            _load_in_sync(opened, location, form, dead_letter, yes=yes, reject=reject, model=model, options=options)
+            _load_in_sync(
+                opened, location, form, dead_letter, yes=yes, reject=reject, model=model, options=options,
+                despite_rejected=despite,
+            )  # fmt: skip
         else:
             report = load(opened, location, model=model, options=_options(given), reject=reject, progress=progress)
             _print(report, form, reject)
+        _say_names(source)
+
+
+def _towers(location: str, alias: str | None, model: Path | None, *, lexical_only: bool) -> Path | None:
+    """Return the towers that will read the documents; None if they are unknown here, which the load itself says."""
+    from hybrid_search.errors import HybridSearchError
+    from hybrid_search.opening import model_of_new, own_towers
+
+    if model is not None or lexical_only:
+        return model
+    try:
+        if alias is not None:
+            from hybrid_search.loading.blue_green import alias_address
+
+            location = str(alias_address(location, alias))
+        return own_towers(location) or model_of_new(location, None, lexical_only=False)
+    except HybridSearchError:
+        return None
+
+
+def _in_types(dataset: Dataset, declared: Mapping[str, FieldType]) -> Dataset:
+    """Return a data set whose metadata are read as the declared types."""
+    from hybrid_search.loading.sources import Corpus, in_types
+
+    return Corpus(dataset.name, lambda: in_types(dataset.documents(), declared), dataset.report)
 
 
 def _check_sync(path: Path | None, alias: str | None) -> None:
@@ -152,7 +197,8 @@ def _load_in_sync(
         reason = f"{location}: the data set is loaded, and nothing was removed: {synced.not_synced}"
         if was_asked:
             raise UsageError(f"{reason}; say --yes to remove them")
-        raise DataError(f"{reason}; rejected records are in {dead_letter}" if reject.count else reason)
+        advice = f"; rejected records are in {dead_letter}; mend them, or say --despite-rejected to remove all the same"
+        raise DataError(f"{reason}{advice}" if reject.count else reason)
     say(f"Removed {synced.removed:,} documents that are not in the data set any more.")
 
 
@@ -164,7 +210,7 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
     if report.cut:
         say(
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
-            "is found by BM25 alone."
+            "is found by BM25 alone. `--config passages` of files and jsonl cuts them."
         )
     if report.weights:
         bm25, knn = report.weights
@@ -180,6 +226,14 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
         say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
 
 
+def _say_names(dataset: Dataset) -> None:
+    """Name the files that were not read."""
+    for what, names in getattr(dataset, "not_read", {}).items():
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        say(f"Not read, as {what}: {', '.join(names[:_NAMED])}{more}.")
+
+
+_NAMED = 10
 _PASSED_OVER = {
     "not_read_hidden": "hidden",
     "not_read_links": "links",

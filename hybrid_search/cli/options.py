@@ -180,9 +180,9 @@ def dataset_argument(function: F) -> F:
             "dataset_config",
             default="",
             metavar="NAME",
-            help="The data set's configuration: v1.1 or v2.1 of ms_marco; of files, words of a passage, or whole.",
+            help="The data set's configuration: v1.1 or v2.1 of ms_marco; of files, jsonl words a passage, or whole.",
         ),
-        _field_option("id", "FIELD", "The field of a record (files, jsonl) that is the document's id, such as url."),
+        _field_option("id", "FIELD", "The record's field (files, jsonl) that is the id; path+FIELD: after the path."),
         _field_option("title", "FIELD", "The field that is its title."),
         _field_option("text", "FIELD,...", "The fields that are its text, one after the other."),
         _field_option(
@@ -198,11 +198,17 @@ def dataset_argument(function: F) -> F:
 
 @contextmanager
 def opened_dataset(
-    name: str, path: Path | None, config: str, dead_letter: Path, allow: Allowance | None = None
+    name: str,
+    path: Path | None,
+    config: str,
+    dead_letter: Path,
+    allow: Allowance | None = None,
+    towers: Path | None = None,
 ) -> Iterator[tuple[Dataset, Intake]]:
     """Open a data set; at the end report rejected records, and raise if there are more than allowed.
 
     :param allow: None for the default.
+    :param towers: a checkpoint in whose word pieces passages are measured.
     :raises RecordsRejected: at the very end, if more records than allowed went to the dead-letter file.
     :raises UsageError: if that file would be part of the data set.
     """
@@ -216,7 +222,12 @@ def opened_dataset(
         )
     with rejecting(dead_letter, allow) as rejected:
         fields = fields_of(chosen_fields())
-        yield open_dataset(name, path, reject=rejected, config=config, fields=fields), rejected
+        pieces = None
+        if towers is not None and (towers / "tokenizer.json").is_file():
+            from hybrid_search.towers.coverage import pieces_of
+
+            pieces = pieces_of(towers)
+        yield open_dataset(name, path, reject=rejected, config=config, fields=fields, pieces=pieces), rejected
 
 
 def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:

@@ -48,6 +48,7 @@ _ESCAPES = "hybrid-search-escapes"
 _SPELT = {
     "allow": "--allow-rejected",
     "also_live": "--live",
+    "may_be_smaller": "--yes",
     "negatives_files": "--negatives-file",
     "partial": "--allow-partial",
 }
@@ -55,7 +56,7 @@ _SPELT = {
 
 _PARAMETERS = (
     "alias|allow_settings|ca_certs|client_cert|default_pipeline|filter|in_cluster|lexical_only|mode|model|out|password_file|path|"
-    "pipeline|read_timeout|recreate|restart|resume|split|systems|user|" + "|".join(_SPELT)
+    "pipeline|read_timeout|recreate|restart|resume|split|stage|systems|user|" + "|".join(_SPELT)
 )
 """Other parameters that occur in the library's messages."""
 

@@ -11,7 +11,7 @@ import msgspec
 from hybrid_search.cli.options import MODEL, allow_rejected_option, dead_letter_option, format_option, rejecting
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.server_options import layout_of, layout_options
-from hybrid_search.cli.swapped import alias_options, print_swap
+from hybrid_search.cli.swapped import alias_options, gate_of, print_swap
 from hybrid_search.errors import UsageError
 
 __all__ = ["command"]
@@ -30,6 +30,9 @@ __all__ = ["command"]
 )
 @alias_options
 @click.option("--recreate", is_flag=True, help="Begin anew where an earlier run was killed, or an index is there.")
+@click.option(
+    "--yes", is_flag=True, help="With --alias: move it even to an index of fewer than nine tenths of the documents."
+)
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @layout_options
 @dead_letter_option
@@ -52,6 +55,7 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
     from hybrid_search.loading.reindex import reindex, reindex_behind_alias
 
     allow, alias, least_recall = given.pop("allow_rejected"), given.pop("alias"), given.pop("least_recall")
+    gate = gate_of(given.pop("gate"), alias, stage=given.pop("stage"), may_be_smaller=given.pop("yes"))
     options = LoadOptions(layout=layout_of(given), **given)
     with rejecting(dead_letter, allow) as reject:
         if alias is not None:
@@ -63,6 +67,7 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
                 options=options,
                 least_recall=least_recall,
                 reject=reject,
+                gate=gate,
                 progress=progress,
             )
             reject.read("index", swap.load.documents + swap.load.rejected)

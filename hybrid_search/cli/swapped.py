@@ -4,28 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import msgspec
 
 from hybrid_search.cli.output import facts, progress, say
+from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
     from hybrid_search.loading.blue_green import Swap
+    from hybrid_search.loading.gate import Gate
     from hybrid_search.loading.load import LoadOptions
     from hybrid_search.location import Address
     from hybrid_search.protocols import Dataset
     from loaders.intake import Intake
 
-__all__ = ["alias_options", "load_and_swap", "print_swap"]
+__all__ = ["alias_options", "gate_of", "load_and_swap", "print_swap"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def alias_options(function: F) -> F:
-    """Add --alias and --least-recall."""
+    """Add --alias, --least-recall, --gate and --stage."""
     for decorator in (
+        click.option(
+            "--stage",
+            is_flag=True,
+            help="With --alias: build and check the new index, and leave the alias as it is; query and evaluate the "
+            "index by its name, then `swap`.",
+        ),
+        click.option(
+            "--gate",
+            metavar="[LOADER:]PATH",
+            help="With --alias: a data set with judged queries (jsonl unless another loader is named), on which the "
+            "new index must not be significantly worse than the live one.",
+        ),
         click.option(
             "--least-recall",
             type=click.FloatRange(0, 1),
@@ -44,6 +58,27 @@ def alias_options(function: F) -> F:
     return function
 
 
+def gate_of(judged: str | None, alias: str | None, *, stage: bool, may_be_smaller: bool) -> Gate:
+    """Open the data set of --gate, and return what is to be compared.
+
+    :raises UsageError: if there is no alias.
+    """
+    if alias is None:
+        if judged or stage:
+            raise UsageError("--gate and --stage are for an alias; give --alias NAME")
+        return cast("Gate", None)
+    from hybrid_search.loading.gate import Gate
+    from loaders.registry import available, open_dataset
+
+    if judged is None:
+        return Gate(may_be_smaller, None, stage)
+    loader, _, path = judged.partition(":")
+    if not path or loader not in available():
+        loader, path = "jsonl", judged
+    data = open_dataset(loader, Path(path), reject=lambda one: say(f"{one.source}, line {one.line}: {one.reason}"))
+    return Gate(may_be_smaller, data, stage)
+
+
 def load_and_swap(
     dataset: Dataset,
     address: Address,
@@ -53,6 +88,7 @@ def load_and_swap(
     model: Path | None,
     options: LoadOptions,
     reject: Intake,
+    gate: Gate,
 ) -> None:
     """Load behind an alias and print the result. Rejected records don't prevent the swap, unless there are many."""
     from hybrid_search.loading.blue_green import load_behind_alias
@@ -64,6 +100,7 @@ def load_and_swap(
         options=options,
         reject=reject,
         least_recall=least_recall,
+        gate=gate,
         progress=progress,
     )
     before = int(swap.load.server.get("rejected_before", 0))
@@ -85,6 +122,13 @@ def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, An
     else:
         values["checks"] = msgspec.to_builtins(swap.checks)
     facts(values, form)
+    if swap.is_staged:
+        at, still = address.at(swap.index), f"{swap.alias} stands for {swap.replaced or 'nothing'} as before"
+        say(
+            f"{swap.index} is staged, {still}. Try it: hybrid-search query … --from {at}, or evaluate; then let it go "
+            f"live: hybrid-search swap {address}"
+        )
+        return
     if swap.deployed:
         say(f"towers of {swap.index} deployed in the cluster")
     if swap.replaced:

@@ -178,6 +178,11 @@ def _mismatch(name: str, value: object, kind: FieldType, expected: FieldType) ->
             f", as it was declared or as its first value was; for both declare it when the index is made: --field "
             f"{name}:double (LoadOptions or IndexSettings: fields={{{name!r}: 'double'}})"
         )
+    elif {kind, expected} != {"long", "double"}:
+        message += (
+            f". A field has one type, that of its first value; `load --field {name}:keyword` (or the type that fits) "
+            f"into a new index reads every value as that type"
+        )
     return message
 
 

@@ -12,20 +12,21 @@ says that a query is answered by the document of its own id, and most of these d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
+from hybrid_search.passages import is_of_passages, passage_id
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES, Mode
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.index import Bm25
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Document, Judgement, Query, Ranking, normalise_text
+from hybrid_search.types import Document, Judgement, Query, Ranking, id_fault, normalise_text
 
 __all__ = [
     "SYSTEMS",
@@ -232,9 +233,7 @@ def _counts(given: Mapping[str, Query], qrels: Qrels, engine: Engine) -> Evaluat
     relevant = [
         document for grades in qrels.grades.values() for document, grade in grades.items() if grade >= qrels.min_grade
     ]
-    stored = {
-        document.id for batch in in_batches(sorted(set(relevant)), _BATCH) for document in engine.get(batch) if document
-    }
+    stored = {id for batch in in_batches(sorted(set(relevant)), _BATCH) for id in _stored(engine, batch)}
     return EvaluationCounts(
         queries=len(qrels.grades),
         unjudged=len(given) - len(qrels.grades) - len(qrels.left_out),
@@ -244,6 +243,17 @@ def _counts(given: Mapping[str, Query], qrels: Qrels, engine: Engine) -> Evaluat
         relevant=len(relevant),
         relevant_missing=sum(document not in stored for document in relevant),
     )
+
+
+def _stored(engine: Engine, ids: Sequence[str]) -> Iterator[str]:
+    """Yield the ids that an index has a document of; in an index of passages it has these by its first one."""
+    missing = [id for id, document in zip(ids, engine.get(ids), strict=True) if document is None]
+    gone = set(missing)
+    if missing and is_of_passages(engine.settings.fields):
+        firsts = {id: first for id in missing if id_fault(first := passage_id(id, 1)) == ""}
+        found = engine.get(list(firsts.values())) if firsts else []
+        gone -= {id for id, document in zip(firsts, found, strict=True) if document is not None}
+    yield from (id for id in ids if id not in gone)
 
 
 _ALIKE = 0.5

@@ -28,9 +28,10 @@ from hybrid_search.engines.opensearch.index import (
     swap,
 )
 from hybrid_search.engines.opensearch.transport import Client
-from hybrid_search.errors import SearchIndexError, UsageError
+from hybrid_search.errors import IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
+from hybrid_search.loading.gate import Gate, against, not_fewer
 from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
@@ -48,6 +49,7 @@ __all__ = [
     "begin",
     "bring_towers",
     "check_towers_can_follow",
+    "go_live",
     "load_behind_alias",
     "take_over",
 ]
@@ -59,6 +61,7 @@ class Swap:
 
     :ivar replaced: the index that was live before; empty for a new alias.
     :ivar deployed: whether the new index's towers were deployed in the cluster, as those of the previous one are.
+    :ivar is_staged: the alias has not moved: :func:`go_live` moves it.
     """
 
     alias: str
@@ -67,6 +70,7 @@ class Swap:
     checks: Sequence[Check]
     load: LoadReport
     deployed: bool = False
+    is_staged: bool = False
 
 
 def alias_address(location: str, alias: str | None) -> Address:
@@ -91,6 +95,7 @@ def load_behind_alias(
     reject: Rejecting | None = None,
     least_recall: float = LEAST_RECALL,
     most_rejected: float = MOST_REJECTED,
+    gate: Gate | None = None,
     progress: Progress = silent,
 ) -> Swap:
     """Load a data set into a new index, check it, and move the alias to it atomically.
@@ -103,6 +108,7 @@ def load_behind_alias(
     :param least_recall: minimum recall of the graph, 0..1; below it the new index does not go live.
     :param most_rejected: maximum share of rejected records, 0..1; above it the new index does not go live.
     :param reject: called with each document that the index rejects; also counts the records that the reader rejected.
+    :param gate: how the new index is compared with the live one; None for its number of documents alone.
     :raises SearchIndexError: if a check fails; the alias then stays where it was, and the new index is kept.
     :raises IndexExists: if there is an index with the alias's name.
     :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet; if
@@ -134,7 +140,7 @@ def load_behind_alias(
             least_recall=least_recall,
             most_rejected=most_rejected,
         )
-        return take_over(client, address, name, report, expected)
+        return take_over(client, address, name, report, expected, gate)
 
 
 def _towers_of_next(client: Client, address: Address, options: LoadOptions) -> Path | None:
@@ -196,25 +202,41 @@ def _goes_on(one: ServerIndex, alias: str, fingerprint: str, source: str) -> boo
     return (mark.alias, mark.source, one.fingerprint) == (alias, source, fingerprint)
 
 
-def take_over(client: Client, address: Address, name: str, report: LoadReport, expected: Expected) -> Swap:
+def take_over(
+    client: Client, address: Address, name: str, report: LoadReport, expected: Expected, gate: Gate | None = None
+) -> Swap:
     """Check an index and move the alias to it; before, deploy its towers if those of the live index are deployed.
 
     :raises SearchIndexError: if a check fails, or the alias is moved by others at the same time.
     """
-    alias, health = address.index, settled(client, name)
-    with OpenSearchEngine.open(str(address.at(name))) as engine:
+    gate = gate or Gate()
+    alias, health, at = address.index, settled(client, name), str(address.at(name))
+    with OpenSearchEngine.open(at) as engine:
         checks = [Check("shards", health != "red", health), *check_index(engine, expected)]
-    mark = mark_of(client, name)
     live = live_index(client, alias)
+    is_sound = all(check.passed for check in checks)
+    if is_sound and live and live != name:
+        checks.append(not_fewer(client, live, name, gate))
+        if gate.judged is not None:
+            checks.append(against(str(address.at(live)), at, gate.judged))
     if failed := [check for check in checks if not check.passed]:
-        change_mark(client, name, lambda mark: mark.with_state("failed"))
+        if not is_sound:  # else the same load goes on in it, for example with the permission to be smaller
+            change_mark(client, name, lambda mark: mark.with_state("failed"))
         reasons = "; ".join(f"{check.name}: {check.told}" for check in failed)
         raise SearchIndexError(
             f"{name} is not fit to go live: {reasons}. {_still(alias, live)} "
-            f"Look at it with hybrid-search info {address.at(name)}, or drop it with hybrid-search drop "
-            f"{address.at(name)} --yes"
+            f"Look at it with hybrid-search info {at}, or drop it with hybrid-search drop {at} --yes"
         )
-    deployed = False
+    if gate.stage and live != name:
+        change_mark(client, name, lambda mark: mark.with_state("ready"))
+        return Swap(alias, name, live or "", checks, report, is_staged=True)
+    replaced, deployed = _moved(client, address, name, live)
+    return Swap(alias, name, replaced, checks, report, deployed)
+
+
+def _moved(client: Client, address: Address, name: str, live: str | None) -> tuple[str, bool]:
+    """Move the alias to a checked index; return which was live before, and whether towers were deployed."""
+    alias, mark, deployed = address.index, mark_of(client, name), False
     if live != name:  # else a concurrent load of the same data was faster
         if live:  # searches by text must work without interruption
             deployed = bring_towers(client, address.at(name), live)
@@ -223,7 +245,40 @@ def take_over(client: Client, address: Address, name: str, report: LoadReport, e
         change_mark(client, name, lambda mark: mark.after(live, before))
         swap(client, alias, live, name)
     note_live(client, name)
-    return Swap(alias, name, next(iter(mark.history), ""), checks, report, deployed)
+    return next(iter(mark.history), ""), deployed
+
+
+def go_live(address: Address, name: str = "") -> dict[str, object]:
+    """Move an alias to an index that was staged.
+
+    :param address: of the alias.
+    :param name: the index; empty for the newest that is staged.
+    :return: the alias, the index, the one that it replaced, and whether its towers were deployed.
+    :raises IndexNotFound: if no index is staged, or not this one.
+    :raises SearchIndexError: if its shards are lost, or the alias is moved by others at the same time.
+    """
+    alias = address.index
+    with contextlib.closing(Client(address)) as client:
+        live, indexes = _indexes(client, alias)
+        staged = [one for one in indexes if _is_staged(one, alias) and name in ("", one.name)]
+        if not staged:
+            which = f"{name} is not staged" if name else "nothing is staged"
+            raise IndexNotFound(
+                f"{address}: {which}; load or reindex behind the alias with `stage` first, or go back to an index that "
+                f"was live with hybrid-search rollback {address}"
+            )
+        chosen = max(staged, key=lambda one: one.name)
+        if chosen.health == "red":
+            raise SearchIndexError(
+                f"{chosen.name} has shards that are lost, so it can't go live; {_still(alias, live)}"
+            )
+        replaced, deployed = _moved(client, address, chosen.name, live)
+    return {"alias": alias, "index": chosen.name, "replaced": replaced, "deployed": deployed}
+
+
+def _is_staged(one: ServerIndex, alias: str) -> bool:
+    mark = one.mark
+    return mark is not None and (mark.alias, mark.state) == (alias, "ready") and not (one.aliases or mark.went_live)
 
 
 def _still(alias: str, live: str | None) -> str:

@@ -21,6 +21,7 @@ from hybrid_search.loading.blue_green import (
     take_over,
 )
 from hybrid_search.loading.checks import LEAST_RECALL, SAMPLE, Expected
+from hybrid_search.loading.gate import Gate
 from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
@@ -87,6 +88,7 @@ def reindex_behind_alias(
     options: LoadOptions | None = None,
     least_recall: float = LEAST_RECALL,
     reject: Rejecting | None = None,
+    gate: Gate | None = None,
     progress: Progress = silent,
 ) -> Swap:
     """Create the next index of an alias from the documents of the live one, with vectors of another model.
@@ -98,6 +100,7 @@ def reindex_behind_alias(
     :param address: of the alias.
     :param source: an index to read instead of the live one, in a single pass.
     :param least_recall: minimum recall of the graph, 0..1; below it the new index does not go live.
+    :param gate: as :func:`~hybrid_search.loading.blue_green.load_behind_alias`.
     :raises IndexNotFound: if there is no live index.
     :raises UsageError: if the live index's towers are behind a connector, and the new one's are not deployed yet.
     :raises SearchIndexError: if a check fails; the alias then stays where it was, and the new index is kept.
@@ -112,12 +115,14 @@ def reindex_behind_alias(
                 least_recall=least_recall,
                 most_rejected=0.0,
                 reject=reject,
+                gate=gate,
                 progress=progress,
             )
     with closing(Client(address)) as client, OpenSearchEngine.open(str(address)) as live:
         reindexing = _Reindexing(client, live, address, model, keeping_fields(live, options))
         report, expected = reindexing.run(RefusedIds(reject), progress)
-        return take_over(client, address, reindexing.new.index, report, replace(expected, least_recall=least_recall))
+        expected = replace(expected, least_recall=least_recall)
+        return take_over(client, address, reindexing.new.index, report, expected, gate)
 
 
 class _Reindexing:

@@ -4,10 +4,41 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
-from hybrid_search.types import Document, Example, Judgement, Query
+from hybrid_search.settings.index import FieldType
+from hybrid_search.types import Document, Example, Judgement, MetadataValue, Query
 
-__all__ = ["Corpus", "Reservoir"]
+__all__ = ["Corpus", "Reservoir", "in_types"]
+
+
+def in_types(documents: Iterator[Document], types: Mapping[str, FieldType]) -> Iterator[Document]:
+    """Yield documents with values of metadata read as the types that were declared; what can't be read stays.
+
+    Sources differ: a table's numbers are texts, a front matter's are numbers.
+    """
+    for document in documents:
+        read = {
+            name: _in_type(value, types[name])
+            for name, value in document.metadata.items()
+            if name in types and not isinstance(value, tuple)
+        }
+        yield replace(document, metadata={**document.metadata, **read}) if read else document
+
+
+def _in_type(value: MetadataValue, kind: FieldType) -> MetadataValue:
+    if kind == "keyword" and isinstance(value, bool):
+        return str(value).lower()
+    if kind == "keyword":
+        return value if isinstance(value, tuple) else str(value)
+    if not isinstance(value, str):
+        return value
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(value.strip().lower(), value)
+    try:
+        return int(value) if kind == "long" else float(value) if kind == "double" else value
+    except ValueError:
+        return value
 
 
 class Corpus:

@@ -113,6 +113,7 @@ def load_in_sync(
     model: Path | None = None,
     options: LoadOptions | None = None,
     may_remove: Callable[[int, int], bool] = lambda count, before: False,
+    despite_rejected: bool = False,
     progress: Progress = silent,
 ) -> Synced:
     """Load a data set into an index, then delete the index's documents that are not in the data set.
@@ -123,6 +124,8 @@ def load_in_sync(
     :param reject: called with each rejection by the index; the data set's reader must have been given the same object.
     :param may_remove: called with the number of documents to delete and the number before the load, if that is more
         than a tenth; returns whether to delete them.
+    :param despite_rejected: delete even if records of the data set could not be read: if one of them was read before,
+        its document goes.
     :raises UsageError: if the index is to be recreated.
     :raises HybridSearchError: as :func:`~hybrid_search.loading.load.load`; nothing was deleted then.
     """
@@ -138,7 +141,7 @@ def load_in_sync(
         reject=refused,
         progress=progress,
     )
-    if obstacle := _obstacle(present, reject.count - refused.count):
+    if obstacle := _obstacle(present, 0 if despite_rejected else reject.count - refused.count):
         return Synced(report, not_synced=obstacle)
     with closing(open_engine(location, writable=True)) as engine:
         if which is not None and _which(engine) != which:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hybrid_search.errors import HybridSearchError
+from hybrid_search.passages import Pieces
 from hybrid_search.protocols import Engine
 from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.tokenizer import UNK, TextTokenizer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from hybrid_search.towers.tokenizer import TextTokenizer
 
-__all__ = ["ReadByTowers", "Words", "of_index", "read_by_towers"]
+__all__ = ["ReadByTowers", "Words", "of_index", "pieces_of", "read_by_towers"]
 
 
 _WHOLE = 1 << 30
@@ -135,6 +136,19 @@ def read_by_towers(documents: Iterable[Document], tokenizer: TextTokenizer, long
             cut += len(ids) > longest
             unknown += not (ids[:longest] > UNK).any()
     return ReadByTowers(seen, longest, cut, unknown)
+
+
+def pieces_of(model: Path | str) -> Pieces:
+    """Return how a checkpoint's towers read a text, for loaders that cut documents into passages.
+
+    :raises ModelNotFound: if there is no checkpoint.
+    :raises CorruptModel: if it can't be read.
+    """
+    from hybrid_search.towers.model_card import read_model_card
+
+    longest = read_model_card(Path(model)).tower.max_document_tokens
+    tokenizer = TextTokenizer.from_file(Path(model) / "tokenizer.json")
+    return Pieces(lambda text: len(tokenizer.encode([text], _WHOLE)[0]), longest)
 
 
 def of_index(engine: Engine) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from hybrid_search.errors import DataError, MissingExtra, UsageError
+from hybrid_search.errors import DataError, MissingExtra
+from hybrid_search.passages import Pieces
 from hybrid_search.types import (
     Document,
     Judgement,
@@ -19,8 +20,8 @@ from hybrid_search.types import (
     SectionedDocument,
     id_fault,
 )
+from loaders.cutting import Cutter, cutter_of
 from loaders.dataset import BaseDataset
-from loaders.files.cutting import Cutter
 from loaders.files.finding import Found, find, read
 from loaders.files.page import Page, Unreadable
 from loaders.files.readers import Binary, is_records, kind_of, page_of, unpacked_file
@@ -33,38 +34,30 @@ from loaders.mapping import Fields
 __all__ = ["Files", "open_dataset"]
 
 NAME = "files"
-WHOLE = "whole"
-_FEWEST_WORDS = 20
-_MOST_WORDS = 10_000
 TAKES = (
     "a folder, or one file: text, Markdown, reStructuredText, HTML, PDF, DOCX, CSV, TSV, JSON or JSON lines, also "
     "packed (.gz, .bz2, .xz, .zst)"
 )
 
 
-def open_dataset(path: Path | None, *, reject: Reject, config: str = "", fields: Fields | None = None) -> Files:
+def open_dataset(
+    path: Path | None,
+    *,
+    reject: Reject,
+    config: str = "",
+    fields: Fields | None = None,
+    pieces: Pieces | None = None,
+) -> Files:
     """Open a folder of files, or one file. Each is a document; a table or a JSON file has many.
 
     :param config: most words of a passage, into which documents are cut; ``whole`` to leave them whole.
+    :param pieces: measure in the word pieces of these towers; by default a passage has as many as they read.
     :param reject: called with every file or record that can't be read.
     :param fields: which fields of a record are its id, title, text and metadata.
     :raises UsageError: without a path, or with another configuration.
     :raises DatasetNotFound: if there is nothing at the path.
     """
-    return Files(require_path(path, NAME, TAKES), reject, fields or Fields(), _cutter(config))
-
-
-def _cutter(config: str) -> Cutter | None:
-    if config == WHOLE:
-        return None
-    if not config:
-        return Cutter()
-    if not (config.isascii() and config.isdecimal() and _FEWEST_WORDS <= int(config) <= _MOST_WORDS):
-        raise UsageError(
-            f"the configuration of {NAME} is {config!r}; it must be the most words of a passage, {_FEWEST_WORDS} to "
-            f"{_MOST_WORDS}, or {WHOLE!r}"
-        )
-    return Cutter(int(config), int(config) // 5)
+    return Files(require_path(path, NAME, TAKES), reject, fields or Fields(), cutter_of(config, NAME, Cutter(), pieces))
 
 
 class Files(BaseDataset):
@@ -74,6 +67,8 @@ class Files(BaseDataset):
 
     A file's metadata are what it says itself (a front matter, an author, a date, a language), its ``path``, ``folder``
     and ``kind``, and ``modified``, the day of its last change.
+
+    :ivar not_read: why -> the names of files that were not read in the last pass, as they are binary or empty.
     """
 
     def __init__(self, path: Path, reject: Reject, fields: Fields, cutter: Cutter | None) -> None:
@@ -82,6 +77,7 @@ class Files(BaseDataset):
         self._reject = counted(reject)
         self._fields = fields
         self._cutter = cutter
+        self.not_read: dict[str, list[str]] = {}
 
     def documents(self) -> Iterator[Document]:
         """Stream the documents, in the order of the paths.
@@ -92,6 +88,7 @@ class Files(BaseDataset):
         counts = self._start_pass("documents")
         first = FirstOnly("documents", counts, self._reject)
         passed_over: Counter[str] = Counter()
+        self.not_read.clear()
         files, ended = 0, False
         try:
             for files, found in enumerate(find(self._path, passed_over), 1):
@@ -155,8 +152,10 @@ class Files(BaseDataset):
                 yield _document(found, kind, page)
             else:
                 counts["not_read_empty"] += 1
+                self.not_read.setdefault("empty", []).append(found.name)
         except Binary:
             counts["not_read_binary"] += 1
+            self.not_read.setdefault("binary", []).append(found.name)
         except MissingExtra:
             raise
         except (Unreadable, DataError, OSError) as error:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import msgspec
 
-from hybrid_search.types import Document
+from hybrid_search.types import Document, id_fault
 from loaders.files.finding import Found
 from loaders.files.page import LARGEST, Unreadable
 from loaders.first_only import FirstOnly
@@ -25,7 +25,11 @@ from loaders.tables import csv_records
 
 __all__ = ["documents_of"]
 
+BY_PATH = "path+"
+"""Before the name of the field of an id: ids begin with the file's path."""
+
 _SHOWN = 1_000
+_ADVICE = "; if tables count their rows alike, choose id=path+id, so that ids begin with the file's path"
 
 
 def documents_of(
@@ -39,6 +43,9 @@ def documents_of(
     :param first: knows the ids of the files before.
     :raises DataError: if the file can't be read to its end.
     """
+    by_path = fields.id.startswith(BY_PATH)
+    if by_path:
+        fields = replace(fields, id=fields.id.removeprefix(BY_PATH))
     with open_file(found.path) as opened:
         for line, record in _records(opened, found, kind, reject):
             if kind == "json" and fields == Fields() and not has_text(record):
@@ -49,10 +56,15 @@ def documents_of(
                 if not any(name in taken for name in ("id", "_id", "docid")):
                     taken["id"] = f"{found.name}#{line.number}"
                 document = parse_document(taken)
+                if by_path:
+                    document = replace(document, id=f"{found.name}#{document.id}")
+                    if fault := id_fault(document.id):
+                        raise FieldError("id", fault)
             except FieldError as error:
                 reject(line.rejected(error.field, f"{error.reason}{_advice(error, record, fields)}"))
                 continue
-            if first.passes(line, document.id, f"{document.title}\0{document.text}\0{document.metadata}"):
+            content = f"{document.title}\0{document.text}\0{document.metadata}"
+            if first.passes(line, document.id, content, "" if by_path else _ADVICE):
                 yield replace(document, metadata={"path": found.name, **document.metadata})
 
 

@@ -20,8 +20,9 @@ from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import IndexExists, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.indexes import drop, indexes_on, roll_back, to_be_dropped
 from hybrid_search.loading import blue_green as behind_alias
-from hybrid_search.loading.blue_green import Swap, begin, load_behind_alias
+from hybrid_search.loading.blue_green import Swap, begin, go_live, load_behind_alias
 from hybrid_search.loading.checks import Expected, check_index
+from hybrid_search.loading.gate import Gate
 from hybrid_search.loading.load import LoadOptions, settings_of_new
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.opensearch
 
 ALIAS = "blue-green"
 DOCUMENTS = made_documents(120)
+ANY_SIZE = Gate(may_be_smaller=True)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +75,13 @@ def loaded(
     documents: Sequence[Document] = DOCUMENTS,
     *,
     stream: Callable[[], Iterator[Document]] | None = None,
+    gate: Gate | None = ANY_SIZE,
     **options: bool,
 ) -> Swap:
     corpus = Corpus("made", stream or (lambda: iter(documents)))
     with closing(Client(address)) as client:
         options = {"lexical_only": model is None and live_index(client, address.index) is None, **options}
-    return load_behind_alias(corpus, address, model=model, options=LoadOptions(**options))
+    return load_behind_alias(corpus, address, model=model, options=LoadOptions(**options), gate=gate)
 
 
 def ids_found(address: Address) -> list[str]:
@@ -309,3 +312,29 @@ def test_an_engine_that_was_opened_by_an_alias_stays_with_its_index_and_knows_wh
         assert engine.moved()
         assert engine.count() == 120
         assert retriever.search(DOCUMENTS[110].text, 1)[0].id == DOCUMENTS[110].id
+
+
+def test_an_index_of_far_fewer_documents_does_not_go_live_unless_that_is_wanted(
+    address: Address, client: Client
+) -> None:
+    first = loaded(address, None)
+    with pytest.raises(SearchIndexError, match=r"100, 120 in blue-green-000001: 20 fewer, more than a tenth"):
+        loaded(address, None, DOCUMENTS[:100], gate=None)
+    assert live_index(client, ALIAS) == first.index
+    again = load_behind_alias(Corpus("made", lambda: iter(DOCUMENTS[:100])), address, gate=Gate(may_be_smaller=True))
+    assert (again.replaced, live_index(client, ALIAS)) == (first.index, again.index)
+    assert again.load.unchanged == 100  # it went on in the index that was refused
+
+
+def test_a_staged_index_can_be_tried_and_goes_live_when_it_is_told_to(address: Address, client: Client) -> None:
+    first = loaded(address, None)
+    with pytest.raises(IndexNotFound, match="nothing is staged"):
+        go_live(address)
+    more = [*DOCUMENTS, Document("new", "a zeppelin lands")]
+    staged = load_behind_alias(Corpus("more", lambda: iter(more)), address, gate=Gate(stage=True))
+    assert (staged.is_staged, live_index(client, ALIAS)) == (True, first.index)
+    with open_retriever(str(address.at(staged.index))) as retriever:
+        assert [hit.id for hit in retriever.search("zeppelin", 3, mode="bm25")] == ["new"]
+    assert go_live(address) == {"alias": ALIAS, "index": staged.index, "replaced": first.index, "deployed": False}
+    assert live_index(client, ALIAS) == staged.index
+    assert roll_back(address).index == first.index

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_search.passages import joined
 from hybrid_search.types import Document, Section, SectionedDocument
-from loaders.files.cutting import Cutter
+from loaders.cutting import Cutter
 
 SENTENCES = [f"This is the sentence of the number {number}, which says what it says." for number in range(60)]
 

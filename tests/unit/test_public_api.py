@@ -14,7 +14,8 @@ from hybrid_search import errors
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = """
-    open load load_in_sync train create backup restore create_app open_dataset rejecting write_vectors __version__
+    open load load_in_sync train create backup restore create_app open_dataset pieces_of
+    rejecting write_vectors __version__
     Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions ServiceOptions
     Document Hit Highlights Leg Matches Ranking Rejection Query Judgement Example Dataset Allowance
     Fusion Bm25 Filter Term Terms Range Exists And Or Not

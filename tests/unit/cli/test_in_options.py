@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[3]
         ("give another `out`", "give another --out"),
         ("its file as `negatives_files`", "its file as --negatives-file"),
         ("drop both with also_live=True", "drop both with --live"),
+        ("`may_be_smaller` allows it", "--yes allows it"),
         ("(`partial` takes what is there)", "(--allow-partial takes what is there)"),
         ("which is allowed (`allow` 1%)", "which is allowed (--allow-rejected 1%)"),
         ("use training.loss=infonce and", "use --set training.loss=infonce and"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_search.cli.evaluate import print_evaluation
 from hybrid_search.errors import DataError
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
 from hybrid_search.loading.load import LoadOptions, load
@@ -49,3 +50,29 @@ def test_judged_queries_without_a_text_are_counted(index: Path, tmp_path: Path) 
     (data / "queries.jsonl").write_text('{"id": "another", "text": "do fleas jump"}\n')
     with pytest.raises(DataError, match=r"none of the 0 queries has a judgement .*, 3 queries that are judged have no"):
         evaluate_index(dataset, index)
+
+
+def test_that_no_relevant_document_is_in_the_index_is_said_first(index: Path, tmp_path: Path, capsys) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "documents.jsonl").write_text('{"id": "9", "text": "Fleas jump."}\n')
+    (data / "queries.jsonl").write_text('{"id": "q", "text": "do fleas jump"}\n')
+    (data / "qrels.test.tsv").write_text("q\t9\t1\n")
+    result = evaluate_index(open_dataset("jsonl", data, reject=pytest.fail), index, EvaluateRequest(speed=False))
+    print_evaluation(result)
+    said = capsys.readouterr()
+    assert said.err.startswith("None of the 1 relevant documents is in the index, so every figure is 0")
+    assert "no system can find them" not in said.err
+
+
+def test_a_document_is_in_an_index_of_passages_that_has_its_first_one(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "documents.jsonl").write_text('{"id": "9", "text": "Fleas jump. They bite."}\n')
+    (data / "queries.jsonl").write_text('{"id": "q", "text": "do fleas jump"}\n')
+    (data / "qrels.test.tsv").write_text("q\t9\t1\nq\t8\t1\n")
+    cut = open_dataset("jsonl", data, reject=pytest.fail, config="passages")
+    load(cut, tmp_path / "passages", options=LoadOptions(lexical_only=True))
+    result = evaluate_index(cut, tmp_path / "passages", EvaluateRequest(speed=False))
+    assert (result.evaluation.counts.relevant, result.evaluation.counts.relevant_missing) == (2, 1)
+    assert result.evaluation.means["bm25"]["nDCG@10"] > 0.6

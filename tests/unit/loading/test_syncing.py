@@ -13,7 +13,7 @@ import hybrid_search
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.loading.load import LoadOptions
-from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.sources import Corpus, in_types
 from hybrid_search.loading.sync import Present, Synced, load_in_sync
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
@@ -163,3 +163,21 @@ def test_ids_are_known_once_the_stream_has_ended() -> None:
     assert list(stream) == [Document("ü", "y")]
     assert present.is_complete
     assert present.absent(iter(["b", "a", "ü", "u"])) == ["b", "u"]
+
+
+def test_what_could_not_be_read_goes_too_if_that_is_wanted(index: Path) -> None:
+    file = index.parent / "documents.jsonl"
+    file.write_text("\n".join([*lines(range(1, 20)), '{"id": "d0", "text": "text']) + "\n")
+    reject = Intake(lambda rejection: None)
+    done = load_in_sync(open_dataset("jsonl", file, reject=reject), index, reject=reject, despite_rejected=True)
+    assert (done.removed, done.not_synced) == (1, "")
+    assert ids(index) == numbered(range(1, 20))
+
+
+def test_values_of_metadata_are_read_as_the_types_that_were_declared() -> None:
+    metadata = {"year": "2024", "price": "9.5", "new": "True", "code": 7, "odd": "x", "tags": ("a",), "other": "3"}
+    types = {"year": "long", "price": "double", "new": "boolean", "code": "keyword", "odd": "long", "tags": "keyword"}
+    [made] = in_types(iter([Document("a", "text", metadata=metadata)]), types)
+    assert made.metadata == {
+        "year": 2024, "price": 9.5, "new": True, "code": "7", "odd": "x", "tags": ("a",), "other": "3"
+    }  # fmt: skip

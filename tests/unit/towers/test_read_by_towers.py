@@ -14,7 +14,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.loading.load import load
 from hybrid_search.models import inspect_index, inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
-from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
+from hybrid_search.towers.coverage import ReadByTowers, pieces_of, read_by_towers
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.training.train import TrainRequest, train
@@ -77,6 +77,10 @@ def test_train_load_and_info_say_how_many_documents_are_cut(tmp_path: Path) -> N
     assert (report.added, report.cut) == (40, 10)
     assert load(data, tmp_path / "index").cut == 0  # nothing was encoded again
     assert inspect_index(str(tmp_path / "index"))["read_by_towers"] == counted
+    pieces = pieces_of(tmp_path / "model")
+    cut = open_dataset("jsonl", tmp_path / "data" / "documents.jsonl", reject=print, config="passages", pieces=pieces)
+    report = load(cut, tmp_path / "passages", model=tmp_path / "model")
+    assert (report.added, report.cut) == (50, 0)
 
 
 @pytest.mark.parametrize("letters", ["acgt", "搜索引擎", "🎉🎈"])

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import UsageError
+from hybrid_search.passages import Pieces
 from hybrid_search.types import Document, Section, SectionedDocument
+from loaders import registry
+from loaders.cutting import Cutter
 from loaders.files import open_dataset
-from loaders.files.cutting import Cutter
 
 
 def texts(document, **options):
@@ -71,5 +73,42 @@ def test_the_data_set_gives_passages_of_as_many_words_as_its_configuration_says(
     data = open_dataset(folder, reject=pytest.fail, config="20")
     assert [one.id for one in data.documents()] == ["a.txt#p1", "a.txt#p2", "a.txt#p3", "a.txt#p4"]
     assert data.report() == {"documents": 1, "passages": 4, "files": 1}
-    with pytest.raises(UsageError, match="it must be the most words of a passage, 20 to 10000, or 'whole'"):
+    with pytest.raises(UsageError, match="it must be 'passages', the most words of a passage") as raised:
         open_dataset(folder, reject=pytest.fail, config="12 words")
+    assert "20 to 10000, or 'whole'" in str(raised.value)
+
+
+LETTERS = Pieces(lambda text: len("".join(text.split())), 30)
+"""Towers for which each letter is a piece."""
+
+
+def test_where_the_towers_are_known_a_passage_has_as_many_pieces_as_they_read_with_its_title():
+    document = Document("a", "One two three. Four five. Six seven. Eight nine ten.", "Numbers")
+    made = list(Cutter(30, 6, LETTERS).passages(document))
+    assert [one.text for one in made] == ["One two three. Four five.", "Six seven. Eight nine ten."]
+    assert all(LETTERS.count(one.searchable_text) <= 30 for one in made)
+
+
+@given(st.lists(st.text(alphabet="ab .\n。", max_size=90), max_size=5), st.integers(0, 12))
+def test_no_passage_has_more_pieces_than_the_towers_read(parts, overlap):
+    sections = tuple(Section((str(n),), text) for n, text in enumerate(parts))
+    made = list(Cutter(30, overlap, LETTERS).passages(SectionedDocument("a", "", "t", {}, sections)))
+    assert {word for text in parts for word in text.split() if len(word) < 10} <= {
+        word for one in made for word in one.text.split()
+    }
+    assert all(LETTERS.count(one.searchable_text) <= 30 for one in made)
+
+
+def test_records_of_json_lines_are_cut_if_that_is_asked_for(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "n", "title": "Numbers", "text": "One two three. Four five. Six seven.", "year": 3}\n')
+    whole = registry.open_dataset("jsonl", path, reject=pytest.fail, pieces=LETTERS)
+    assert [one.id for one in whole.documents()] == ["n"]
+    cut = registry.open_dataset("jsonl", path, reject=pytest.fail, config="passages", pieces=LETTERS)
+    assert [(one.id, one.text, one.metadata["year"]) for one in cut.documents()] == [
+        ("n#p1", "One two three. Four five.", 3),
+        ("n#p2", "Six seven.", 3),
+    ]
+    assert cut.report() == {"documents": 1, "passages": 2}
+    with pytest.raises(UsageError, match=r"the configuration of jsonl is 'v1\.1'"):
+        registry.open_dataset("jsonl", path, reject=pytest.fail, config="v1.1")

@@ -43,7 +43,8 @@ def test_a_table_has_a_document_in_each_row_and_numbers_stay_texts(put, load):
     assert loaded.documents["7"] == Document("7", "They jump.", "", {"path": "a.tsv", "year": "2024"})
     assert list(loaded.documents) == ["7", "8"]
     assert [one.reason for one in loaded.rejected] == [
-        "the id was seen before with other content; the first record stays"
+        "the id was seen before with other content; the first record stays; if tables count their rows alike, choose "
+        "id=path+id, so that ids begin with the file's path"
     ]
 
 
@@ -75,3 +76,18 @@ def test_jsonl_takes_unknown_fields_as_metadata_and_a_choice_of_them(write, reje
 def test_the_fields_of_a_public_data_set_can_not_be_chosen(write):
     with pytest.raises(UsageError, match="the fields of beir are known"):
         open_dataset("beir", write("x", "").parent, reject=print, fields=Fields(id="url"))
+
+
+def test_ids_may_begin_with_the_path_so_that_two_tables_have_rows_of_the_same_ids(put, load):
+    put("a.csv", "id,text\n7,They jump.\n")
+    put("sub/b.csv", "id,text\n7,They bite.\n")
+    loaded = load(fields=Fields(id="path+id"))
+    assert (list(loaded.documents), loaded.rejected) == (["a.csv#7", "sub/b.csv#7"], [])
+
+
+def test_what_is_binary_or_empty_is_named(put, load):
+    put("a.dat", b"\0\1\2" * 50)
+    put("b.txt", " \n")
+    put("c.txt", "They jump.")
+    loaded = load()
+    assert loaded.data.not_read == {"binary": ["a.dat"], "empty": ["b.txt"]}
