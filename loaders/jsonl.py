@@ -46,9 +46,9 @@ def open_dataset(
     :raises UsageError: without a path, or with another configuration.
     :raises DatasetNotFound: if the path is a folder without ``documents.jsonl``.
     """
-    found = require_path(path, NAME, TAKES)
+    found, cutter = require_path(path, NAME, TAKES), cutter_of(config, NAME, None, pieces)
     files = _files(Folder(found, NAME, TAKES)) if found.is_dir() else CorpusFiles(found, None, {})
-    return JudgedCorpus(NAME, files, reject, fields=fields or Fields(), cutter=cutter_of(config, NAME, None, pieces))
+    return JudgedCorpus(NAME, files, reject, fields=fields or Fields(), cutter=cutter)
 
 
 def _files(folder: Folder) -> CorpusFiles:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_passages import made
 
+from hybrid_search.engines.opensearch import OpenSearchEngine
+from hybrid_search.engines.opensearch.search.bodies import Hybrid
+from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.errors import FilterError
 from hybrid_search.protocols import AwaitableEngine, Engine
 from hybrid_search.retrieval.async_retriever import AsyncRetriever
@@ -157,3 +161,15 @@ def test_a_retriever_counts_too_and_an_asynchronous_one_alike(years: Engine) -> 
         return found
 
     assert asyncio.run(awaited()) == expected
+
+
+def test_a_plain_hybrid_request_counts_the_same(years: Engine) -> None:
+    if not isinstance(years, OpenSearchEngine):
+        pytest.skip("requests are for a server")
+    body = Hybrid(Fusion(window=2)).body(("flea", [0.0, 1.0]), 10)
+    body |= {"track_total_hits": True, "aggs": {"year": {"terms": {"field": "metadata.year"}}}}
+    with closing(Client(years.place.address)) as client:
+        answer = client.call("POST", f"/{years.place.address.index}/_search", body)
+    [found] = years.matches(ASKED, ["year"])
+    buckets = {one["key"]: one["doc_count"] for one in answer["aggregations"]["year"]["buckets"]}
+    assert (answer["hits"]["total"]["value"], buckets) == (found.total, dict(found.facets["year"]))
