@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from corpus import made_documents
 from made_models import make_model
 from node.server import Server
 
+from hybrid_search.cli import cli
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes, live_index, swap
 from hybrid_search.engines.opensearch.index.meta import mark_of
@@ -338,3 +342,38 @@ def test_a_staged_index_can_be_tried_and_goes_live_when_it_is_told_to(address: A
     assert go_live(address) == {"alias": ALIAS, "index": staged.index, "replaced": first.index, "deployed": False}
     assert live_index(client, ALIAS) == staged.index
     assert roll_back(address).index == first.index
+
+
+def test_the_command_line_gates_stages_and_swaps(address: Address, client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    texts = [f"word{number} and more" for number in range(12)]
+
+    def write(texts: Sequence[str]) -> None:
+        lines = (json.dumps({"id": f"d{number}", "text": text}) for number, text in enumerate(texts))
+        (folder / "documents.jsonl").write_text("\n".join(lines) + "\n")
+
+    (folder / "queries.jsonl").write_text("".join(f'{{"id": "q{n}", "text": "word{n}"}}\n' for n in range(12)))
+    (folder / "qrels.test.tsv").write_text("".join(f"q{n}\td{n}\t1\n" for n in range(12)))
+    behind = ("load", "jsonl", "--path", str(folder), "--alias", ALIAS, "--to", str(address), "--format", "json")
+
+    def does(*words: str) -> dict[str, Any]:
+        done = CliRunner().invoke(cli, list(words), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    write(texts)
+    first = does(*behind, "--lexical-only")["index"]
+    write([f"{text} {text}" for text in texts])
+    staged = does(*behind, "--lexical-only", "--stage", "--gate", str(folder), "--recreate")
+    assert [one["passed"] for one in staged["checks"][-2:]] == [True, True]
+    assert (staged["index"], live_index(client, ALIAS)) == (f"{ALIAS}-000002", first)
+    assert does("swap", str(address), "--format", "json")["replaced"] == first
+    assert live_index(client, ALIAS) == staged["index"]
+    write(["nothing"] * 12)
+    with pytest.raises(
+        SearchIndexError, match=r"quality against the live index: nDCG@10 of bm25 0\.0000, 1\.0000 live"
+    ):
+        does(*behind, "--lexical-only", "--gate", f"jsonl:{folder}")
+    assert live_index(client, ALIAS) == staged["index"]

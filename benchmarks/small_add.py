@@ -1,0 +1,56 @@
+"""A small add: one document into an index of 5,000 passages, with vectors, committed and searchable in both legs.
+
+``python -m benchmarks.small_add`` takes the passages of the documentation that ships with Python, and made vectors:
+encoding one document is another 1 to 2 ms. ``--profile`` prints where the time goes.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import sys
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import milliseconds, write_result
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.types import Document
+from loaders.python_docs import PythonDocs
+
+DOCUMENTS, ADDS, DIMENSION = 5_000, 200, 128
+
+
+def main() -> None:
+    """Fill the index, add one document after another, some new and some replaced, and write the percentiles."""
+    texts = islice(cycle(PythonDocs().documents()), DOCUMENTS + ADDS)
+    documents = [Document(f"d{n}", one.text, one.title, {"n": n}) for n, one in enumerate(texts)]
+    vectors = np.random.default_rng(0).normal(size=(len(documents), DIMENSION)).astype(np.float32)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedEngine.create(Path(folder, "index"), IndexSettings(dimension=DIMENSION, fingerprint="made")) as engine,
+    ):
+        engine.add(documents[:DOCUMENTS], vectors[:DOCUMENTS])
+        engine.commit()
+
+        def add(number: int) -> None:
+            engine.add(documents[number : number + 1], vectors[number : number + 1])
+            engine.commit()
+
+        numbers = list(range(DOCUMENTS, DOCUMENTS + ADDS))
+        if "--profile" in sys.argv:
+            profile = cProfile.Profile()
+            profile.runcall(milliseconds, add, numbers)
+            pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+            return
+        figures = {"new document ms": milliseconds(add, numbers), "replaced document ms": milliseconds(add, numbers)}
+    write_result(
+        "small_add", {"documents": DOCUMENTS, "adds": ADDS, **figures}, command="python -m benchmarks.small_add"
+    )
+
+
+if __name__ == "__main__":
+    main()
