@@ -18,6 +18,8 @@ OFF: Mapping[str, str] = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # wandb reports its own crashes, even offline; where a run's numbers go is set by WANDB_MODE.
     "WANDB_ERROR_REPORTING": "false",
+    # Haystack: which components a pipeline has, with an id kept in the home folder.
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
 }
 """Variable -> the value that turns a library's telemetry off."""
 

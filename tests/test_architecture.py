@@ -66,7 +66,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
 )
 
 HOMES = {
-    "torch": ("hybrid_search.towers", "hybrid_search.training"),
+    "torch": ("hybrid_search.adapters.sentence_transformers", "hybrid_search.towers", "hybrid_search.training"),
     "click": ("hybrid_search.cli",),
     "opensearchpy": ("hybrid_search.engines.opensearch",),
     "faiss": ("hybrid_search.engines.embedded",),
@@ -77,7 +77,9 @@ HOMES = {
     "datasets": ("loaders",),
     "fastapi": ("hybrid_search.service",),
     "mcp": ("hybrid_search.adapters.mcp",),
+    "haystack": ("hybrid_search.adapters.haystack",),
     "langchain_core": ("hybrid_search.adapters.langchain",),
+    "llama_index": ("hybrid_search.adapters.llama_index",),
     "uvicorn": ("hybrid_search.service.server",),
 }
 MAX_LINES = 400

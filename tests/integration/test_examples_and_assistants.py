@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from django.test import Client as DjangoClient
 from mcp import StdioServerParameters
 from mcp.client import Client
 from services import NOTES, write_index
@@ -46,6 +49,26 @@ def test_a_fastapi_application_has_the_service_below_a_path(index: Path, monkeyp
         found = client.post("/search-service/search", json={"query": "signing key", "k": 1}).json()
         assert [hit["id"] for hit in found["hits"]] == ["keys"]
         assert client.get("/search-service/documents/nosuch").json()["type"] == "urn:hybrid-search:Unknown"
+
+
+def test_a_django_project_searches_and_adds(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INDEX", str(shutil.copytree(index, tmp_path / "index")))
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    project = importlib.import_module("with_django")  # its settings name the module's urls
+    client = DjangoClient(SERVER_NAME="localhost")
+    try:
+        found = client.get("/search", {"q": "signing key", "k": 1}).json()["hits"]
+        assert [hit["id"] for hit in found] == ["keys"]
+        assert client.get("/search", {"q": "x", "k": "z"}).json() == {"error": "k must be a whole number"}
+        refused = client.get("/search", {"q": "x", "filter": "year >"})
+        assert (refused.status_code, "expected a value" in refused.json()["error"]) == (400, True)
+        note = {"id": "tea", "text": "Tea is drunk at four."}
+        assert client.post("/notes", note, content_type="application/json").json() == {"added": 1}
+        assert client.post("/notes", [], content_type="application/json").status_code == 400
+        assert client.get("/search", {"q": "tea at four", "k": 1}).json()["hits"][0]["id"] == "tea"
+        assert client.get("/notes").status_code == 405
+    finally:
+        project.retriever().close()
 
 
 def test_an_assistant_starts_the_server_and_searches(index: Path) -> None:

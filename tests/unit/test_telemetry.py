@@ -39,6 +39,7 @@ def test_what_the_user_did_not_set_is_switched_off_and_what_they_set_stays() -> 
         "ORT_DISABLE_TELEMETRY": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "WANDB_ERROR_REPORTING": "false",
+        "HAYSTACK_TELEMETRY_ENABLED": "False",
         "HOME": "/nowhere",
     }
     assert not is_off("ORT_DISABLE_TELEMETRY", environment)
