@@ -134,7 +134,7 @@ _CONNECTION: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--host", "hosts"), {"multiple": True, "metavar": "HOST:PORT", "help": "A further node of the same cluster."}),
     (("--user",), {"metavar": "NAME", "help": "The password is in OPENSEARCH_PASSWORD, or:"}),
     (("--password-file",), {"type": _FILE, "help": "A file with the password."}),
-    (("--token-file",), {"type": _FILE, "help": "A file with a bearer token."}),
+    (("--token-file",), {"type": _FILE, "help": "A file with a bearer token or an API key."}),
     (("--ca-certs",), {"type": _FILE, "help": "The certificate (PEM) of the server's own authority."}),
     (("--client-cert",), {"type": _FILE, "help": "Our own certificate (PEM), with its key unless:"}),
     (("--client-key",), {"type": _FILE, "help": "The key of it."}),

@@ -23,6 +23,8 @@ __all__ = ["PREFIX", "Connection"]
 PREFIX = "OPENSEARCH_"
 """Prefix of the environment variables."""
 
+_API_KEY = "os_"
+"""How the API keys begin that OpenSearch's security plugin makes, since 3.7."""
 _HOST = re.compile(r"[^\s/@]+:\d{1,5}")
 
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class Connection:
     :ivar ca_certs: PEM file of the authority that signed the server's certificate; empty for those that the system
         and certifi know.
     :ivar client_cert: PEM file with the client's certificate, and its key unless ``client_key`` names another file.
-    :ivar token: sent as ``Authorization: Bearer``.
+    :ivar token: sent as ``Authorization: Bearer``; an API key of OpenSearch's own (3.7, ``os_…``) as ``ApiKey``.
     :ivar aws_region: sign requests (SigV4) with the credentials that boto3 finds; for a service ``es`` or ``aoss``.
     :ivar connect_timeout: seconds.
     :ivar read_timeout: seconds without a byte from the server.
@@ -92,6 +94,11 @@ class Connection:
         if not self.token.isprintable():
             raise ConfigError("the token has a line break or another character that can't be sent; give it on one line")
 
+    @property
+    def token_scheme(self) -> str:
+        """The scheme by which the token is sent. No other kind of token begins like the server's own API keys."""
+        return "ApiKey" if self.token.startswith(_API_KEY) else "Bearer"
+
     def arguments(self, address: Address) -> dict[str, Any]:
         """Return the arguments that both clients share: hosts, credentials, TLS.
 
@@ -108,7 +115,7 @@ class Connection:
             arguments["ssl_context"] = self.tls()
         self._warn(address)
         if self.token:
-            arguments["headers"] = {"authorization": f"Bearer {self.token}"}
+            arguments["headers"] = {"authorization": f"{self.token_scheme} {self.token}"}
         elif self.user:  # not http_auth, which can't encode all characters of a password
             pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             arguments["headers"] = {"authorization": f"Basic {pair}"}

@@ -27,7 +27,7 @@ def curl_arguments(address: Address, connection: Connection) -> tuple[str, ...]:
     if connection.user:
         arguments += ["--user", connection.user]
     if connection.token:
-        arguments += ["-H", "authorization: Bearer $OPENSEARCH_TOKEN"]
+        arguments += ["-H", f"authorization: {connection.token_scheme} $OPENSEARCH_TOKEN"]
     if connection.aws_region:
         arguments += ["--aws-sigv4", f"aws:amz:{connection.aws_region}:{connection.aws_service}"]
         arguments += ["--user", "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"]

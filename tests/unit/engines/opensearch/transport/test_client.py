@@ -142,10 +142,13 @@ def test_any_password_can_be_sent() -> None:
         assert (kind, base64.b64decode(sent).decode()) == ("Basic", "me:söß☃:x")
 
 
-def test_a_token_is_sent_as_a_bearer() -> None:
+@pytest.mark.parametrize(
+    ("token", "sent"), [("abc.def", "Bearer abc.def"), ("os_3f9c", "ApiKey os_3f9c"), ("OS_3f9c", "Bearer OS_3f9c")]
+)
+def test_a_token_is_sent_as_a_bearer_and_the_server_s_own_api_keys_as_such(token: str, sent: str) -> None:
     with loopback() as server:
-        call(server, token="abc.def")
-        assert server.asked[0].headers["authorization"] == "Bearer abc.def"
+        call(server, token=token)
+        assert server.asked[0].headers["authorization"] == sent
 
 
 class TestSignedRequests:

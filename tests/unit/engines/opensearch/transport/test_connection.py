@@ -178,6 +178,10 @@ def test_a_password_that_travels_unencrypted_is_warned_of_but_not_on_this_machin
             "curl -X GET --user 'me too' --cacert '/my ca.pem' https://search.example.org:9200/a",
         ),
         (
+            {"token": "os_sesame"},
+            'curl -X GET -H "authorization: ApiKey $OPENSEARCH_TOKEN" https://search.example.org:9200/a',
+        ),
+        (
             {"token": "sesame", "verify": False},
             'curl -X GET -H "authorization: Bearer $OPENSEARCH_TOKEN" --insecure https://search.example.org:9200/a',
         ),
