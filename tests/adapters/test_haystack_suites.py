@@ -128,7 +128,7 @@ def test_a_pipeline_is_written_down_and_read_again(tmp_path: Path) -> None:
         Retriever(None, engine).add([])
     pipeline = Pipeline()
     pipeline.add_component("search", HybridSearchRetriever(HybridSearchDocumentStore(str(tmp_path / "plain")), top_k=3))
-    again = Pipeline.loads(pipeline.dumps())
+    again = Pipeline.loads(pipeline.dumps(), allowed_modules=["hybrid_search.adapters.haystack"])
     retriever = again.get_component("search")
     assert retriever.top_k == 3
     retriever.document_store.write_documents([PETS[1]])
