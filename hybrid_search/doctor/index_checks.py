@@ -128,7 +128,9 @@ def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
             index, "deployment", "error", f"its towers in the cluster are not as they were deployed: {faults}", again
         )
     elif index.silence and endpoint:
-        serve = f"hybrid-search serve-towers MODEL{_listening(endpoint)}"
+        # A path below /towers is that of `serve`, which answers a connector beside its clients.
+        verb = "serve LOCATION" if "/towers/" in endpoint else "serve-towers MODEL"
+        serve = f"hybrid-search {verb}{_listening(endpoint)}"
         fault = f"its towers at {endpoint} do not encode, so searches by text fail: {index.silence}"
         yield _of(index, "deployment", "error", fault, serve, again)
     elif index.silence:

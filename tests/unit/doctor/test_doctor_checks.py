@@ -280,6 +280,14 @@ def deployed(endpoint: str = "") -> dict[str, Any]:
             ),
         ),
         (
+            "http://t:8000/towers/ffffffffffff",
+            "its towers at http://t:8000/towers/ffffffffffff do not encode",
+            (
+                "hybrid-search serve LOCATION --host t --port 8000",
+                "hybrid-search deploy --to opensearch://h:9200/a --connector http://t:8000/towers/ffffffffffff",
+            ),
+        ),
+        (
             "https://t/towers",
             "its towers at https://t/towers do not encode",
             (
