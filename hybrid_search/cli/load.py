@@ -94,13 +94,14 @@ def command(
 ) -> None:
     """Load a data set's documents into an index, with the vectors of the document tower.
 
-    A new index needs --model, or --lexical-only. Doing it again is harmless: documents that are there already are
-    skipped, changed ones replaced. After a kill, run the same command again; on a server with --resume, which does not
-    look at what was acknowledged.
+    A new index takes the model for English that comes with the package (docs/en.md), if --model names no other and
+    --lexical-only is not said. Doing it again is harmless: documents that are there already are skipped, changed ones
+    replaced. After a kill, run the same command again; on a server with --resume, which does not look at what was
+    acknowledged.
 
     \b
     Examples:
-      hybrid-search load files --path ./docs --lexical-only --to ./index
+      hybrid-search load files --path ./docs --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to ./index
       hybrid-search load jsonl --path ./my-data --model ./model --to opensearch://localhost:9200/passages --force-merge
       hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200

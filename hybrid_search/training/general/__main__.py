@@ -163,7 +163,7 @@ def _branch(given: argparse.Namespace) -> None:
     card = save_checkpoint(
         given.out, run.towers, tokenizer, untrained=None, training=training,
         sample=Sample(queries[:_SAMPLED], documents[:_SAMPLED]),
-        defaults=ServingDefaults(), record={"axes": start.axes},
+        defaults=ServingDefaults(weigh=True), record={"axes": start.axes},
     )  # fmt: skip
     _say(f"{given.out}: {card.fingerprint[:12]}, {training['measured']}")
 

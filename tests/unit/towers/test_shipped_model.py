@@ -1,0 +1,81 @@
+"""The general English model that comes with the package: whole, small, and it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hybrid_search
+from hybrid_search import Document
+from hybrid_search.loading.sources import Corpus
+from hybrid_search.models import inspect_model
+from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.packed import check_packed, pack_tower, sample_texts
+from hybrid_search.towers.shipped import default_model
+from hybrid_search.towers.tokenizer import TextTokenizer
+
+DOCUMENTS = (
+    "A physician treats illnesses and injuries of people.",
+    "The automobile needs petrol and four wheels to move along a road.",
+    "Bread rises because yeast makes gas in the dough.",
+    "Interest rates set by the central bank make borrowing dearer.",
+)
+QUESTIONS = (
+    "who do I see when I feel sick",
+    "what does a car run on",
+    "why does a loaf get bigger before baking",
+    "cost of loans",
+)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    found = default_model()
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Iterator[OnnxEncoder]:
+    return OnnxEncoder.load(folder)
+
+
+def test_it_is_at_most_sixteen_megabytes_and_every_file_is_what_was_written(folder: Path) -> None:
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 16_000_000
+    described = inspect_model(folder)
+    assert described["tower"]["encoder"] == "rec"
+    assert described["defaults"]["weigh"] is True
+
+
+def test_questions_find_their_answers_with_hardly_a_word_in_common(encoder: OnnxEncoder) -> None:
+    scores = encoder.encode_queries(QUESTIONS) @ encoder.encode_documents(DOCUMENTS).T
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_the_order_of_words_matters_to_it(encoder: OnnxEncoder) -> None:
+    one, other = encoder.encode_documents(["the dog bites the man on the leg", "the man bites the leg on the dog"])
+    assert one @ other < 0.999
+
+
+def test_a_language_that_it_does_not_know_does_no_harm(encoder: OnnxEncoder) -> None:
+    vectors = encoder.encode_documents(["漢字かな", "", "zzxqv blorp", "🦀"])
+    assert np.isfinite(vectors).all()
+    assert set(np.linalg.norm(vectors, axis=1).round(3).tolist()) <= {0.0, 1.0}
+
+
+def test_packed_for_a_server_it_gives_the_same_vectors(folder: Path, encoder: OnnxEncoder) -> None:
+    texts = [*sample_texts(TextTokenizer.from_file(folder / "tokenizer.json"))[:60], *DOCUMENTS]
+    assert check_packed(pack_tower(folder, "document"), encoder, texts) > 0.9999
+
+
+def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> None:
+    data = Corpus("answers", lambda: iter([Document(f"d{n}", text) for n, text in enumerate(DOCUMENTS)]))
+    report = hybrid_search.load(data, tmp_path / "index")
+    assert report.added == 4
+    assert report.weights is None  # too few to make queries of
+    with hybrid_search.open(tmp_path / "index") as retriever:
+        found = [retriever.search(text, k=1, mode="knn")[0].id for text in QUESTIONS]
+    assert found == ["d0", "d1", "d2", "d3"]
