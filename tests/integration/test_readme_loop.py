@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_main_job_of_the_readme_runs_as_it_is_printed(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"## The main job.*?```\n(.*?)```", text, flags=re.DOTALL)[:1]
-    lines = [re.split(r" {5,}", line)[0] for line in block.splitlines()]
+    (section,) = re.findall(r"## The main job.*?\n## ", text, flags=re.DOTALL)
+    blocks = re.findall(r"```\n(.*?)```", section, flags=re.DOTALL)[:2]
+    lines = [re.split(r" {5,}", line)[0] for block in blocks for line in block.splitlines()]
     assert lines[0].startswith("hybrid-search example ./my-data")
     for line in lines:
         words = shlex.split(line)
