@@ -22,7 +22,7 @@ import mappings
 from benchmarks.harness import DATA, read_documents, write_result
 from benchmarks.lexical import DEPTH, STOP_WORDS
 from benchmarks.quality.sets import NAMES, Judged, test_set
-from hybrid_search.analysis import analyzer
+from hybrid_search.analysis import Analyzer, analyzer
 from hybrid_search.engines.embedded.bm25 import lucene_length
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
@@ -114,12 +114,13 @@ class Corpus:
     ids: NDArray[np.object_]
     weights: csr_matrix
     vocabulary: Mapping[str, int]
+    analyzer: Analyzer
 
     @classmethod
-    def of(cls, judged: Judged, bm25: Bm25) -> Corpus:
+    def of(cls, judged: Judged, bm25: Bm25, analyzer: Analyzer = ENGLISH) -> Corpus:
         """Analyze the documents, in the order of their ids, which ties are broken by."""
         documents = sorted(judged.documents, key=lambda document: document.id)
-        terms_of, vocabulary = ENGLISH.terms_of(), dict[str, int]()
+        terms_of, vocabulary = analyzer.terms_of(), dict[str, int]()
         rows = [[vocabulary.setdefault(t, len(vocabulary)) for t in terms_of(d.searchable_text)] for d in documents]
         lengths = np.array([len(row) for row in rows])
         flat = np.array([term for row in rows for term in row])
@@ -128,11 +129,11 @@ class Corpus:
         counts.sum_duplicates()
         norm = bm25.k1 * (1 - bm25.b + bm25.b * lucene_length(lengths) / lengths.mean())
         counts.data /= counts.data + np.repeat(norm, np.diff(counts.indptr))
-        return cls(np.array([d.id for d in documents], dtype=object), counts.T.tocsr(), vocabulary)
+        return cls(np.array([d.id for d in documents], dtype=object), counts.T.tocsr(), vocabulary, analyzer)
 
     def ranked(self, text: str, weigh: Weigh, depth: int = DEPTH) -> Ranking:
         """Rank by the words that the corpus has."""
-        words = ENGLISH.words(text)
+        words = self.analyzer.words(text)
         terms = [self._term(word) for word in words]
         having = np.diff(self.weights.indptr)
         idf = {
@@ -150,7 +151,7 @@ class Corpus:
         return Ranking(tuple(self.ids[found[order]]), tuple(scores[order].tolist()))
 
     def _term(self, word: str) -> int:
-        terms = ENGLISH.terms_of()(word)
+        terms = self.analyzer.terms_of()(word)
         return self.vocabulary.get(terms[0], -1) if terms else -1
 
 

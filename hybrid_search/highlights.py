@@ -1,4 +1,8 @@
-"""Where hits matched: the words of a hit whose terms the query has, and the part of its text that shows them best."""
+"""Where hits matched.
+
+The words of a hit whose terms the query has (of ``parseData`` a part of it), and the part of its text that shows them
+best.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import accumulate
 
 from hybrid_search.analysis import Analyzer, asked_terms
 from hybrid_search.types import Highlights, Hit, Span
@@ -38,38 +43,57 @@ def marked(queries: Sequence[str], hits: Sequence[Sequence[Hit]], analyzer: Anal
     return found
 
 
-class _Terms(dict[str, bool]):
-    """The terms of a query; remembers of each word whether it has one of them."""
+class _Terms(dict[str, tuple[Span, ...]]):
+    """The terms of a query; remembers of each word which parts of it are to be marked."""
 
     def __init__(self, terms: frozenset[str], analyzer: Analyzer) -> None:
         self._terms = terms
         self._terms_of = _terms_of_word(analyzer)
+        self._parts_of = analyzer.parts_of
         self._first_letters = frozenset(letter for term in terms for letter in (term[0], term[0].upper()))
 
-    def __missing__(self, word: str) -> bool:
+    def __missing__(self, word: str) -> tuple[Span, ...]:
+        parts = self._parts_of(word)
+        self[word] = found = self._of_parts(word, parts) if len(parts) > 1 else self._of_word(word)
+        return found
+
+    def _of_word(self, word: str, start: int = 0) -> tuple[Span, ...]:
         # A stem begins with its word's first letter, so that few words of ASCII have to be stemmed.
         is_candidate = word[0] in self._first_letters or not word.isascii()
-        self[word] = found = is_candidate and not self._terms.isdisjoint(self._terms_of(word))
-        return found
+        is_asked = is_candidate and not self._terms.isdisjoint(self._terms_of(word))
+        return ((start, start + len(word)),) if is_asked else ()
+
+    def _of_parts(self, word: str, parts: Sequence[str]) -> tuple[Span, ...]:
+        terms = self._terms_of(word)
+        if self._terms.isdisjoint(terms):
+            return ()
+        if terms[0] in self._terms:
+            return ((0, len(word)),)
+        ends = accumulate(map(len, parts))
+        found = [span for part, end in zip(parts, ends, strict=True) for span in self._of_word(part, end - len(part))]
+        return tuple(found) or ((0, len(word)),)
 
     def spans(self, text: str) -> list[Span]:
         """Return the places of the words with a term of the query, in order."""
         if not self._terms:
             return []
         if not text.isascii():
-            return [found.span() for found in _WORD.finditer(text, 0, _LONGEST) if self[found[0]]]
+            words = ((found.start(), found[0]) for found in _WORD.finditer(text, 0, _LONGEST))
+            return [(at + start, at + end) for at, word in words for start, end in self[word]]
         # Faster than a match for each word: look each different word up, then find those that count.
-        words = set(text[:_LONGEST].translate(_SEPARATORS).split())
-        return sorted(place for word in words if self[word] for place in _places(word, text))
+        different = set(text[:_LONGEST].translate(_SEPARATORS).split())
+        asked = ((word, marks) for word in different if (marks := self[word]))
+        places = ((at, marks) for word, marks in asked for at in _places(word, text))
+        return sorted((at + start, at + end) for at, marks in places for start, end in marks)
 
 
-def _places(word: str, text: str) -> Iterator[Span]:
+def _places(word: str, text: str) -> Iterator[int]:
     """Yield where a word of an ASCII text stands alone."""
     at = text.find(word, 0, _LONGEST)
     while at >= 0:
         end = at + len(word)
         if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
-            yield at, end
+            yield at
         at = text.find(word, end, _LONGEST)
 
 

@@ -80,7 +80,7 @@ class IndexSettings(Setting, frozen=True):
     fingerprint: str = ""
     dimension: Annotated[int, Meta(ge=0)] = 0
     similarity: Similarity = "cosine"
-    analyzer: str = "english_folded"
+    analyzer: str = "english_parts"
     bm25: Bm25 = Bm25()
     fusion: Fusion = Fusion()
     fields: Annotated[

@@ -39,6 +39,7 @@ INDEXES = {
     "index-passages-on-disk": index_body(COSINE, ServerOptions(on_disk=True)),
     "index-texts": index_body(IndexSettings(analyzer="plain"), ServerOptions(shards=2)),
     "index-passages-folded": index_body(PASSAGES.replace(analyzer="english_folded"), ServerOptions()),
+    "index-passages-parts": index_body(PASSAGES.replace(analyzer="english_parts"), ServerOptions()),
     "index-towers": mappings.render("index/towers"),
 }
 

@@ -73,7 +73,8 @@ def test_the_table_is_what_unicode_says() -> None:
 
 def test_analyzers_of_indexes_made_before_are_as_they_were() -> None:
     assert analyzer("english").terms_of()("ﬁle cafe\u0301 ΟΔΟΣ") == ["ﬁle", "cafe", "οδοσ"]
-    assert IndexSettings().analyzer == "english_folded"
+    assert analyzer("english_folded").terms_of()("parseHTTPResponse ΟΔΟΣ") == ["parsehttprespons", "οδοσ"]
+    assert IndexSettings().analyzer == "english_parts"
 
 
 def test_plain_keeps_the_endings() -> None:
@@ -114,6 +115,18 @@ def test_opensearch_gets_the_same_chain() -> None:
     rules = folding["char_filter"]["fold_characters"]["mappings"]
     assert {"ﬁ=>fi", "\u00ad=>", "Σ=>σ", "´=>\\u0020\u0301"} <= set(rules)
     assert "e\u0301=>é" in folding["char_filter"]["fold_sequences"]["mappings"]
+    parts = analyzer("english_parts").for_opensearch()
+    assert parts["analyzer"]["english_parts_asked"] == {
+        "type": "custom",
+        "char_filter": ["fold_cased_characters", "fold_cased_sequences", "identifiers_whole", "identifiers_parts"],
+        "tokenizer": "letters_and_digits",
+        "filter": ["lowercase", "english_function_words", "english_parts_stemmer"],
+    }
+    rules = parts["char_filter"]["fold_cased_characters"]["mappings"]
+    assert "É=>é" in rules
+    assert "A=>a" not in rules
+    assert "\ue000=>\\u0020" in rules
+    assert {"e\u0301=>é", "E\u0301=>é"} <= set(parts["char_filter"]["fold_cased_sequences"]["mappings"])
 
 
 FUNCTION_WORDS = mappings.render("analysis/function_words")["english"]
@@ -159,6 +172,8 @@ def test_function_words_are_as_a_text_is_split_and_listed_once() -> None:
 
 
 def test_an_unknown_analyzer_is_named() -> None:
-    with pytest.raises(ConfigError, match="analyzer is 'klingon'; it must be one of english, english_folded, plain"):
+    with pytest.raises(
+        ConfigError, match="analyzer is 'klingon'; it must be one of english, english_folded, english_parts"
+    ):
         analyzer("klingon")
-    assert sorted(ANALYZERS) == ["english", "english_folded", "plain", "plain_folded"]
+    assert sorted(ANALYZERS) == ["english", "english_folded", "english_parts", "plain", "plain_folded"]
