@@ -7,10 +7,11 @@ best.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from hybrid_search.analysis import Analyzer, asked_terms
 from hybrid_search.types import Highlights, Hit, Span
@@ -25,7 +26,8 @@ _LONGEST = 100_000
 
 _BEFORE = 40
 _BLANKS = str.maketrans("\n\t\r\v\f\u2028\u2029\x85", " " * 8)
-_WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f\u00ad\u200c\u200d])*")
+_MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}\u3099\u309a\u00ad\u200c\u200d])*")
 _SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
 _KNOWN_WORDS = 1 << 16
 
@@ -49,29 +51,34 @@ class _Terms(dict[str, tuple[Span, ...]]):
     def __init__(self, terms: frozenset[str], analyzer: Analyzer) -> None:
         self._terms = terms
         self._terms_of = _terms_of_word(analyzer)
-        self._parts_of = analyzer.parts_of
+        self._analyzer = analyzer
         self._first_letters = frozenset(letter for term in terms for letter in (term[0], term[0].upper()))
 
     def __missing__(self, word: str) -> tuple[Span, ...]:
-        parts = self._parts_of(word)
-        self[word] = found = self._of_parts(word, parts) if len(parts) > 1 else self._of_word(word)
-        return found
+        runs = self._analyzer.runs_of(word)
+        found = [span for start, end in runs for span in self._of_run(word[start:end], start)]
+        if len(runs) > 1:
+            found = list(_joined(found))
+        self[word] = marks = tuple(found)
+        return marks
 
-    def _of_word(self, word: str, start: int = 0) -> tuple[Span, ...]:
+    def _of_run(self, run: str, start: int) -> list[Span]:
+        parts = self._analyzer.parts_of(run)
+        whole = [(start, start + len(run))]
+        if len(parts) == 1:
+            return whole if self._is_asked(run) else []
+        terms = self._terms_of(run)
+        if self._terms.isdisjoint(terms):
+            return []
+        if terms[0] in self._terms:
+            return whole
+        ends = accumulate(map(len, parts), initial=start)
+        return [place for part, place in zip(parts, pairwise(ends), strict=True) if self._is_asked(part)] or whole
+
+    def _is_asked(self, word: str) -> bool:
         # A stem begins with its word's first letter, so that few words of ASCII have to be stemmed.
         is_candidate = word[0] in self._first_letters or not word.isascii()
-        is_asked = is_candidate and not self._terms.isdisjoint(self._terms_of(word))
-        return ((start, start + len(word)),) if is_asked else ()
-
-    def _of_parts(self, word: str, parts: Sequence[str]) -> tuple[Span, ...]:
-        terms = self._terms_of(word)
-        if self._terms.isdisjoint(terms):
-            return ()
-        if terms[0] in self._terms:
-            return ((0, len(word)),)
-        ends = accumulate(map(len, parts))
-        found = [span for part, end in zip(parts, ends, strict=True) for span in self._of_word(part, end - len(part))]
-        return tuple(found) or ((0, len(word)),)
+        return is_candidate and not self._terms.isdisjoint(self._terms_of(word))
 
     def spans(self, text: str) -> list[Span]:
         """Return the places of the words with a term of the query, in order."""
@@ -85,6 +92,20 @@ class _Terms(dict[str, tuple[Span, ...]]):
         asked = ((word, marks) for word in different if (marks := self[word]))
         places = ((at, marks) for word, marks in asked for at in _places(word, text))
         return sorted((at + start, at + end) for at, marks in places for start, end in marks)
+
+
+def _joined(spans: Sequence[Span]) -> Iterator[Span]:
+    """Join spans that overlap, as those of pairs of characters do."""
+    joined: Span | None = None
+    for start, end in spans:
+        if joined and start < joined[1]:
+            joined = joined[0], end
+            continue
+        if joined:
+            yield joined
+        joined = start, end
+    if joined:
+        yield joined
 
 
 def _places(word: str, text: str) -> Iterator[int]:

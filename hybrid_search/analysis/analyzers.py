@@ -8,7 +8,9 @@ Analyzers that *fold* first unify different spellings of a word: composed or not
 final sigma, invisible characters (:mod:`hybrid_search.analysis.spelling`). The others are those of older indexes, and
 stay unchanged.
 
-Those of *parts* find a word with inner capitals by its parts as well (:mod:`hybrid_search.analysis.identifiers`).
+Those with *bigrams* cut Chinese, Japanese and Korean (:mod:`hybrid_search.analysis.cjk`); *unaccented* ones find a word
+with its accents or without; those of *parts* find a word with inner capitals by its parts as well
+(:mod:`hybrid_search.analysis.identifiers`). The analyzers are ``mappings/analysis/analyzers.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import mappings
-from hybrid_search.analysis import identifiers, spelling
+from hybrid_search.analysis import cjk, identifiers, spelling
 from hybrid_search.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +40,10 @@ class Analyzer:
     :ivar name: as stored in an index.
     :ivar stemmer: the Snowball language for tantivy, empty for none.
     :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (its ``english`` is an older algorithm).
+    :ivar snowball: or its name as a Snowball algorithm there, which is the same as tantivy's.
     :ivar folds: unify different spellings of a word.
+    :ivar unaccented: take accents and vowel signs off (``mappings/analysis/accents.json``).
+    :ivar bigrams: cut Chinese, Japanese and Korean into pairs of characters.
     :ivar parts: add the parts of a word with inner capitals.
     :ivar asked_in: the language whose function words are left out of queries, empty for none.
     """
@@ -46,7 +51,10 @@ class Analyzer:
     name: str
     stemmer: str = ""
     opensearch_stemmer: str = ""
+    snowball: str = ""
     folds: bool = False
+    unaccented: bool = False
+    bigrams: bool = False
     parts: bool = False
     asked_in: str = ""
 
@@ -60,14 +68,22 @@ class Analyzer:
         # Most texts only need lower case, which the analyzer does itself.
         if self.folds and not text.isascii():
             text = spelling.folding(keeps_capitals=self.parts)(text)
+        if self.unaccented and not text.isascii():
+            text = spelling.unaccented(text)
+        if self.bigrams and not text.isascii():
+            text = cjk.with_bigrams(text)
         return identifiers.with_parts(text, _split()) if self.parts else text
 
     def words(self, text: str) -> list[str]:
         """Split a text into words, in order, as for its terms but without stemming."""
         return [word.lower() if word.isascii() else word.translate(_SMALL) for word in _split()(self.prepared(text))]
 
+    def runs_of(self, word: str) -> list[tuple[int, int]]:
+        """Return the places in a run of letters and digits that are words; of most, the whole."""
+        return list(cjk.runs_of(word)) if self.bigrams and not word.isascii() else [(0, len(word))]
+
     def parts_of(self, word: str) -> list[str]:
-        """Cut a word of a text where its inner parts begin; most words have one part."""
+        """Cut a word where its inner parts begin; most words have one part."""
         return identifiers.parts_of(word) if self.parts else [word]
 
     def for_tantivy(self) -> tantivy.TextAnalyzer:
@@ -86,11 +102,15 @@ class Analyzer:
         """
         filters: dict[str, Any] = {}
         before = spelling.char_filters(keeps_capitals=self.parts) if self.folds else {}
+        before |= spelling.accent_filter() if self.unaccented else {}
+        before |= cjk.char_filters() if self.bigrams else {}
         before |= identifiers.char_filters() if self.parts else {}
         folds = {"char_filter": list(before)} if before else {}
         stems, drops = [], []
-        if self.opensearch_stemmer:
+        if self.stemmer:
             stems = [f"{self.name}_stemmer"]
+            filters[stems[0]] = {"type": "snowball", "language": self.snowball}
+        if self.opensearch_stemmer:
             filters[stems[0]] = {"type": "stemmer", "language": self.opensearch_stemmer}
         if self.asked_in:
             drops = [f"{self.asked_in}_function_words"]
@@ -114,7 +134,11 @@ class Analyzer:
 @cache
 def _terms_of(analyzer: Analyzer) -> Callable[[str], list[str]]:
     analyze = analyzer.for_tantivy().analyze
-    return (lambda text: analyze(analyzer.prepared(text))) if analyzer.folds or analyzer.parts else analyze
+    return (
+        (lambda text: analyze(analyzer.prepared(text)))
+        if analyzer.folds or analyzer.parts or analyzer.bigrams
+        else analyze
+    )
 
 
 @cache

@@ -5,7 +5,8 @@ capital of several if at least two small letters follow (``HTTP|Response``, but 
 word of more than 100 characters is no name and has no parts.
 
 A server does the same with two character filters (``mappings/analysis/identifiers.json``): the first puts a copy of the
-word and a mark before it, the second cuts the word after a mark.
+word and a mark before it, the second cuts the word after a mark. Java looks back by whole characters only where the
+pattern has one beyond the first 65,536, so there is one in them, which is a letter anyway.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 import mappings
 from hybrid_search.analysis.identifiers import MARK
 
-__all__ = ["char_filters", "folding"]
+__all__ = ["accent_filter", "char_filters", "folding", "unaccented"]
 
 Table = Mapping[str, Mapping[str, str]]
 """``characters``, looked up first, and ``sequences``, of which the longest counts."""
@@ -52,6 +52,22 @@ def char_filters(*, keeps_capitals: bool = False) -> dict[str, Any]:
         for name, part in _table(keeps_capitals).items()
     }
     return {f"{kind}_{name}": {"type": "mapping", "mappings": of_part} for name, of_part in rules.items()}
+
+
+def unaccented(text: str) -> str:
+    """Take the accents off a folded text."""
+    return text.translate(_accents())
+
+
+def accent_filter() -> dict[str, Any]:
+    """Return a server's filter that does the same."""
+    rules = [f"{one}=>{other}" for one, other in mappings.render("analysis/accents").items()]
+    return {"accents": {"type": "mapping", "mappings": rules}}
+
+
+@cache
+def _accents() -> dict[int, str]:
+    return str.maketrans(mappings.render("analysis/accents"))
 
 
 def _table(keeps_capitals: bool) -> Table:

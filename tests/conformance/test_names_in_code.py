@@ -44,7 +44,9 @@ ASKED = {
 
 PLAIN = Analyzer("plain_parts", folds=True, parts=True)
 NAMES = st.lists(
-    st.sampled_from(["parse", "HTTP", "Response", "i", "A", "2", "x64", "É", "größe", "ß", "東京", "SHA256", "s"]),
+    st.sampled_from(
+        ["parse", "HTTP", "Response", "i", "A", "2", "x64", "É", "größe", "ß", "東京", "SHA256", "s", "\U00020000"]
+    ),
     min_size=1,
     max_size=12,
 ).map("".join)

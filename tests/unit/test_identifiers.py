@@ -26,6 +26,7 @@ NAMES = [
     ("isA", "is A"),
     ("größeMax", "größe Max"),
     ("東京Tower", "東京 Tower"),
+    ("\U00020000Tower", "\U00020000 Tower"),
     ("a" * 50 + "B" * 50, "a" * 50 + " " + "B" * 50),
 ]
 WHOLE = ["Parse", "HTTP", "DNAs", "URLs", "pH", "CYP2D6", "B12", "parsedata", "2D", "a" * 51 + "B" * 50, "T", "Éa"]
