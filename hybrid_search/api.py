@@ -54,18 +54,25 @@ def open(
         return open_retriever(location, model=_folder(model), writable=writable, follow=follow, search=search)
 
 
-def create(location: str | Path, *, model: str | Path | None = None, connection: Connection | None = None) -> Retriever:
+def create(
+    location: str | Path,
+    *,
+    model: str | Path | None = None,
+    language: str | None = None,
+    connection: Connection | None = None,
+) -> Retriever:
     """Create an empty index and open it to write.
 
     :param location: as for :func:`open`.
     :param model: the folder of the towers whose vectors the index will have; it keeps a copy. None for BM25 alone.
+    :param language: whose words BM25 tells apart: ``en``, ``de``, ``cjk``, ``any`` … None for English.
     :raises IndexExists: if there is an index at the location.
     :raises ModelNotFound: if there is no model at the path.
     """
     from hybrid_search.loading import load as loading
 
     with _connected(connection):
-        return loading.create(location, _folder(model))
+        return loading.create(location, _folder(model), language)
 
 
 def backup(location: str | Path, to: str | Path) -> int:

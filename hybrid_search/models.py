@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hybrid_search.analysis import language_of
 from hybrid_search.errors import CorruptIndex, ModelError
 from hybrid_search.opening import folder_of, is_on_server, open_engine
 from hybrid_search.protocols import Engine
@@ -76,6 +77,7 @@ def inspect_index(location: str, *, verify: bool = False) -> Mapping[str, Any]:
             "documents": engine.count(),
             **_towers(location, engine),
             **msgspec.to_builtins(engine.settings),
+            "language": language_of(engine.settings.analyzer),
             **engine.stats(),
             **({"verified": _VERIFIED[is_on_server(location)]} if verify else {}),
             **of_index(engine),

@@ -16,6 +16,7 @@ from hybrid_search.cli.options import (
     allow_rejected_option,
     dead_letter_option,
     format_option,
+    language_option,
     model_option,
     opened_dataset,
 )
@@ -41,8 +42,9 @@ _RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
     type=MODEL,
     help="The towers whose vectors the index will have; it keeps a copy. Left out: BM25 alone.",
 )
+@language_option
 @format_option
-def create_command(location: str, model: Path | None, form: str) -> None:
+def create_command(location: str, model: Path | None, language: str | None, form: str) -> None:
     """Create an empty index, in a folder or on a server, to add documents to.
 
     \b
@@ -51,7 +53,7 @@ def create_command(location: str, model: Path | None, form: str) -> None:
     """  # noqa: D301
     from hybrid_search.loading.load import create
 
-    with create(location, model) as retriever:
+    with create(location, model, language) as retriever:
         settings = retriever.engine.settings
         facts({"location": location, "fingerprint": settings.fingerprint, "dimension": settings.dimension}, form)
 

@@ -18,6 +18,7 @@ from hybrid_search.cli.options import (
     format_option,
     fusion_of,
     fusion_options,
+    language_option,
     opened_dataset,
 )
 from hybrid_search.cli.output import facts, progress, say
@@ -57,6 +58,7 @@ __all__ = ["command"]
     metavar="NAME:TYPE",
     help="Declare a metadata field (keyword, long, double, boolean); others are declared by their first value.",
 )
+@language_option
 @click.option(
     "--faiss",
     metavar="FACTORY",
@@ -208,6 +210,8 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
     before = int(report.server.get("rejected_before", 0))
     # The number includes records rejected by the loader.
     facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
+    if report.language not in ("", "en"):
+        say(f"BM25 tells words apart as {report.language} (--language).")
     if report.cut:
         say(
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 import msgspec
 
+from hybrid_search.analysis import languages
 from hybrid_search.cli.output import FORMATS, in_options, say
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.settings.base import Setting, meta_of
@@ -39,6 +40,7 @@ __all__ = [
     "from_option",
     "fusion_of",
     "fusion_options",
+    "language_option",
     "model_option",
     "opened_dataset",
     "rejecting",
@@ -70,6 +72,12 @@ class WithOldName(click.Option):
 
 format_option = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the result."
+)
+language_option = click.option(
+    "--language",
+    type=click.Choice([*languages()]),
+    help="Whose words BM25 tells apart; cjk for Chinese, Japanese and Korean, any for what is not listed.  "
+    "[default: en; load makes that cjk or any where the first texts are plainly not English]",
 )
 from_option = click.option(
     "--from",

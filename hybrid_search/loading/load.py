@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
+from hybrid_search.analysis import analyzer_of, language_of, seen_in
 from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "settings_of_new"]
 
+_FIRST, _SEEN = 50, 2_000
+"""Documents, and characters of each, that a new index's language is told by."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
@@ -49,6 +53,7 @@ class LoadReport:
     :ivar weights: of BM25 and k-NN, chosen by queries made of the documents; None if they were given, fitted with the
         model, or there were too few documents to make queries of.
     :ivar weighed_by: number of these queries.
+    :ivar language: of the index, as in ``LoadOptions.language``.
     :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
         number of documents acknowledged before, and ``rejected_before`` how many of these the index rejected; the
         report's other counts are of the whole load.
@@ -66,6 +71,7 @@ class LoadReport:
     cut: int = 0
     weights: tuple[float, float] | None = None
     weighed_by: int = 0
+    language: str = ""
 
 
 def load(
@@ -107,7 +113,10 @@ def load(
     new = _New.prepared(model, options)
     documents = dataset.documents()
     if options.recreate or not exists:
-        documents = _with_a_first(documents, dataset, location)
+        documents, first = _with_first(documents, dataset, location)
+        if options.language is None:
+            language = seen_in(document.searchable_text[:_SEEN] for document in first)
+            new = replace(new, settings=new.settings.replace(analyzer=analyzer_of(language)))
     with _target(location, recreate=options.recreate) as target:
         journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
         with _not_left_empty(target, dataset.name, aside=target != location) as check:
@@ -144,6 +153,7 @@ class _New:
             fusion=options.fusion or defaults.fusion,
             faiss="auto" if options.faiss is None else options.faiss,
             fields=dict(options.fields),
+            analyzer=analyzer_of(options.language or "en"),
         )
         return cls(model, encoder, settings, weigh=defaults.weigh and options.fusion is None)
 
@@ -156,14 +166,16 @@ def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
     return _New.prepared(model, options).settings
 
 
-def create(location: str | Path, model: Path | None) -> Retriever:
+def create(location: str | Path, model: Path | None, language: str | None = None) -> Retriever:
     """Create an empty index with the towers of a model, and open it to write.
+
+    :param language: as in :class:`LoadOptions`; None for English.
 
     :raises IndexExists: if there is an index.
     """
     if index_exists(location):
         raise IndexExists(f"{location}: there is an index already; open it, or drop it first")
-    new = _New.prepared(model, LoadOptions())
+    new = _New.prepared(model, LoadOptions(language=language))
     try:
         engine, encoder = _opened(location, new, LoadOptions())
     except IndexExists:  # another process was quicker
@@ -174,11 +186,14 @@ def create(location: str | Path, model: Path | None) -> Retriever:
     return Retriever(encoder, engine)
 
 
-def _with_a_first(documents: Iterator[Document], dataset: Dataset, location: str | Path) -> Iterator[Document]:
-    first = next(documents, None)
-    if first is None:
+def _with_first(
+    documents: Iterator[Document], dataset: Dataset, location: str | Path
+) -> tuple[Iterator[Document], list[Document]]:
+    """Return all documents again, and the first of them."""
+    first = list(islice(documents, _FIRST))
+    if not first:
         raise DataError(f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path")
-    return chain([first], documents)
+    return chain(first, documents), first
 
 
 @contextlib.contextmanager
@@ -270,6 +285,7 @@ def _load(
             read={},
             server=totals.server,
             cut=cut,
+            language=language_of(engine.settings.analyzer),
             weights=weighed.fusion.weights if weighed else None,
             weighed_by=weighed.queries if weighed else 0,
         )
@@ -351,6 +367,8 @@ def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadO
         raise ModelMismatch(
             f"{location}: the index holds {existing}, the model given is {encoder.fingerprint[:12]}; {remedy}"
         )
+    if options.language not in (None, language := language_of(settings.analyzer)):
+        raise IndexExists(f"{location}: the index has language {language}, asked for {options.language}; {remedy}")
     requested = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
     for name, value in requested.items():
         if value is not None and value != getattr(settings, name):

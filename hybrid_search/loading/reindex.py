@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from hybrid_search.analysis import language_of
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.search import sequence_mark, without_counterpart, writes_to
 from hybrid_search.engines.opensearch.transport import Client
@@ -70,9 +71,10 @@ def corpus_of(engine: Engine, location: str | Path) -> Corpus:
 
 
 def keeping_fields(engine: Engine, options: LoadOptions | None) -> LoadOptions:
-    """Add the metadata fields that an index has declared to the options of a new one."""
+    """Add the metadata fields that an index has declared, and its language, to the options of a new one."""
     options = options or LoadOptions()
-    return replace(options, fields={**engine.settings.fields, **options.fields})
+    language = options.language or language_of(engine.settings.analyzer)
+    return replace(options, fields={**engine.settings.fields, **options.fields}, language=language)
 
 
 def _as_held(options: LoadOptions) -> LoadOptions:

@@ -172,8 +172,6 @@ def test_function_words_are_as_a_text_is_split_and_listed_once() -> None:
 
 
 def test_an_unknown_analyzer_is_named() -> None:
-    with pytest.raises(
-        ConfigError, match="analyzer is 'klingon'; it must be one of any, arabic, cjk, danish"
-    ):
+    with pytest.raises(ConfigError, match="analyzer is 'klingon'; it must be one of any, arabic, cjk, danish"):
         analyzer("klingon")
     assert {"english", "english_folded", "english_parts", "plain", "plain_folded"} <= ANALYZERS.keys()
