@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MUCH = 0.1
+
 
 @click.command("load")
 @dataset_argument
@@ -212,6 +214,11 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
     facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
     if report.language not in ("", "en"):
         say(f"BM25 tells words apart as {report.language} (--language).")
+    if report.unknown > _MUCH:
+        say(
+            f"The towers know no piece of {report.unknown:.0%} of the words of the first texts, so their vectors say "
+            "little; train towers on these texts, or search by BM25 alone (--lexical-only)."
+        )
     if report.cut:
         say(
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "

@@ -54,6 +54,7 @@ class LoadReport:
         model, or there were too few documents to make queries of.
     :ivar weighed_by: number of these queries.
     :ivar language: of the index, as in ``LoadOptions.language``.
+    :ivar unknown: share of words of which the towers know no piece, in the first texts of a new index.
     :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
         number of documents acknowledged before, and ``rejected_before`` how many of these the index rejected; the
         report's other counts are of the whole load.
@@ -72,6 +73,7 @@ class LoadReport:
     weights: tuple[float, float] | None = None
     weighed_by: int = 0
     language: str = ""
+    unknown: float = 0.0
 
 
 def load(
@@ -103,6 +105,8 @@ def load(
         ``lexical_only``, or the load can't be resumed.
     """
     options = options or LoadOptions()
+    from hybrid_search.towers.coverage import Words, unknown_share
+
     started = perf_counter()
     check_options(location, options)
     exists = index_exists(location)
@@ -111,18 +115,21 @@ def load(
     elif not exists:
         model = model_of_new(location, model, lexical_only=options.lexical_only)
     new = _New.prepared(model, options)
-    documents = dataset.documents()
+    documents, unknown = dataset.documents(), 0.0
     if options.recreate or not exists:
         documents, first = _with_first(documents, dataset, location)
+        texts = [document.searchable_text[:_SEEN] for document in first]
+        unknown = unknown_share(Words.of(model), texts) if model else 0.0
         if options.language is None:
-            language = seen_in(document.searchable_text[:_SEEN] for document in first)
+            language = seen_in(texts)
             new = replace(new, settings=new.settings.replace(analyzer=analyzer_of(language)))
     with _target(location, recreate=options.recreate) as target:
         journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
         with _not_left_empty(target, dataset.name, aside=target != location) as check:
             report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report)
-    return replace(report, location=str(location), seconds=perf_counter() - started, read=dict(dataset.report()))
+    read, seconds = dict(dataset.report()), perf_counter() - started
+    return replace(report, location=str(location), seconds=seconds, read=read, unknown=round(unknown, 3))
 
 
 @dataclass(frozen=True, slots=True)

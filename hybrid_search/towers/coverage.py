@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hybrid_search.towers.tokenizer import TextTokenizer
 
-__all__ = ["ReadByTowers", "Words", "of_index", "pieces_of", "read_by_towers"]
+__all__ = ["ReadByTowers", "Words", "of_index", "pieces_of", "read_by_towers", "unknown_share"]
 
 
 _WHOLE = 1 << 30
@@ -164,3 +164,10 @@ def of_index(engine: Engine) -> dict[str, Any]:
     except HybridSearchError:  # reported by `info --verify` and every search
         return {}
     return {"read_by_towers": asdict(read_by_towers(islice(engine.documents(), _OF_INDEX), tokenizer, longest))}
+
+
+def unknown_share(words: Words, texts: Sequence[str]) -> float:
+    """Return the share of the texts' words of which the towers know no piece; 0 of texts without words."""
+    measured = [figures for figures in words.measure(texts) if figures["words"]]
+    total: int = sum(figures["words"] for figures in measured)
+    return sum(figures.get("unknown", 0.0) * figures["words"] for figures in measured) / total if total else 0.0
