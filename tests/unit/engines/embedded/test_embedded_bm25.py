@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from asked import by_text
 
-from hybrid_search import analysis
 from hybrid_search.analysis import analyzer, asked_terms
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded.bm25 import lucene_length
@@ -89,7 +88,7 @@ def passages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngin
 @pytest.fixture
 def all_words_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in what is published: function words are no matter of the formula."""
-    monkeypatch.setattr(analysis, "_function_words", lambda language: frozenset())
+    monkeypatch.setattr("hybrid_search.analysis.queries.function_words", lambda language: frozenset())
 
 
 @pytest.mark.shared_data
