@@ -48,10 +48,10 @@ drawn: install  ## ask the HTTP service 5,000 requests that schemathesis draws f
 	DRAWN=$(DRAWN) $(BIN)/python -m pytest -q -n0 -s tests/unit/service/test_drawn_requests.py
 
 # Of its own: these suites bring plugins of pytest's that the other tests are not written for.
-adapters: install  ## the frameworks' own test suites for our adapters (LangChain, Haystack; LlamaIndex), in a .venv of its own
+adapters: install  ## the frameworks' own test suites for our adapters (LangChain, Haystack; LlamaIndex), on both engines
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .cache/adapters
 	$(BIN)/uv pip install --quiet --python .cache/adapters/bin/python -c constraints.txt -e '.[adapters]' pytest
-	.cache/adapters/bin/python -m pytest -c tests/adapters/pytest.ini tests/adapters
+	PYTHONPATH=tests .cache/adapters/bin/python -m pytest -c tests/adapters/pytest.ini -p node.plugin tests/adapters
 
 unit: install  ## the unit tests alone
 	$(BIN)/python -m pytest -q tests/unit

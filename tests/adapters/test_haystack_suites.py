@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("haystack", reason="`make adapters` installs haystack-ai and runs this")
 
-from fakes import AXIS_SETTINGS, AxisEncoder
+from fakes import AXIS_SETTINGS
 from haystack import Document, Pipeline
 from haystack.document_stores.errors import DocumentStoreError, DuplicateDocumentError
 from haystack.errors import FilterError
@@ -30,9 +29,8 @@ from hybrid_search.retrieval.retriever import Retriever
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[HybridSearchDocumentStore]:
-    with Retriever(AxisEncoder(), EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS)) as retriever:
-        yield HybridSearchDocumentStore(retriever=retriever)
+def store(empty_index: Retriever) -> HybridSearchDocumentStore:
+    return HybridSearchDocumentStore(retriever=empty_index)
 
 
 class Equal:

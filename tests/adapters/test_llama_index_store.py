@@ -6,15 +6,12 @@ LlamaIndex publishes no suite for stores.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("llama_index.core", reason="`make adapters` installs llama-index-core and runs this")
 
-from fakes import AXIS_SETTINGS, AxisEncoder
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -29,7 +26,6 @@ from llama_index.core.vector_stores.types import (
 )
 
 from hybrid_search.adapters.llama_index import HybridSearchRetriever, HybridSearchVectorStore, TowerEmbedding
-from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
 
@@ -47,9 +43,8 @@ NODES = [
 
 
 @pytest.fixture
-def retriever(tmp_path: Path) -> Iterator[Retriever]:
-    with Retriever(AxisEncoder(), EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS)) as retriever:
-        yield retriever
+def retriever(empty_index: Retriever) -> Retriever:
+    return empty_index
 
 
 @pytest.fixture
