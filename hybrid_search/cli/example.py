@@ -14,8 +14,8 @@ from hybrid_search.errors import UsageError
 
 __all__ = ["command"]
 
-_QUERIES = {"train": 400, "dev": 60, "test": 120}
-_DOCUMENTS = 1_000
+_QUERIES = {"train": 200, "dev": 40, "test": 80}
+_DOCUMENTS = 500
 
 
 @click.command("example")
@@ -23,7 +23,7 @@ _DOCUMENTS = 1_000
 def command(folder: Path) -> None:
     """Write a small data set, in the form that `train jsonl`, `load jsonl` and `evaluate jsonl` take.
 
-    It is of the documentation that ships with your Python: a thousand passages, and first sentences of docstrings as
+    It is of the documentation that ships with your Python: five hundred passages, and first sentences of docstrings as
     queries, in the splits train, dev and test. FOLDER must be new or empty.
 
     \b
