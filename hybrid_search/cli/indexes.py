@@ -228,10 +228,12 @@ def info_command(location: str, verify: bool, form: str) -> None:
     \b
     Example:
       hybrid-search info ./index --verify
+      hybrid-search info en                     the model that comes with the package
     """  # noqa: D301
     from hybrid_search.models import inspect_index, inspect_model, is_model
+    from hybrid_search.towers.shipped import located
 
-    path = Path(location)
+    path = located(Path(location))
     facts(inspect_model(path) if is_model(path) else inspect_index(location, verify=verify), form)
 
 

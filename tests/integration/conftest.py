@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from asked_by_text import pages, prepared  # noqa: F401 - fixtures
+from filelock import FileLock
 from served import index, towers  # noqa: F401 - fixtures
 
 from hybrid_search.towers.model_card import read_model_card, write_model_card
@@ -104,9 +107,18 @@ TINY = as_options(
 @dataclass(frozen=True)
 class Home:
     path: Path
-    data: Path
-    model: Path
-    index: Path
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index"
 
     def run(self, *arguments: object, stdin: str = "") -> Ran:
         return run(*arguments, cwd=self.path, stdin=stdin)
@@ -121,11 +133,22 @@ def fuse_both_legs(model: Path) -> None:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    path = tmp_path_factory.mktemp("home")
-    made = Home(path, write_data(path / "data"), path / "model", path / "index")
+    """Each worker of pytest-xdist has a copy of its own of what the first one trained and loaded."""
+    own = tmp_path_factory.getbasetemp()
+    common = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "home-of-all"
+    with FileLock(f"{common}.lock"):
+        if not (common / "made").exists():
+            _make_home(common)
+            (common / "made").touch()
+    return Home(Path(shutil.copytree(common, own / "home")))
+
+
+def _make_home(path: Path) -> None:
+    path.mkdir()
+    made = Home(path)
+    write_data(made.data)
     trained = made.run("train", "jsonl", "--path", made.data, "--out", made.model, *TINY)
     assert trained.code == 0, trained.err
     fuse_both_legs(made.model)
     loaded = made.run("load", "jsonl", "--path", made.data, "--model", made.model, "--to", made.index)
     assert loaded.code == 0, loaded.err
-    return made

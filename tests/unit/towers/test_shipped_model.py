@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import hybrid_search
 from hybrid_search import Document
+from hybrid_search.cli import cli
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.models import inspect_model
 from hybrid_search.towers.onnx_encoder import OnnxEncoder
@@ -69,6 +72,11 @@ def test_a_language_that_it_does_not_know_does_no_harm(encoder: OnnxEncoder) -> 
 def test_packed_for_a_server_it_gives_the_same_vectors(folder: Path, encoder: OnnxEncoder) -> None:
     texts = [*sample_texts(TextTokenizer.from_file(folder / "tokenizer.json"))[:60], *DOCUMENTS]
     assert check_packed(pack_tower(folder, "document"), encoder, texts) > 0.9999
+
+
+def test_its_name_is_enough_to_show_it(encoder: OnnxEncoder) -> None:
+    shown = CliRunner().invoke(cli, ["info", "en", "--format", "json"])
+    assert json.loads(shown.output)["fingerprint"] == encoder.fingerprint
 
 
 def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> None:
