@@ -74,6 +74,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(kinds[0] if kinds else item.path.stem))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to share tests out without their groups: every worker would start every kind of node."""
+    if in_worker() and session.config.getoption("loadgroup", False) and session.items:
+        if "@" not in session.items[0].nodeid:
+            raise pytest.UsageError(
+                f"pytest {pytest.__version__} does not let this pytest-xdist group tests; install the one of constraints.txt"
+            )
+
+
 @pytest.fixture(scope="session")
 def secured_node(pytestconfig: pytest.Config) -> SecuredNode:
     """A node with TLS, users and tokens."""
