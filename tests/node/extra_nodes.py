@@ -76,11 +76,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to share tests out without their groups: every worker would start every kind of node."""
-    if in_worker() and session.config.getoption("loadgroup", False) and session.items:
-        if "@" not in session.items[0].nodeid:
-            raise pytest.UsageError(
-                f"pytest {pytest.__version__} does not let this pytest-xdist group tests; install the one of constraints.txt"
-            )
+    wants_groups = in_worker() and session.config.getoption("loadgroup", False)
+    if wants_groups and session.items and "@" not in session.items[0].nodeid:
+        raise pytest.UsageError(
+            f"pytest {pytest.__version__} does not let this pytest-xdist group tests; take the one of constraints.txt"
+        )
 
 
 @pytest.fixture(scope="session")
