@@ -39,7 +39,7 @@ opensearch: install  ## run a local OpenSearch node until Ctrl-C and print its U
 test: install  ## all tests: units, conformance, integration, the campaign for a short while (WORKERS=3)
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory panels \
 		|| echo "npm can't install Vega, so no panel of Dashboards is drawn" >&2
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 campaign: install  ## attack the product for an hour: kills, power loss, threads, hostile input (a stopped one goes on)
 	PYTHONPATH=tests:. $(BIN)/python -m campaign --write $(CAMPAIGN)

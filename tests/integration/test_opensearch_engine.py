@@ -84,9 +84,10 @@ def test_a_field_that_another_writer_declared_otherwise_refuses_the_document(loc
     with OpenSearchEngine.create(location, SETTINGS) as one, OpenSearchEngine.open(location, writable=True) as two:
         assert two.add([Document("a", "x", metadata={"year": 2020})], None) == []
         (refused,) = one.add([Document("b", "y", metadata={"year": "long ago"}), Document("c", "z")], None)
-        assert (refused.field, refused.reason) == (
-            "year", "year is 'long ago', which is keyword; the index has it as long",
-        )  # fmt: skip
+        assert refused.field == "year"
+        assert refused.reason.startswith(
+            "year is 'long ago', which is keyword; the index has it as long. A field has one"
+        )
         one.commit()
         assert [document.id for document in one.documents()] == ["a", "c"]
 

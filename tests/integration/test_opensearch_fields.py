@@ -112,9 +112,10 @@ def test_a_field_that_another_writer_declares_at_the_same_moment_refuses_the_doc
         assert one.add([Document("number", "the sea", metadata={"year": 2001})], None) == []
         mixed = [Document("word", "the sea", metadata={"year": "long ago"}), PLAIN[0]]
         (refused,) = two.add(mixed, None)
-        assert (refused.field, refused.reason) == (
-            "year", "year is 'long ago', which is keyword; the index has it as long",
-        )  # fmt: skip
+        assert refused.field == "year"
+        assert refused.reason.startswith(
+            "year is 'long ago', which is keyword; the index has it as long. A field has one"
+        )
         two.commit()
         assert [document.id for document in two.documents()] == ["number", "plain-0"]
 

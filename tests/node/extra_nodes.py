@@ -48,6 +48,11 @@ _KINDS: dict[str, Callable[[], Node]] = {
 }
 """Fixture -> how its node is started."""
 
+_LONGEST = ("ml_server", "test_readme_loop", "mortal_node", "test_opensearch_cluster", "test_command_line",
+            "test_drawn_requests")  # fmt: skip
+_FOLDERS = ("integration", "campaign", "conformance", "golden")
+"""Folders of long groups; those of short ones come after them."""
+
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start the nodes that the tests will ask for."""
@@ -69,9 +74,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let one worker of pytest-xdist have all tests of a file, and of a kind of node, which is started only there."""
     if not config.pluginmanager.hasplugin("xdist"):  # its mark would be an unknown one
         return
-    for item in items:
-        kinds = sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
-        item.add_marker(pytest.mark.xdist_group(kinds[0] if kinds else item.path.stem))
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: _turn(item, groups[item]))
+
+
+def _group(item: pytest.Item) -> str:
+    kinds = sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
+    return kinds[0] if kinds else item.path.stem
+
+
+def _turn(item: pytest.Item, group: str) -> tuple[int, int]:
+    """Whose turn is first: the longest groups, so that no worker has one left when the others are done."""
+    folder = next((place for place, name in enumerate(_FOLDERS) if name in item.path.parts), len(_FOLDERS))
+    return (_LONGEST.index(group) if group in _LONGEST else len(_LONGEST)), folder
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from integration.made_models import make_model
+from made_models import make_model
 
 import hybrid_search
 from campaign.attack import Attempt, Bench, Finding, Outcome

@@ -148,7 +148,7 @@ class Commands:
 
     @contextmanager
     def prepared(self, bench: Bench) -> Iterator[Attempt]:
-        from integration.made_models import make_model  # loads torch
+        from made_models import make_model  # loads torch
 
         home = bench.folder / "home"
         home.mkdir()

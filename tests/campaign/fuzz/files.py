@@ -57,7 +57,7 @@ class Files:
 
     @contextmanager
     def prepared(self, bench: Bench) -> Iterator[Attempt]:
-        from integration.made_models import make_model  # loads torch
+        from made_models import make_model  # loads torch
 
         model = make_model(bench.folder / "model", [_WORDS] * 3, seed=1)
         index = bench.folder / "index"

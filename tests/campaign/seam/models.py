@@ -43,7 +43,7 @@ def other_model() -> Path:
 
 
 def main() -> None:
-    from integration.made_models import make_model
+    from made_models import make_model
 
     for number, name in enumerate(("model", "other")):
         make_model(Path(sys.argv[1]) / name, [" ".join(WORDS), *WORDS], seed=number + 1)
