@@ -14,8 +14,8 @@ from hybrid_search.errors import UsageError
 
 __all__ = ["command"]
 
-_QUERIES = {"train": 200, "dev": 40, "test": 80}
-_DOCUMENTS = 500
+_QUERIES = {"train": 120, "dev": 30, "test": 60}
+_DOCUMENTS = 300
 
 
 @click.command("example")
@@ -23,7 +23,7 @@ _DOCUMENTS = 500
 def command(folder: Path) -> None:
     """Write a small data set, in the form that `train jsonl`, `load jsonl` and `evaluate jsonl` take.
 
-    It is of the documentation that ships with your Python: five hundred passages, and first sentences of docstrings as
+    It is of the documentation that ships with your Python: three hundred passages, and first sentences of docstrings as
     queries, in the splits train, dev and test. FOLDER must be new or empty.
 
     \b

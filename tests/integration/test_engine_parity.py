@@ -59,7 +59,7 @@ from loaders.python_docs import open_dataset as open_python_docs
 pytestmark = pytest.mark.opensearch
 
 DIMENSION = 32
-QUERIES = 200
+QUERIES = 120
 SAME = 2e-6
 """Single precision adds up in another order on each side; scores this close are taken for equal."""
 

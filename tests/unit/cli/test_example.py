@@ -17,10 +17,10 @@ def test_the_example_is_a_judged_data_set_whose_answers_are_in_it(tmp_path: Path
     assert CliRunner().invoke(cli, ["example", str(folder)], catch_exceptions=False).exit_code == 0
     data = open_dataset("jsonl", folder, reject=pytest.fail)
     ids = {document.id for document in data.documents()}
-    assert len(ids) == 500
+    assert len(ids) == 300
     assert data.splits() == ("train", "dev", "test")
     seen: set[str] = set()
-    for split, number in (("train", 200), ("dev", 40), ("test", 80)):
+    for split, number in (("train", 120), ("dev", 30), ("test", 60)):
         queries = {query.id for query in data.queries(split)}
         assert len(queries) == number
         assert not queries & seen

@@ -19,7 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from service_app import served
 
-CASES = int(os.environ.get("DRAWN", "200"))
+CASES = int(os.environ.get("DRAWN", "100"))
 MOST_TURNS = 20
 NAMES = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
