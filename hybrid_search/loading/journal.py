@@ -15,7 +15,7 @@ import msgspec
 from hybrid_search.errors import DataError, IndexLocked, StorageError, UsageError
 from hybrid_search.protocols import Engine
 from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
-from hybrid_search.types import Document
+from hybrid_search.types import ID_FAULTS_OF_OLD, Document, id_fault
 
 __all__ = ["Digest", "Entry", "Journal", "not_yet_there"]
 
@@ -191,5 +191,12 @@ def _remove(lock: filelock.BaseFileLock) -> None:
 
 def not_yet_there(engine: Engine, documents: Sequence[Document]) -> list[Document]:
     """Return the documents that are missing in the index, or have other content there."""
-    stored = engine.get([document.id for document in documents])
-    return [document for document, known in zip(documents, stored, strict=True) if known != document]
+    # One with an id that none can have is missing too: to ask for it would end the load, to add it rejects it alone.
+    asked = [one.id for one in documents if isinstance(one.id, str) and _may_be_held(one.id)]
+    stored = dict(zip(asked, engine.get(asked), strict=True))
+    return [one for one in documents if not isinstance(one.id, str) or stored.get(one.id) != one]
+
+
+def _may_be_held(id: str) -> bool:
+    fault = id_fault(id)
+    return not fault or (bool(id) and fault in ID_FAULTS_OF_OLD)

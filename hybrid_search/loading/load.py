@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.analysis import analyzer_of, language_of, seen_in
+from hybrid_search.engines.documents import sift
 from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
@@ -118,7 +119,8 @@ def load(
     documents, unknown = dataset.documents(), 0.0
     if options.recreate or not exists:
         documents, first = _with_first(documents, dataset, location)
-        texts = [document.searchable_text[:_SEEN] for document in first]
+        taken = sift(first, None, new.settings.fields).positions  # others are rejected when their turn comes
+        texts = [first[place].searchable_text[:_SEEN] for place in taken]
         unknown = unknown_share(Words.of(model), texts) if model else 0.0
         if options.language is None:
             language = seen_in(texts)

@@ -136,7 +136,7 @@ def load_towers(folder: Path) -> tuple[TwoTower, TextTokenizer, ModelCard]:
     towers = TwoTower(card.tower, card.vocabulary_size)
     try:
         stored = full_weights(load_file(folder / "weights.safetensors"))
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError, IndexError) as error:  # torch's, of steps that fit no matrix
         raise CorruptModel(f"{folder / 'weights.safetensors'} is not readable: {error}") from error
     own = _weights(towers)
     if {name: weight.shape for name, weight in own.items()} != {name: w.shape for name, w in stored.items()}:

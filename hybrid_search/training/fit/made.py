@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybrid_search.engines.documents import sift
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Encoder, Engine, Progress
@@ -83,7 +84,8 @@ def fit_on_made_queries(
     :param settings: of that index; its method, combination, window and BM25 are used.
     :return: None if the documents give fewer than 30 queries.
     """
-    left, queries = _made(documents)
+    # What an index refuses no leg could find.
+    left, queries = _made([documents[place] for place in sift(documents, None, settings.fields).positions])
     if len(queries) < FEWEST_MADE:
         return None
     with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
@@ -103,7 +105,7 @@ def fit_on_made_queries(
 def _made(documents: Sequence[Document]) -> tuple[list[Document], list[Query]]:
     """Return the documents, some without a sentence, and these sentences as queries with their documents' ids."""
     draw = random.Random(0)
-    left = {document.id: document.searchable_text for document in documents if _has_text(document)}
+    left = {document.id: document.searchable_text for document in documents}
     order = list(left)
     draw.shuffle(order)
     queries: list[Query] = []
@@ -117,8 +119,3 @@ def _made(documents: Sequence[Document]) -> tuple[list[Document], list[Query]]:
             left[id] = " ".join(sentences[:place] + sentences[place + 1 :])
             queries.append(Query(id, sentences[place]))
     return [Document(id, text) for id, text in left.items()], queries
-
-
-def _has_text(document: Document) -> bool:
-    """Tell what an index would not reject; a document of another kind is no matter of weights."""
-    return isinstance(document.id, str) and isinstance(document.searchable_text, str)

@@ -123,10 +123,14 @@ def best_fusion(
 ) -> tuple[Fusion, dict[float, float]]:
     """Choose the weight with the best mean nDCG@10, without caution; arguments of :func:`fit_fusion`.
 
+    Of several that are level, as where both legs find everything, that nearest to the weight of ``fusion``.
+
     :return: the fusion, and BM25's weight -> mean nDCG@10.
     """
     means = _weights_by_queries(bm25, knn, judgements, fusion, 1).mean(axis=1)
-    return _weighted(fusion, _GRID[int(means.argmax())]), dict(zip(_GRID, means.tolist(), strict=True))
+    level = [weight for weight, mean in zip(_GRID, means, strict=True) if mean >= means.max() - 1e-9]
+    chosen = min(level, key=lambda weight: abs(weight - fusion.weights[0]))
+    return _weighted(fusion, chosen), dict(zip(_GRID, means.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

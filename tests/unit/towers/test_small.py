@@ -122,6 +122,20 @@ def test_a_changed_step_is_another_model(tmp_path: Path, model: Path) -> None:
             OnnxEncoder.load(copy)
 
 
+@pytest.mark.parametrize("steps", [torch.ones(3), torch.tensor(1.0), torch.ones(2, 2, 2)])
+def test_steps_that_fit_no_matrix_are_told_as_damage_though_all_hashes_are_right(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, steps: torch.Tensor
+) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "copy"))
+    weights = load_file(copy / "weights.safetensors")
+    weights[next(one for one in sorted(weights) if one.endswith(STEP))] = steps
+    save_file(weights, copy / "weights.safetensors")
+    # Whoever makes a model can make its hashes too.
+    monkeypatch.setattr("hybrid_search.towers.checkpoint.verify_files", lambda *given: None)
+    with pytest.raises(CorruptModel, match=r"weights\.safetensors"):
+        load_towers(copy)
+
+
 def test_without_word_vectors_from_before_training_it_is_served_and_copied(model: Path) -> None:
     assert sorted(path.name for path in serving_files(model)) == [
         "document.onnx", "model.json", "query.onnx", "tokenizer.json", "weights.safetensors",

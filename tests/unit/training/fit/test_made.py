@@ -110,6 +110,24 @@ def test_a_sample_is_five_thousand_of_all_and_all_pass_in_order(monkeypatch: pyt
     assert abs(sum(numbers) / 100 - 5_000) < 1_500
 
 
+def test_documents_that_the_index_refuses_make_no_queries() -> None:
+    refused = [
+        Document(f"s{number}", f"One two three four five \ud800. Two words of {number} here now. Three of that here.")
+        for number in range(40)
+    ]
+    fit = fit_on_made_queries([*refused, *DOCUMENTS], Encoder(knows=True), settings(), silent)
+    assert fit is not None
+    assert (fit.queries, fit.bm25, fit.knn) == (42, 1.0, 1.0)
+    assert fit_on_made_queries(refused, Encoder(knows=True), settings(), silent) is None
+
+
+def test_where_both_legs_find_everything_the_weights_stay_as_they_are() -> None:
+    for weights in ((0.5, 0.5), (0.7, 0.3)):
+        fit = fit_on_made_queries(DOCUMENTS, Encoder(knows=True), settings(fusion=Fusion(weights=weights)), silent)
+        assert fit is not None
+        assert fit.fusion.weights == pytest.approx(weights)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model") / "m", [one.text for one in DOCUMENTS], seed=0)
@@ -140,3 +158,13 @@ def test_a_new_index_of_a_model_that_asks_for_it_is_weighed_and_no_other(tmp_pat
     assert again.weights is None  # an index that was there keeps its weights
     given = hybrid_search.load(corpus(), tmp_path / "given", model=model, options=LoadOptions(fusion=Fusion()))
     assert given.weights is None
+
+
+def test_documents_that_no_index_takes_end_neither_a_load_nor_its_weighing(tmp_path: Path, model: Path) -> None:
+    odd = [
+        Document("s", "A lone surrogate \ud800 is no text."), Document("b", b"bytes"), Document("n", None),
+        Document("", "No id here at all."), Document("x" * 600, "An id that is too long."), Document(7, "A number."),
+    ]  # type: ignore[arg-type]  # fmt: skip
+    asking_to_weigh(model)
+    report = hybrid_search.load(Corpus("odd", lambda: iter([*odd, *DOCUMENTS])), tmp_path / "odd", model=model)
+    assert (report.documents, report.rejected, report.weighed_by) == (42, 6, 42)
