@@ -15,9 +15,9 @@ import torch
 from benchmarks.harness import milliseconds, passages, real_queries, write_result
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.networks.two_tower import TwoTower
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.tokenizer import train_tokenizer
-from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.word_vectors import WordVectors
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 

@@ -22,7 +22,7 @@ from benchmarks.quality.sets import NAMES, Judged, test_set
 from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.fusion import fuse
 from hybrid_search.settings.index import Fusion
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.fit.weights import chosen_place, plateau_centre
 from hybrid_search.types import Ranking
 

@@ -29,7 +29,7 @@ from hybrid_search.evaluation.significance import compare
 from hybrid_search.protocols import silent
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.shipped import located
 from hybrid_search.training.fit.made import fit_on_made_queries, sampling
 from hybrid_search.types import Document, Ranking

@@ -30,8 +30,8 @@ from hybrid_search.location import Address
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
-from hybrid_search.towers.packed import pack_tower
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
+from hybrid_search.towers.onnx.packed import pack_tower
 from hybrid_search.types import Document
 
 QUERIES = 500

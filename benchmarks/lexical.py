@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.harness import write_result
 from benchmarks.quality.sets import NAMES, Judged, test_set
-from hybrid_search.engines.embedded.bm25 import lucene_length
+from hybrid_search.engines.embedded.search.bm25 import lucene_length
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
 from hybrid_search.settings.index import Bm25

@@ -19,7 +19,7 @@ from benchmarks.quality.sets import NAMES, Judged, test_set
 from hybrid_search.evaluation.measures import PRIMARY, means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
 from hybrid_search.settings.index import Fusion, Normalisation
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 METHODS: tuple[Normalisation, ...] = get_args(Normalisation)
 PLAIN = "min_max"

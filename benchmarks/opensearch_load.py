@@ -34,7 +34,7 @@ from hybrid_search.loading.journal import Journal
 from hybrid_search.location import Address
 from hybrid_search.protocols import Reporter, Vectors
 from hybrid_search.settings.index import IndexSettings, Similarity
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
 
 REPETITIONS = 3

@@ -34,7 +34,7 @@ from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.streams import in_batches
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 QUERIES = 1_000
 WARM_UP = 100

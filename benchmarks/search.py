@@ -15,7 +15,7 @@ from benchmarks.harness import ROOT, milliseconds, passages, real_queries, write
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 QUERIES = 1_000
 

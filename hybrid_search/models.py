@@ -16,7 +16,7 @@ from hybrid_search.protocols import Engine
 from hybrid_search.towers.coverage import of_index
 
 if TYPE_CHECKING:
-    from hybrid_search.engines.embedded.layout import Layout
+    from hybrid_search.engines.embedded.store.layout import Layout
 
 __all__ = ["inspect_index", "inspect_model", "is_model"]
 
@@ -98,7 +98,7 @@ def _verify(location: str) -> None:
         _verify_on_server(location)
         return
     from hybrid_search.engines.embedded import damage
-    from hybrid_search.engines.embedded.layout import Layout
+    from hybrid_search.engines.embedded.store.layout import Layout
 
     folder = folder_of(location)
     if findings := [*damage(folder), *_model_findings(location, Layout(folder))]:
@@ -107,7 +107,7 @@ def _verify(location: str) -> None:
 
 def _model_findings(location: str, layout: Layout) -> list[str]:
     """Check the model of an index in a folder, which must be its own: nothing is read through a link."""
-    from hybrid_search.engines.embedded.own_files import model_folder
+    from hybrid_search.engines.embedded.store.own_files import model_folder
 
     try:
         model = model_folder(layout)

@@ -18,7 +18,7 @@ from hybrid_search.towers.shipped import default_model
 if TYPE_CHECKING:
     from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
     from hybrid_search.retrieval.retriever import Retriever
-    from hybrid_search.towers.onnx_encoder import OnnxEncoder
+    from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 __all__ = [
     "create_index",
@@ -187,7 +187,7 @@ def open_engine(location: str | Path, *, writable: bool = False, search: SearchO
 
 def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
     """Open ``model``, or else the towers stored in the index; None for an index without vectors."""
-    from hybrid_search.towers.onnx_encoder import OnnxEncoder
+    from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
     folder = model or engine.model_folder()
     return None if folder is None else OnnxEncoder.load(folder, threads=threads)

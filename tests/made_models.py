@@ -11,8 +11,8 @@ import torch
 from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.towers.tokenizer import train_tokenizer
-from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.word_vectors import WordVectors
 
 __all__ = ["make_model"]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hybrid_search.settings.training import TowerConfig, TrainConfig
-from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.data.arrays import Corpus, Tokens, TrainingData, build_training_data, build_validation_data
 from hybrid_search.types import Document, Example, Query
 

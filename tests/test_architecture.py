@@ -72,7 +72,7 @@ HOMES = {
     "faiss": ("hybrid_search.engines.embedded",),
     "sqlite3": ("hybrid_search.engines.embedded",),
     "tantivy": ("hybrid_search.engines.embedded", "hybrid_search.analysis"),
-    "onnxruntime": ("hybrid_search.towers.onnx_runtime",),
+    "onnxruntime": ("hybrid_search.towers.onnx.runtime",),
     "gensim": ("hybrid_search.towers",),
     "datasets": ("loaders",),
     "fastapi": ("hybrid_search.service",),
@@ -176,9 +176,15 @@ def test_engines_do_not_import_one_another_and_the_training_loop_sees_no_engine(
             assert not any(name.startswith("hybrid_search.engines.opensearch") for name in IMPORTS[module]), module
 
 
-def test_a_room_of_the_opensearch_engine_sees_only_those_before_it() -> None:
-    home = "hybrid_search.engines.opensearch"
-    rooms = [f"{home}.{room}" for room in ("transport", "index", "search", "writing")]
+@pytest.mark.parametrize(
+    ("home", "names"),
+    [
+        ("hybrid_search.engines.embedded", ("store", "search")),
+        ("hybrid_search.engines.opensearch", ("transport", "index", "search", "writing")),
+    ],
+)
+def test_a_room_of_an_engine_sees_only_those_before_it(home: str, names: tuple[str, ...]) -> None:
+    rooms = [f"{home}.{room}" for room in names]
     for number, room in enumerate(rooms):
         for module in (m for m in FILES if m.startswith(room + ".")):
             allowed = tuple(f"{name}." for name in rooms[: number + 1])
@@ -271,7 +277,7 @@ def test_the_training_stack_is_not_needed_to_search() -> None:
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         "import hybrid_search.opening, hybrid_search.loading.load, hybrid_search.retrieval.retriever\n"
-        "import hybrid_search.engines.embedded, hybrid_search.towers.onnx_encoder, hybrid_search.towers.untrained\n"
+        "import hybrid_search.engines.embedded, hybrid_search.towers.onnx.encoder, hybrid_search.towers.untrained\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
@@ -280,4 +286,4 @@ def test_onnx_runtime_is_imported_nowhere_in_the_repository_but_where_its_teleme
     folders = (*PACKAGES, "tests", "benchmarks", "examples", "docs")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     users = {path for path in files if any(name.split(".")[0] == "onnxruntime" for name in imports_of(path))}
-    assert users == {ROOT / "hybrid_search" / "towers" / "onnx_runtime.py"}
+    assert users == {ROOT / "hybrid_search" / "towers" / "onnx" / "runtime.py"}

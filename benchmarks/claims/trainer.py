@@ -21,7 +21,7 @@ from benchmarks.quality.measuring import dense_leg, fused, lexical_legs
 from benchmarks.quality.sets import TestSet
 from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.settings.index import Fusion
-from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.towers.networks.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.data.rows import Int32, pad
 from hybrid_search.training.loop.loop import train_towers
 from hybrid_search.training.negatives.miner import Search

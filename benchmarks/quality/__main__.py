@@ -26,7 +26,7 @@ from benchmarks.harness import RESULTS, ROOT, write_result
 from benchmarks.quality.measuring import Lexical, lexical_legs, measure_set
 from benchmarks.quality.sets import NAMES, TestSet, test_set, write_queries, write_training_set
 from benchmarks.quality.tables import HEADER, row
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.recipes import RECIPES, TrainSettings
 
 

@@ -19,7 +19,7 @@ from benchmarks.harness import write_result
 from benchmarks.quality.measuring import Vectors, ranked
 from benchmarks.quality.sets import NAMES, Judged, test_set
 from hybrid_search.evaluation.measures import means, measure, qrels_of
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.data.alignment import unit_rows
 from hybrid_search.training.teacher.model import TransformerTeacher
 from hybrid_search.training.teacher.vector_store import VectorStore

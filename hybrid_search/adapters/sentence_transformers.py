@@ -38,7 +38,7 @@ class TowerEncoder:
         if isinstance(model, Retriever):
             self.towers: Encoder = model.source.current.towers()
         elif isinstance(model, str | Path):
-            from hybrid_search.towers.onnx_encoder import OnnxEncoder
+            from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
             self.towers = OnnxEncoder.load(Path(model))
         else:

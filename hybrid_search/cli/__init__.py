@@ -30,7 +30,7 @@ HOSTS = {
     **dict.fromkeys(("create", "add", "get", "list", "count"), "documents"),
     "restore": "backup",
     **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),
-    "new-key": "serve",
+    **dict.fromkeys(("new-key", "mcp"), "serve"),
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 

@@ -1,4 +1,4 @@
-"""``serve``: the HTTP service; ``new-key``: an API key for it."""
+"""``serve``: the HTTP service; ``new-key``: an API key for it; ``mcp``: an index for assistants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybrid_search.errors import MissingExtra
 from hybrid_search.opening import is_on_server
 from hybrid_search.settings.service import ServiceOptions
 
-__all__ = ["command", "new_key_command"]
+__all__ = ["command", "mcp_command", "new_key_command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -137,3 +137,28 @@ def new_key_command(name: str, file: Path, write: bool) -> None:
 
     click.echo(add_key(file, name, ("search", "write") if write else ("search",)))
     say(f"Keep this key, which can't be shown again; {file} has its hash.")
+
+
+@click.command("mcp")
+@click.argument("location", metavar="LOCATION")
+@model_option
+@in_cluster_option
+@click.option("--name", default="hybrid-search", show_default=True, help="What the server calls itself.")
+def mcp_command(location: str, model: Path | None, in_cluster: bool, name: str) -> None:
+    """Give an assistant the tools search, get and describe over an index, by the Model Context Protocol (stdio).
+
+    It only reads. The assistant starts it; a setting for most of them is {"command": "hybrid-search", "args": ["mcp",
+    "/path/to/index"]}.
+
+    \b
+    Examples:
+      hybrid-search mcp ./index
+      hybrid-search mcp opensearch://localhost:9200/passages --name passages
+    """  # noqa: D301
+    from hybrid_search.adapters.mcp import mcp_server
+    from hybrid_search.opening import open_retriever
+    from hybrid_search.settings.server import SearchOptions
+
+    search = SearchOptions(in_cluster=True) if in_cluster else None
+    with open_retriever(location, model=model, follow=True, search=search) as retriever:
+        mcp_server(retriever, name=name).run("stdio")

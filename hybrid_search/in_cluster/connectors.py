@@ -22,7 +22,7 @@ from hybrid_search.errors import AccessDenied, ModelMismatch, UsageError
 from hybrid_search.location import without_password
 
 if TYPE_CHECKING:
-    from hybrid_search.towers.packed import TowerName
+    from hybrid_search.towers.onnx.packed import TowerName
 
 __all__ = ["check_outside", "checked_endpoint", "delete_connector", "find_connectors", "make_connector"]
 

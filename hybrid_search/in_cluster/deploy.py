@@ -19,8 +19,8 @@ from hybrid_search.in_cluster.console import Served, example_of, snippet_file, s
 from hybrid_search.location import Address
 from hybrid_search.protocols import Progress, silent
 from hybrid_search.settings.index import IndexSettings
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
-from hybrid_search.towers.packed import PackedTower, TowerName, check_packed, pack_tower, sample_texts
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
+from hybrid_search.towers.onnx.packed import PackedTower, TowerName, check_packed, pack_tower, sample_texts
 from hybrid_search.towers.tokenizer import TextTokenizer
 
 __all__ = ["Connector", "Deployed", "deploy", "deploy_like", "undeploy"]

@@ -18,7 +18,7 @@ from hybrid_search.errors import IndexNotFound, SearchIndexError
 from hybrid_search.protocols import Task
 
 if TYPE_CHECKING:
-    from hybrid_search.towers.packed import PackedTower
+    from hybrid_search.towers.onnx.packed import PackedTower
 
 __all__ = [
     "CHUNK",

@@ -30,7 +30,7 @@ from hybrid_search.in_cluster.text_pipelines import template_script
 from hybrid_search.in_cluster.undo import Made, Undo
 from hybrid_search.protocols import Encoder, Progress, Task, silent
 from hybrid_search.settings.index import IndexSettings
-from hybrid_search.towers.packed import PackedTower, TowerName, check_vectors
+from hybrid_search.towers.onnx.packed import PackedTower, TowerName, check_vectors
 
 __all__ = ["Outcome", "Wanted", "deploy"]
 

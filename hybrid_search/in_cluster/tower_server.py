@@ -21,7 +21,7 @@ import msgspec
 
 from hybrid_search.errors import UsageError
 from hybrid_search.protocols import Vectors
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 __all__ = ["TowerServer"]
 

@@ -146,7 +146,7 @@ class _New:
     @classmethod
     def prepared(cls, model: Path | None, options: LoadOptions) -> Self:
         from hybrid_search.towers.model_card import ServingDefaults, read_model_card
-        from hybrid_search.towers.onnx_encoder import OnnxEncoder
+        from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
         if model and options.lexical_only:
             raise UsageError(

@@ -43,10 +43,10 @@ from hybrid_search.towers.model_card import (
     verify_files,
     write_model_card,
 )
-from hybrid_search.towers.onnx_export import check_export, check_small, export_tower, share_weights
+from hybrid_search.towers.networks.two_tower import Tower, TwoTower
+from hybrid_search.towers.onnx.export import check_export, check_small, export_tower, share_weights
 from hybrid_search.towers.small import INPUT_STEP, STEP, Sample, full_weights, make_small
 from hybrid_search.towers.tokenizer import TextTokenizer
-from hybrid_search.towers.two_tower import Tower, TwoTower
 from hybrid_search.towers.untrained import save_untrained
 from hybrid_search.towers.word_vectors import WordVectors
 

@@ -4,7 +4,7 @@ A row of a table of word vectors, and a row of a layer's matrix, is whole number
 reads is rounded too, to whole numbers times a step that is fixed when a model is saved: from a sample of its texts, so
 that a text's vector depends neither on the texts beside it nor on the machine (integer sums are exact). Matrices use
 7 of the 8 bits, as processors without VNNI add up two products in 16 bits. Both are measured when a model is saved
-(:func:`~hybrid_search.towers.onnx_export.check_small`).
+(:func:`~hybrid_search.towers.onnx.export.check_small`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hybrid_search.towers.networks.two_tower import Tower, TwoTower
 from hybrid_search.towers.padding import pad_ids
-from hybrid_search.towers.two_tower import Tower, TwoTower
 
 __all__ = ["INPUT_STEP", "STEP", "Sample", "full_weights", "make_small"]
 

@@ -17,7 +17,7 @@ from hybrid_search.search import Mode
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import NegativeSource, TrainConfig
 from hybrid_search.towers.checkpoint import load_towers
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.fit.defaults import FitReport
 from hybrid_search.training.hard_negatives import collect_negatives
 from hybrid_search.training.mine import negatives_header

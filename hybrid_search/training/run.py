@@ -19,9 +19,8 @@ from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainCo
 from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
 from hybrid_search.towers.model_card import ServingDefaults, sample_of
-from hybrid_search.towers.order import cosines_to_shuffled
+from hybrid_search.towers.networks.two_tower import TwoTower, cosines_to_shuffled, seeded_towers
 from hybrid_search.towers.small import Sample
-from hybrid_search.towers.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import (
     Corpus,

@@ -18,7 +18,7 @@ from hybrid_search.settings.training import TowerConfig, TrainConfig
 from hybrid_search.storage import disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.corpus import open_corpus
 from hybrid_search.training.forgetting import Forgetting, measure_forgetting
 from hybrid_search.training.hard_negatives import collect_negatives, needs_dense_file

@@ -85,7 +85,7 @@ def learn_vocabulary(
 
 def _of_trunk(texts: Callable[[], Iterator[str]], trunk: str) -> Vocabulary:
     """Use the tokenizer and word vectors of a pretrained model, with counts from the corpus."""
-    from hybrid_search.towers.transformer import trunk_vocabulary
+    from hybrid_search.towers.networks.transformer import trunk_vocabulary
 
     tokenizer, table = trunk_vocabulary(trunk)
     counts = count_tokens(_tokens(texts(), tokenizer), tokenizer.vocabulary_size)

@@ -19,7 +19,7 @@ from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document, Query
 from loaders.python_docs import PythonDocs
 

@@ -17,7 +17,7 @@ from hybrid_search.in_cluster.deploy import undeploy
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
 
 __all__ = ["DOCUMENTS", "HYBRID", "Towers", "fill", "ids", "index", "state_of", "towers"]

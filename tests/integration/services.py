@@ -20,7 +20,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
 
 __all__ = ["NOTES", "Running", "running", "write_index"]

@@ -26,7 +26,7 @@ from hybrid_search.in_cluster import ml_commons as models
 from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.indexes import roll_back
 from hybrid_search.location import Address
-from hybrid_search.towers.packed import PackedTower
+from hybrid_search.towers.onnx.packed import PackedTower
 
 pytestmark = pytest.mark.opensearch
 

@@ -16,7 +16,7 @@ from conftest import ROOT, Home
 
 import hybrid_search
 from hybrid_search.errors import IndexLocked, IndexNotFound
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.towers.model_card import SERVING_FILES
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

@@ -28,7 +28,7 @@ from hybrid_search.loading.load import LoadOptions, LoadReport, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.protocols import Encoder
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch

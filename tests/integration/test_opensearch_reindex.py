@@ -34,7 +34,7 @@ from hybrid_search.opening import open_retriever
 from hybrid_search.retrieval.alias_retriever import AliasFollower
 from hybrid_search.retrieval.async_retriever import AsyncRetriever
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document, Rejection
 
 pytestmark = pytest.mark.opensearch

@@ -15,7 +15,7 @@ from hybrid_search.telemetry import OFF, is_off, switch_off
 
 ROOT = Path(__file__).parents[2]
 RUN_A_NETWORK = (
-    "import sys, numpy, pathlib; from hybrid_search.towers.onnx_runtime import open_session; "
+    "import sys, numpy, pathlib; from hybrid_search.towers.onnx.runtime import open_session; "
     "session = open_session(pathlib.Path(sys.argv[1])); "
     "print(session.run(None, {'x': numpy.ones(2, numpy.float32)})[0].tolist())"
 )

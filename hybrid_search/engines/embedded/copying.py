@@ -6,11 +6,11 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from hybrid_search.engines.embedded.database import Database, sqlite_errors
 from hybrid_search.engines.embedded.engine import EmbeddedEngine
-from hybrid_search.engines.embedded.layout import Layout
 from hybrid_search.engines.embedded.lifecycle import check_exists, replacement
-from hybrid_search.engines.embedded.own_files import check_own, copy_model, model_folder
+from hybrid_search.engines.embedded.store.database import Database, sqlite_errors
+from hybrid_search.engines.embedded.store.layout import Layout
+from hybrid_search.engines.embedded.store.own_files import check_own, copy_model, model_folder
 from hybrid_search.errors import IndexExists, UsageError
 from hybrid_search.storage import disk_errors, make_folder
 

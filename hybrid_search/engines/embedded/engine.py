@@ -13,23 +13,23 @@ from typing import Any, Self, TypeVar
 
 from hybrid_search.engines.documents import checked_vectors, ids_of
 from hybrid_search.engines.embedded import lifecycle
-from hybrid_search.engines.embedded.caches import POLL, Caches, Lag
-from hybrid_search.engines.embedded.checks import miscounts, seal, store_problems
-from hybrid_search.engines.embedded.facets import Counter
-from hybrid_search.engines.embedded.filter_rows import FilterCache, RowFilter
-from hybrid_search.engines.embedded.layout import Layout
-from hybrid_search.engines.embedded.locks import SharedLock, WriterLock
-from hybrid_search.engines.embedded.own_files import copy_model, model_folder
-from hybrid_search.engines.embedded.ranking import (
+from hybrid_search.engines.embedded.search.caches import POLL, Caches, Lag
+from hybrid_search.engines.embedded.search.facets import Counter
+from hybrid_search.engines.embedded.search.filter_rows import FilterCache, RowFilter
+from hybrid_search.engines.embedded.search.ranking import (
     Page,
     grouped_hits,
     grouped_ranking,
     hits_of,
     ranking_of,
 )
-from hybrid_search.engines.embedded.searcher import Searcher
-from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.writing import StoreWriter
+from hybrid_search.engines.embedded.search.searcher import Searcher
+from hybrid_search.engines.embedded.store.checks import miscounts, seal, store_problems
+from hybrid_search.engines.embedded.store.layout import Layout
+from hybrid_search.engines.embedded.store.locks import SharedLock, WriterLock
+from hybrid_search.engines.embedded.store.own_files import copy_model, model_folder
+from hybrid_search.engines.embedded.store.store import Store
+from hybrid_search.engines.embedded.store.writing import StoreWriter
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors

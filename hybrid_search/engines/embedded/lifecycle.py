@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_search.analysis import analyzer
-from hybrid_search.engines.embedded.caches import Caches
-from hybrid_search.engines.embedded.checks import break_seal, check_seal, is_small, miscounts, store_problems
-from hybrid_search.engines.embedded.database import Database
-from hybrid_search.engines.embedded.faiss_index import check_factory
-from hybrid_search.engines.embedded.layout import FORMAT_VERSION, Layout
-from hybrid_search.engines.embedded.locks import WriterLock
-from hybrid_search.engines.embedded.own_files import check_own, remove, remove_unfinished
-from hybrid_search.engines.embedded.store import Store
-from hybrid_search.engines.embedded.writing import create_store, recount
+from hybrid_search.engines.embedded.search.caches import Caches
+from hybrid_search.engines.embedded.search.faiss_index import check_factory
+from hybrid_search.engines.embedded.store.checks import break_seal, check_seal, is_small
+from hybrid_search.engines.embedded.store.database import Database
+from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION, Layout
+from hybrid_search.engines.embedded.store.locks import WriterLock
+from hybrid_search.engines.embedded.store.own_files import check_own, remove, remove_unfinished
+from hybrid_search.engines.embedded.store.store import Store
+from hybrid_search.engines.embedded.store.writing import create_store
 from hybrid_search.errors import (
     ConfigError,
-    CorruptIndex,
     HybridSearchError,
     IndexExists,
     IndexNotFound,
@@ -39,7 +38,6 @@ __all__ = [
     "is_finished",
     "open_to_read",
     "open_to_write",
-    "repair",
     "replacement",
 ]
 
@@ -169,38 +167,6 @@ def _opened_to_write(layout: Layout, lock: WriterLock, *, same_as: IndexSettings
         store.database.close()
         raise
     return Opened(layout, store, caches, lock)
-
-
-def repair(folder: Path) -> list[str]:
-    """Rebuild every search cache from the documents and count them again; return the wrong counts found before.
-
-    :raises IndexNotFound: if there is no index.
-    :raises IndexLocked: if another process is writing.
-    :raises CorruptIndex: if the documents themselves are damaged, which can't be repaired.
-    :raises StorageError: if a cache can't be written; calling this again continues.
-    """
-    layout = Layout(Path(folder))
-    check_exists(layout)
-    lock = WriterLock.for_writing(layout)
-    try:
-        store = Store.open(layout, writable=True)
-        try:
-            if damaged := store_problems(store):
-                raise CorruptIndex(
-                    f"{'; '.join(damaged)}; delete these documents and add them again, restore the index from a "
-                    f"backup, or load the data again with recreate=True"
-                )
-            found = miscounts(store)
-            break_seal(layout)
-            recount(store.database)
-        finally:
-            store.database.close()
-        with disk_errors(f"repairing {layout.folder}"):
-            for cache in (layout.lexical, layout.forward, layout.dense):
-                remove(cache)
-    finally:
-        lock.release()
-    return found
 
 
 def _check_same(layout: Layout, existing: IndexSettings, requested: IndexSettings) -> None:

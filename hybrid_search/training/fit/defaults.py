@@ -17,7 +17,7 @@ from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MAX_K
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.towers.model_card import ServingDefaults
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.fit.weights import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 

@@ -20,9 +20,9 @@ from hybrid_search.protocols import silent
 from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
 from hybrid_search.towers.checkpoint import save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
-from hybrid_search.towers.order import cosines_to_shuffled
+from hybrid_search.towers.networks.transformer import trunk_vocabulary
+from hybrid_search.towers.networks.two_tower import cosines_to_shuffled
 from hybrid_search.towers.small import Sample
-from hybrid_search.towers.transformer import trunk_vocabulary
 from hybrid_search.training.general.lots import encode_lots, lot_files, read_lot
 from hybrid_search.training.general.run import TOWERS, GeneralRun, measure_of, write_journal
 from hybrid_search.training.general.start import Start, learn_start

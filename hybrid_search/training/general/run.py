@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_search.settings.training import TowerConfig
-from hybrid_search.towers.losses import alignment
-from hybrid_search.towers.two_tower import TwoTower, seeded_towers
+from hybrid_search.towers.networks.losses import alignment
+from hybrid_search.towers.networks.two_tower import TwoTower, seeded_towers
 from hybrid_search.training.general.batches import Round, Sides, next_lots
 from hybrid_search.training.general.lots import EncodedLot, lot_files
 from hybrid_search.training.general.start import Start

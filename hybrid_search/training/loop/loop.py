@@ -25,7 +25,7 @@ from torch import Tensor
 from hybrid_search.errors import ConfigError, TrainingError
 from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.settings.training import TrainConfig
-from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.data.arrays import TrainingData
 from hybrid_search.training.loop.batches import batches_of
 from hybrid_search.training.loop.objective import Objective

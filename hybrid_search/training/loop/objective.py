@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_search.settings.training import LossKind, TowerConfig, TrainConfig
-from hybrid_search.towers import losses
+from hybrid_search.towers.networks import losses
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.towers.tokenizer import PAD
-from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.training.loop.batches import Batch, answers_among
 
 __all__ = ["DocumentQueue", "Objective"]

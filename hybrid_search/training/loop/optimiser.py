@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_search.settings.training import TrainConfig
-from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.loop.state import optimiser_tensors, restore_optimiser
 
 __all__ = ["EarlyStopping", "Optimisers", "clip_gradients", "learning_rate_factor"]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hybrid_search.errors import CollapsedTowers
 from hybrid_search.settings.index import Similarity
-from hybrid_search.towers.losses import similarities
-from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.networks.losses import similarities
+from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.data.arrays import ValidationData
 from hybrid_search.training.data.rows import Rows
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hybrid_search.errors import MissingExtra, ModelNotFound
 from hybrid_search.towers.beginnings import beginning
-from hybrid_search.towers.onnx_runtime import open_session, quantise
+from hybrid_search.towers.onnx.runtime import open_session, quantise
 from hybrid_search.towers.padding import batches_by_length, pad_ids
 
 __all__ = ["Teacher", "TransformerTeacher", "place_of"]

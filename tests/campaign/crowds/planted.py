@@ -84,7 +84,7 @@ def _every(count: int, planted: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def _no_reading_lock() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded.locks import SharedLock
+    from hybrid_search.engines.embedded.store.locks import SharedLock
 
     @contextmanager
     def at_once(self: Any) -> Iterator[None]:
@@ -94,7 +94,7 @@ def _no_reading_lock() -> AbstractContextManager[Any]:
 
 
 def _no_writing_lock() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded.writing import StoreWriter
+    from hybrid_search.engines.embedded.store.writing import StoreWriter
 
     return _without(StoreWriter, "_guard")
 
@@ -112,7 +112,7 @@ def _swallowed_error() -> AbstractContextManager[Any]:
 
 
 def _torn_growth() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded import row_ids
+    from hybrid_search.engines.embedded.store import row_ids
 
     def slowly(self: Any, size: int) -> Any:
         more = size - len(self.there)
@@ -127,7 +127,7 @@ def _torn_growth() -> AbstractContextManager[Any]:
 
 
 def _no_writer_lock() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded import locks
+    from hybrid_search.engines.embedded.store import locks
 
     return replaced(locks.filelock, "FileLock", lambda _: _NoLock)
 

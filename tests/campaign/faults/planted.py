@@ -43,8 +43,8 @@ class _Whatever:
 
 @contextlib.contextmanager
 def _unchecked() -> Iterator[None]:
-    from hybrid_search.engines.embedded import checks, store
-    from hybrid_search.engines.embedded.manifest import Manifest
+    from hybrid_search.engines.embedded.store import checks, store
+    from hybrid_search.engines.embedded.store.manifest import Manifest
 
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(Manifest, "problems", return_value=[]))

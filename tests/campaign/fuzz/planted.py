@@ -136,7 +136,7 @@ _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a swallowed error": (_RETRIEVER, "rankings", _swallowing),
     "a bare TypeError": ("hybrid_search.search:", "_check_page", lambda check: lambda k, offset: k < 1),
     "a damaged model is believed": (
-        "hybrid_search.towers.onnx_encoder:",
+        "hybrid_search.towers.onnx.encoder:",
         "verify_files",
         lambda verify: lambda *given: None,
     ),

@@ -17,7 +17,9 @@ def planted(fault: str | None) -> AbstractContextManager[Any]:
 
 
 def _links_followed() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded import caches, dense, lifecycle, locks, own_files
+    from hybrid_search.engines.embedded import lifecycle
+    from hybrid_search.engines.embedded.search import caches, dense
+    from hybrid_search.engines.embedded.store import locks, own_files
 
     stack = ExitStack()
     for owner in (own_files, locks, lifecycle):
@@ -40,7 +42,7 @@ def _sizes_believed() -> AbstractContextManager[Any]:
 def _error_let_through() -> AbstractContextManager[Any]:
     import json
 
-    from hybrid_search.engines.embedded.manifest import Manifest
+    from hybrid_search.engines.embedded.store.manifest import Manifest
 
     def unguarded(_: Any) -> Any:
         return classmethod(

@@ -20,7 +20,7 @@ from campaign.seam.folders import names_in
 from hybrid_search.errors import IndexNotFound
 from hybrid_search.loading.load import LoadOptions
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
 
 __all__ = ["Allowed", "Checks"]

@@ -36,7 +36,7 @@ def _early() -> mock._patch[Any]:
 
 def _scratch() -> mock._patch[Any]:
     """A file is written beside its place first, and a killed process's is never removed."""
-    from hybrid_search.engines.embedded import manifest
+    from hybrid_search.engines.embedded.store import manifest
 
     write = manifest.atomic_write_bytes
 
@@ -63,7 +63,7 @@ def _in_place() -> mock._patch[Any]:
 
 def _as_is() -> mock._patch[Any]:
     """What a killed writer left undone in the caches is not made good."""
-    from hybrid_search.engines.embedded.caches import Caches
+    from hybrid_search.engines.embedded.search.caches import Caches
 
     return mock.patch.object(Caches, "follow", return_value=None)
 

@@ -123,7 +123,7 @@ class _Run:
         return wrong
 
     def _fingerprint(self) -> str:
-        from hybrid_search.towers.onnx_encoder import OnnxEncoder
+        from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
         return OnnxEncoder.load(self._out, threads=1).fingerprint  # which checks every file
 

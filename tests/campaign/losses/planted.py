@@ -24,7 +24,7 @@ def _no_folder() -> mock._patch[Any]:
 
 
 def _no_database() -> mock._patch[Any]:
-    from hybrid_search.engines.embedded.database import Database
+    from hybrid_search.engines.embedded.store.database import Database
 
     connect = Database._connect
 

@@ -26,7 +26,7 @@ __all__ = ["Forge", "Impossible", "forge"]
 _WARM = (
     "faiss", "tantivy", "onnxruntime", "tokenizers", "filelock", "opensearchpy", "hybrid_search.api",
     "hybrid_search.retrieval.retriever", "hybrid_search.loading.load", "hybrid_search.opening",
-    "hybrid_search.engines.embedded", "hybrid_search.engines.opensearch", "hybrid_search.towers.onnx_encoder",
+    "hybrid_search.engines.embedded", "hybrid_search.engines.opensearch", "hybrid_search.towers.onnx.encoder",
 )  # fmt: skip
 _IMPORT = "import"
 _ROOT = Path(__file__).resolve().parents[3]

@@ -23,15 +23,15 @@ from hybrid_search.cli.deploy import serve_towers_command as command
 from hybrid_search.errors import ModelNotFound, UsageError
 from hybrid_search.in_cluster.tower_server import TowerServer
 from hybrid_search.settings.training import TowerConfig
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hybrid_search.towers.checkpoint import save_checkpoint
     from hybrid_search.towers.model_card import ServingDefaults
+    from hybrid_search.towers.networks.two_tower import seeded_towers
     from hybrid_search.towers.tokenizer import train_tokenizer
-    from hybrid_search.towers.two_tower import seeded_towers
     from hybrid_search.towers.word_vectors import WordVectors
 
     tokenizer = train_tokenizer(["the moon pulls the sea"] * 3, vocabulary=60, min_frequency=1)

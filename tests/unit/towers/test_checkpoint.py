@@ -21,10 +21,10 @@ from hybrid_search.storage import sha256_of
 from hybrid_search.towers import checkpoint as checkpoint_module
 from hybrid_search.towers.checkpoint import fingerprint_of, load_towers, save_checkpoint, set_defaults
 from hybrid_search.towers.model_card import SERVING_FILES, ServingDefaults, read_model_card, write_model_card
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.networks.two_tower import TwoTower
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
-from hybrid_search.towers.two_tower import TwoTower
 from hybrid_search.towers.untrained import UntrainedEncoder
 from hybrid_search.towers.word_vectors import WordVectors
 

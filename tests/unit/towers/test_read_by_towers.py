@@ -15,7 +15,7 @@ from hybrid_search.loading.load import load
 from hybrid_search.models import inspect_index, inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.coverage import ReadByTowers, pieces_of, read_by_towers
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.training.train import TrainRequest, train
 from hybrid_search.types import Document

@@ -15,8 +15,8 @@ from hybrid_search import Document
 from hybrid_search.cli import cli
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.models import inspect_model
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
-from hybrid_search.towers.packed import check_packed, pack_tower, sample_texts
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
+from hybrid_search.towers.onnx.packed import check_packed, pack_tower, sample_texts
 from hybrid_search.towers.shipped import default_model
 from hybrid_search.towers.tokenizer import TextTokenizer
 

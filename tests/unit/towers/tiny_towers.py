@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from hybrid_search.settings.training import TowerConfig
-from hybrid_search.towers.two_tower import TwoTower
+from hybrid_search.towers.networks.two_tower import TwoTower
 
 ANIMALS = ["the cat chases a mouse", "a dog chases the cat", "the mouse eats cheese", "the dog eats a bone"]
 MACHINES = ["the engine burns fuel", "a motor turns the wheel", "fuel heats the engine", "the wheel turns a belt"]

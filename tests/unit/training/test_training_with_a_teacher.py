@@ -11,7 +11,7 @@ import pytest
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.models import inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.teacher.vector_store import write_vectors
 from hybrid_search.training.train import TrainRequest, train
 from loaders.registry import open_dataset

@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_search.errors import TrainingError, UsageError
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
 from loaders.registry import open_dataset
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage, replacement
-from hybrid_search.engines.embedded.faiss_index import check_factory
+from hybrid_search.engines.embedded.search.faiss_index import check_factory
 from hybrid_search.errors import ConfigError, DataError, IndexLocked, IndexNotFound, StorageError, UsageError
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document

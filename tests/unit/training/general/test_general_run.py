@@ -14,7 +14,7 @@ from tokenizers.implementations import BertWordPieceTokenizer
 
 from hybrid_search.errors import DataError
 from hybrid_search.models import inspect_model
-from hybrid_search.towers.onnx_encoder import OnnxEncoder
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.general.__main__ import main
 from hybrid_search.training.general.lots import read_lot
 from hybrid_search.training.general.run import GeneralRun

@@ -1,0 +1,1 @@
+"""How it is searched: the caches of both legs, filters, rankings and counts."""

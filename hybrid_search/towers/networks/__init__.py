@@ -1,0 +1,1 @@
+"""The torch side: encoders of token sequences, the two towers and their losses."""

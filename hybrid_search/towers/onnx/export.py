@@ -1,0 +1,222 @@
+"""Exports a tower to ONNX, and checks that the file computes the same as torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hybrid_search.errors import ModelError
+from hybrid_search.storage import disk_errors
+from hybrid_search.towers.networks.gated import PLACEHOLDER
+from hybrid_search.towers.networks.two_tower import Tower
+from hybrid_search.towers.onnx.loop import write_loops
+from hybrid_search.towers.onnx.runtime import open_session
+from hybrid_search.towers.onnx.small import write_small_products
+from hybrid_search.towers.padding import pad_ids
+from hybrid_search.towers.small import STEP
+
+__all__ = ["LEAST_COSINE", "TOLERANCE", "check_export", "check_small", "export_tower", "share_weights"]
+
+TOLERANCE = 1e-5
+"""Largest allowed difference between ONNX Runtime and torch; relative to the longest vector if that exceeds 1."""
+
+LEAST_COSINE = 0.998
+"""Least mean cosine of the vectors of ONNX Runtime in 8-bit numbers and of torch."""
+
+_OPSET = 17
+_TABLE = "embedding.weight"
+
+
+class _HalfTable(nn.Module):
+    """Word vectors stored as float16, read as float32."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.register_buffer("table", embedding.weight.detach().half())
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.embedding(ids, self.get_buffer("table")).float()
+
+
+class _SmallTable(nn.Module):
+    """Word vectors stored as whole numbers (V, d) int8 with a step (V,) for each, read as float32."""
+
+    def __init__(self, table: Tensor, steps: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table)
+        self.register_buffer("steps", steps)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.get_buffer("table")[ids].float() * self.get_buffer("steps")[ids].unsqueeze(-1)
+
+
+class _Graph(nn.Module):
+    """A tower with the inputs and outputs that ml-commons expects of a sentence embedding model."""
+
+    def __init__(self, tower: Tower, table: nn.Module) -> None:
+        super().__init__()
+        self.tower = copy.copy(tower)
+        self.tower._modules = {**tower._modules, "embedding": table}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        vectors: Tensor = self.tower(input_ids * attention_mask)
+        return vectors
+
+
+def export_tower(tower: Tower, path: Path, small: Mapping[str, Tensor]) -> None:
+    """Write a tower in evaluation mode as ONNX.
+
+    :param small: the weights as :func:`~hybrid_search.towers.small.make_small` stores them, by the tower's names for
+        them; empty for a tower in float32, whose word vectors are written as float16, to which
+        :meth:`TwoTower.round_word_vectors` rounded them before.
+
+    Inputs ``input_ids`` and ``attention_mask`` (n, t) int64, any n and t; output ``sentence_embedding`` (n, dimension).
+
+    :raises StorageError: if the file can't be written.
+    """
+    # A vocabulary may consist of PAD and UNK only, if the texts have no words.
+    table = _SmallTable(small[_TABLE], small[_TABLE + STEP]) if small else _HalfTable(tower.embedding)
+    ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]]).clamp(max=tower.embedding.num_embeddings - 1)
+    was_training = tower.training
+    tower.eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), disk_errors(f"writing {path}"):
+            # The tracing exporter is deprecated, and warns of fixed sizes, which check_export shows not to be fixed.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _Graph(tower, table),
+                (ids, (ids != 0).long()),
+                str(path),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["sentence_embedding"],
+                dynamic_axes={
+                    "input_ids": {0: "batch", 1: "time"},
+                    "attention_mask": {0: "batch", 1: "time"},
+                    "sentence_embedding": {0: "batch"},
+                },
+                # Only where it is used, as it is warned of otherwise.
+                custom_opsets={PLACEHOLDER.partition("::")[0]: 1} if tower.config.encoder == "rec" else None,
+            )
+            if tower.config.encoder == "rec":
+                model = onnx.load(str(path))
+                write_loops(model)
+                if small:
+                    write_small_products(model, small, "tower.")
+                path.write_bytes(model.SerializeToString())
+    finally:
+        tower.train(was_training)
+
+
+def share_weights(path: Path, weights: Path) -> None:
+    """Make an ONNX file read what ``weights`` has too, a safetensors file in the same folder.
+
+    Both towers' files and the weights contain the same table, by far the largest part of a checkpoint; this keeps one.
+
+    :raises StorageError: if a file can't be read or written.
+    """
+    with disk_errors(f"writing {path}"):
+        model = onnx.load(str(path))
+        content = weights.read_bytes()
+        for tensor in model.graph.initializer:
+            offset = _place(content, tensor.raw_data) if len(tensor.raw_data) >= _WORTH_SHARING else -1
+            if offset < 0:
+                continue
+            entries = {"location": weights.name, "offset": str(offset), "length": str(len(tensor.raw_data))}
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=value)
+        path.write_bytes(model.SerializeToString())
+
+
+_WORTH_SHARING = 256  # bytes
+
+
+def _place(content: bytes, data: bytes) -> int:
+    """Return the offset at which a tensor of a safetensors file has exactly these bytes, -1 if none has."""
+    (length,) = struct.unpack("<Q", content[:8])
+    start = 8 + length
+    for name, tensor in json.loads(content[8:start]).items():
+        if name != "__metadata__":
+            first, last = (start + offset for offset in tensor["data_offsets"])
+            if last - first == len(data) and content[first:last] == data:
+                return int(first)
+    return -1
+
+
+def check_export(tower: Tower, path: Path, vocabulary_size: int) -> float:
+    """Compare a file with the tower that it was made from, on texts of many lengths, including empty and unknown ones.
+
+    :return: the largest difference of any component.
+    :raises ModelError: if it is above :data:`TOLERANCE`.
+    """
+    session = open_session(path)
+    largest = 0.0
+    was_training = tower.training
+    tower.eval()
+    try:
+        for ids in _samples(vocabulary_size):
+            with torch.no_grad():
+                expected = tower(torch.from_numpy(ids)).numpy()
+            (found,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+            scale = max(1.0, float(np.linalg.norm(expected, axis=1).max()))
+            largest = max(largest, float(np.abs(found - expected).max()) / scale)
+    finally:
+        tower.train(was_training)
+    if not largest <= TOLERANCE:
+        raise ModelError(
+            f"{path.name} differs from torch by {largest:.1e}, more than {TOLERANCE:.0e}; nothing was saved. "
+            f"Train with another encoder or pooling, and report this"
+        )
+    return largest
+
+
+def check_small(tower: Tower, path: Path, texts: Sequence[NDArray[np.int32]]) -> float:
+    """Compare a file in 8-bit numbers with the tower that it was made from.
+
+    :param texts: token ids of each.
+    :return: the mean cosine of the texts' vectors.
+    :raises ModelError: if it is below :data:`LEAST_COSINE`.
+    """
+    session = open_session(path)
+    cosines = []
+    for text in texts:
+        if len(text):
+            ids = pad_ids([text])
+            with torch.no_grad():
+                expected = tower(torch.from_numpy(ids)).numpy()[0]
+            (found,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+            lengths = float(np.linalg.norm(expected) * np.linalg.norm(found[0]))
+            cosines.append(float(found[0] @ expected) / lengths if lengths else 1.0)
+    mean = float(np.mean(cosines)) if cosines else 1.0
+    if not mean >= LEAST_COSINE:
+        raise ModelError(
+            f"{path.name} in 8-bit numbers differs from torch: mean cosine {mean:.5f}, wanted {LEAST_COSINE} or more; "
+            f"nothing was saved. Train with another encoder, and report this"
+        )
+    return mean
+
+
+def _samples(vocabulary_size: int) -> list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+    rng = np.random.default_rng(0)
+    samples = []
+    for rows, longest in ((1, 1), (1, 7), (16, 40), (5, 160)):
+        ids = rng.integers(1, vocabulary_size, size=(rows, longest))
+        lengths = rng.integers(1, longest + 1, size=rows)
+        ids[np.arange(longest) >= lengths[:, None]] = 0
+        samples.append(ids)
+    samples[2][0] = 0  # an empty text
+    samples[2][1, 0], samples[2][1, 1:] = 1, 0  # a text of one unknown word
+    return samples
