@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, joined, passage_id, passages_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.streams import in_batches, in_document_batches
+from hybrid_search.tracing import embeddings
 from hybrid_search.types import LONGEST_ID, Document, Rejection
 
 __all__ = [
@@ -78,7 +79,8 @@ def vectors_of(encoder: Encoder | None, documents: Sequence[Document]) -> Vector
     if encoder is None:
         return None
     texts = [text if isinstance(text := document.searchable_text, str) else "" for document in documents]
-    return encoder.encode_documents(texts)
+    with embeddings(encoder, len(texts)):
+        return encoder.encode_documents(texts)
 
 
 class PassageCounts:

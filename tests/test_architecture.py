@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.errors", 0),
     ("hybrid_search.streams", 0),
     ("hybrid_search.telemetry", 0),
+    ("hybrid_search.tracing", 0),
     ("hybrid_search.location", 0),
     ("hybrid_search.passages", 0),
     ("hybrid_search.settings", 1),
@@ -80,6 +81,7 @@ HOMES = {
     "haystack": ("hybrid_search.adapters.haystack",),
     "langchain_core": ("hybrid_search.adapters.langchain",),
     "llama_index": ("hybrid_search.adapters.llama_index",),
+    "opentelemetry": ("hybrid_search.tracing",),
     "uvicorn": ("hybrid_search.service.server",),
 }
 MAX_LINES = 400

@@ -19,6 +19,7 @@ from hybrid_search.retrieval.open_index import OpenIndex
 from hybrid_search.retrieval.retriever import AddReport, Retriever
 from hybrid_search.search import Mode, Search, facets_of
 from hybrid_search.settings.index import Fusion
+from hybrid_search.tracing import retrieval
 from hybrid_search.types import Document, Hit, Matches
 
 __all__ = ["AsyncRetriever"]
@@ -111,7 +112,8 @@ class AsyncRetriever:
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
             return index.finished(search, await engine.search(await _ready(index, search)))
 
-        return await self._read(answered)
+        with retrieval(search.texts, k, mode):
+            return await self._read(answered)
 
     async def matches(
         self,

@@ -12,11 +12,12 @@ from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.highlights import marked
 from hybrid_search.passages import DEFAULT_SHOWN, is_of_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.search import Search
+from hybrid_search.search import Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.tracing import embeddings
 from hybrid_search.types import Hit
 
-__all__ = ["IndexSource", "Lease", "OpenIndex"]
+__all__ = ["IndexSource", "Lease", "OpenIndex", "encoded"]
 
 
 class OpenIndex:
@@ -75,13 +76,14 @@ class OpenIndex:
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         encoder = self.towers()
         nonblank = [position for position, text in enumerate(texts) if text.strip()]
-        if len(nonblank) == len(texts):
-            return encoder.encode_queries(texts)
-        # Towers may find tokens in white space; a blank query finds nothing all the same.
-        vectors = np.zeros((len(texts), encoder.dimension), np.float32)
-        if nonblank:
-            vectors[nonblank] = encoder.encode_queries([texts[position] for position in nonblank])
-        return vectors
+        with embeddings(encoder, len(nonblank)):
+            if len(nonblank) == len(texts):
+                return encoder.encode_queries(texts)
+            # Towers may find tokens in white space; a blank query finds nothing all the same.
+            vectors = np.zeros((len(texts), encoder.dimension), np.float32)
+            if nonblank:
+                vectors[nonblank] = encoder.encode_queries([texts[position] for position in nonblank])
+            return vectors
 
     def towers(self) -> Encoder:
         """Return the towers.
@@ -151,6 +153,13 @@ class IndexSource:
     def close(self) -> None:
         """Close the index."""
         self._lease.index.engine.close()
+
+
+def encoded(encoder: Encoder, tower: str, texts: Sequence[str]) -> Vectors:
+    """Encode texts with the tower of queries (``query``) or that of documents."""
+    checked = texts_of(texts, "texts")
+    with embeddings(encoder, len(checked)):
+        return encoder.encode_queries(checked) if tower == "query" else encoder.encode_documents(checked)
 
 
 def _check_model(encoder: Encoder, settings: IndexSettings) -> None:

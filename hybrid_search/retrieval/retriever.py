@@ -25,9 +25,10 @@ from hybrid_search.errors import ModelMismatch, ModelNotFound, RecordsRejected, 
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import PassageCounts, fetched, index_corpus, with_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.retrieval.open_index import IndexSource, OpenIndex
-from hybrid_search.search import MODES, Mode, Search, facets_of, texts_of
+from hybrid_search.retrieval.open_index import IndexSource, OpenIndex, encoded
+from hybrid_search.search import MODES, Mode, Search, facets_of
 from hybrid_search.settings.index import Bm25, Fusion
+from hybrid_search.tracing import retrieval
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 __all__ = ["AddReport", "Retriever", "modes_of"]
@@ -157,7 +158,8 @@ class Retriever:
             queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
             min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
         )  # fmt: skip
-        return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
+        with retrieval(search.texts, k, mode):
+            return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
 
     def matches(
         self,
@@ -214,7 +216,8 @@ class Retriever:
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
         search = Search.of(queries, k, mode, filter=filter, bm25=bm25)
-        return self._read(lambda index: index.engine.rank(index.ready(search)))
+        with retrieval(search.texts, k, mode):
+            return self._read(lambda index: index.engine.rank(index.ready(search)))
 
     def add(self, documents: Iterable[Document], *, batch_size: int = 1_024, allow_rejected: bool = False) -> AddReport:
         """Encode and add (or replace) documents, in batches, then commit.
@@ -286,12 +289,12 @@ class Retriever:
         :raises UsageError: if the retriever has no towers.
         """
         with self._lent() as index:
-            return index.towers().encode_queries(texts_of(texts, "texts"))
+            return encoded(index.towers(), "query", texts)
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode documents (title, then text) with the document tower; otherwise as :meth:`encode_queries`."""
         with self._lent() as index:
-            return index.towers().encode_documents(texts_of(texts, "texts"))
+            return encoded(index.towers(), "document", texts)
 
     def refresh(self) -> bool:
         """Check now whether the alias that the index was opened by has moved; return whether it had.
@@ -362,8 +365,9 @@ def _neighbours(index: OpenIndex, id: str, k: int) -> list[Hit] | None:
     [document] = fetched(index.engine, ids_of([id]))
     if document is None:
         return None
-    search = Search.near(index.towers().encode_documents([document.searchable_text]), k + 1)
-    [hits] = index.engine.search(index.grouped(search))
+    with retrieval((), k, "knn"):
+        search = Search.near(encoded(index.towers(), "document", [document.searchable_text]), k + 1)
+        [hits] = index.engine.search(index.grouped(search))
     others = [hit for hit in hits if hit.id != id][:k]
     return [replace(hit, rank=rank) for rank, hit in enumerate(others, 1)]
 

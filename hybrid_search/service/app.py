@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -38,11 +38,16 @@ from hybrid_search.service.searching import search_routes
 from hybrid_search.service.towers import tower_routes
 from hybrid_search.service.watching import watching_routes
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # of FastAPI 0.142 or later
+
 __all__ = ["application"]
 
 _WORTH_ZIPPING = 1_024
 _BATCHES = {"BatchRequest": "queries", "EmbedRequest": "texts", "TextsToEncode": "texts", "AddRequest": "documents"}
 """Body -> the field that ``max_batch`` limits."""
+_TELEMETRY: TelemetryConfig = {"tracing": False, "logs": False}
+"""The framework's own hold query strings and messages of errors; :class:`Gate` starts the span of a request."""
 _ABOUT = """Hybrid search over one index: BM25 and vectors, fused.
 
 Errors are problem details (RFC 9457); `type` names the error's class, `detail` says what is wrong and what to do.
@@ -64,6 +69,7 @@ def application(service: Service, *, forward_to: str = "") -> FastAPI:
 
     app = FastAPI(
         title="hybrid_search", description=_ABOUT, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
+        telemetry=_TELEMETRY,
         responses={"default": {"model": ProblemShown, "description": "A problem, " + MEDIA_TYPE}},
     )  # fmt: skip
     app.state.service = service

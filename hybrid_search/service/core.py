@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -126,13 +127,14 @@ class Service:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.options.time_limit):
-                return await loop.run_in_executor(self._threads, self._called, ask)
+                return await loop.run_in_executor(self._threads, copy_context().run, self._called, ask)
         except TimeoutError:
             raise TimedOut(f"no answer within {self.options.time_limit:g} s; ask for less, or later") from None
 
     async def write(self, change: Callable[[Retriever], T]) -> T:
         """Call a function that changes the index, in a thread, however long it takes."""
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self._called, change)
+        context = copy_context()  # the request's span
+        return await asyncio.get_running_loop().run_in_executor(self._writers, context.run, self._called, change)
 
     def _called(self, ask: Callable[[Retriever], T]) -> T:
         with self._lent() as held:

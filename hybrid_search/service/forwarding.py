@@ -8,6 +8,7 @@ import socket
 
 from hybrid_search.service.gate import Application, Receive, Scope, Send
 from hybrid_search.service.problems import Busy
+from hybrid_search.tracing import handed_on
 
 __all__ = ["Forwarding"]
 
@@ -39,6 +40,7 @@ class Forwarding:
     def _asked(self, scope: Scope, body: bytes) -> tuple[int, bytes, bytes]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _SENT}
         headers["x-request-id"] = scope["request_id"]
+        handed_on(headers)
         query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         writer = _ByPath(self._place)
         try:

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from hybrid_search.service.core import Service
 from hybrid_search.service.keys import Right
 from hybrid_search.service.metrics import Metrics
 from hybrid_search.service.problems import Busy, Problem, TooLarge, TooSlow, problem_of, unexpected
+from hybrid_search.tracing import answered, request
 
 __all__ = ["Application", "Gate", "Receive", "Scope", "Send", "request_id_of"]
 
@@ -78,7 +80,16 @@ class Gate:
         visit = _visit(scope)
         # Routes are declared for GET; HEAD is the same without the body.
         scope = {**scope, "request_id": visit.id, "method": "GET" if visit.method == "HEAD" else visit.method}
+        traced = (
+            nullcontext()
+            if visit.path in _UNCOUNTED
+            else request(scope["method"], visit.path, scope["scheme"], visit.headers)
+        )
+        with traced as span:
+            await self._visited(visit, scope, receive, send)
+            answered(span, visit.method, _route(scope), visit.status)
 
+    async def _visited(self, visit: _Visit, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._leave(visit)
@@ -164,8 +175,7 @@ class Gate:
 
     def _note(self, visit: _Visit, scope: Scope) -> None:
         seconds = time.perf_counter() - visit.began
-        route = getattr(scope.get("route"), "path", "") or "unknown"
-        self._metrics.count(visit.method, route, visit.status, seconds)
+        self._metrics.count(visit.method, _route(scope) or "unknown", visit.status, seconds)
         if _LOG.isEnabledFor(logging.INFO):
             facts = {
                 "request_id": visit.id, "method": visit.method, "path": visit.path, "status": visit.status,
@@ -186,6 +196,11 @@ def _visit(scope: Scope) -> _Visit:
     # Of an application that is mounted in another one, the path has that one's in front.
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return _Visit(id, scope["method"], path, headers)
+
+
+def _route(scope: Scope) -> str:
+    """Return the path of a request as it is declared, which the application notes; empty for none."""
+    return getattr(scope.get("route"), "path", "")
 
 
 def _right(visit: _Visit) -> Right:

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Response
 
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.protocols import Encoder
+from hybrid_search.retrieval.open_index import encoded
 from hybrid_search.retrieval.retriever import Retriever, modes_of
-from hybrid_search.search import Mode, texts_of
+from hybrid_search.search import Mode
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
 from hybrid_search.service.metrics import Metrics
@@ -80,8 +81,7 @@ def current_towers(retriever: Retriever) -> Encoder:
 
 def encoded_by(towers: Encoder, tower: str, texts: Sequence[str]) -> list[list[float]]:
     """Encode texts with the tower of queries or that of documents."""
-    encode = towers.encode_queries if tower == "query" else towers.encode_documents
-    vectors: list[list[float]] = encode(texts_of(texts, "texts")).tolist()
+    vectors: list[list[float]] = encoded(towers, tower, texts).tolist()
     return vectors
 
 

@@ -35,6 +35,7 @@ from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.tracing import database
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 __all__ = ["EmbeddedEngine"]
@@ -132,14 +133,17 @@ class EmbeddedEngine:
         """
         writer = self._open_writer()
         checked = checked_vectors(vectors, len(documents), self._settings.dimension)
-        return writer.add(documents, checked)
+        with database("add", self._layout.folder.name, len(documents)):
+            return writer.add(documents, checked)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; return how many existed.
 
         :raises UsageError: if one of the ids is invalid.
         """
-        return self._open_writer().delete(ids_of(ids))
+        writer, checked = self._open_writer(), ids_of(ids)
+        with database("delete", self._layout.folder.name, len(checked)):
+            return writer.delete(checked)
 
     def set_fusion(self, fusion: Fusion) -> None:
         """Change the fusion in the index's settings; see the protocol."""
@@ -152,7 +156,7 @@ class EmbeddedEngine:
             only the search caches may lag behind, until the next commit or opening.
         """
         # Exclusive from the store's commit on: a search in between would find rows whose documents are gone.
-        with self._sharing.alone():
+        with database("commit", self._layout.folder.name), self._sharing.alone():
             if self._open_writer().commit() or self._caches.generation < self._store.state().generation:
                 self._caches.follow()
                 self._generation = self._store.state().generation
@@ -166,7 +170,9 @@ class EmbeddedEngine:
         :raises UsageError: if one of the ids is invalid.
         """
         self._check_open()
-        return self._store.documents(ids_of(ids))
+        checked = ids_of(ids)
+        with database("fetch", self._layout.folder.name, len(checked)):
+            return self._store.documents(checked)
 
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order in which they were first added."""
@@ -185,7 +191,12 @@ class EmbeddedEngine:
         def hits(page: Page) -> list[Hit]:
             return grouped_hits(page, search, self._store) if search.group else hits_of(page, self._store)
 
-        return self._answered(lambda generation: [hits(page) for page in self._pages(search, generation)])
+        def answer(generation: int) -> list[list[Hit]]:
+            pages = self._pages(search, generation)
+            with database("fetch", self._layout.folder.name, len(pages)):
+                return [hits(page) for page in pages]
+
+        return self._answered(answer)
 
     def rank(self, search: Search) -> list[Ranking]:
         """Answer queries with ids and scores; otherwise as :meth:`search`."""
@@ -209,7 +220,8 @@ class EmbeddedEngine:
                 for rows in found
             ]
 
-        return self._answered(counted)
+        with database("count", self._layout.folder.name, len(search.texts)):
+            return self._answered(counted)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, atomically.

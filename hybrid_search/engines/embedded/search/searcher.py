@@ -22,6 +22,7 @@ from hybrid_search.passages import grouped
 from hybrid_search.protocols import Vectors
 from hybrid_search.search import MAX_K, Search
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.tracing import database
 
 __all__ = ["Searcher"]
 
@@ -104,7 +105,7 @@ class Searcher:
         if search.exact and not self.is_exact:
             raise UnsupportedCapability(f"{self._folder}: walks a graph, and can't compare with every vector")
         if search.mode == "knn":
-            return [page_of_leg(one, search) for one in self._caches.dense.search(vectors, search.end, allowed)]
+            return [page_of_leg(one, search) for one in self._near(vectors, search.end, allowed)]
         fusion = search.fusion or settings.fusion
         return self._fused(search.with_fusion(fusion), vectors, fusion, settings.bm25, allowed)
 
@@ -121,18 +122,24 @@ class Searcher:
             lexical[position] = of_text.at_least(search.min_bm25)
         dense = [ScoredRows()] * len(fusions)
         if fusion.weights[1]:
-            near = self._caches.dense.search(vectors, fusion.window, allowed)
+            near = self._near(vectors, fusion.window, allowed)
             dense = [of_vector.at_least(search.min_knn) for of_vector in near]
         ids = self._store.row_ids
-        return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
+        with database("fuse", self._folder.name, len(fusions)):
+            return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 
     def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
         def search(text: str) -> ScoredRows:
             return self._caches.lexical.search(text, k, allowed, bm25)
 
-        if len(texts) < _WORTH_THREADS:
-            return [search(text) for text in texts]
-        return list(self._pool().map(search, texts))
+        with database("bm25", self._folder.name, len(texts)):
+            if len(texts) < _WORTH_THREADS:
+                return [search(text) for text in texts]
+            return list(self._pool().map(search, texts))
+
+    def _near(self, vectors: Vectors, k: int, allowed: RowFilter | None) -> list[ScoredRows]:
+        with database("knn", self._folder.name, len(vectors)):
+            return self._caches.dense.search(vectors, k, allowed)
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._starting:

@@ -13,7 +13,7 @@ from opensearchpy.exceptions import OpenSearchException
 from hybrid_search.engines.opensearch.transport.client import NDJSON, Undecoded
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.failures import translated
-from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses
+from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses, traced
 from hybrid_search.errors import MissingExtra, SearchIndexError
 from hybrid_search.location import Address
 
@@ -34,6 +34,7 @@ class AsyncClient:
         from opensearchpy import AsyncOpenSearch
 
         self._server = address.server
+        self._host = address.host, address.port
         self._connection = connection
         arguments: dict[str, Any] = {
             **connection.arguments(address),
@@ -52,6 +53,10 @@ class AsyncClient:
 
         :raises HybridSearchError: if there is no answer, or an error answer.
         """
+        with traced(self._host, request.method, request.path, request.body):
+            return await self._attempted(request)
+
+    async def _attempted(self, request: Request) -> bytes:
         waits = pauses(self._connection.retries if is_repeatable(request.method, request.path) else 0)
         while True:
             try:

@@ -18,7 +18,7 @@ from opensearchpy.serializer import JSONSerializer
 from hybrid_search.engines.opensearch.transport.connection import Connection
 from hybrid_search.engines.opensearch.transport.connection_settings import resolved
 from hybrid_search.engines.opensearch.transport.failures import translated
-from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses
+from hybrid_search.engines.opensearch.transport.plan import Request, is_repeatable, pauses, traced
 from hybrid_search.errors import MissingExtra, SearchIndexError, UsageError
 from hybrid_search.location import Address
 
@@ -48,6 +48,7 @@ class Client:
 
     def __init__(self, address: Address, connection: Connection | None = None) -> None:
         self._server = address.server
+        self._host = address.host, address.port
         self.connection = connection = connection or resolved(address)
         self._hurried = threading.Event()
         arguments: dict[str, Any] = {
@@ -128,6 +129,18 @@ class Client:
         parameters: Mapping[str, Any],
         *,
         again: bool = True,
+    ) -> Any:
+        with traced(self._host, method, path, data):
+            return self._attempted(method, path, data, headers, parameters, again)
+
+    def _attempted(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, Any],
+        again: bool,
     ) -> Any:
         waits = pauses(self.connection.retries if again and is_repeatable(method, path) else 0)
         while True:

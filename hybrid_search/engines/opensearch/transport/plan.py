@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
+from hybrid_search.tracing import Started, database
 
-__all__ = ["LONGEST_PAUSE", "Plan", "Request", "carried_out", "carried_out_async", "is_repeatable", "pauses"]
+__all__ = ["LONGEST_PAUSE", "Plan", "Request", "carried_out", "carried_out_async", "is_repeatable", "pauses", "traced"]
 
 
 T = TypeVar("T")
@@ -104,6 +105,19 @@ def is_repeatable(method: str, path: str) -> bool:
         case "PUT" | "DELETE":
             return len(parts) > _CREATING_OR_DROPPING_AN_INDEX
     return False
+
+
+_OF_AN_INDEX = {"GET": "indices.get", "HEAD": "indices.exists", "PUT": "indices.create", "DELETE": "indices.delete"}
+
+
+def traced(server: tuple[str, int], method: str, path: str, body: bytes | None) -> Started:
+    """Start the span of a request, with all its attempts, to a server's host and port."""
+    parts = path.strip("/").split("/")
+    index = "" if parts[0].startswith("_") else parts[0]
+    named = (part.lstrip("_") for part in parts if part.startswith("_") or part == "pipeline")
+    operation = ".".join(named) or _OF_AN_INDEX.get(method, method)
+    queries = (body or b"").count(b"\n") // 2 if operation == "msearch" else 1
+    return database(operation, index, queries, system="opensearch", server=server)
 
 
 def pauses(retries: int) -> Iterator[float]:
