@@ -111,7 +111,8 @@ class _Encoder:
 def _embedded(folder: str) -> Any:
     from hybrid_search.engines.embedded import EmbeddedEngine
 
-    return _filled(EmbeddedEngine.create(Path(folder), _settings()))
+    _filled(EmbeddedEngine.create(Path(folder), _settings())).close()
+    return _retriever(EmbeddedEngine.open(Path(folder)))
 
 
 @contextmanager
@@ -132,11 +133,16 @@ def _settings() -> Any:
     return IndexSettings(fingerprint=_Encoder.fingerprint, dimension=_Encoder.dimension)
 
 
-def _filled(engine: Any) -> Any:
+def _retriever(engine: Any) -> Any:
     from hybrid_search.retrieval.retriever import Retriever
+
+    return Retriever(_Encoder(), engine)  # type: ignore[arg-type]
+
+
+def _filled(engine: Any) -> Any:
     from hybrid_search.types import Document
 
-    retriever = Retriever(_Encoder(), engine)  # type: ignore[arg-type]
+    retriever = _retriever(engine)
     retriever.add([Document(str(number), text) for number, text in enumerate(["a cat", "a dog", "cat dog", "bird"])])
     engine.commit()
     return retriever

@@ -23,7 +23,7 @@ from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, 
 from hybrid_search.indexing import with_passages
 from hybrid_search.location import Address
 from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_server, open_engine
-from hybrid_search.passages import document_of, is_of_passages
+from hybrid_search.passages import OF, document_of
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
 
@@ -250,7 +250,7 @@ def count_documents(location: str) -> dict[str, int]:
     :raises IndexNotFound: if there is no index.
     """
     with closing(open_engine(location)) as engine:
-        if not is_of_passages(engine.settings.fields):
+        if OF not in engine.settings.fields:
             return {"documents": engine.count()}
         documents = len({document_of(one.id) for one in engine.documents()})
         return {"documents": documents, "passages": engine.count()}

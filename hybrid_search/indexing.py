@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hybrid_search.passages import COUNT, NUMBER, OF, is_of_passages, joined, passage_id, passages_of
+from hybrid_search.passages import COUNT, NUMBER, OF, joined, passage_id, passages_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.streams import in_batches, in_document_batches
 from hybrid_search.tracing import embeddings
@@ -117,7 +117,7 @@ class PassageCounts:
 
 def with_passages(engine: Engine, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return id -> itself and, in an index of passages, the ids of its passages."""
-    if not is_of_passages(engine.settings.fields):
+    if OF not in engine.settings.fields:
         return {id: [id] for id in ids}
     # An id that is too long for a passage's has none.
     firsts = engine.get([first if len((first := passage_id(id, 1)).encode()) <= LONGEST_ID else id for id in ids])
@@ -128,7 +128,7 @@ def fetched(engine: Engine, ids: Sequence[str]) -> list[Document | None]:
     """Fetch documents by id, None for unknown ids; in an index of passages a document is put together of its own."""
     found = engine.get(ids)
     missing = [id for id, document in zip(ids, found, strict=True) if document is None]
-    if not missing or not is_of_passages(engine.settings.fields):
+    if not missing or OF not in engine.settings.fields:
         return found
     whole: dict[str, Document] = {}
     for id, (_, *parts) in with_passages(engine, missing).items():

@@ -7,10 +7,9 @@ which document it is of and how many passages that has. An index with the metada
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any
 
 from hybrid_search.types import Document, Hit
 
@@ -24,7 +23,6 @@ __all__ = [
     "document_of",
     "grouped",
     "hits_of_documents",
-    "is_of_passages",
     "joined",
     "passage_id",
     "passages_of",
@@ -129,8 +127,3 @@ def hits_of_documents(groups: Sequence[Sequence[Hit]], offset: int) -> list[Hit]
         for rank, group in enumerate(groups, offset + 1)
         if group
     ]
-
-
-def is_of_passages(fields: Mapping[str, Any]) -> bool:
-    """Return whether an index with these metadata fields is one of passages."""
-    return OF in fields

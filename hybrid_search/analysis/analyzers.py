@@ -72,7 +72,8 @@ class Analyzer:
             text = spelling.unaccented(text)
         if self.bigrams and not text.isascii():
             text = cjk.with_bigrams(text)
-        return identifiers.with_parts(text, _split()) if self.parts else text
+        # A text without capitals has no words with inner ones.
+        return identifiers.with_parts(text, _split()) if self.parts and not text.islower() else text
 
     def words(self, text: str) -> list[str]:
         """Split a text into words, in order, as for its terms but without stemming."""

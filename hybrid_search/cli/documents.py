@@ -22,7 +22,7 @@ from hybrid_search.cli.options import (
 )
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
 from hybrid_search.errors import UsageError
-from hybrid_search.passages import COUNT, NUMBER, document_of, is_of_passages
+from hybrid_search.passages import COUNT, NUMBER, OF, document_of
 from hybrid_search.types import Document
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def add_command(
     from hybrid_search.opening import open_retriever
 
     with open_retriever(location, model=model, writable=True) as retriever:
-        of_passages = is_of_passages(retriever.engine.settings.fields)
+        of_passages = OF in retriever.engine.settings.fields
         is_records = path.suffix.lower() in _RECORDS
         loader = "jsonl" if path == Path("-") or (is_records and not of_passages) else "files"
         towers = model or retriever.engine.model_folder()

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
 from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
-from hybrid_search.passages import is_of_passages, passage_id
+from hybrid_search.passages import OF, passage_id
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES, Mode
@@ -249,7 +249,7 @@ def _stored(engine: Engine, ids: Sequence[str]) -> Iterator[str]:
     """Yield the ids that an index has a document of; in an index of passages it has these by its first one."""
     missing = [id for id, document in zip(ids, engine.get(ids), strict=True) if document is None]
     gone = set(missing)
-    if missing and is_of_passages(engine.settings.fields):
+    if missing and OF in engine.settings.fields:
         firsts = {id: first for id in missing if id_fault(first := passage_id(id, 1)) == ""}
         found = engine.get(list(firsts.values())) if firsts else []
         gone -= {id for id, document in zip(firsts, found, strict=True) if document is not None}

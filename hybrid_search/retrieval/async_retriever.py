@@ -13,7 +13,7 @@ from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import fetched
-from hybrid_search.passages import is_of_passages
+from hybrid_search.passages import OF
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
 from hybrid_search.retrieval.open_index import OpenIndex
 from hybrid_search.retrieval.retriever import AddReport, Retriever
@@ -164,7 +164,7 @@ class AsyncRetriever:
         checked_ids = ids_of(ids)
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[Document | None]:
-            if is_of_passages(index.engine.settings.fields):  # of several requests, one after the other
+            if OF in index.engine.settings.fields:  # of several requests, one after the other
                 return await asyncio.to_thread(fetched, index.engine, checked_ids)
             return await engine.get(checked_ids)
 

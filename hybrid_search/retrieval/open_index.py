@@ -10,7 +10,7 @@ import numpy as np
 from hybrid_search.analysis import analyzer
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.highlights import marked
-from hybrid_search.passages import DEFAULT_SHOWN, is_of_passages
+from hybrid_search.passages import DEFAULT_SHOWN, OF
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.search import Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
@@ -66,7 +66,7 @@ class OpenIndex:
 
         :raises UsageError: if passages are to be grouped, and there are none.
         """
-        of_passages = is_of_passages(self.engine.settings.fields)
+        of_passages = OF in self.engine.settings.fields
         if search.group is None:
             return replace(search, group=DEFAULT_SHOWN if of_passages else 0)
         if search.group and not of_passages:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from hybrid_search.engines.documents import checked_vectors, ids_of
 from hybrid_search.engines.embedded import lifecycle
-from hybrid_search.engines.embedded.search.caches import POLL, Caches, Lag
+from hybrid_search.engines.embedded.search.caches import Caches
+from hybrid_search.engines.embedded.search.committed import CommittedState
 from hybrid_search.engines.embedded.search.facets import Counter
-from hybrid_search.engines.embedded.search.filter_rows import FilterCache, RowFilter
 from hybrid_search.engines.embedded.search.ranking import (
     Page,
     grouped_hits,
@@ -26,7 +22,7 @@ from hybrid_search.engines.embedded.search.ranking import (
 from hybrid_search.engines.embedded.search.searcher import Searcher
 from hybrid_search.engines.embedded.store.checks import miscounts, seal, store_problems
 from hybrid_search.engines.embedded.store.layout import Layout
-from hybrid_search.engines.embedded.store.locks import SharedLock, WriterLock
+from hybrid_search.engines.embedded.store.locks import WriterLock
 from hybrid_search.engines.embedded.store.own_files import copy_model, model_folder
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.engines.embedded.store.writing import StoreWriter
@@ -40,12 +36,7 @@ from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
 __all__ = ["EmbeddedEngine"]
 
-T = TypeVar("T")
-
-_LOG = logging.getLogger(__name__)
-
 _VERSION = "1"
-_REPAIR_EVERY = 0.5
 
 
 class EmbeddedEngine:
@@ -63,18 +54,10 @@ class EmbeddedEngine:
         self._store: Store = parts.store
         self._lock: WriterLock | None = parts.lock
         self._caches: Caches = parts.caches
-        self._settings = parts.store.settings()
-        self._writer = StoreWriter(parts.store.database, self._settings) if parts.lock else None
-        self._filters = FilterCache(parts.store)
-        self._searcher = Searcher(parts.layout.folder, parts.store, parts.caches)
+        self._committed = CommittedState(parts.store, parts.caches, writes=parts.lock is not None)
+        self._writer = StoreWriter(parts.store.database, self._committed.settings) if parts.lock else None
+        self._searcher = Searcher(parts.layout.folder, parts.store, parts.caches.lexical, parts.caches.dense)
         self._counter = Counter(parts.store)
-        self._sharing = SharedLock()
-        self._process = os.getpid()
-        self._generation = parts.store.state().generation
-        self._next_repair = 0.0
-        self._lag = Lag(parts.store, parts.caches)
-        self._refreshing = threading.Lock()
-        self._closed = False
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -115,7 +98,7 @@ class EmbeddedEngine:
     @property
     def settings(self) -> IndexSettings:
         """The index's settings, with the fields declared so far."""
-        return self._writer.settings if self._writer else self._settings
+        return self._writer.settings if self._writer else self._committed.settings
 
     @property
     def capabilities(self) -> Capabilities:
@@ -132,7 +115,7 @@ class EmbeddedEngine:
             each thread whose changes were lost gets an error from its next call.
         """
         writer = self._open_writer()
-        checked = checked_vectors(vectors, len(documents), self._settings.dimension)
+        checked = checked_vectors(vectors, len(documents), self._committed.settings.dimension)
         with database("add", self._layout.folder.name, len(documents)):
             return writer.add(documents, checked)
 
@@ -156,12 +139,10 @@ class EmbeddedEngine:
             only the search caches may lag behind, until the next commit or opening.
         """
         # Exclusive from the store's commit on: a search in between would find rows whose documents are gone.
-        with database("commit", self._layout.folder.name), self._sharing.alone():
-            if self._open_writer().commit() or self._caches.generation < self._store.state().generation:
-                self._caches.follow()
-                self._generation = self._store.state().generation
-                self._settings = self.settings
-                self._filters.forget()
+        with database("commit", self._layout.folder.name), self._committed.alone():
+            writer = self._open_writer()
+            writer.commit()
+            self._committed.follow(writer.committed)
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch committed documents by id, None for unknown ids.
@@ -169,14 +150,14 @@ class EmbeddedEngine:
         :raises CorruptIndex: if a document fails its checksum; names it.
         :raises UsageError: if one of the ids is invalid.
         """
-        self._check_open()
+        self._committed.check_open()
         checked = ids_of(ids)
         with database("fetch", self._layout.folder.name, len(checked)):
             return self._store.documents(checked)
 
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order in which they were first added."""
-        self._check_open()
+        self._committed.check_open()
         return self._store.all_documents()
 
     def search(self, search: Search) -> list[list[Hit]]:
@@ -196,7 +177,7 @@ class EmbeddedEngine:
             with database("fetch", self._layout.folder.name, len(pages)):
                 return [hits(page) for page in pages]
 
-        return self._answered(answer)
+        return self._committed.answered(answer)
 
     def rank(self, search: Search) -> list[Ranking]:
         """Answer queries with ids and scores; otherwise as :meth:`search`."""
@@ -204,31 +185,32 @@ class EmbeddedEngine:
         def ranking(page: Page) -> Ranking:
             return grouped_ranking(page, search, self._store) if search.group else ranking_of(page, self._store)
 
-        return self._answered(lambda generation: [ranking(page) for page in self._pages(search, generation)])
+        return self._committed.answered(lambda generation: [ranking(page) for page in self._pages(search, generation)])
 
     def matches(self, search: Search, facets: Sequence[str] = (), most_values: int = 10) -> list[Matches]:
         """Count the documents that match each query; see the protocol. All of them are looked at."""
 
         def counted(generation: int) -> list[Matches]:
-            fields = self._committed_settings.fields
+            settings = self._committed.settings
             for field in facets:
-                check_filter(Exists(field), fields)
-            found = self._searcher.matching(search, self._settings, self._resolved(search, generation))
+                check_filter(Exists(field), settings.fields)
+            allowed = self._committed.passing(search.filter, generation)
+            found = self._searcher.matching(search, settings, allowed)
             by_document = bool(search.group)
             return [
-                self._counter.matches(rows, facets, most_values, fields, generation, by_document=by_document)
+                self._counter.matches(rows, facets, most_values, settings.fields, generation, by_document=by_document)
                 for rows in found
             ]
 
         with database("count", self._layout.folder.name, len(search.texts)):
-            return self._answered(counted)
+            return self._committed.answered(counted)
 
     def store_model(self, files: Sequence[Path]) -> None:
         """Copy a model's serving files into the index, atomically.
 
         :raises StorageError: if they can't be copied; the model stored before stays.
         """
-        with self._sharing.alone():
+        with self._committed.alone():
             self._open_writer()
             copy_model(self._layout, files)
 
@@ -238,12 +220,12 @@ class EmbeddedEngine:
 
     def count(self) -> int:
         """Count the committed documents."""
-        self._check_open()
+        self._committed.check_open()
         return self._store.state().documents
 
     def stats(self) -> Mapping[str, Any]:
         """Sizes in bytes and counts, for display."""
-        with self._searching() as generation:
+        with self._committed.held() as generation:
             state = self._store.state()
             return {
                 "engine": "embedded",
@@ -260,17 +242,16 @@ class EmbeddedEngine:
 
         :raises CorruptIndex: if the database can't be read at all.
         """
-        with self._searching():
+        with self._committed.held():
             return (
                 store_problems(self._store) + miscounts(self._store) + self._caches.problems() + self._caches.strays()
             )
 
     def close(self) -> None:
         """Discard uncommitted changes, save the caches, release files and locks. Closing twice is harmless."""
-        with self._sharing.alone():
-            if self._closed:
+        with self._committed.alone():
+            if not self._committed.close():
                 return
-            self._closed = True
             self._searcher.close()
             try:
                 self._close_writer()
@@ -295,70 +276,12 @@ class EmbeddedEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError(f"{self._layout.folder}: the index is closed; open it again")
-        if os.getpid() != self._process:
-            raise UsageError(f"{self._layout.folder}: opened before this process was forked; open it again in this one")
-
     def _open_writer(self) -> StoreWriter:
-        self._check_open()
+        self._committed.check_open()
         if self._writer is None:
             raise UsageError(f"{self._layout.folder}: opened to read; open it with writable=True to change it")
         return self._writer
 
-    @contextlib.contextmanager
-    def _searching(self) -> Iterator[int]:
-        """Keep the caches from changing, at the newest generation; yields that generation."""
-        self._check_open()
-        self._refresh()
-        with self._sharing.shared():
-            self._check_open()
-            yield self._generation
-
-    def _answered(self, answer: Callable[[int], T]) -> T:
-        """Search one committed state; repeat the search if another process's commit was half done meanwhile."""
-        began = time.monotonic()
-        while True:
-            with self._searching() as generation:
-                found = answer(generation)
-                # This engine's own commit excludes searches; if it failed halfway, only the next one continues it.
-                if self._writer is not None or not self._lag.hides(began):
-                    return found
-            while self._lag.hides(began):
-                time.sleep(POLL)
-                self._refresh()
-
-    def _refresh(self) -> None:
-        """Load another process's commits; if that process died between store and caches, complete the caches."""
-        newest = self._store.state().generation
-        if newest == self._generation and self._caches.generation >= newest:
-            return
-        if self._writer is not None:  # this engine's own commit is running, or failed and the next one completes it
-            return
-        with self._refreshing, self._sharing.alone():
-            self._check_open()
-            self._caches.reload()
-            self._filters.forget()
-            if self._caches.generation < newest and time.monotonic() > self._next_repair:
-                self._next_repair = time.monotonic() + _REPAIR_EVERY
-                if (lock := WriterLock.for_checking(self._layout)) is not None:
-                    try:
-                        self._caches.follow()
-                    except StorageError as error:
-                        _LOG.warning("%s: what a writer left undone can't be done now: %s", self._layout.folder, error)
-                    finally:
-                        lock.release()
-            if self._generation != newest:
-                self._settings = self._store.settings()
-                self._generation = newest
-
     def _pages(self, search: Search, generation: int) -> list[Page]:
-        return self._searcher.pages(search, self._settings, self._resolved(search, generation))
-
-    def _resolved(self, search: Search, generation: int) -> RowFilter | None:
-        return self._filters.resolve(search.filter, generation, self._committed_settings.fields)
-
-    @property
-    def _committed_settings(self) -> IndexSettings:
-        return self._writer.committed if self._writer else self._settings
+        state = self._committed
+        return self._searcher.pages(search, state.settings, state.passing(search.filter, generation))

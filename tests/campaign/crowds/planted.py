@@ -84,7 +84,7 @@ def _every(count: int, planted: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def _no_reading_lock() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded.store.locks import SharedLock
+    from hybrid_search.engines.embedded.search.committed import SharedLock
 
     @contextmanager
     def at_once(self: Any) -> Iterator[None]:
@@ -133,14 +133,14 @@ def _no_writer_lock() -> AbstractContextManager[Any]:
 
 
 def _blind_reader() -> AbstractContextManager[Any]:
-    from hybrid_search.engines.embedded import EmbeddedEngine
+    from hybrid_search.engines.embedded.search.committed import CommittedState
 
     looked = itertools.count()
 
     def seldom(old: Callable[[Any], None]) -> Callable[[Any], None]:
         return lambda self: old(self) if next(looked) % 300 == 0 else None
 
-    return replaced(EmbeddedEngine, "_refresh", seldom)
+    return replaced(CommittedState, "_refresh", seldom)
 
 
 def _unrefreshed() -> AbstractContextManager[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +19,7 @@ from hybrid_search.engines.embedded.store.store import Store, column
 from hybrid_search.errors import CorruptIndex, StorageError
 from hybrid_search.settings.index import IndexSettings
 
-__all__ = ["POLL", "Caches", "Lag"]
-
+__all__ = ["Caches"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -213,38 +211,3 @@ def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:
     except Exception as error:  # of any class: tantivy, FAISS or numpy raise it for an unreadable file
         return f"it can't be read ({type(error).__name__}: {error})"
     return ""
-
-
-POLL = 0.005
-"""Seconds between two attempts of a search that waits for a commit."""
-
-_PATIENCE = 30.0
-
-
-class Lag:
-    """Detects searches during another process's commit, when the store has new rows that the caches lack.
-
-    The replaced rows are already missing from the store. Thread-safe without a lock: the one number that is kept only
-    grows, and a thread that overwrites a larger number with its own waits once more.
-    """
-
-    def __init__(self, store: Store, caches: Caches) -> None:
-        self._store = store
-        self._caches = caches
-        self._given_up = 0
-
-    def hides(self, since: float) -> bool:
-        """Return whether a search that has just ended may have missed a document and must be repeated.
-
-        After some seconds a slow commit is no longer waited for, which is logged.
-
-        :param since: when the search began, by ``time.monotonic``.
-        """
-        reached, newest = self._caches.generation, self._store.state().generation
-        if newest <= max(reached, self._given_up) or not self._store.lost_since(reached):
-            return False
-        if time.monotonic() - since > _PATIENCE:
-            self._given_up = newest
-            _LOG.warning("%s: a commit takes long; what it replaces is missing until then", self._store.layout.folder)
-            return False
-        return True

@@ -65,13 +65,11 @@ class FilterCache:
         with self._guard:
             self._kept.clear()
 
-    def resolve(self, filter: Filter | None, generation: int, fields: Mapping[str, FieldType]) -> RowFilter | None:
-        """Resolve a filter; None stays None.
+    def resolve(self, filter: Filter, generation: int, fields: Mapping[str, FieldType]) -> RowFilter:
+        """Resolve a filter.
 
         :raises FilterError: if it names an undeclared field or compares with a value of another type.
         """
-        if filter is None:
-            return None
         check_filter(filter, fields)
         filter = in_its_type(filter, fields)
         key = repr(filter)  # equality of the records would take True for 1

@@ -41,33 +41,24 @@ def term_hash(term: str) -> int:
 
 
 class ForwardIndex:
-    """The forward index in memory-mapped files, with totals over the existing documents."""
+    """The forward index in memory-mapped files, with totals over the existing documents.
+
+    :ivar end: the first row that is not included yet.
+    :ivar documents: existing documents that have terms; as in Lucene, one without any counts in no statistics.
+    :ivar average_length: terms per document; 1 if there is no document, because it is used as a divisor.
+    :ivar is_gapless: whether all rows exist and have terms: no document was ever deleted or replaced.
+    """
+
+    end: int
+    documents: int
+    average_length: float
+    is_gapless: bool
 
     def __init__(self, folder: Path, terms_of: Callable[[str], list[str]]) -> None:
         self.folder = folder
         self._terms_of = terms_of
         self._hashes: dict[str, int] = {}
         self.reset()
-
-    @property
-    def end(self) -> int:
-        """The first row that is not included yet."""
-        return len(self._rows)
-
-    @property
-    def is_gapless(self) -> bool:
-        """Return whether all rows exist and have terms: no document was ever deleted or replaced."""
-        return self.end - 1 == self.documents
-
-    @property
-    def documents(self) -> int:
-        """Number of existing documents that have terms; as in Lucene, one without any counts in no statistics."""
-        return int(self.manifest.extra["documents"])
-
-    @property
-    def average_length(self) -> float:
-        """Terms per document; 1 if there is no document, because it is used as a divisor."""
-        return self.manifest.extra["terms"] / self.documents if self.documents and self.manifest.extra["terms"] else 1.0
 
     def load(self, manifest: Manifest) -> None:
         """Map the files that a manifest describes.
@@ -84,6 +75,11 @@ class ForwardIndex:
             raise ValueError(f"{_ROWS} points outside {_POSTINGS}")
         if not all(isinstance(total, int) and 0 <= total < _NEVER for total in totals):
             raise ValueError(f"its totals are {totals}")
+        documents, terms = int(manifest.extra["documents"]), int(manifest.extra["terms"])
+        # Read by every search.
+        self.end, self.documents = len(self._rows), documents
+        self.average_length = terms / documents if documents and terms else 1.0
+        self.is_gapless = self.end - 1 == documents
 
     def _mapped(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
         size = self.manifest.files.get(name, (0, 0))[0]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_search.engines.documents import query_vectors
-from hybrid_search.engines.embedded.search.caches import Caches
+from hybrid_search.engines.embedded.search.bm25 import LexicalLeg
+from hybrid_search.engines.embedded.search.dense import DenseLeg
 from hybrid_search.engines.embedded.search.filter_rows import RowFilter
 from hybrid_search.engines.embedded.search.ranking import Page, Rows, ScoredRows, fused_page, page_of_leg
 from hybrid_search.engines.embedded.store.store import Store
@@ -35,17 +36,18 @@ class Searcher:
     :param folder: of the index, for messages.
     """
 
-    def __init__(self, folder: Path, store: Store, caches: Caches) -> None:
+    def __init__(self, folder: Path, store: Store, lexical: LexicalLeg, dense: DenseLeg) -> None:
         self._folder = folder
         self._store = store
-        self._caches = caches
+        self._lexical = lexical
+        self._dense = dense
         self._threads: ThreadPoolExecutor | None = None
         self._starting = threading.Lock()
 
     @property
     def is_exact(self) -> bool:
         """Whether the k-NN leg compares with every vector."""
-        return bool(self._caches.dense.describe()["kind"] == "Flat")
+        return bool(self._dense.describe()["kind"] == "Flat")
 
     def pages(self, search: Search, settings: IndexSettings, allowed: RowFilter | None) -> list[Page]:
         """Rank; for a search for documents enough of their passages.
@@ -79,7 +81,7 @@ class Searcher:
         has_vector = np.zeros(len(search.texts), bool)
         if weights[1]:
             vectors = query_vectors(search, settings.dimension)
-            found = self._caches.dense.search(vectors, search.neighbours(settings.fusion), allowed)
+            found = self._dense.search(vectors, search.neighbours(settings.fusion), allowed)
             near = [one.at_least(search.least_of("knn")).rows for one in found]
             has_vector = np.any(vectors, axis=1)
         if search.mode == "knn":
@@ -91,7 +93,7 @@ class Searcher:
         ]
 
     def _with_words(self, text: str, search: Search, settings: IndexSettings, allowed: RowFilter | None) -> Rows:
-        lexical, least = self._caches.lexical, search.least_of("bm25")
+        lexical, least = self._lexical, search.least_of("bm25")
         if least is None:
             return lexical.matching(text, allowed)
         bm25 = search.bm25 or settings.bm25
@@ -99,7 +101,7 @@ class Searcher:
 
     def _pages_of_passages(self, search: Search, settings: IndexSettings, allowed: RowFilter | None) -> list[Page]:
         if search.mode == "bm25":
-            found = self._lexical(search.texts, search.end, allowed, search.bm25 or settings.bm25)
+            found = self._by_words(search.texts, search.end, allowed, search.bm25 or settings.bm25)
             return [page_of_leg(one, search) for one in found]
         vectors = query_vectors(search, settings.dimension)
         if search.exact and not self.is_exact:
@@ -116,7 +118,7 @@ class Searcher:
         # A leg with weight 0 contributes nothing, not even documents.
         by_text = [position for position, one in enumerate(fusions) if one.weights[0]]
         texts = [search.texts[position] for position in by_text]
-        found = self._lexical(texts, fusion.window, allowed, bm25)
+        found = self._by_words(texts, fusion.window, allowed, bm25)
         lexical = [ScoredRows()] * len(fusions)
         for position, of_text in zip(by_text, found, strict=True):
             lexical[position] = of_text.at_least(search.min_bm25)
@@ -128,9 +130,9 @@ class Searcher:
         with database("fuse", self._folder.name, len(fusions)):
             return [fused_page(*legs, search, ids) for legs in zip(lexical, dense, fusions, strict=True)]
 
-    def _lexical(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
+    def _by_words(self, texts: Sequence[str], k: int, allowed: RowFilter | None, bm25: Bm25) -> list[ScoredRows]:
         def search(text: str) -> ScoredRows:
-            return self._caches.lexical.search(text, k, allowed, bm25)
+            return self._lexical.search(text, k, allowed, bm25)
 
         with database("bm25", self._folder.name, len(texts)):
             if len(texts) < _WORTH_THREADS:
@@ -139,7 +141,7 @@ class Searcher:
 
     def _near(self, vectors: Vectors, k: int, allowed: RowFilter | None) -> list[ScoredRows]:
         with database("knn", self._folder.name, len(vectors)):
-            return self._caches.dense.search(vectors, k, allowed)
+            return self._dense.search(vectors, k, allowed)
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._starting:

@@ -7,9 +7,7 @@ import json
 import os
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterator
 
 import filelock
 
@@ -18,7 +16,7 @@ from hybrid_search.engines.embedded.store.own_files import check_own, read_own
 from hybrid_search.errors import IndexLocked, StorageError
 from hybrid_search.storage import atomic_write_bytes
 
-__all__ = ["SharedLock", "WriterLock"]
+__all__ = ["WriterLock"]
 
 _WRITING = "writing"
 _CHECKING = "checking and repairing"
@@ -117,43 +115,3 @@ def _described(owner: dict[str, object]) -> str:
         f"process {owner.get('pid')} on {owner.get('host')} ({owner.get('command') or 'unnamed'}) has been "
         f"{owner.get('purpose')} since {owner.get('since')}"
     )
-
-
-class SharedLock:
-    """A lock with many sharers or one exclusive holder; a thread that waits for exclusiveness precedes new sharers."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._sharing = 0
-        self._alone = False
-        self._waiting = 0
-
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
-        """Hold the lock together with other sharers."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._alone and not self._waiting)
-            self._sharing += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._sharing -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock exclusively. Must not be requested by a thread that shares it."""
-        with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._alone and not self._sharing)
-                self._alone = True
-            finally:
-                self._waiting -= 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._alone = False
-                self._changed.notify_all()

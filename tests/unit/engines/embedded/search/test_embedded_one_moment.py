@@ -12,7 +12,7 @@ import pytest
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.engines.embedded.search import caches as lag
+from hybrid_search.engines.embedded.search import committed
 from hybrid_search.engines.embedded.search.caches import Caches
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.retrieval.retriever import Retriever
@@ -67,13 +67,13 @@ def test_a_reader_does_not_miss_a_document_that_another_process_is_replacing(
 
 
 def test_a_writer_that_takes_too_long_is_waited_for_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lag, "_PATIENCE", 0.2)
+    monkeypatch.setattr(committed, "_PATIENCE", 0.2)
     with (
         Retriever(AxisEncoder(), EmbeddedEngine.open(folder)) as reader,
         half_committed(folder, monkeypatch),
     ):
         assert [hit.id for hit in reader.search("cat dog", mode="bm25")] == ["b"]
-        monkeypatch.setattr(lag, "_PATIENCE", 30.0)
+        monkeypatch.setattr(committed, "_PATIENCE", 30.0)
         began = time.monotonic()
         assert [hit.id for hit in reader.search("cat dog", mode="bm25")] == ["b"]
         assert time.monotonic() - began < 10
