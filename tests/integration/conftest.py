@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from asked_by_text import pages, prepared  # noqa: F401 - fixtures
+from commands import Ran, run_command
 from filelock import FileLock
 from served import index, towers  # noqa: F401 - fixtures
 
@@ -41,25 +40,10 @@ TOPICS = {
 YEARS = {"tides": 2001, "bread": 2005, "bees": 2010, "clocks": 2015, "glaciers": 2018, "violins": 2020}
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
 def run(*arguments: object, cwd: Path, stdin: str = "", timeout: float = 300) -> Ran:
     """Run the command line in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-m", "hybrid_search", *map(str, arguments)],
-        cwd=cwd, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    return Ran(done.returncode, done.stdout, done.stderr)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
+    return run_command(*arguments, cwd=cwd, environment=environment, stdin=stdin, timeout=timeout)
 
 
 def write_data(folder: Path) -> Path:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from conftest import ROOT, run
 
 
 def test_the_main_job_of_the_readme_runs_as_it_is_printed(tmp_path: Path) -> None:
@@ -19,6 +17,5 @@ def test_the_main_job_of_the_readme_runs_as_it_is_printed(tmp_path: Path) -> Non
     assert lines[0].startswith("hybrid-search example ./my-data")
     for line in lines:
         words = shlex.split(line)
-        command = [sys.executable, "-m", "hybrid_search", *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (words[0], done.returncode) == ("hybrid-search", 0), f"{line}\n{done.stderr}"
+        done = run(*words[1:], cwd=tmp_path)
+        assert (words[0], done.code) == ("hybrid-search", 0), f"{line}\n{done.err}"

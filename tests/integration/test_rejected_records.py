@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Home, Ran
+from commands import Ran
+from conftest import ROOT, Home
 
 
 @pytest.fixture(scope="module")

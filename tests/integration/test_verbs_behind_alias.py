@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import Ran, run, write_data
+from commands import Ran
+from conftest import run, write_data
 from made_models import make_model
 from node.server import Server
 
