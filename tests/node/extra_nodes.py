@@ -4,7 +4,8 @@ collected, so that they are up when its turn comes; in a worker of pytest-xdist,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -48,7 +49,11 @@ _KINDS: dict[str, Callable[[], Node]] = {
 }
 """Fixture -> how its node is started."""
 
-_LONGEST = ("ml_server", "test_readme_loop", "mortal_node", "test_opensearch_cluster", "test_command_line",
+_SHARED = ("opensearch-1", "opensearch-2")
+"""Groups of the tests on the server that all share: a worker that runs any of them starts a server of its own, which
+costs two processor minutes, and a single group would still be running when all others are done."""
+
+_LONGEST = (*_SHARED, "ml_server", "test_readme_loop", "mortal_node", "test_opensearch_cluster", "test_command_line",
             "test_drawn_requests")  # fmt: skip
 _FOLDERS = ("integration", "campaign", "conformance", "golden")
 """Folders of long groups; those of short ones come after them."""
@@ -74,15 +79,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let one worker of pytest-xdist have all tests of a file, and of a kind of node, which is started only there."""
     if not config.pluginmanager.hasplugin("xdist"):  # its mark would be an unknown one
         return
-    groups = {item: _group(item) for item in items}
+    on_shared = Counter(item.path.stem for item in items if item.get_closest_marker("opensearch") and not _kinds(item))
+    shared = _halves(on_shared)
+    groups = {item: _group(item, shared) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: _turn(item, groups[item]))
 
 
-def _group(item: pytest.Item) -> str:
-    kinds = sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
-    return kinds[0] if kinds else item.path.stem
+def _kinds(item: pytest.Item) -> list[str]:
+    return sorted(_KINDS.keys() & set(getattr(item, "fixturenames", ())))
+
+
+def _halves(files: Counter[str]) -> dict[str, str]:
+    """Share files out among the groups of the shared server, about as many tests to each."""
+    sizes = Counter(dict.fromkeys(_SHARED, 0))
+    halves = {}
+    for file, tests in sorted(files.items(), key=lambda counted: (-counted[1], counted[0])):
+        halves[file] = min(_SHARED, key=lambda group: sizes[group])
+        sizes[halves[file]] += tests
+    return halves
+
+
+def _group(item: pytest.Item, shared: Mapping[str, str]) -> str:
+    if kinds := _kinds(item):
+        return kinds[0]
+    on_server = item.get_closest_marker("opensearch") is not None
+    return shared[item.path.stem] if on_server else item.path.stem
 
 
 def _turn(item: pytest.Item, group: str) -> tuple[int, int]:
