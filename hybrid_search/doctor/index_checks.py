@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from hybrid_search.doctor.vitals import Finding, IndexCheck, IndexVitals, Vitals
+from hybrid_search.doctor.vitals import Finding, IndexCheck, IndexVitals, Json, Vitals
 from hybrid_search.engines.opensearch.index import (
     FORMAT_VERSION,
     faults_of_mapping,
@@ -140,9 +140,7 @@ def deployment(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
 
 def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
     """A vector field uses an engine that OpenSearch has removed, or k-NN is off for the index."""
-    for name, declared in index.mapping.get("properties", {}).items():
-        if declared.get("type") != "knn_vector":
-            continue
+    for name, declared in _vector_fields(index.mapping):
         if (declared.get("method") or {}).get("engine") == "nmslib":
             yield _of(
                 index,
@@ -159,6 +157,72 @@ def vector_engine(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
                 f"index.knn is not set, so the vectors in {name} can't be searched",
                 vitals.commands.reindex(index.name, index.aliases),
             )
+
+
+_ADC_SINCE, _ADC_MENDED = (3, 2, 0), (3, 8, 0)
+_RESCORED_SINCE, _LONG = (3, 1, 0), 1_000
+_ALIASES_SINCE = (3, 9, 0)
+_MODE_DEPRECATED = (3, 9, 0)
+
+
+def scores(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """The server's version is known to give wrong scores for a compressed Faiss field."""
+    for name, declared in _vector_fields(index.mapping):
+        method, version = declared.get("method") or {}, vitals.server.version
+        if method.get("engine") != "faiss":
+            continue
+        encoder = (method.get("parameters") or {}).get("encoder") or {}
+        is_asymmetric = str((encoder.get("parameters") or {}).get("enable_adc", False)).lower() == "true"
+        if is_asymmetric and _ADC_SINCE <= version < _ADC_MENDED:
+            merge = vitals.commands.curl("POST", f"/{index.name}/_forcemerge?max_num_segments=1")
+            fault = (
+                f"OpenSearch before 3.8 gives wrong k-NN scores for the field {name} (enable_adc) where a shard has "
+                f"several segments (k-NN issue 3384)"
+            )
+            yield _of(index, "scores", "warning", fault, "upgrade to 3.8 or later; until then:", merge)
+        is_binary = declared.get("compression_level") in ("8x", "16x", "32x") or encoder.get("name") == "binary"
+        if is_binary and int(declared.get("dimension", 0)) > _LONG and version < _RESCORED_SINCE:
+            fault = (
+                f"OpenSearch before 3.1 does not rescore the compressed field {name} of more than {_LONG:,} "
+                f"dimensions: its k-NN scores are those of the compressed vectors (k-NN issue 2720)"
+            )
+            yield _of(index, "scores", "warning", fault, "upgrade to 3.1 or later")
+
+
+def field_alias(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """A field alias stands for a vector field, and the server's k-NN finds nothing through it."""
+    if vitals.server.version >= _ALIASES_SINCE:
+        return
+    vectors = {name for name, _ in _vector_fields(index.mapping)}
+    for name, declared in _fields(index.mapping):
+        if declared.get("type") == "alias" and (path := declared.get("path")) in vectors:
+            fault = (
+                f"k-NN on the field alias {name} finds nothing, without an error, on OpenSearch before 3.9 "
+                f"(k-NN issue 3484)"
+            )
+            yield _of(index, "field_alias", "warning", fault, f"search the field {path} itself, or upgrade to 3.9")
+
+
+def mode(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
+    """A vector field was made with an option that the server will take away."""
+    named = [name for name, declared in _vector_fields(index.mapping) if declared.get("mode")]
+    if named and vitals.server.version >= _MODE_DEPRECATED:
+        fault = (
+            f"the option mode of {', '.join(named)} is deprecated since 3.9 (k-NN pull request 3436): it works, and "
+            f"an index made anew on OpenSearch 4 will have to do without"
+        )
+        yield _of(index, "mode", "note", fault)
+
+
+def _vector_fields(mapping: Json) -> Iterator[tuple[str, Json]]:
+    return ((name, declared) for name, declared in _fields(mapping) if declared.get("type") == "knn_vector")
+
+
+def _fields(mapping: Json, before: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield full name and declaration of every field, those of objects too."""
+    for name, declared in mapping.get("properties", {}).items():
+        yield f"{before}{name}", declared
+        yield from _fields(declared, f"{before}{name}.")
 
 
 def dimension(vitals: Vitals, index: IndexVitals) -> Iterator[Finding]:
@@ -289,6 +353,6 @@ def _of(index: IndexVitals, check: str, severity: Any, fault: str, *mend: str) -
 
 
 INDEX_CHECKS: tuple[IndexCheck, ...] = (
-    origin, closed, blocked, fitness, fields, pipeline, ingest_pipeline, deployment, vector_engine, dimension, towers,
-    vectors, standing, held_settings, refresh, replicas, graphs,
+    origin, closed, blocked, fitness, fields, pipeline, ingest_pipeline, deployment, vector_engine, scores, field_alias,
+    mode, dimension, towers, vectors, standing, held_settings, refresh, replicas, graphs,
 )  # fmt: skip

@@ -25,7 +25,7 @@ from hybrid_search.errors import AccessDenied, CorruptIndex, IndexNotFound, Sear
 from hybrid_search.in_cluster.faults import faults, silence
 from hybrid_search.location import Address
 
-__all__ = ["Check", "Finding", "IndexCheck", "IndexVitals", "Severity", "Vitals", "gather"]
+__all__ = ["Check", "Finding", "IndexCheck", "IndexVitals", "Json", "Severity", "Vitals", "gather"]
 
 
 Severity = Literal["error", "warning", "note"]

@@ -86,6 +86,59 @@ def test_a_disk_past_a_mark_is_found_in_any_unit(free: int, marks: dict[str, str
     assert "df -h /data" in finding.mend[0]
 
 
+ADC = {"name": "binary", "parameters": {"bits": 1, "enable_adc": True}}
+COMPRESSED = {"dimension": 2, "mode": "on_disk", "compression_level": "32x", "method": {"engine": "faiss"}}
+ASYMMETRIC = {"dimension": 2, "method": {"engine": "faiss", "parameters": {"encoder": ADC}}}
+
+
+def of_version(version: tuple[int, int, int], **vector: Any) -> Vitals:
+    """A server of this version, as its mapping of such a field reads; nodes as in its answer."""
+    shown = ".".join(map(str, version))
+    plugins = dict.fromkeys(PLUGINS, f"{shown}.0")
+    others = {"fine": {"type": "nested", "properties": {"v": VECTOR}}}
+    mapping = {
+        "_meta": {"hybrid_search": OURS},
+        "properties": {"vector": {**VECTOR, **vector}, "embedding": {"type": "alias", "path": "vector"}, **others},
+    }
+    server = ServerCapabilities(version, plugins)
+    return cluster(server=server, nodes={"1": node("n1", shown, plugins)}, indexes=[index(mapping=mapping)])
+
+
+def about_vectors(vitals: Vitals) -> list[tuple[str, str]]:
+    return [one for one in found(vitals) if one[0] in ("scores", "field_alias", "mode")]
+
+
+@pytest.mark.parametrize(
+    ("version", "vector", "findings"),
+    [
+        ((3, 6, 0), {}, [("field_alias", "warning")]),
+        ((3, 8, 0), {}, [("field_alias", "warning")]),
+        ((3, 9, 0), {}, []),
+        ((3, 1, 0), ASYMMETRIC, [("field_alias", "warning")]),  # which can't be: 3.2 brought enable_adc
+        ((3, 7, 0), ASYMMETRIC, [("scores", "warning"), ("field_alias", "warning")]),
+        ((3, 8, 0), ASYMMETRIC, [("field_alias", "warning")]),
+        ((3, 8, 0), COMPRESSED, [("field_alias", "warning")]),
+        ((3, 9, 0), COMPRESSED, [("mode", "note")]),
+        ((2, 19, 0), {**COMPRESSED, "dimension": 1_024}, [("scores", "warning"), ("field_alias", "warning")]),
+        ((3, 1, 0), {**COMPRESSED, "dimension": 1_024}, [("field_alias", "warning")]),
+    ],
+)
+def test_what_a_version_does_to_vectors_is_known_and_ends_with_the_version_that_mends_it(
+    version: tuple[int, int, int], vector: dict[str, Any], findings: list[tuple[str, str]]
+) -> None:
+    assert about_vectors(of_version(version, **vector)) == findings
+
+
+def test_wrong_scores_and_silent_aliases_are_named_with_the_way_around() -> None:
+    wrong, silent = (
+        one for one in examine(of_version((3, 7, 0), **ASYMMETRIC)) if one.check in ("scores", "field_alias")
+    )
+    assert "before 3.8 gives wrong k-NN scores for the field vector (enable_adc)" in wrong.fault
+    assert wrong.mend[1] == "curl -X POST 'http://h:9200/a/_forcemerge?max_num_segments=1'"
+    assert silent.fault.startswith("k-NN on the field alias embedding finds nothing, without an error")
+    assert silent.mend == ("search the field vector itself, or upgrade to 3.9",)
+
+
 def test_a_disk_with_room_or_that_nobody_watches_is_no_fault() -> None:
     marks = {"low": "85%", "high": "90%", "flood_stage": "95%"}
     assert examine(disks(100, 16, **marks)) == []
