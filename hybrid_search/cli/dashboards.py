@@ -120,7 +120,8 @@ def measure_command(location: str, sample: int, seed: int, form: str) -> None:
     cls=WithOldName,
     default="",
     metavar="NAME",
-    help="A search pipeline with towers in the cluster, for k-NN and hybrid.  [default: deploy's; else BM25 only]",
+    help="A search pipeline with towers in the cluster, for k-NN and hybrid.  [default: vectors in the query set on "
+    "3.8 or later; before, deploy's; else BM25 only]",
 )
 @_out_option("The file to write: requests for Dev Tools.")
 @format_option
@@ -155,4 +156,7 @@ def relevance_command(
             f"plugins.search_relevance.query_set.maximum to {written.queries} (PUT /_cluster/settings)."
         )
     if written.configurations == 1:
-        say("BM25 only: a text becomes a vector in the cluster where towers are deployed; see hybrid-search deploy.")
+        say(
+            "BM25 only: before 3.8 a text becomes a vector where towers are deployed in the cluster (hybrid-search "
+            "deploy), later also where they are stored with the index."
+        )

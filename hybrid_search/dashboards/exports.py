@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from hybrid_search.dashboards.objects import DEFAULT_FIELD, SavedObject, Typed, ndjson
 from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown
-from hybrid_search.dashboards.relevance import PLUGIN, console_lines, relevance_requests
+from hybrid_search.dashboards.relevance import PLUGIN, Templates, console_lines, relevance_requests
 from hybrid_search.engines.opensearch.index import COMPANIONS
 from hybrid_search.errors import DataError, SearchIndexError, UsageError
-from hybrid_search.opening import is_on_server
+from hybrid_search.opening import is_on_server, open_encoder
 from hybrid_search.protocols import Dataset
 from hybrid_search.settings.index import FieldType, Fusion
 from hybrid_search.storage import atomic_write_bytes
@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 _LEAST_WEIGHT = 2.0**-20
 _FEW_VALUES = 15
+_TEMPLATES_SINCE = (3, 8, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def export_relevance(
 
     :param split: whose queries; empty for ``test``, or the last split if there is no ``test``.
     :param pipeline: a search pipeline with towers deployed in the cluster; empty for that of ``deploy``. Without
-        either, only the configuration for BM25 is written.
+        either, a server before 3.8 gets the configuration for BM25 alone; a later one gets the vectors of the queries.
     :raises DataError: if the data set has no judged queries.
     :raises UsageError: if it has no such split.
     """
@@ -208,14 +209,27 @@ def export_relevance(
         name, window = engine.place.asked.index, engine.settings.fusion.window
         plugin = PLUGIN in engine.stats()["plugins"]
         deployed = _deployed(engine)
+        templates = _templates(engine, with_vectors=not pipeline)
         pipeline = pipeline or (deployed.search_pipeline if deployed else "")
     queries, judgements = dataset.queries(chosen), dataset.judgements(chosen, judgement_set)
     requests = list(
-        relevance_requests(name, f"{dataset.name} {chosen}", queries, judgements, pipeline=pipeline, window=window)
+        relevance_requests(
+            name, f"{dataset.name} {chosen}", queries, judgements, pipeline=pipeline, window=window, templates=templates
+        )
     )
     query_set, _, *configurations = requests
     atomic_write_bytes(file, "\n".join(console_lines(requests)).encode())
     return RelevanceFile(file, len(query_set.body["querySetQueries"]), len(configurations), plugin)
+
+
+def _templates(engine: OpenSearchEngine, *, with_vectors: bool) -> Templates | None:
+    from hybrid_search.engines.opensearch.search import fusion_pipeline
+
+    if tuple(map(int, engine.capabilities.version.split("."))) < _TEMPLATES_SINCE:
+        return None
+    towers = open_encoder(engine, None) if with_vectors and engine.settings.dimension else None
+    encode = towers.encode_queries if towers else None
+    return Templates(engine.place.address.index, encode, fusion_pipeline(_fractions(engine.settings.fusion)))
 
 
 def _deployed(engine: OpenSearchEngine) -> Deployment | None:

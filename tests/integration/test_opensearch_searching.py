@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from asked import by_both, by_text
 from node.server import Server
+from spans import recorded
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.search.shown import ShownRequest
@@ -91,6 +92,23 @@ def client(location: str) -> Iterator[Client]:
         client.call("PUT", "/searching/_settings", {"index.search.default_pipeline": None})
         for name in ("searching-one", "searching-theirs"):
             client.call("DELETE", f"/_search/pipeline/{name}", ignore=404)
+
+
+def test_a_search_of_a_server_has_spans_for_encoding_and_each_request_awaited_or_not(engine: OpenSearchEngine) -> None:
+    retriever = Retriever(Letters(), engine)
+
+    async def awaited() -> None:
+        twin = AsyncRetriever(retriever)
+        await twin.search("tide", 3)
+        await twin._awaited.engine.close()
+
+    for search in (lambda: retriever.search("tide", 3), lambda: asyncio.run(awaited())):
+        with recorded() as seen:
+            search()
+        assert seen.under("retrieval") == ["embeddings letters", "msearch searching", "mget searching"]
+        ranked = seen.named("msearch searching").attributes or {}
+        assert (ranked["db.system.name"], ranked["db.operation.batch.size"]) == ("opensearch", 3)
+        assert "tide" not in seen.texts()
 
 
 def test_awaiting_gives_the_same_hits_and_blocks_no_loop(engine: OpenSearchEngine) -> None:

@@ -27,7 +27,7 @@ from hybrid_search.engines.opensearch.index.deployment import (
     record_in,
     remember,
 )
-from hybrid_search.engines.opensearch.index.document_json import from_source, metadata_path
+from hybrid_search.engines.opensearch.index.document_json import as_decimals, from_source, metadata_path
 from hybrid_search.engines.opensearch.index.fitness import (
     faults_of_mapping,
     faults_of_settings,
@@ -59,6 +59,7 @@ __all__ = [
     "ServerCapabilities",
     "ServerIndex",
     "all_deployments",
+    "as_decimals",
     "change_mark",
     "check_shows_all",
     "companion_index",
