@@ -38,11 +38,13 @@ __all__ = [
     "NORMALISERS",
     "Fused",
     "Joined",
+    "LegOfUnion",
     "bm25_alone",
     "explain",
     "explain_one_leg",
     "fuse",
     "join",
+    "join_by_weights",
 ]
 
 Floats = NDArray[np.float32]
@@ -138,8 +140,8 @@ def _arithmetic(scores: Floats, weights: Floats) -> Floats:
 def _geometric(scores: Floats, weights: Floats) -> Floats:
     present = scores > 0
     # Logarithms are double precision and each leg's addition is rounded to single, as on the server.
-    terms = weights[:, None] * np.log(np.where(present, scores, 1).astype(np.float64))
-    exponent = (terms[0].astype(np.float32) + terms[1]).astype(np.float32)
+    logarithms = np.log(np.where(present, scores, 1).astype(np.float64))
+    exponent = ((weights[0] * logarithms[0]).astype(np.float32) + weights[1] * logarithms[1]).astype(np.float32)
     total = _total_weight(present, weights)
     means = np.exp((exponent / np.where(total > 0, total, 1)).astype(np.float64)).astype(np.float32)
     return np.where(total > 0, means, np.float32(0))
@@ -147,8 +149,8 @@ def _geometric(scores: Floats, weights: Floats) -> Floats:
 
 def _harmonic(scores: Floats, weights: Floats) -> Floats:
     present = scores > 0
-    terms = np.where(present, weights[:, None] / np.where(present, scores, 1), np.float32(0))
-    total = terms[0] + terms[1]
+    divisors = np.where(present, scores, 1)
+    total = present[0] * (weights[0] / divisors[0]) + present[1] * (weights[1] / divisors[1])
     return np.where(total > 0, _total_weight(present, weights) / np.where(total > 0, total, 1), np.float32(0))
 
 
@@ -161,7 +163,10 @@ COMBINATIONS: Mapping[Combination, Callable[[Floats, Floats], Floats]] = {
     "geometric": _geometric,
     "harmonic": _harmonic,
 }
-"""((2, n) normalised scores, 0 where a leg lacks the document; (2,) weights) -> (n,) final scores."""
+"""((2, n) normalised scores, 0 where a leg lacks the document; (2,) weights) -> (n,) final scores.
+
+With (2, 1, n) scores and (2, w, 1) weights (w, n) final scores.
+"""
 
 _ELASTICITY_TERMS: Mapping[Combination, Callable[[float, float], float]] = {
     "arithmetic": lambda weight, score: weight * score,
@@ -236,16 +241,47 @@ def join(bm25: NDArray[np.float64], knn: NDArray[np.float64], columns: NDArray[n
     :param fusion: the caller leaves a leg of weight 0 empty.
     """
     size = max(len(bm25), int(columns.max(initial=-1)) + 1)
-    normalised = np.zeros((2, size), dtype=np.float32)
     in_knn = np.full(size, -1)
-    of_bm25, of_knn = NORMALISERS[fusion.method]
-    if len(bm25):
-        normalised[0, : len(bm25)] = of_bm25(bm25.astype(np.float32), fusion.rank_constant)
-    if len(knn):
-        normalised[1, columns] = of_knn(knn.astype(np.float32), fusion.rank_constant)
-        in_knn[columns] = np.arange(len(knn))
-    combine = _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
-    return Joined((bm25, knn), in_knn, normalised, combine(normalised, np.array(fusion.weights, np.float32)), fusion)
+    in_knn[columns] = np.arange(len(knn))
+    normalised = _normalised(((bm25, np.arange(len(bm25))), (knn, columns)), size, fusion)
+    scores = _combination(fusion)(normalised, np.array(fusion.weights, np.float32))
+    return Joined((bm25, knn), in_knn, normalised, scores, fusion)
+
+
+LegOfUnion = tuple[NDArray[np.float64], NDArray[np.intp]]
+"""A leg's scores, best first, and the column of each of its hits in the union."""
+
+
+def join_by_weights(legs: tuple[LegOfUnion, LegOfUnion], size: int, fusion: Fusion, bm25_weights: Floats) -> Floats:
+    """Join two legs with many weights at once; the scores are those of :func:`join`.
+
+    :param legs: BM25's and k-NN's, cut to the fusion's window.
+    :param size: number of columns; some may be in neither leg.
+    :param fusion: its weights are ignored.
+    :param bm25_weights: (w,) weights of BM25, 0..1.
+    :return: (w, size) final scores; -inf for what no leg of a weight above 0 has found.
+    """
+    weights = np.array([(weight, round(1 - weight, 12)) for weight in bm25_weights.tolist()], np.float32).T
+    found = np.zeros((2, size), np.bool_)
+    for row, (_, columns) in enumerate(legs):
+        found[row, columns] = True
+    scores = _combination(fusion)(_normalised(legs, size, fusion)[:, None, :], weights[:, :, None])
+    for leg, other in ((0, 1), (1, 0)):
+        scores[np.ix_(weights[leg] == 0, ~found[other])] = -np.inf
+    scores[:, ~found.any(axis=0)] = -np.inf
+    return scores
+
+
+def _normalised(legs: Sequence[LegOfUnion], size: int, fusion: Fusion) -> Floats:
+    normalised = np.zeros((2, size), dtype=np.float32)
+    for row, ((scores, columns), normalise) in enumerate(zip(legs, NORMALISERS[fusion.method], strict=True)):
+        if len(scores):
+            normalised[row, columns] = normalise(scores.astype(np.float32), fusion.rank_constant)
+    return normalised
+
+
+def _combination(fusion: Fusion) -> Callable[[Floats, Floats], Floats]:
+    return _weighted_sum if fusion.method == "rrf" else COMBINATIONS[fusion.combination]
 
 
 @lru_cache(maxsize=64)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.settings.index import Fusion, IndexSettings, Similarity
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Normalisation, Similarity
 from hybrid_search.types import Document, Example, Hit, Judgement, Matches, Query, Ranking, Rejection
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Capabilities:
     :ivar stored_models: the towers can be stored in the index.
     :ivar hides_uncommitted: added documents are only found after the commit; otherwise they may be found before.
     :ivar encodes_queries: the engine has the query tower, so vectors may be left out of searches in any mode.
+    :ivar fusion_methods: the methods of a fusion that it has.
     """
 
     engine: str
@@ -78,6 +79,7 @@ class Capabilities:
     stored_models: bool
     hides_uncommitted: bool = True
     encodes_queries: bool = False
+    fusion_methods: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 class Engine(Protocol):
@@ -101,10 +103,12 @@ class Engine(Protocol):
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; unknown ids are ignored. Return how many documents existed."""
 
-    def set_fusion(self, fusion: Fusion) -> None:
-        """Change the index's default fusion; durable after :meth:`commit`.
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+        """Change the index's default fusion, and BM25's k1 and b if they are given; durable after :meth:`commit`.
 
         Processes that have the index open keep the fusion that it had then.
+
+        :raises UnsupportedCapability: if other k1 and b are given than the index's, and it was made with these.
         """
 
     def commit(self) -> None:

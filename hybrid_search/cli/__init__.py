@@ -20,8 +20,8 @@ __all__ = ["cli", "main"]
 VERBS = (
     "quickstart", "example", "train", "mine", "load", "query", "evaluate", "info",
     "create", "add", "get", "list", "count", "delete", "backup", "restore",
-    "dashboards", "reindex", "refit", "indexes", "swap", "rollback", "drop", "repair", "serve", "new-key", "mcp",
-    "deploy", "undeploy", "serve-towers", "doctor", "settings",
+    "dashboards", "reindex", "tune", "refit", "indexes", "swap", "rollback", "drop", "repair", "serve", "new-key",
+    "mcp", "deploy", "undeploy", "serve-towers", "doctor", "settings",
 )  # fmt: skip
 """In the order in which a new user needs them. Each is ``command`` in the module of its name, with these exceptions:"""
 
@@ -31,6 +31,7 @@ HOSTS = {
     "restore": "backup",
     **dict.fromkeys(("undeploy", "serve-towers"), "deploy"),
     **dict.fromkeys(("new-key", "mcp"), "serve"),
+    "refit": "tune",
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 

@@ -14,7 +14,7 @@ Conventions, where tools differ:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,17 @@ from typing import Any
 from hybrid_search.errors import MissingExtra, UsageError
 from hybrid_search.types import Judgement, Ranking
 
-__all__ = ["MEASURES", "PRIMARY", "Qrels", "means", "measure", "measures_of_depth", "qrels_of"]
+__all__ = [
+    "MEASURES",
+    "PRIMARY",
+    "Measurer",
+    "Qrels",
+    "cutoff_of",
+    "means",
+    "measure",
+    "measures_of_depth",
+    "qrels_of",
+]
 
 MEASURES = ("nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10", "Success@10")
 """The names of all measures, in the order of a report."""
@@ -30,7 +40,6 @@ MEASURES = ("nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10"
 PRIMARY = "nDCG@10"
 """The measure that is tested for significance and by which parameters are chosen."""
 
-_GRADED = ("nDCG@10",)
 _F1_PARTS = ("P@10", "R@10")
 
 
@@ -63,32 +72,68 @@ def qrels_of(judgements: Iterable[Judgement], *, min_grade: int = 1) -> Qrels:
     return Qrels(judged, min_grade, tuple(query for query in grades if query not in judged))
 
 
+class Measurer:
+    """Measures any number of systems with the same judgements, which are read once.
+
+    :param names: of :data:`MEASURES`, or others that ir-measures computes: ``nDCG@5``, ``Success@1``, ``P(rel=2)@10``.
+    :raises UsageError: on an unknown measure, or one that needs another program.
+    :raises MissingExtra: if ir-measures is not installed.
+    """
+
+    def __init__(self, qrels: Qrels, *, names: Sequence[str] = MEASURES) -> None:
+        self.names, self._qrels = tuple(names), qrels
+        measured = dict.fromkeys(part for name in names for part in (_F1_PARTS if name == "F1@10" else (name,)))
+        library = _ir_measures()
+        self._named: dict[Any, list[str]] = {}
+        for name in measured:  # AP and MAP are one measure
+            self._named.setdefault(_parse(library, name, qrels.min_grade), []).append(name)
+        try:
+            self._evaluator = library.evaluator(list(self._named), qrels.grades)
+        except (ValueError, RuntimeError) as error:  # its providers are programs that may not be there
+            raise UsageError(f"{', '.join(names)}: not all of these can be measured here ({error})") from error
+
+    def __call__(self, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, float]]:
+        """Measure one system; as :func:`measure`."""
+        grades = self._qrels.grades
+        values = {name: dict.fromkeys(grades, 0.0) for names in self._named.values() for name in names}
+        for name, query, value in self._found(rankings):
+            values[name][query] = value
+        if "F1@10" in self.names:
+            precision, recall = (values[part] for part in _F1_PARTS)
+            values["F1@10"] = {query: _harmonic_mean(precision[query], recall[query]) for query in grades}
+        return {name: values[name] for name in self.names}
+
+    def _found(self, rankings: Mapping[str, Ranking]) -> Iterator[tuple[str, str, float]]:
+        # Of F1@10 its parts.
+        run = {query: _positions(rankings[query]) for query in rankings if query in self._qrels.grades}
+        run = {query: ranking for query, ranking in run.items() if ranking}
+        if run:
+            alone = next(iter(self._named.values())) if len(self._named) == 1 else None
+            for value in self._evaluator.iter_calc(run):
+                if value.query_id in run:
+                    # Looking up a measure writes out its name, which takes longer than measuring.
+                    for name in alone or self._named[value.measure]:
+                        yield name, value.query_id, value.value
+
+
 def measure(
     rankings: Mapping[str, Ranking], qrels: Qrels, *, names: Sequence[str] = MEASURES
 ) -> dict[str, dict[str, float]]:
     """Measure one system.
 
     :param rankings: query id -> ranking, best first. Queries without judgements are ignored.
-    :param names: which of :data:`MEASURES`.
+    :param names: as of :class:`Measurer`.
     :return: measure -> query id -> value from 0 to 1, of every query of ``qrels``, in its order.
-    :raises UsageError: on an unknown measure.
+    :raises UsageError: as :class:`Measurer`.
     :raises MissingExtra: if ir-measures is not installed.
     """
-    unknown = sorted(set(names) - set(MEASURES))
-    if unknown:
-        raise UsageError(f"no measure is called {unknown[0]!r}; there are {', '.join(MEASURES)}")
-    measured = dict.fromkeys(part for name in names for part in (_F1_PARTS if name == "F1@10" else (name,)))
-    values = {name: dict.fromkeys(qrels.grades, 0.0) for name in measured}
-    library = _ir_measures()
-    parsed = {_parse(library, name, qrels.min_grade): name for name in measured}
-    run = {query: _positions(rankings[query]) for query in qrels.grades if rankings.get(query)}
-    if run:
-        for value in library.iter_calc(list(parsed), qrels.grades, run):
-            values[parsed[value.measure]][value.query_id] = value.value
-    if "F1@10" in names:
-        precision, recall = (values[part] for part in _F1_PARTS)
-        values["F1@10"] = {query: _harmonic_mean(precision[query], recall[query]) for query in qrels.grades}
-    return {name: values[name] for name in names}
+    return Measurer(qrels, names=names)(rankings)
+
+
+def cutoff_of(name: str) -> int | None:
+    """Return how many documents of a ranking a measure looks at; None for all of them."""
+    digits = name.rpartition("@")[2]
+    return int(digits) if "@" in name and digits.isdecimal() else None
 
 
 def measures_of_depth(depth: int) -> tuple[str, ...]:
@@ -96,8 +141,7 @@ def measures_of_depth(depth: int) -> tuple[str, ...]:
 
     Measures at 10 are always included: in a shallower ranking, documents below its end count as not found.
     """
-    cutoffs = {name: int(name.partition("@")[2] or 0) for name in MEASURES}
-    return tuple(name for name, cutoff in cutoffs.items() if cutoff <= max(depth, 10))
+    return tuple(name for name in MEASURES if (cutoff_of(name) or 0) <= max(depth, 10))
 
 
 def means(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -115,8 +159,13 @@ def _ir_measures() -> ModuleType:
 
 
 def _parse(library: ModuleType, name: str, min_grade: int) -> Any:
-    parsed = library.parse_measure(name)
-    return parsed if name in _GRADED else parsed(rel=min_grade)
+    try:
+        parsed = library.parse_measure(name)
+    except (NameError, ValueError, SyntaxError) as error:
+        raise UsageError(
+            f"no measure is called {name!r}; there are {', '.join(MEASURES)}, and ir-measures' others, such as nDCG@5"
+        ) from error
+    return parsed(rel=min_grade) if "rel" in parsed.SUPPORTED_PARAMS and "rel" not in parsed.params else parsed
 
 
 def _positions(ranking: Ranking) -> dict[str, float]:

@@ -17,7 +17,7 @@ from hybrid_search.evaluation.significance import Comparison, compare
 from hybrid_search.storage import atomic_write_bytes
 from hybrid_search.types import Ranking
 
-__all__ = ["as_json", "compare_with_bm25", "measure_rows", "significance_rows", "write_run"]
+__all__ = ["as_json", "compare_with_bm25", "measure_rows", "significance_rows", "with_interval", "write_run"]
 
 
 _BASELINE = "bm25"
@@ -88,17 +88,18 @@ def _rates(speed: Speed) -> dict[str, float | None]:
 
 def _significance_row(system: str, comparison: Comparison) -> tuple[str, ...]:
     if system == _BASELINE:
-        return system, _with_interval(comparison.mean, comparison.interval, ""), "", "", ""
+        return system, with_interval(comparison.mean, comparison.interval, ""), "", "", ""
     return (
         system,
-        _with_interval(comparison.mean, comparison.interval, ""),
-        _with_interval(comparison.difference, comparison.difference_interval, "+"),
+        with_interval(comparison.mean, comparison.interval, ""),
+        with_interval(comparison.difference, comparison.difference_interval, "+"),
         f"{comparison.p_holm:.4f}",
         f"{comparison.wins}/{comparison.losses}/{comparison.ties}",
     )
 
 
-def _with_interval(value: float, interval: Sequence[float] | None, sign: str) -> str:
+def with_interval(value: float, interval: Sequence[float] | None, sign: str) -> str:
+    """Write a value to three decimals with its interval, if it has one; the sign ``+`` is for differences."""
     shown = f"{value:{sign}.3f}"
     return shown if interval is None else f"{shown} [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
 

@@ -1,4 +1,4 @@
-"""`delete`, `load --sync` and `refit`, as a user runs them, on a folder and on a server."""
+"""`delete`, `load --sync`, `refit` and `tune`, as a user runs them, on a folder and on a server."""
 
 from __future__ import annotations
 
@@ -135,6 +135,16 @@ def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_
     assert "Written: BM25" in done.err
     assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == report["weights_after"]
     assert "The weights stay as they are" in home.run(*refit).err
+
+    tuned = home.run("tune", place, "jsonl", "--path", data, "--deploy", "--format", "json")
+    assert tuned.code == 0, tuned.err
+    found = tuned.json
+    assert (found["split"], found["checked_on"], found["held_out"], found["settings"]) == ("dev", "", 54, 1_176)
+    assert found["before"]["weights"] == report["weights_after"]
+    assert found["tuning"]["after"] >= found["tuning"]["before"]
+    assert set(found["checked"]) == {"before", "bm25", "knn", "after"}
+    held = home.run("info", place, "--format", "json").json
+    assert (held["fusion"] == found["after"]) == (found["is_written"] or found["after"] == found["before"])
     if pipeline:  # what the server fuses by itself goes along, else this would be an error
         asked = home.run("query", "knead the dough", "--from", place, "--pipeline", "_default", "--format", "json")
         assert asked.code == 0, asked.err

@@ -30,7 +30,7 @@ from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search
-from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.tracing import database
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
@@ -128,9 +128,9 @@ class EmbeddedEngine:
         with database("delete", self._layout.folder.name, len(checked)):
             return writer.delete(checked)
 
-    def set_fusion(self, fusion: Fusion) -> None:
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
         """Change the fusion in the index's settings; see the protocol."""
-        self._open_writer().set_fusion(fusion)
+        self._open_writer().set_fusion(fusion, bm25)
 
     def commit(self) -> None:
         """Make the changes durable and searchable in both legs.

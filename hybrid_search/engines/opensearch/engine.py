@@ -30,11 +30,11 @@ from hybrid_search.engines.opensearch.transport.failures import taken_apart
 from hybrid_search.engines.opensearch.transport.plan import carried_out
 from hybrid_search.engines.opensearch.writing.fields import check_pipelines, dropped_if_unfit
 from hybrid_search.engines.opensearch.writing.writer import Writer
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import UnsupportedCapability, UsageError
 from hybrid_search.location import Address
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search
-from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
@@ -179,7 +179,7 @@ class OpenSearchEngine:
         there = bool(self._reading.query_model)
         return Capabilities(
             "opensearch", self._server.shown_version, exact_knn=False, bm25_at_query_time=False, stored_models=True,
-            hides_uncommitted=False, encodes_queries=there,
+            hides_uncommitted=False, encodes_queries=there, fusion_methods=self._server.fusion_methods,
         )  # fmt: skip
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
@@ -211,9 +211,14 @@ class OpenSearchEngine:
         self._check_writable()
         return self._writer.delete(ids_of(ids))
 
-    def set_fusion(self, fusion: Fusion) -> None:
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
         """Change the fusion in the index's settings, and its default search pipeline if that computes the old one."""
         self._check_writable()
+        self._server.check_fusion(fusion)
+        if bm25 not in (None, self.settings.bm25):
+            raise UnsupportedCapability(
+                f"{self._address} was made with {self.settings.bm25}, which OpenSearch keeps: reindex it for others"
+            )
         before, value = self.settings.fusion, msgspec.to_builtins(fusion)
         meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value})
         carried_out(pipelines.follow(self._address, before, fusion), self._client.send)

@@ -14,14 +14,14 @@ from hybrid_search.evaluation.protocol import own_documents, without_own
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Progress
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.search import MAX_K
+from hybrid_search.search import MAX_K, Mode
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.fit.weights import FusionFit, fit_bm25, fit_fusion
 from hybrid_search.types import Document, Example, Judgement, Query, Ranking
 
-__all__ = ["FEWEST_QUERIES", "FitReport", "fit_defaults", "ranked_legs"]
+__all__ = ["DEPTH", "FEWEST_QUERIES", "FitReport", "Leg", "fit_defaults", "ranked_leg", "ranked_legs"]
 
 MOST_DOCUMENTS = 20_000
 """A larger corpus is sampled: all documents that answer a query of the fit, and others up to this number."""
@@ -76,9 +76,7 @@ def fit_defaults(
         own = own_documents(queries, {query: dict.fromkeys(positives.get(query, ()), 1) for query in seen}, engine.get)
 
         def searched(k1_and_b: Bm25) -> list[Ranking]:
-            texts = [query.text for query in queries]
-            found = retriever.rankings(texts, DEPTH + bool(own), mode="bm25", bm25=k1_and_b)
-            return without_own(queries, found, own, DEPTH)
+            return list(ranked_leg(retriever, queries, "bm25", own, DEPTH, k1_and_b).values())
 
         bm25 = fit_bm25(searched, queries, judgements)
         judged = _judgements((q.id for q in held_out), positives)
@@ -86,24 +84,33 @@ def fit_defaults(
     return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
 
 
+Leg = Mapping[str, Ranking]
+"""Query id -> ranking."""
+
+
 def ranked_legs(
-    retriever: Retriever, queries: Sequence[Query], bm25: Bm25, own: frozenset[str]
-) -> tuple[Mapping[str, Ranking], Mapping[str, Ranking]]:
-    """Rank by each leg alone, down to the depth of the retriever's fusion.
+    retriever: Retriever, queries: Sequence[Query], bm25: Bm25, own: frozenset[str], depth: int = 0
+) -> tuple[Leg, Leg]:
+    """Rank by each leg alone: BM25's rankings, then k-NN's.
 
     :param own: queries that are documents themselves, which are left out of their own rankings.
-    :return: query id -> BM25's ranking, query id -> k-NN's.
+    :param depth: how many documents; 0 for the window of the retriever's fusion.
     """
-    texts, window = [query.text for query in queries], retriever.fusion.window
-    deep = min(window + bool(own), MAX_K)
-    lexical, dense = (
-        dict(zip((query.id for query in queries), without_own(queries, rankings, own, window), strict=True))
-        for rankings in (
-            retriever.rankings(texts, deep, mode="bm25", bm25=bm25),
-            retriever.rankings(texts, deep, mode="knn"),
-        )
+    depth = depth or retriever.fusion.window
+    return (
+        ranked_leg(retriever, queries, "bm25", own, depth, bm25=bm25),
+        ranked_leg(retriever, queries, "knn", own, depth),
     )
-    return lexical, dense
+
+
+def ranked_leg(
+    retriever: Retriever, queries: Sequence[Query], leg: Mode, own: frozenset[str], depth: int, bm25: Bm25 | None = None
+) -> Leg:
+    """Rank by one leg alone; as :func:`ranked_legs`."""
+    deep = min(depth + bool(own), MAX_K)
+    rankings = retriever.rankings([query.text for query in queries], deep, mode=leg, bm25=bm25)
+    kept = without_own(queries, rankings, own, depth)
+    return dict(zip((query.id for query in queries), kept, strict=True))
 
 
 def _indexed(

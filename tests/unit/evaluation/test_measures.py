@@ -98,8 +98,23 @@ def test_only_the_measures_asked_for_are_computed() -> None:
 
 
 def test_an_unknown_measure_is_refused_with_the_good_ones() -> None:
-    with pytest.raises(UsageError, match="no measure is called 'MAP'; there are nDCG@10"):
-        measure({}, qrels_of(judged("q", a=1)), names=("MAP",))
+    with pytest.raises(UsageError, match="no measure is called 'nDGC@10'; there are nDCG@10"):
+        measure({}, qrels_of(judged("q", a=1)), names=("nDGC@10",))
+
+
+def test_any_measure_of_ir_measures_can_be_asked_for_by_its_name() -> None:
+    names = ("nDCG@2", "Success@1", "MAP", "AP", "P(rel=2)@2", "P@2")
+    measured = measure({"q": ranked("b", "a")}, qrels_of(judged("q", a=2, b=1)), names=names)
+    assert {name: by_query["q"] for name, by_query in measured.items()} == pytest.approx(
+        {
+            "nDCG@2": (1 + 2 / math.log2(3)) / (2 + 1 / math.log2(3)),
+            "Success@1": 1.0,
+            "MAP": 1.0,
+            "AP": 1.0,
+            "P(rel=2)@2": 0.5,
+            "P@2": 1.0,
+        }
+    )
 
 
 def test_grade_zero_can_not_be_relevant() -> None:

@@ -17,7 +17,7 @@ from hybrid_search.models import inspect_index
 from hybrid_search.opening import model_of_new
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers import shipped
-from hybrid_search.training.fit.refit import refit
+from hybrid_search.training.fit.tune import tune
 from loaders.registry import open_dataset
 
 LEXICAL = LoadOptions(lexical_only=True)
@@ -89,7 +89,7 @@ def test_a_model_is_refused_and_reindexing_gives_it_vectors(index: Path, model: 
     (tmp_path / "queries.jsonl").write_text('{"id": "q", "text": "honey"}\n')
     (tmp_path / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
     with pytest.raises(UsageError, match="the index holds no vectors, so there is no second leg to weigh"):
-        refit(index, open_dataset("jsonl", tmp_path, reject=print))
+        tune(index, open_dataset("jsonl", tmp_path, reject=print))
     assert reindex(index, tmp_path / "dense", model).added == 3
     with hybrid_search.open(tmp_path / "dense") as retriever:
         assert {hit.id for hit in retriever.search("honey", mode="knn")} >= {"d0", "d1"}

@@ -30,7 +30,7 @@ from hybrid_search.engines.embedded.store.store import (
     vector_checksum,
 )
 from hybrid_search.errors import StorageError, UsageError
-from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 
@@ -149,10 +149,11 @@ class StoreWriter:
             self._remove(connection, transaction, old)
         return len(old)
 
-    def set_fusion(self, fusion: Fusion) -> None:
-        """Change the fusion in the index's settings."""
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+        """Change the fusion, and k1 and b if they are given, in the index's settings."""
         with self._guard, self._changing() as (_, transaction):
-            transaction.settings = transaction.settings.replace(fusion=fusion)
+            settings = transaction.settings
+            transaction.settings = settings.replace(fusion=fusion, bm25=bm25 or settings.bm25)
 
     def commit(self) -> bool:
         """Make all threads' changes durable; return False if there were none.

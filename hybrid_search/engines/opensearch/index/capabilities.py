@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
 from hybrid_search.errors import AccessDenied, UnsupportedCapability
-from hybrid_search.settings.index import Fusion
+from hybrid_search.settings.index import Fusion, Normalisation
 
 __all__ = [
     "OLDEST",
@@ -212,13 +212,24 @@ class ServerCapabilities:
         :raises UnsupportedCapability: naming what the server lacks.
         """
         self.check_vectors()
-        missing = {
-            "rrf": "" if self.rrf_weights else "weights for RRF (3.1 has)",
-            "z_score": "" if self.z_score else "z_score (3.0 has)",
-            "min_max_from_zero": "" if self.lower_bounds else "lower bounds for min_max (3.0 has)",
-        }.get(fusion.method)
-        if missing:
+        if fusion.method not in self.fusion_methods:
+            _, missing = self._fusion_needs[fusion.method]
             raise UnsupportedCapability(f"OpenSearch {self.shown_version} has no {missing}; use the fusion min_max")
+
+    @property
+    def _fusion_needs(self) -> Mapping[Normalisation, tuple[bool, str]]:
+        """Method -> whether the server has what it needs, and what that is."""
+        return {
+            "rrf": (self.rrf_weights, "weights for RRF (3.1 has)"),
+            "z_score": (self.z_score, "z_score (3.0 has)"),
+            "min_max_from_zero": (self.lower_bounds, "lower bounds for min_max (3.0 has)"),
+        }
+
+    @property
+    def fusion_methods(self) -> tuple[Normalisation, ...]:
+        """The methods of a fusion that the server has."""
+        needs = self._fusion_needs
+        return tuple(method for method in get_args(Normalisation) if needs.get(method, (True,))[0])
 
     def abilities(self) -> list[Ability]:
         """List the features with their substitutes, for people."""

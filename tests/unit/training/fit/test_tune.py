@@ -8,7 +8,7 @@ from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.evaluation.significance import compare
 from hybrid_search.fusion import fuse
 from hybrid_search.settings.index import Bm25, Fusion
-from hybrid_search.training.fit.weights import chosen_place, fit_bm25, fit_fusion, plateau_centre, refit_fusion
+from hybrid_search.training.fit.weights import chosen_place, fit_bm25, fit_fusion, plateau_centre
 from hybrid_search.types import Judgement, Query, Ranking
 
 
@@ -147,30 +147,6 @@ def test_legs_of_different_queries_and_missing_judgements_are_refused() -> None:
         fit_fusion({"q0": GOOD}, {}, JUDGEMENTS)
     with pytest.raises(DataError, match="none of the 1 queries has a relevant judgement"):
         fit_fusion({"other": GOOD}, {"other": BAD}, JUDGEMENTS)
-
-
-def test_a_refit_tells_what_the_weights_were_worth_and_what_those_chosen_are() -> None:
-    before = Fusion(weights=(1.0, 0.0))
-    found = refit_fusion(dict.fromkeys(NAMES, BAD), dict.fromkeys(NAMES, GOOD), JUDGEMENTS, before)
-    assert found.fit.fusion.weights[0] < 0.5
-    assert (found.before, found.after, found.held_out) == (0.0, 1.0, 1.0)
-    assert found.is_significant
-
-
-def test_a_refit_that_chooses_what_there_was_is_no_change() -> None:
-    before = Fusion(weights=(1.0, 0.0))
-    found = refit_fusion(dict.fromkeys(NAMES, GOOD), dict.fromkeys(NAMES, BAD), JUDGEMENTS, before)
-    assert found.fit.fusion == before
-    assert (found.before, found.after, found.p_value, found.is_significant) == (1.0, 1.0, 1.0, False)
-
-
-def test_a_refit_is_judged_on_queries_that_did_not_choose_the_weights() -> None:
-    # Each half wants the leg that the other half does not know: what one half chooses is worth nothing to the other.
-    bm25 = {name: GOOD if i % 2 else BAD for i, name in enumerate(NAMES)}
-    knn = {name: BAD if i % 2 else GOOD for i, name in enumerate(NAMES)}
-    found = refit_fusion(bm25, knn, JUDGEMENTS, Fusion(weights=(0.5, 0.5)))
-    assert found.held_out < found.before
-    assert found.held_out < found.after
 
 
 QUERIES = [Query(name, name) for name in NAMES]

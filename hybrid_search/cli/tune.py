@@ -1,0 +1,192 @@
+"""``hybrid-search tune`` and ``refit``: choose how an index fuses its legs, on judged queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from hybrid_search.cli.options import dataset_argument, format_option, model_option, opened_dataset
+from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, progress, say
+
+if TYPE_CHECKING:
+    from hybrid_search.settings.index import Fusion
+    from hybrid_search.training.fit.tune import TuneReport
+
+__all__ = ["command", "refit_command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _shared_options(function: F) -> F:
+    decorators = [
+        click.argument("location", metavar="LOCATION"),
+        dataset_argument,
+        model_option,
+        click.option("--split", default="", help="Whose queries choose.  [default: dev, else validation, else all]"),
+        click.option(
+            "--judgements",
+            "judgement_set",
+            default="",
+            metavar="NAME",
+            help="The judgement set, where there are several.",
+        ),
+        click.option("--min-grade", default=1, show_default=True, help="Lowest grade that is relevant."),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+@click.command("tune")
+@_shared_options
+@click.option(
+    "--check-on",
+    default="",
+    metavar="SPLIT",
+    help="Whose queries tell what the choice is worth.  [default: test, else halves of the queries that choose]",
+)
+@click.option(
+    "--measure",
+    default="nDCG@10",
+    show_default=True,
+    help="What to choose by, by its name in ir-measures: nDCG@5, RR@10, R@100, Success@1 …",
+)
+@click.option(
+    "--deploy", is_flag=True, help="Write the choice into the index; on a server into its search pipeline too."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
+@format_option
+def command(
+    location: str, dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: Any
+) -> None:
+    """Choose technique, weights, window and RRF constant of an index's fusion; in a folder BM25's k1 and b too.
+
+    Each leg is searched once, then more than a thousand settings are measured. The choice, which may be not to fuse, is
+    compared with the present settings and with each leg alone on queries that chose nothing.
+
+    \b
+    Examples:
+      hybrid-search tune ./index beir --path ./nfcorpus --split dev
+      hybrid-search tune opensearch://localhost:9200/nfcorpus beir --path ./nfcorpus --split dev --deploy
+    """  # noqa: D301
+    from hybrid_search.training.fit.tune import TuneRequest, tune
+
+    with opened_dataset(dataset, path, dataset_config, dead_letter, given.pop("allow_rejected")) as (opened, _):
+        report = tune(location, opened, TuneRequest(**given), progress=progress)
+        if form == "table":
+            _print_report(report)
+        else:
+            values = msgspec.to_builtins(report)
+            print_json(values) if form == "json" else print_jsonl([values])
+        _say_if_trained_on(report)
+        say(_verdict(report))
+
+
+def _print_report(report: TuneReport) -> None:
+    header = ("technique", "BM25", "k-NN", "window", report.measure)
+    rows = [
+        (_technique(one.fusion), *(f"{weight:.2f}" for weight in one.fusion.weights), f"{one.fusion.window:,}",
+         f"{one.mean:.4f}")
+        for one in report.techniques
+    ]  # fmt: skip
+    whose = f"{report.queries:,} queries of split {report.split}"
+    title = f"{report.settings:,} settings on {whose}; the best of each technique"
+    print_table(header, rows, title=title, right=header[1:])
+    from hybrid_search.evaluation.report import with_interval
+
+    checked = [("", f"{report.measure} [95 %]", "difference to before [95 %]", "p (Holm)", "wins/losses/ties")]
+    for system, one in report.checked.items():
+        cells = ("", "", "")
+        if system != "before":
+            cells = (
+                with_interval(one.difference, one.difference_interval, "+"), f"{max(one.p_holm, 0.0001):.4f}",
+                f"{one.wins}/{one.losses}/{one.ties}",
+            )  # fmt: skip
+        checked.append((_SYSTEMS[system], with_interval(one.mean, one.interval, ""), *cells))
+    whose = f"split {report.checked_on}" if report.checked_on else f"halves of split {report.split}"
+    print_table(checked[0], checked[1:], title=f"{report.held_out:,} queries of {whose}", right=checked[0][1:])
+
+
+_SYSTEMS = {"before": "the index as it is", "bm25": "BM25 alone", "knn": "k-NN alone", "after": "the choice"}
+
+
+def _technique(fusion: Fusion) -> str:
+    return f"rrf {fusion.rank_constant}" if fusion.method == "rrf" else f"{fusion.method}, {fusion.combination}"
+
+
+def _verdict(report: TuneReport) -> str:
+    after, bm25 = report.after, report.bm25_after
+    fused = f"{_technique(after)}, BM25 {after.weights[0]:.2f}, k-NN {after.weights[1]:.2f}, window {after.window}"
+    answer = {"bm25 alone": "Do not fuse: BM25 alone", "knn alone": "Do not fuse: k-NN alone"}.get(report.answer, fused)
+    if bm25 != report.bm25_before:
+        answer += f", k1 {bm25.k1:g}, b {bm25.b:g}"
+    if (after, bm25) == (report.before, report.bm25_before):
+        return f"The settings stay as they are: {answer}."
+    change = report.checked["after"]
+    worth = "more than chance" if report.is_significant else "not more than chance explains"
+    if report.is_significant and change.difference < 0:
+        worth = "worse than before, so it is not written"
+    p = max(change.p_value, 0.0001)
+    written = "Written" if report.is_written else "Not written"
+    return f"{written}: {answer}. {change.difference:+.4f} {report.measure} on held-out queries, p {p:.4f}: {worth}."
+
+
+def _say_if_trained_on(report: TuneReport) -> None:
+    if report.trained_on:
+        say(
+            f"The towers were trained on these queries ({report.trained_on:.0%} of a sample of their training "
+            "queries are among them) and rank them better than others: the weight of k-NN is too high. Fit on "
+            "another --split."
+        )
+
+
+@click.command("refit")
+@_shared_options
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and leave the index as it is.")
+@format_option
+def refit_command(
+    location: str, dataset: str, path: Path | None, dataset_config: str, dead_letter: Path, form: str, **given: Any
+) -> None:
+    """Fit the weights of BM25 and k-NN of an index again, from judged queries, and write them into it.
+
+    Nothing is trained and no document is encoded; technique and window stay (tune chooses these too). The measure is
+    nDCG@10. Whether the change is more than chance is judged on queries held out of the fit: each half is ranked with
+    the weights that the other half chooses.
+
+    \b
+    Example:
+      hybrid-search refit ./index jsonl --path ./my-data --split dev
+    """  # noqa: D301
+    from hybrid_search.training.fit.tune import TuneRequest, tune
+
+    allow, dry_run = given.pop("allow_rejected"), given.pop("dry_run")
+    with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, _):
+        report = tune(location, opened, TuneRequest(weights_only=True, deploy=not dry_run, **given))
+        facts(_of_refit(report), form)
+        _say_if_trained_on(report)
+        weights = f"BM25 {report.after.weights[0]:.2f}, k-NN {report.after.weights[1]:.2f}"
+        if report.after == report.before:
+            say(f"The weights stay as they are: {weights}.")
+            return
+        say(_verdict(report))
+
+
+def _of_refit(report: TuneReport) -> dict[str, Any]:
+    held_out = report.checked["after"]
+    return {
+        "location": report.location,
+        "split": report.split,
+        "queries": report.queries,
+        "weights_before": report.before.weights,
+        "weights_after": report.after.weights,
+        **report.tuning,
+        "held_out": held_out.mean,
+        "p_value": held_out.p_value,
+        "is_significant": report.is_significant,
+        "is_written": report.is_written,
+        "trained_on": report.trained_on,
+    }
