@@ -120,16 +120,26 @@ def _technique(fusion: Fusion) -> str:
 
 def _verdict(report: TuneReport) -> str:
     after, bm25 = report.after, report.bm25_after
-    fused = f"{_technique(after)}, BM25 {after.weights[0]:.2f}, k-NN {after.weights[1]:.2f}, window {after.window}"
-    answer = {"bm25 alone": "Do not fuse: BM25 alone", "knn alone": "Do not fuse: k-NN alone"}.get(report.answer, fused)
+    answer = f"{_technique(after)}, {_weights(after)}, window {after.window}"
+    answer = {"bm25 alone": "Do not fuse: BM25 alone", "knn alone": "Do not fuse: k-NN alone"}.get(
+        report.answer, answer
+    )
     if bm25 != report.bm25_before:
         answer += f", k1 {bm25.k1:g}, b {bm25.b:g}"
     if (after, bm25) == (report.before, report.bm25_before):
         return f"The settings stay as they are: {answer}."
+    return _change(report, answer)
+
+
+def _weights(fusion: Fusion) -> str:
+    return f"BM25 {fusion.weights[0]:.2f}, k-NN {fusion.weights[1]:.2f}"
+
+
+def _change(report: TuneReport, answer: str) -> str:
     change = report.checked["after"]
     worth = "more than chance" if report.is_significant else "not more than chance explains"
     if report.is_significant and change.difference < 0:
-        worth = "worse than before, so it is not written"
+        worth = "worse than before"
     p = max(change.p_value, 0.0001)
     written = "Written" if report.is_written else "Not written"
     return f"{written}: {answer}. {change.difference:+.4f} {report.measure} on held-out queries, p {p:.4f}: {worth}."
@@ -168,11 +178,9 @@ def refit_command(
         report = tune(location, opened, TuneRequest(weights_only=True, deploy=not dry_run, **given))
         facts(_of_refit(report), form)
         _say_if_trained_on(report)
-        weights = f"BM25 {report.after.weights[0]:.2f}, k-NN {report.after.weights[1]:.2f}"
-        if report.after == report.before:
-            say(f"The weights stay as they are: {weights}.")
-            return
-        say(_verdict(report))
+        weights = _weights(report.after)
+        stays = report.after == report.before
+        say(f"The weights stay as they are: {weights}." if stays else _change(report, weights))
 
 
 def _of_refit(report: TuneReport) -> dict[str, Any]:
