@@ -111,6 +111,39 @@ def test_a_filter_on_a_declared_field_holds(page: Page) -> None:
     expect(page.locator("#results .open")).to_have_count(3)
 
 
+def test_values_of_the_declared_fields_are_counted_and_narrow_the_results_and_a_link_brings_them_back(
+    page: Page, browser: Browser
+) -> None:
+    page.get_by_label("Query").fill("key backup log")
+    facets = page.locator("#facets")
+    expect(facets.locator("summary")).to_have_text("3 documents match")
+    expect(facets.get_by_role("group", name="lang").locator("label")).to_have_text(["en (3)"])
+    box = facets.get_by_label("2025 (1)")
+    box.focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#results .open")).to_have_count(1)
+    expect(facets.locator("summary")).to_have_text("1 document matches")
+    # The other years are still to be had, other fields are counted over what is left, and the focus is where it was.
+    years = facets.get_by_role("group", name="year").locator("label")
+    expect(years).to_have_count(3)
+    expect(facets.get_by_role("group", name="lang").locator("label")).to_have_text(["en (1)"])
+    expect(box).to_be_focused()
+    facets.get_by_label("2026 (1)").check()
+    expect(page.locator("#results .open")).to_have_count(2)
+    page.get_by_role("button", name="Add a condition").click()
+    page.get_by_label("Field").select_option("year")
+    page.get_by_label("Comparison").select_option("!=")
+    page.get_by_label("Value").fill("2026")
+    expect(page.locator("#results .open")).to_have_count(1)
+    again = browser.new_page()
+    again.goto(page.url)
+    expect(again.locator("#results .open")).to_have_text(["1. Backups"])
+    expect(again.get_by_label("2025 (1)")).to_be_checked()
+    expect(again.get_by_label("2026 (0)")).to_be_checked()
+    expect(again.get_by_label("Value")).to_have_value("2026")
+    again.close()
+
+
 def test_side_by_side_shows_where_each_hit_moved(page: Page) -> None:
     page.get_by_label("Query").fill("key")
     page.get_by_label("Side by side").check()
@@ -150,6 +183,8 @@ def test_axe_finds_nothing_and_nothing_sticks_out(page: Page, size: str, scheme:
     for mode, columns in (("Hybrid", 1), ("Side by side", 3)):
         page.get_by_label(mode).check()
         expect(page.locator("#results h2")).to_have_count(columns)
+        expect(page.locator("#facets summary")).to_contain_text("match")
+        page.locator("#facets").evaluate("details => details.open = true")
         _check(page, width, tmp_path / f"{size}-{scheme}-{mode}.png")
     page.locator("#results .open").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()

@@ -2,6 +2,7 @@
 
 const K = 10;
 const WAIT = 60; // ms after the last key before it asks
+const FACETS = 20, VALUES = 10; // as many as the service counts at once, and of each field
 const LEGS = [["bm25", "BM25"], ["hybrid", "Hybrid"], ["knn", "k-NN"]];
 const COMPARISONS = {
   keyword: ["=", "!="], boolean: ["=", "!="], long: ["=", "!=", ">=", "<="], double: ["=", "!=", ">=", "<="],
@@ -9,6 +10,7 @@ const COMPARISONS = {
 
 const one = (id) => document.getElementById(id);
 const form = one("form"), results = one("results"), status = one("status");
+const chosen = new Map(); // field -> the values that are ticked, each as JSON
 let stats = null, asking = null, timer = 0;
 
 start();
@@ -42,6 +44,7 @@ async function describe() {
     if (only) input.checked = input.value === "bm25";
   }
   one("filters").hidden = !Object.keys(stats.fields).length;
+  one("facets").open = matchMedia("(min-width: 48rem)").matches;
   restore();
 }
 
@@ -53,6 +56,10 @@ function restore() {
   if (mode) mode.checked = true;
   one("conditions").replaceChildren();
   for (const condition of state.getAll("filter")) addCondition(JSON.parse(condition));
+  chosen.clear();
+  for (const [field, value] of state.getAll("facet").map((each) => JSON.parse(each))) {
+    if (field in stats.fields) choose(field, value, true);
+  }
   search();
   const shown = state.get("document");
   if (shown) open(shown);
@@ -67,10 +74,14 @@ async function search() {
   const mode = form.elements.mode.value, query = one("query").value, weight = Number(one("weight").value);
   one("weight-shown").textContent = weight.toFixed(2);
   one("weighing").hidden = !(mode === "hybrid" || mode === "side");
-  write({ query, mode, weight: String(weight), filter: conditions().map((condition) => JSON.stringify(condition)) });
+  write({
+    query, mode, weight: String(weight), filter: conditions().map((condition) => JSON.stringify(condition)),
+    facet: [...chosen].flatMap(([field, values]) => [...values].map((value) => JSON.stringify([field, JSON.parse(value)]))),
+  });
   asking?.abort();
   if (!query.trim()) {
     results.replaceChildren();
+    one("facets").hidden = true;
     say("Type a query.");
     return;
   }
@@ -86,11 +97,57 @@ async function search() {
     const search = Math.max(...answers.map((answer) => answer.took_ms)), all = performance.now() - began;
     const found = answers[0].hits.length;
     say(`${found} ${found === 1 ? "hit" : "hits"}; search ${search.toFixed(1)} ms, with the way ${all.toFixed(1)} ms.`);
+    await count(query, mode === "side" ? "hybrid" : mode, weight, controller); // after the hits, which wait for nothing
   } catch (problem) {
     if (problem.name === "AbortError") return;
     results.replaceChildren();
+    one("facets").hidden = true;
     say(problem.message);
   }
+}
+
+// A field with ticked values is counted without them, so that its other values can be ticked too.
+async function count(query, mode, weight, controller) {
+  const fields = Object.keys(stats.fields).filter((name) => stats.fields[name] !== "double").slice(0, FACETS);
+  const ticked = fields.filter((name) => chosen.has(name)), others = fields.filter((name) => !chosen.has(name));
+  const asked = [[others, null], ...ticked.map((name) => [[name], name])];
+  const answers = await Promise.all(asked.map(([facets, left]) => ask("POST", "search", {
+    query, k: 1, mode, total: true, facets, filter: filter(left), ...(mode === "hybrid" ? { weight } : {}),
+  }, controller.signal)));
+  if (controller !== asking) return;
+  const { total, is_exact } = answers[0], counts = Object.assign({}, ...answers.map((answer) => answer.facets));
+  const matching = total === 1 ? "document matches" : "documents match";
+  one("facets").querySelector("summary").textContent = `${is_exact ? "" : "about "}${total.toLocaleString("en")} ${matching}`;
+  const focused = document.activeElement?.dataset?.facet;
+  one("counted").replaceChildren(...fields.flatMap((name) => facet(name, counts[name] ?? [])));
+  one("facets").hidden = false;
+  if (focused) [...one("counted").querySelectorAll("input")].find((box) => box.dataset.facet === focused)?.focus();
+}
+
+function facet(name, counts) {
+  const known = new Set(counts.map(({ value }) => JSON.stringify(value)));
+  const gone = [...chosen.get(name) ?? []].filter((value) => !known.has(value));
+  const telling = counts.length < VALUES || counts.some(({ count }) => count > 1); // else names, of which each is its own
+  if (!(counts.length && telling) && !gone.length) return [];
+  const made = one("facet").content.firstElementChild.cloneNode(true);
+  made.firstElementChild.textContent = name;
+  const values = [...counts, ...gone.map((value) => ({ value: JSON.parse(value), count: 0 }))];
+  made.append(...values.map(({ value, count }) => {
+    const label = document.createElement("label"), box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = chosen.get(name)?.has(JSON.stringify(value)) ?? false;
+    box.dataset.facet = JSON.stringify([name, value]);
+    box.addEventListener("change", () => choose(name, value, box.checked));
+    label.append(box, `${value} (${count.toLocaleString("en")})`);
+    return label;
+  }));
+  return [made];
+}
+
+function choose(name, value, on) {
+  const values = chosen.get(name) ?? new Set(), written = JSON.stringify(value);
+  on ? values.add(written) : values.delete(written);
+  values.size ? chosen.set(name, values) : chosen.delete(name);
 }
 
 function showOne(answer) {
@@ -234,11 +291,14 @@ function conditions() {
     ["field", "comparison", "value"].map((name) => made.querySelector(`.${name}`).value));
 }
 
-function filter() {
-  const parts = conditions().filter(([, , value]) => value.trim()).map(([field, comparison, value]) => {
-    const text = stats.fields[field] === "keyword" ? JSON.stringify(value) : value;
-    return `${field} ${comparison} ${text}`;
-  });
+function filter(leaving = null) {
+  const written = (field, value) => stats.fields[field] === "keyword" ? quoted(value) : value;
+  const parts = conditions().filter(([, , value]) => value.trim()).map(
+    ([field, comparison, value]) => `${quoted(field)} ${comparison} ${written(field, value)}`);
+  for (const [field, values] of chosen) {
+    const texts = [...values].map((value) => written(field, String(JSON.parse(value))));
+    if (field !== leaving) parts.push(`${quoted(field)} in (${texts.join(", ")})`);
+  }
   return parts.length ? parts.join(" and ") : null;
 }
 
@@ -262,4 +322,5 @@ async function ask(method, path, body, signal) {
 }
 
 const say = (text) => { status.textContent = text; };
+const quoted = (text) => `"${text.replace(/["\\]/g, "\\$&")}"`;
 const percent = (share) => `${Math.round(100 * share)} %`;
