@@ -31,6 +31,7 @@ __all__ = [
     "SideBySide",
     "evaluate_index",
     "evaluate_side_by_side",
+    "judged_queries",
     "seen_in_training",
     "write_runs",
 ]
@@ -116,8 +117,7 @@ def evaluate_side_by_side(
     :raises DataError: as :func:`evaluate_index`.
     """
     request = request or EvaluateRequest()
-    split = _split(dataset, request.split)
-    queries, judgements = _judged(dataset, split, request)
+    split, queries, judgements = judged_queries(dataset, request.split, request.judgement_set)
     settings = request.settings.replace(keep_runs=True)
     evaluations, seen = [], []
     for index, model, search in ((location, request.model, request.search), (against, None, None)):
@@ -145,7 +145,7 @@ def evaluate_index(
     if request.run_out is not None:
         check_writable(request.run_out)
     with open_retriever(location, model=request.model, search=request.search) as retriever:
-        queries, judgements = _judged(dataset, split, request)
+        queries, judgements = _judged(dataset, split, request.judgement_set)
         evaluation = evaluate(
             retriever,
             queries,
@@ -196,9 +196,22 @@ def seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence
     return sum(known in evaluated for known in sample) / len(sample) if sample else 0.0
 
 
-def _judged(dataset: Dataset, split: str, request: EvaluateRequest) -> tuple[list[Query], list[Judgement]]:
+def judged_queries(
+    dataset: Dataset, split: str = "", judgement_set: str = ""
+) -> tuple[str, list[Query], list[Judgement]]:
+    """Return the split to measure on, its queries and its judgements.
+
+    :param split: empty for the first that exists of ``test``, ``dev`` and ``validation``.
+    :raises UsageError: as :func:`evaluate_index`.
+    :raises DataError: as :func:`evaluate_index`.
+    """
+    chosen = _split(dataset, split)
+    return chosen, *_judged(dataset, chosen, judgement_set)
+
+
+def _judged(dataset: Dataset, split: str, judgement_set: str) -> tuple[list[Query], list[Judgement]]:
     queries = list(dataset.queries(split))
-    judgements = list(dataset.judgements(split, request.judgement_set))
+    judgements = list(dataset.judgements(split, judgement_set))
     if not judgements:
         marked = dataset.report().get(f"{split}_rows_not_judged", 0)
         why = f": {marked:,} of its rows are marked as not judged (is_selected -1)" if marked else ""

@@ -12,6 +12,7 @@ import numpy as np
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Mode
+from hybrid_search.settings.index import Fusion
 
 __all__ = ["Latency", "Speed", "measure_latency", "measure_speed"]
 
@@ -64,24 +65,31 @@ def measure_speed(
 
 
 def measure_latency(
-    retriever: Retriever, queries: Sequence[str], *, mode: Mode = "hybrid", k: int = 10, repeats: int = 200
+    retriever: Retriever,
+    queries: Sequence[str],
+    *,
+    mode: Mode = "hybrid",
+    k: int = 10,
+    repeats: int = 200,
+    fusion: Fusion | None = None,
 ) -> Latency:
     """Time single queries, then the same queries in batches, after a warm-up.
 
+    :param fusion: instead of the retriever's.
     :raises UsageError: if there is no query, or ``repeats`` is below 1.
     """
     if not queries or repeats < 1:
         raise UsageError(f"latency needs at least one query and one repeat; got {len(queries)} and {repeats}")
     texts = list(islice(cycle(queries), repeats))
     for text in islice(cycle(queries), _WARM_UP):
-        retriever.search(text, k, mode=mode)
+        retriever.search(text, k, mode=mode, fusion=fusion)
     milliseconds = []
     for text in texts:
         started = perf_counter_ns()
-        retriever.search(text, k, mode=mode)
+        retriever.search(text, k, mode=mode, fusion=fusion)
         milliseconds.append((perf_counter_ns() - started) / 1e6)
     p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99)).tolist()
-    return Latency(p50, p95, p99, _rate(lambda batch: retriever.search_many(batch, k, mode=mode), texts))
+    return Latency(p50, p95, p99, _rate(lambda batch: retriever.search_many(batch, k, mode=mode, fusion=fusion), texts))
 
 
 def _rate(work: Callable[[Sequence[str]], object], texts: Sequence[str]) -> float:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.latency import Speed
 from hybrid_search.evaluation.measures import PRIMARY
 from hybrid_search.evaluation.protocol import Evaluation
@@ -17,7 +18,15 @@ from hybrid_search.evaluation.significance import Comparison, compare
 from hybrid_search.storage import atomic_write_bytes
 from hybrid_search.types import Ranking
 
-__all__ = ["as_json", "compare_with_bm25", "measure_rows", "significance_rows", "with_interval", "write_run"]
+__all__ = [
+    "as_json",
+    "compare_with_bm25",
+    "measure_rows",
+    "read_run",
+    "significance_rows",
+    "with_interval",
+    "write_run",
+]
 
 
 _BASELINE = "bm25"
@@ -105,6 +114,7 @@ def with_interval(value: float, interval: Sequence[float] | None, sign: str) -> 
 
 
 _PARTS = re.compile(r"[\s%]")
+_RUN_COLUMNS = 6
 
 
 def write_run(path: Path, rankings: Mapping[str, Ranking], *, tag: str) -> int:
@@ -133,3 +143,45 @@ def write_run(path: Path, rankings: Mapping[str, Ranking], *, tag: str) -> int:
 
 def _column(id: str) -> str:
     return _PARTS.sub(lambda found: quote(found[0]), id)
+
+
+def read_run(path: Path, known: Container[str] = ()) -> dict[str, Ranking]:
+    """Read a TREC run file: lines of query, Q0, document, rank, score and tag; ranked by score, then by rank.
+
+    :param known: ids that are in the judgements; another id is percent-decoded, as :func:`write_run` encodes them.
+    :raises DataError: naming the line, if it does not have six columns or a document twice, or its score or rank is no
+        number.
+    """
+
+    def id_of(column: str) -> str:
+        return column if column in known else unquote(column)
+
+    lines: dict[str, dict[str, tuple[float, float]]] = {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: can't be read as a run file ({error})") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not (columns := line.split()):
+            continue
+        if len(columns) != _RUN_COLUMNS:
+            raise DataError(
+                f"{path}, line {number}: {len(columns)} columns; a run has query Q0 document rank score tag"
+            )
+        query, document = id_of(columns[0]), id_of(columns[2])
+        try:
+            place = -float(columns[4]), float(columns[3])
+        except ValueError:
+            place = math.nan, math.nan
+        if math.isnan(sum(place)):
+            raise DataError(f"{path}, line {number}: rank {columns[3]} and score {columns[4]} must be numbers")
+        of_query = lines.setdefault(query, {})
+        if document in of_query:
+            raise DataError(f"{path}, line {number}: query {query} has the document {document} twice")
+        of_query[document] = place
+    return {query: _ranked(of_query) for query, of_query in lines.items()}
+
+
+def _ranked(places: Mapping[str, tuple[float, float]]) -> Ranking:
+    ids = sorted(places, key=places.__getitem__)
+    return Ranking(tuple(ids), tuple(-places[id][0] for id in ids))

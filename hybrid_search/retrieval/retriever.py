@@ -208,14 +208,16 @@ class Retriever:
         mode: Mode = "hybrid",
         filter: Filter | str | None = None,
         bm25: Bm25 | None = None,
+        fusion: Fusion | None = None,
     ) -> list[Ranking]:
         """Rank without fetching texts, for evaluation and mining.
 
         :param bm25: k1 and b instead of the index's; only in mode ``bm25``.
+        :param fusion: in mode ``hybrid``, instead of the default.
         :return: a ranking of at most ``k`` documents per query, in the order of :meth:`search_many`.
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
-        search = Search.of(queries, k, mode, filter=filter, bm25=bm25)
+        search = Search.of(queries, k, mode, filter=filter, bm25=bm25, fusion=fusion)
         with retrieval(search.texts, k, mode):
             return self._read(lambda index: index.engine.rank(index.ready(search)))
 

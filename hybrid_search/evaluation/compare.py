@@ -1,0 +1,242 @@
+"""Compares any number of indexes, settings and run files on one data set: quality, speed and size in one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from hybrid_search.errors import UsageError
+from hybrid_search.evaluation.evaluate import judged_queries, seen_in_training
+from hybrid_search.evaluation.latency import Latency, measure_latency
+from hybrid_search.evaluation.measures import Measurer, Qrels, means, qrels_of
+from hybrid_search.evaluation.protocol import own_documents, without_own
+from hybrid_search.evaluation.report import read_run
+from hybrid_search.evaluation.significance import Comparison, compare
+from hybrid_search.opening import open_retriever
+from hybrid_search.protocols import Dataset, Progress, Task, silent
+from hybrid_search.retrieval.retriever import Retriever, modes_of
+from hybrid_search.search import MAX_K, MODES
+from hybrid_search.settings.index import Fusion
+from hybrid_search.streams import in_batches
+from hybrid_search.types import Query, Ranking
+
+__all__ = ["CompareRequest", "Compared", "Contender", "Row", "compare_systems"]
+
+_NAMED = re.compile(r"([^/\\:?=]+)=(.+)", re.DOTALL)
+_BATCH = 256
+_FUSION = {"method": str, "combination": str, "window": int, "rank_constant": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What is compared: an index with settings, or a run file.
+
+    :ivar name: in the table.
+    :ivar place: an index's location, or a TREC run file.
+    :ivar settings: of an index: ``mode``, ``model``, ``bm25_weight``, and ``method``, ``combination``, ``window`` and
+        ``rank_constant`` of its fusion; the index's own for what is left out.
+    """
+
+    name: str
+    place: str
+    settings: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``[NAME=]PLACE[?SETTING=VALUE&...]``.
+
+        :raises UsageError: on an unknown setting, or settings of a run file.
+        """
+        found = _NAMED.fullmatch(text)
+        name, rest = (found[1], found[2]) if found else (text, text)
+        if Path(rest).is_file():
+            return cls(name, rest, {})
+        place, _, query = rest.partition("?")
+        settings = dict(parse_qsl(query, keep_blank_values=True))
+        if unknown := sorted(settings.keys() - {"mode", "model", "bm25_weight", *_FUSION}):
+            names = ", ".join(("mode", "model", "bm25_weight", *_FUSION))
+            raise UsageError(f"{text}: there is no setting {unknown[0]!r}; there are {names}")
+        if settings.get("mode", MODES[0]) not in MODES:
+            raise UsageError(f"{text}: mode is {settings['mode']!r}; it must be one of {', '.join(MODES)}")
+        if Path(place).is_file():
+            raise UsageError(f"{text}: {place} is a run file, which has no settings")
+        return cls(name, place, settings)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run file."""
+        return Path(self.place).is_file()
+
+    def fusion(self, present: Fusion) -> Fusion | None:
+        """Return the index's fusion with these settings; None for the index's own.
+
+        :raises UsageError: if a value is invalid.
+        """
+        try:
+            changes: dict[str, Any] = {key: _FUSION[key](self.settings[key]) for key in _FUSION if key in self.settings}
+            if weight := self.settings.get("bm25_weight"):
+                changes["weights"] = (float(weight), round(1 - float(weight), 12))
+            return present.replace(**changes) if changes else None
+        except ValueError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRequest:
+    """What to measure.
+
+    :ivar measures: by their names in ir-measures; the first one is tested for significance.
+    :ivar baseline: the name of the contender that the others are compared with; empty for the first.
+    :ivar depth: documents ranked for a query.
+    :ivar speed: also measure latency.
+    """
+
+    split: str = ""
+    judgement_set: str = ""
+    measures: tuple[str, ...] = ("nDCG@10", "RR@10", "R@100")
+    baseline: str = ""
+    min_grade: int = 1
+    depth: int = 1_000
+    speed: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender.
+
+    :ivar means: measure -> mean.
+    :ivar comparison: with the baseline, in the first measure.
+    :ivar missing: judged queries that a run file has nothing for; they count as 0.
+    :ivar latency: None for a run file, and if speed was not measured.
+    :ivar bytes: size of the index; None for a run file.
+    :ivar is_optimal: whether no other is at least as good in quality, median latency and size and better in one.
+    :ivar trained_on: share of a sample of the towers' training queries that are among the queries, 0..1.
+    """
+
+    name: str
+    means: Mapping[str, float]
+    comparison: Comparison
+    missing: int
+    latency: Latency | None
+    bytes: int | None
+    is_optimal: bool
+    trained_on: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The comparison: its rows in the order given."""
+
+    split: str
+    baseline: str
+    queries: int
+    measures: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    values: Mapping[str, Mapping[str, float]]
+    missing: int = 0
+    latency: Latency | None = None
+    bytes: int | None = None
+    trained_on: float = 0.0
+
+
+def compare_systems(
+    dataset: Dataset,
+    contenders: Sequence[Contender],
+    request: CompareRequest | None = None,
+    *,
+    progress: Progress = silent,
+) -> Compared:
+    """Measure contenders on the judged queries of a split; run files need no index.
+
+    :raises UsageError: if two have one name, there is no such baseline, split or measure, or a setting is invalid.
+    :raises DataError: if no query is judged, or a run file can't be read.
+    """
+    request = request or CompareRequest()
+    names = [one.name for one in contenders]
+    if doubled := next((name for name in names if names.count(name) > 1), ""):
+        raise UsageError(f"two contenders are called {doubled!r}; name them: first={doubled} second={doubled}")
+    baseline = request.baseline or names[0]
+    if baseline not in names:
+        raise UsageError(f"the baseline {baseline!r} is not compared; there are {', '.join(names)}")
+    split, queries, judgements = judged_queries(dataset, request.split, request.judgement_set)
+    given = {query.id: query for query in queries}
+    qrels = qrels_of((j for j in judgements if j.query_id in given), min_grade=request.min_grade)
+    judged = [given[query] for query in qrels.grades]
+    measurer = Measurer(qrels, names=request.measures)
+    measured = {}
+    with progress("comparing", len(judged) * sum(not one.is_run for one in contenders)) as task:
+        for one in contenders:
+            if one.is_run:
+                measured[one.name] = _of_run(one, qrels, measurer)
+            else:
+                measured[one.name] = _of_index(one, judged, qrels, measurer, request, task)
+    primary = request.measures[0]
+    comparisons = compare(
+        {name: one.values[primary] for name, one in measured.items()}, baseline=baseline, seed=request.seed
+    )
+    rows = [
+        Row(
+            name, means(one.values), comparisons[name], one.missing, one.latency, one.bytes, is_optimal=False,
+            trained_on=one.trained_on,
+        )
+        for name, one in measured.items()
+    ]  # fmt: skip
+    best = [replace(row, is_optimal=_is_optimal(row, rows, primary)) for row in rows]
+    return Compared(split, baseline, len(judged), request.measures, tuple(best))
+
+
+def _of_run(one: Contender, qrels: Qrels, measurer: Measurer) -> _Measured:
+    known = {id for grades in qrels.grades.values() for id in grades} | qrels.grades.keys()
+    rankings = read_run(Path(one.place), known)
+    return _Measured(measurer(rankings), missing=sum(not rankings.get(query) for query in qrels.grades))
+
+
+def _of_index(
+    one: Contender, queries: Sequence[Query], qrels: Qrels, measurer: Measurer, request: CompareRequest, task: Task
+) -> _Measured:
+    model = Path(one.settings["model"]) if "model" in one.settings else None
+    with open_retriever(one.place, model=model) as retriever:
+        fusion = one.fusion(retriever.fusion)
+        mode = next(mode for mode in MODES if mode == (one.settings.get("mode") or modes_of(retriever)[0]))
+        own = own_documents(queries, qrels.grades, retriever.engine.get)
+        rankings: dict[str, Ranking] = {}
+        for batch in in_batches(queries, _BATCH):
+            deep = min(request.depth + bool(own), MAX_K)
+            found = retriever.rankings([query.text for query in batch], deep, mode=mode, fusion=fusion)
+            kept = without_own(batch, found, own, request.depth)
+            rankings |= dict(zip((query.id for query in batch), kept, strict=True))
+            task.advance(len(batch))
+        texts = [query.text for query in queries]
+        latency = measure_latency(retriever, texts, mode=mode, fusion=fusion) if request.speed else None
+        seen = 0.0 if mode == "bm25" else seen_in_training(retriever, model, texts)
+        return _Measured(measurer(rankings), latency=latency, bytes=_size(retriever), trained_on=seen)
+
+
+def _size(retriever: Retriever) -> int:
+    size = retriever.stats()["bytes"]
+    return sum(size.values()) if isinstance(size, Mapping) else int(size)
+
+
+def _is_optimal(row: Row, rows: Sequence[Row], measure: str) -> bool:
+    """Return whether a row is on the Pareto front of quality, latency and size; a run file's costs are not known."""
+    if row.bytes is None:
+        return False
+    known = (other for other in rows if other.bytes is not None)
+    return not any(_is_better(_costs(other, measure), _costs(row, measure)) for other in known)
+
+
+def _is_better(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+def _costs(row: Row, measure: str) -> tuple[float, float, float]:
+    return -row.means[measure], row.latency.p50 if row.latency else 0.0, float(row.bytes or 0)
