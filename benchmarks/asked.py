@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-import mappings
 from benchmarks.harness import DATA, read_documents, write_result
 from benchmarks.lexical import DEPTH, STOP_WORDS
 from benchmarks.quality.sets import NAMES, Judged, test_set
+from hybrid_search import mappings
 from hybrid_search.analysis import Analyzer, analyzer
 from hybrid_search.engines.embedded.search.bm25 import lucene_length
 from hybrid_search.evaluation.measures import means, measure, qrels_of
 from hybrid_search.evaluation.significance import compare
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.index import Bm25
 from hybrid_search.types import Ranking
-from loaders.registry import open_dataset
 
 FORMS = {
     "as it is": "{}",

@@ -14,10 +14,10 @@ from benchmarks.harness import need_data, read_documents, write_result
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.evaluation.measures import means, measure, qrels_of
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.search import Search
 from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Ranking
-from loaders.registry import open_dataset
 
 DEPTH = 1_000
 SETS = {"msmarco_passage": ("msmarco-passage", "dl19"), "beir": ("nfcorpus", "test")}

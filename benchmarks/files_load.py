@@ -13,8 +13,8 @@ from pathlib import Path
 from time import perf_counter
 
 import hybrid_search
+from hybrid_search.loaders.python_docs import PythonDocs
 from hybrid_search.types import Document
-from loaders.python_docs import PythonDocs
 
 FILES = 2_000
 BYTES = 10_000_000

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT, need_data, read_documents, write_result
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.types import Document, Query
-from loaders.registry import open_dataset
 
 PARAGRAPHS, QUERIES = 400, 1_000
 RECIPES = {

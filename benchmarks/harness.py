@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.types import Document, Query
-from loaders.registry import open_dataset
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

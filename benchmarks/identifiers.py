@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import mappings
 from benchmarks.asked import MOST_QUERIES, Corpus, judged_sets, listed
 from benchmarks.harness import DATA, write_result
 from benchmarks.quality.sets import Judged
+from hybrid_search import mappings
 from hybrid_search.analysis import analyzer
 from hybrid_search.analysis.identifiers import has_parts, parts_of
 from hybrid_search.evaluation.measures import means, measure, qrels_of

@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.harness import milliseconds, write_result
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.loaders.python_docs import PythonDocs
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
-from loaders.python_docs import PythonDocs
 
 DOCUMENTS, ADDS, DIMENSION = 5_000, 200, 128
 

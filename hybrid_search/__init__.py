@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms
+    from hybrid_search.loaders import Allowance, open_dataset, rejecting
     from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
     from hybrid_search.loading.sync import Synced
     from hybrid_search.protocols import Dataset
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
         Ranking,
         Rejection,
     )
-    from loaders import Allowance, open_dataset, rejecting
 
 __version__ = "0.1.0"
 
@@ -117,7 +117,7 @@ _NAMES = {
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
     "hybrid_search.loading.sync": ("Synced",),
     "hybrid_search.training.request": ("DataSource", "TrainRequest", "TrainSummary"),
-    "loaders": ("Allowance", "open_dataset", "rejecting"),
+    "hybrid_search.loaders": ("Allowance", "open_dataset", "rejecting"),
 }  # fmt: skip
 
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

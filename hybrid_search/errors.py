@@ -237,7 +237,7 @@ def importing_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in ("", "hybrid_search", "loaders", "mappings"):
+        if package in ("", "hybrid_search"):
             raise
         raise MissingExtra(package.replace("_", "-"), extra) from error
 

@@ -5,9 +5,9 @@ Imports nothing of the library but its records (``hybrid_search.types``) and its
 
 from __future__ import annotations
 
-from loaders.allowance import Allowance
-from loaders.dead_letter import DeadLetter
-from loaders.registry import available, open_dataset
-from loaders.rejecting import rejecting
+from hybrid_search.loaders.allowance import Allowance
+from hybrid_search.loaders.dead_letter import DeadLetter
+from hybrid_search.loaders.registry import available, open_dataset
+from hybrid_search.loaders.rejecting import rejecting
 
 __all__ = ["Allowance", "DeadLetter", "available", "open_dataset", "rejecting"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hybrid_search.errors import UsageError
-from loaders.intake import Source
+from hybrid_search.loaders.intake import Source
 
 __all__ = ["DEFAULT", "NOTHING", "Allowance"]
 

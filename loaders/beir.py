@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loaders.dataset import Dataset
-from loaders.folder import Folder, refuse_config, require_path
-from loaders.intake import Reject
-from loaders.judged_corpus import QRELS, CorpusFiles, JudgedCorpus
-from loaders.objects import KINDS
+from hybrid_search.loaders.dataset import Dataset
+from hybrid_search.loaders.folder import Folder, refuse_config, require_path
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.judged_corpus import QRELS, CorpusFiles, JudgedCorpus
+from hybrid_search.loaders.objects import KINDS
 
 __all__ = ["open_dataset"]
 

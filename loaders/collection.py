@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.errors import StorageError
+from hybrid_search.loaders.formats import Reject, read_tsv
+from hybrid_search.loaders.opening import open_file
 from hybrid_search.types import Document, text_hash
-from loaders.formats import Reject, read_tsv
-from loaders.opening import open_file
 
 __all__ = ["COLUMNS", "CollectionIndex", "by_id", "by_text"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from loaders.intake import Reject
-from loaders.lines import Line
-from loaders.seen import Seen
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.lines import Line
+from hybrid_search.loaders.seen import Seen
 
 __all__ = ["FirstOnly"]
 

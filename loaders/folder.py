@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybrid_search.errors import DatasetNotFound, UsageError
-from loaders.opening import STDIN
+from hybrid_search.loaders.opening import STDIN
 
 __all__ = ["PACKED", "Folder", "refuse_config", "require_path"]
 

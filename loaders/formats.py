@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from loaders.intake import Reject
-from loaders.lines import Line, read_lines
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.lines import Line, read_lines
 
 __all__ = ["Line", "Reject", "json_objects", "read_json_lines", "read_lines", "read_tsv"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hybrid_search.errors import DataError
+from hybrid_search.loaders.seen import Seen
 from hybrid_search.types import Rejection
-from loaders.seen import Seen
 
 __all__ = ["Intake", "Reject", "Source", "count_records", "counted"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import IO
 
 from hybrid_search.errors import DataError
-from loaders.intake import Reject, count_records
-from loaders.json_scanner import BrokenJson, Scanner
-from loaders.lines import LONGEST, Line
-from loaders.opening import Opened, as_data_error, open_file
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.json_scanner import BrokenJson, Scanner
+from hybrid_search.loaders.lines import LONGEST, Line
+from hybrid_search.loaders.opening import Opened, as_data_error, open_file
 
 __all__ = ["array_elements", "column_offsets", "column_rows", "is_by_columns"]
 

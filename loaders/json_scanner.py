@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import IO
 
-from loaders.lines import LONGEST
+from hybrid_search.loaders.lines import LONGEST
 
 __all__ = ["BrokenJson", "Scanner"]
 

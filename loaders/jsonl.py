@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hybrid_search.loaders.cutting import cutter_of
+from hybrid_search.loaders.dataset import Dataset
+from hybrid_search.loaders.folder import Folder, require_path
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.judged_corpus import ALL, QRELS, CorpusFiles, JudgedCorpus
+from hybrid_search.loaders.mapping import Fields
+from hybrid_search.loaders.objects import KINDS
 from hybrid_search.passages import Pieces
-from loaders.cutting import cutter_of
-from loaders.dataset import Dataset
-from loaders.folder import Folder, require_path
-from loaders.intake import Reject
-from loaders.judged_corpus import ALL, QRELS, CorpusFiles, JudgedCorpus
-from loaders.mapping import Fields
-from loaders.objects import KINDS
 
 __all__ = ["open_dataset"]
 

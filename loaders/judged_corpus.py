@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_search.errors import DataError
+from hybrid_search.loaders.cutting import Cutter
+from hybrid_search.loaders.dataset import BaseDataset, order_splits
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.intake import Reject, counted
+from hybrid_search.loaders.mapping import Fields
+from hybrid_search.loaders.objects import read_objects
+from hybrid_search.loaders.opening import is_stream
+from hybrid_search.loaders.qrels import read_qrels
+from hybrid_search.loaders.records import FieldError, parse_document, parse_query
 from hybrid_search.types import Document, Judgement, Query, id_fault
-from loaders.cutting import Cutter
-from loaders.dataset import BaseDataset, order_splits
-from loaders.first_only import FirstOnly
-from loaders.intake import Reject, counted
-from loaders.mapping import Fields
-from loaders.objects import read_objects
-from loaders.opening import is_stream
-from loaders.qrels import read_qrels
-from loaders.records import FieldError, parse_document, parse_query
 
 __all__ = ["ALL", "QRELS", "CorpusFiles", "JudgedCorpus"]
 

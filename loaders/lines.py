@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.opening import Opened, as_data_error, open_file
 from hybrid_search.types import Rejection
-from loaders.intake import Reject, count_records
-from loaders.opening import Opened, as_data_error, open_file
 
 __all__ = ["LONGEST", "TOO_LONG", "Line", "lines_of", "read_lines", "shown"]
 

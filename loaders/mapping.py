@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loaders.records import FieldError, one_of
+from hybrid_search.loaders.records import FieldError, one_of
 
 __all__ = ["LEFT_OUT", "Fields", "has_text"]
 
@@ -40,7 +40,7 @@ class Fields:
         """Return a record of an id, a text, a title and metadata; other values are counted in ``left_out``.
 
         Fields that were not chosen by name keep their names and values, for
-        :func:`~loaders.records.parse_document` to check.
+        :func:`~hybrid_search.loaders.records.parse_document` to check.
 
         :param lenient: take usual names of titles and texts too, and numbers and lists as texts.
         :raises FieldError: if a field that was chosen is missing or of the wrong kind.

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hybrid_search.errors import DataError
+from hybrid_search.loaders.dataset import BaseDataset, order_splits
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.formats import Line
+from hybrid_search.loaders.intake import Reject, counted
+from hybrid_search.loaders.records import FieldError
+from hybrid_search.loaders.result_page import ResultPage, parse_row
+from hybrid_search.loaders.result_page_rows import Rows, hub_rows, local_rows
+from hybrid_search.loaders.seen import Seen
 from hybrid_search.types import Document, Example, Judgement, Query
-from loaders.dataset import BaseDataset, order_splits
-from loaders.first_only import FirstOnly
-from loaders.formats import Line
-from loaders.intake import Reject, counted
-from loaders.records import FieldError
-from loaders.result_page import ResultPage, parse_row
-from loaders.result_page_rows import Rows, hub_rows, local_rows
-from loaders.seen import Seen
 
 __all__ = ["MsMarco", "open_dataset"]
 

@@ -8,17 +8,17 @@ from itertools import chain
 from pathlib import Path
 
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders.collection import COLUMNS, CollectionIndex, by_id, by_text
+from hybrid_search.loaders.dataset import BaseDataset, order_splits
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.folder import Folder, refuse_config, require_path
+from hybrid_search.loaders.formats import read_tsv
+from hybrid_search.loaders.intake import Reject, counted
+from hybrid_search.loaders.qrels import read_qrels
+from hybrid_search.loaders.records import FieldError, check_id
+from hybrid_search.loaders.seen import Seen
+from hybrid_search.loaders.triples import Triple, gather, read_id_triples, read_text_triples
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
-from loaders.collection import COLUMNS, CollectionIndex, by_id, by_text
-from loaders.dataset import BaseDataset, order_splits
-from loaders.first_only import FirstOnly
-from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import read_tsv
-from loaders.intake import Reject, counted
-from loaders.qrels import read_qrels
-from loaders.records import FieldError, check_id
-from loaders.seen import Seen
-from loaders.triples import Triple, gather, read_id_triples, read_text_triples
 
 __all__ = ["MsMarcoPassage", "open_dataset"]
 

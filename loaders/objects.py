@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loaders.formats import json_objects
-from loaders.intake import Reject
-from loaders.json_containers import array_elements
-from loaders.kinds import is_json_array, is_parquet
-from loaders.lines import Line, lines_of
-from loaders.opening import Opened, open_file
-from loaders.tables import csv_records, is_csv, read_parquet
+from hybrid_search.loaders.formats import json_objects
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.json_containers import array_elements
+from hybrid_search.loaders.kinds import is_json_array, is_parquet
+from hybrid_search.loaders.lines import Line, lines_of
+from hybrid_search.loaders.opening import Opened, open_file
+from hybrid_search.loaders.tables import csv_records, is_csv, read_parquet
 
 __all__ = ["KINDS", "objects_of", "read_objects"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from hybrid_search.errors import DataError
-from loaders.kinds import HEAD, is_parquet, no_text, packing_of, wide_encoding
-from loaders.unpacking import is_damage, unpacked
+from hybrid_search.loaders.kinds import HEAD, is_parquet, no_text, packing_of, wide_encoding
+from hybrid_search.loaders.unpacking import is_damage, unpacked
 
 __all__ = ["STDIN", "Opened", "as_data_error", "is_stream", "open_file"]
 
@@ -28,7 +28,7 @@ class Opened:
     """A data file, open for reading.
 
     :ivar stream: the content, unpacked and converted to UTF-8.
-    :ivar head: the first bytes of the content, at most :data:`~loaders.kinds.HEAD`.
+    :ivar head: the first bytes of the content, at most :data:`~hybrid_search.loaders.kinds.HEAD`.
     :ivar is_plain: whether the content is the file's own bytes, so that offsets in the stream are offsets in the file.
     :ivar encoding: the encoding that was converted to UTF-8; empty if the file was UTF-8 already.
     """

@@ -17,12 +17,12 @@ from itertools import chain
 from pathlib import Path
 
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders.dataset import BaseDataset
+from hybrid_search.loaders.docstrings import Docstring, standard_library, topics
+from hybrid_search.loaders.folder import refuse_config
+from hybrid_search.loaders.formats import Reject
+from hybrid_search.loaders.passages import cut, summary_and_rest, words
 from hybrid_search.types import Document, Judgement, Query, normalise_text, text_hash
-from loaders.dataset import BaseDataset
-from loaders.docstrings import Docstring, standard_library, topics
-from loaders.folder import refuse_config
-from loaders.formats import Reject
-from loaders.passages import cut, summary_and_rest, words
 
 __all__ = ["PythonDocs", "open_dataset"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hybrid_search.loaders.intake import Reject
+from hybrid_search.loaders.lines import Line, read_lines
 from hybrid_search.types import Judgement
-from loaders.intake import Reject
-from loaders.lines import Line, read_lines
 
 __all__ = ["read_qrels"]
 
@@ -43,7 +43,7 @@ def read_qrels(path: Path, reject: Reject) -> Iterator[Judgement]:
     Cells are separated by tabs if the line contains any, by commas in a file with ``.csv`` in its name, otherwise by
     white space; they may be quoted. A grade is a whole number, also written as ``+1``, ``1.0`` or ``true``.
 
-    :raises DataError: as :func:`~loaders.lines.read_lines`.
+    :raises DataError: as :func:`~hybrid_search.loaders.lines.read_lines`.
     """
     commas = ".csv" in path.suffixes
     named: list[_Columns] = []

@@ -1,7 +1,8 @@
 """Finds loaders, the built-in ones too, by the entry-point group ``hybrid_search.loaders``.
 
 An entry point names a factory ``open_dataset(path, *, reject, config)`` that returns a
-:class:`~loaders.dataset.Dataset`. Only the requested loader is imported, so a broken one does not affect the others.
+:class:`~hybrid_search.loaders.dataset.Dataset`. Only the requested loader is imported, so a broken one does not affect
+the others.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from hybrid_search.errors import DataError, HybridSearchError, UsageError
+from hybrid_search.loaders.dataset import Dataset
+from hybrid_search.loaders.intake import Reject, counted
+from hybrid_search.loaders.mapping import Fields
 from hybrid_search.passages import Pieces
-from loaders.dataset import Dataset
-from loaders.intake import Reject, counted
-from loaders.mapping import Fields
 
 __all__ = ["GROUP", "available", "open_dataset"]
 
@@ -33,7 +34,7 @@ def available() -> list[str]:
 
 def open_dataset(
     name: str,
-    path: Path | None,
+    path: str | Path | None,
     *,
     reject: Reject,
     config: str = "",
@@ -64,7 +65,7 @@ def open_dataset(
                 f"the fields of {name} are known and can't be chosen; leave id, title, text and metadata out"
             )
         more["fields"] = fields
-    return factory(path, reject=counted(reject), config=config, **more)
+    return factory(None if path is None else Path(path), reject=counted(reject), config=config, **more)
 
 
 def _find(name: str) -> EntryPoint:

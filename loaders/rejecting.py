@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybrid_search.errors import HybridSearchError, RecordsRejected
-from loaders.allowance import DEFAULT, Allowance
-from loaders.dead_letter import DeadLetter
-from loaders.intake import Intake, Source
+from hybrid_search.loaders.allowance import DEFAULT, Allowance
+from hybrid_search.loaders.dead_letter import DeadLetter
+from hybrid_search.loaders.intake import Intake, Source
 
 __all__ = ["rejecting"]
 
@@ -27,8 +27,8 @@ def rejecting(
 ) -> Iterator[Intake]:
     """Write the records that are rejected inside the block to a dead-letter file, and check their number at the end.
 
-    Pass the yielded object as ``reject`` to :func:`~loaders.registry.open_dataset` and to the job. If the job counts
-    records itself, it reports them to :meth:`~loaders.intake.Intake.read`.
+    Pass the yielded object as ``reject`` to :func:`~hybrid_search.loaders.registry.open_dataset` and to the job. If the
+    job counts records itself, it reports them to :meth:`~hybrid_search.loaders.intake.Intake.read`.
 
     :param dead_letter: the file; it is created at the first rejection, and one of an earlier run renamed.
     :param allow: how many records may be rejected.

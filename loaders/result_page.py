@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from hybrid_search.loaders.records import FieldError
 from hybrid_search.types import Document, Query, text_hash
-from loaders.records import FieldError
 
 __all__ = ["PASSAGE_FIELDS", "ResultPage", "parse_row"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import DataError
-from loaders.folder import PACKED, Folder
-from loaders.formats import Line
-from loaders.hub import SPLITS
-from loaders.intake import Reject, count_records
-from loaders.json_containers import column_offsets, column_rows, is_by_columns
-from loaders.lines import LONGEST
-from loaders.objects import KINDS, objects_of
-from loaders.opening import Opened, is_stream, open_file
-from loaders.result_page import PASSAGE_FIELDS
+from hybrid_search.loaders.folder import PACKED, Folder
+from hybrid_search.loaders.formats import Line
+from hybrid_search.loaders.hub import SPLITS
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.json_containers import column_offsets, column_rows, is_by_columns
+from hybrid_search.loaders.lines import LONGEST
+from hybrid_search.loaders.objects import KINDS, objects_of
+from hybrid_search.loaders.opening import Opened, is_stream, open_file
+from hybrid_search.loaders.result_page import PASSAGE_FIELDS
 
 __all__ = ["read_rows", "split_files", "split_of"]
 

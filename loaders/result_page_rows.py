@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import UsageError
-from loaders import hub
-from loaders.folder import Folder, refuse_config, require_path
-from loaders.formats import Line
-from loaders.intake import Reject, count_records
-from loaders.result_page_files import read_rows, split_files, split_of
+from hybrid_search.loaders import hub
+from hybrid_search.loaders.folder import Folder, refuse_config, require_path
+from hybrid_search.loaders.formats import Line
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.result_page_files import read_rows, split_files, split_of
 
 __all__ = ["Rows", "hub_rows", "local_rows"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import DataError, MissingExtra
-from loaders.intake import Reject, count_records
-from loaders.lines import LONGEST, Line, lines_of
-from loaders.opening import Opened, is_stream
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.lines import LONGEST, Line, lines_of
+from hybrid_search.loaders.opening import Opened, is_stream
 
 __all__ = ["csv_records", "is_csv", "read_parquet"]
 
@@ -34,7 +34,7 @@ def csv_records(opened: Opened, path: Path, reject: Reject) -> Iterator[tuple[Li
     The separator is a comma, semicolon or tab, whichever is most frequent in the first line. Quoted cells may contain
     line breaks.
 
-    :raises DataError: if the first line names no columns, or as :func:`~loaders.lines.read_lines`.
+    :raises DataError: if the first line names no columns, or as :func:`~hybrid_search.loaders.lines.read_lines`.
     """
     lines = lines_of(opened, path, lambda rejection: reject(rejection), blank=True)  # rows are counted, not lines
     heading = next(lines, None)

@@ -11,10 +11,10 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from hybrid_search.loaders.collection import CollectionIndex
+from hybrid_search.loaders.formats import Line, read_tsv
+from hybrid_search.loaders.intake import Reject
 from hybrid_search.types import Document, Example, Query, text_hash
-from loaders.collection import CollectionIndex
-from loaders.formats import Line, read_tsv
-from loaders.intake import Reject
 
 __all__ = ["Triple", "gather", "read_id_triples", "read_text_triples"]
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import IO, Any, Protocol, cast
 
 from hybrid_search.errors import DataError, MissingExtra
-from loaders.kinds import Packing
+from hybrid_search.loaders.kinds import Packing
 
 __all__ = ["is_damage", "unpacked"]
 

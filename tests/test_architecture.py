@@ -14,7 +14,8 @@ import pytest
 import hybrid_search
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("hybrid_search", "loaders", "mappings")
+# The folders of packages; the last two lie at the top of the repository, and are linked to from the first.
+PACKAGES = {"hybrid_search": "", "loaders": "hybrid_search.", "mappings": "hybrid_search."}
 
 # The first prefix that fits decides.
 LAYERS: tuple[tuple[str, int], ...] = (
@@ -63,8 +64,8 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.adapters", 7),
     ("hybrid_search.cli", 7),
     ("hybrid_search.__main__", 7),
-    ("loaders", 1),
-    ("mappings", 1),
+    ("hybrid_search.loaders", 1),
+    ("hybrid_search.mappings", 1),
 )
 
 HOMES = {
@@ -76,7 +77,7 @@ HOMES = {
     "tantivy": ("hybrid_search.engines.embedded", "hybrid_search.analysis"),
     "onnxruntime": ("hybrid_search.towers.onnx.runtime",),
     "gensim": ("hybrid_search.towers",),
-    "datasets": ("loaders",),
+    "datasets": ("hybrid_search.loaders",),
     "fastapi": ("hybrid_search.service",),
     "mcp": ("hybrid_search.adapters.mcp",),
     "haystack": ("hybrid_search.adapters.haystack",),
@@ -90,10 +91,10 @@ MAX_LINES = 400
 
 def module_files() -> dict[str, Path]:
     files = {}
-    for package in PACKAGES:
+    for package, above in PACKAGES.items():
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+            files[above + ".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return files
 
 
@@ -111,8 +112,8 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= named if node.module == "hybrid_search" and named <= FILES.keys() else {node.module, *named}
         pending.extend(ast.iter_child_nodes(node))
     return found
 
@@ -171,6 +172,12 @@ def test_a_heavy_library_is_imported_only_at_home(library: str) -> None:
     assert all(any(user == home or user.startswith(home + ".") for home in HOMES[library]) for user in users), users
 
 
+def test_nothing_is_imported_from_a_top_level_package_that_a_user_may_have_too() -> None:
+    pattern = re.compile(r"^\s*(from|import) (loaders|mappings)\b", re.MULTILINE)
+    tracked = subprocess.run(["git", "ls-files", "*.py", "*.md"], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not [name for name in tracked.stdout.split() if pattern.search((ROOT / name).read_text())]
+
+
 def test_engines_do_not_import_one_another_and_the_training_loop_sees_no_engine() -> None:
     for module in FILES:
         if module.startswith("hybrid_search.training") and layer(module) == 3:
@@ -209,7 +216,7 @@ WAYS = re.findall(r"^- \*\*(A .*?)\*\*.*?: (`.*`)$", (ROOT / "docs" / "architect
 
 @pytest.mark.parametrize("way", [pytest.param(re.findall(r"`([\w.]+)`", way), id=name) for name, way in WAYS])
 def test_the_ways_through_the_rooms_are_those_of_the_imports(way: list[str]) -> None:
-    rooms = [name if name.startswith("loaders") else f"hybrid_search.{name}" for name in way]
+    rooms = [f"hybrid_search.{name}" for name in way]
     assert len(rooms) == len(set(rooms))
     for number, room in enumerate(rooms[1:], 1):
         assert any(room in behind(earlier) for earlier in rooms[:number]), f"{room} is imported by none before it"
@@ -229,17 +236,16 @@ def behind(module: str) -> set[str]:
 
 
 def test_only_the_command_line_imports_loaders_and_the_package_root_names_three_of_their_functions() -> None:
-    lazily = {name for name, module in hybrid_search._HOMES.items() if module.split(".")[0] == "loaders"}
+    lazily = {name for name, module in hybrid_search._HOMES.items() if module == "hybrid_search.loaders"}
     assert lazily == {"Allowance", "open_dataset", "rejecting"}
-    users = {
-        m for m in FILES if m.startswith("hybrid_search") and any(n.split(".")[0] == "loaders" for n in IMPORTS[m])
-    }
+    home = "hybrid_search.loaders"
+    users = {m for m in FILES if not m.startswith(home) and any(name.startswith(home) for name in IMPORTS[m])}
     assert all(user.startswith("hybrid_search.cli") for user in users), users
 
 
 def test_loaders_import_nothing_of_the_library_but_its_records_and_errors() -> None:
-    for module in (m for m in FILES if m.startswith("loaders")):
-        ours = {name for name in own_imports(module) if name.startswith("hybrid_search")}
+    for module in (m for m in FILES if m.startswith("hybrid_search.loaders")):
+        ours = {name for name in own_imports(module) if not name.startswith("hybrid_search.loaders")}
         assert ours <= {"hybrid_search.types", "hybrid_search.errors", "hybrid_search.passages"}, module
 
 

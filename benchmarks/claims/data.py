@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.claims.arms import BASE_ARM, Arm
 from benchmarks.quality.sets import write_training_set
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Reporter, silent
 from hybrid_search.settings.training import NegativeSource
 from hybrid_search.training.corpus import open_corpus
@@ -25,7 +26,6 @@ from hybrid_search.training.run import tokens_of
 from hybrid_search.training.split import Split, gather
 from hybrid_search.training.vocabulary import Vocabulary, learn_vocabulary
 from hybrid_search.types import Document, Example, Query
-from loaders.registry import open_dataset
 
 __all__ = ["Prepared", "Words"]
 

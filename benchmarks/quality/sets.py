@@ -18,9 +18,9 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.harness import need_data, passages, read_documents
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Dataset
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
-from loaders.registry import open_dataset
 
 __all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_queries", "write_training_set"]
 

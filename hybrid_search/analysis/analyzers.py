@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.analysis import cjk, identifiers, spelling
 from hybrid_search.errors import ConfigError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import mappings
+from hybrid_search import mappings
 
 __all__ = ["char_filters", "runs_of", "with_bigrams"]
 

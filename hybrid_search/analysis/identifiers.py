@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import mappings
+from hybrid_search import mappings
 
 __all__ = ["MARK", "char_filters", "has_parts", "parts_of", "with_parts"]
 

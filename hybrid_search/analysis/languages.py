@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.analysis.analyzers import Analyzer, analyzer
 from hybrid_search.errors import ConfigError
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.analysis.identifiers import MARK
 
 __all__ = ["accent_filter", "char_filters", "folding", "unaccented"]

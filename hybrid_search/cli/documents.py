@@ -26,7 +26,7 @@ from hybrid_search.passages import COUNT, NUMBER, OF, document_of
 from hybrid_search.types import Document
 
 if TYPE_CHECKING:
-    from loaders.allowance import Allowance
+    from hybrid_search.loaders.allowance import Allowance
 
 __all__ = ["add_command", "count_command", "create_command", "get_command", "list_command"]
 

@@ -44,7 +44,7 @@ def command(folder: Path) -> None:
 
 def _write(folder: Path) -> tuple[int, int]:
     """Write the data set; return the numbers of documents and of queries."""
-    from loaders.python_docs import PythonDocs
+    from hybrid_search.loaders.python_docs import PythonDocs
 
     data = PythonDocs()
     train, test = list(data.queries("train")), list(data.queries("test"))

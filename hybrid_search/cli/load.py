@@ -29,9 +29,9 @@ from hybrid_search.errors import DataError, UsageError
 from hybrid_search.settings.index import FieldType, Fusion
 
 if TYPE_CHECKING:
+    from hybrid_search.loaders.intake import Intake
     from hybrid_search.loading.load import LoadReport
     from hybrid_search.protocols import Dataset
-    from loaders.intake import Intake
 
 __all__ = ["command"]
 
@@ -172,7 +172,7 @@ def _check_sync(path: Path | None, alias: str | None) -> None:
 
     :raises UsageError: with advice.
     """
-    from loaders.opening import is_stream
+    from hybrid_search.loaders.opening import is_stream
 
     if alias is not None:
         raise UsageError("--alias makes a new index, which has what the data set has and no more; leave --sync out")

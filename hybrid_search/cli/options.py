@@ -20,10 +20,10 @@ from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisatio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hybrid_search.loaders.allowance import Allowance
+    from hybrid_search.loaders.intake import Intake
+    from hybrid_search.loaders.mapping import Fields
     from hybrid_search.protocols import Dataset
-    from loaders.allowance import Allowance
-    from loaders.intake import Intake
-    from loaders.mapping import Fields
 
 __all__ = [
     "MODEL",
@@ -115,7 +115,7 @@ dead_letter_option = click.option(
 
 
 def _allowance(context: click.Context, parameter: click.Parameter, value: str) -> Allowance:
-    from loaders.allowance import Allowance
+    from hybrid_search.loaders.allowance import Allowance
 
     return Allowance.parse(value)
 
@@ -137,7 +137,7 @@ def allow_rejected_option(default: str, unless: str = "") -> Callable[[F], F]:
 
 
 def _loaders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from loaders.registry import available
+    from hybrid_search.loaders.registry import available
 
     return [name for name in available() if name.startswith(incomplete)]
 
@@ -162,7 +162,7 @@ def chosen_fields() -> dict[str, str]:
 
 def fields_of(chosen: Mapping[str, str]) -> Fields | None:
     """Return the choice of fields of :func:`chosen_fields`; None for none."""
-    from loaders.mapping import Fields
+    from hybrid_search.loaders.mapping import Fields
 
     if not chosen:
         return None
@@ -220,7 +220,7 @@ def opened_dataset(
     :raises RecordsRejected: at the very end, if more records than allowed went to the dead-letter file.
     :raises UsageError: if that file would be part of the data set.
     """
-    from loaders.registry import open_dataset
+    from hybrid_search.loaders.registry import open_dataset
 
     rejects = dead_letter.resolve()
     if path is not None and path.resolve() in (rejects, *rejects.parents):
@@ -244,8 +244,8 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
     :param allow: None for the default.
     :raises RecordsRejected: as :func:`opened_dataset`.
     """
-    from loaders.allowance import DEFAULT
-    from loaders.rejecting import rejecting as collecting
+    from hybrid_search.loaders.allowance import DEFAULT
+    from hybrid_search.loaders.rejecting import rejecting as collecting
 
     context = click.get_current_context()
     return collecting(

@@ -17,8 +17,8 @@ from hybrid_search.cli.train import print_training
 from hybrid_search.errors import importing_extra
 
 if TYPE_CHECKING:
+    from hybrid_search.loaders.intake import Intake
     from hybrid_search.protocols import Dataset
-    from loaders.intake import Intake
 
 __all__ = ["command"]
 

@@ -13,12 +13,12 @@ from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from hybrid_search.loaders.intake import Intake
     from hybrid_search.loading.blue_green import Swap
     from hybrid_search.loading.gate import Gate
     from hybrid_search.loading.load import LoadOptions
     from hybrid_search.location import Address
     from hybrid_search.protocols import Dataset
-    from loaders.intake import Intake
 
 __all__ = ["alias_options", "gate_of", "load_and_swap", "print_swap"]
 
@@ -67,8 +67,8 @@ def gate_of(judged: str | None, alias: str | None, *, stage: bool, may_be_smalle
         if judged or stage:
             raise UsageError("--gate and --stage are for an alias; give --alias NAME")
         return cast("Gate", None)
+    from hybrid_search.loaders.registry import available, open_dataset
     from hybrid_search.loading.gate import Gate
-    from loaders.registry import available, open_dataset
 
     if judged is None:
         return Gate(may_be_smaller, None, stage)

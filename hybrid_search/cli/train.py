@@ -201,7 +201,7 @@ def _old_data(start: Start) -> Callable[[], Dataset]:
     """Return what opens the data set that a model was trained on, where it was then."""
 
     def opened() -> Dataset:
-        from loaders.registry import open_dataset
+        from hybrid_search.loaders.registry import open_dataset
 
         source = start.source
         if source is None:
@@ -215,8 +215,8 @@ def _old_data(start: Start) -> Callable[[], Dataset]:
 
 def _source(dataset: str, path: Path | None, config: str) -> DataSource | None:
     """Return where the data set can be opened again; None for a stream."""
+    from hybrid_search.loaders.opening import is_stream
     from hybrid_search.training.request import DataSource
-    from loaders.opening import is_stream
 
     if path is None:
         return DataSource(dataset, "", config, chosen_fields())

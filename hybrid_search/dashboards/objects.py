@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.index import Companion
 from hybrid_search.settings.index import FieldType
 

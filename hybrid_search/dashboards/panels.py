@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.dashboards.objects import (
     HIDDEN_IN_DISCOVER,
     SavedObject,

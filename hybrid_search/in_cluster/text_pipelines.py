@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.index import Deployment
 from hybrid_search.engines.opensearch.search import SHOWN, description_of, fusion_pipeline
 from hybrid_search.engines.opensearch.transport import Client

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from mappings.folding import IGNORED
+from hybrid_search.mappings.folding import IGNORED
 
 __all__ = ["Alphabet", "beginning"]
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from hybrid_search.errors import ConfigError, CorruptModel
+from hybrid_search.mappings.folding import IGNORED, REPLACED
 from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_sized_batches
 from hybrid_search.towers.beginnings import Alphabet, beginning
-from mappings.folding import IGNORED, REPLACED
 
 __all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
 

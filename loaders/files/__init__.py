@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from loaders.files.dataset import open_dataset
+from hybrid_search.loaders.files.dataset import open_dataset
 
 __all__ = ["open_dataset"]

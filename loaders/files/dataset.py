@@ -9,6 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from hybrid_search.errors import DataError, MissingExtra
+from hybrid_search.loaders.cutting import Cutter, cutter_of
+from hybrid_search.loaders.dataset import BaseDataset
+from hybrid_search.loaders.files.finding import Found, find, read
+from hybrid_search.loaders.files.page import Page, Unreadable
+from hybrid_search.loaders.files.readers import Binary, is_records, kind_of, page_of, unpacked_file
+from hybrid_search.loaders.files.records import documents_of
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.folder import require_path
+from hybrid_search.loaders.intake import Reject, count_records, counted
+from hybrid_search.loaders.mapping import Fields
 from hybrid_search.passages import Pieces
 from hybrid_search.types import (
     Document,
@@ -20,16 +30,6 @@ from hybrid_search.types import (
     SectionedDocument,
     id_fault,
 )
-from loaders.cutting import Cutter, cutter_of
-from loaders.dataset import BaseDataset
-from loaders.files.finding import Found, find, read
-from loaders.files.page import Page, Unreadable
-from loaders.files.readers import Binary, is_records, kind_of, page_of, unpacked_file
-from loaders.files.records import documents_of
-from loaders.first_only import FirstOnly
-from loaders.folder import require_path
-from loaders.intake import Reject, count_records, counted
-from loaders.mapping import Fields
 
 __all__ = ["Files", "open_dataset"]
 

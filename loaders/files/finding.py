@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from loaders.files.page import LARGEST, Unreadable
+from hybrid_search.loaders.files.page import LARGEST, Unreadable
 
 __all__ = ["Found", "find", "read"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hybrid_search.loaders.files.page import Outline, Page, Unreadable
 from hybrid_search.types import MetadataValue
-from loaders.files.page import Outline, Page, Unreadable
 
 __all__ = ["html", "text_of_html"]
 

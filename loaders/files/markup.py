@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from loaders.files.html import text_of_html
-from loaders.files.page import Outline, Page, plain_values
-from loaders.files.sphinx import know_sphinx
-from loaders.files.texts import with_front_matter
+from hybrid_search.loaders.files.html import text_of_html
+from hybrid_search.loaders.files.page import Outline, Page, plain_values
+from hybrid_search.loaders.files.sphinx import know_sphinx
+from hybrid_search.loaders.files.texts import with_front_matter
 
 if TYPE_CHECKING:
     from docutils import nodes

@@ -9,8 +9,8 @@ import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from hybrid_search.loaders.files.page import LARGEST, Outline, Page, Unreadable, plain_values
 from hybrid_search.types import MetadataValue, Section
-from loaders.files.page import LARGEST, Outline, Page, Unreadable, plain_values
 
 if TYPE_CHECKING:
     from docx.document import Document as Docx

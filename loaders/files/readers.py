@@ -8,13 +8,13 @@ from pathlib import PurePath
 from typing import IO
 
 from hybrid_search.errors import MissingExtra
-from loaders.files.html import html
-from loaders.files.markup import markdown, restructured_text
-from loaders.files.office import docx, is_docx, pdf
-from loaders.files.page import LARGEST, Page, Unreadable
-from loaders.files.texts import decoded, plain
-from loaders.kinds import HEAD, no_text, packing_of, wide_encoding
-from loaders.unpacking import is_damage, unpacked
+from hybrid_search.loaders.files.html import html
+from hybrid_search.loaders.files.markup import markdown, restructured_text
+from hybrid_search.loaders.files.office import docx, is_docx, pdf
+from hybrid_search.loaders.files.page import LARGEST, Page, Unreadable
+from hybrid_search.loaders.files.texts import decoded, plain
+from hybrid_search.loaders.kinds import HEAD, no_text, packing_of, wide_encoding
+from hybrid_search.loaders.unpacking import is_damage, unpacked
 
 __all__ = ["Binary", "is_records", "kind_of", "page_of", "unpacked_file"]
 

@@ -9,19 +9,19 @@ from typing import IO, Any
 
 import msgspec
 
+from hybrid_search.loaders.files.finding import Found
+from hybrid_search.loaders.files.page import LARGEST, Unreadable
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.formats import json_objects
+from hybrid_search.loaders.intake import Reject, count_records
+from hybrid_search.loaders.json_containers import array_elements
+from hybrid_search.loaders.kinds import is_json_array
+from hybrid_search.loaders.lines import Line, lines_of
+from hybrid_search.loaders.mapping import Fields, has_text
+from hybrid_search.loaders.opening import Opened, open_file
+from hybrid_search.loaders.records import FieldError, parse_document
+from hybrid_search.loaders.tables import csv_records
 from hybrid_search.types import Document, id_fault
-from loaders.files.finding import Found
-from loaders.files.page import LARGEST, Unreadable
-from loaders.first_only import FirstOnly
-from loaders.formats import json_objects
-from loaders.intake import Reject, count_records
-from loaders.json_containers import array_elements
-from loaders.kinds import is_json_array
-from loaders.lines import Line, lines_of
-from loaders.mapping import Fields, has_text
-from loaders.opening import Opened, open_file
-from loaders.records import FieldError, parse_document
-from loaders.tables import csv_records
 
 __all__ = ["documents_of"]
 

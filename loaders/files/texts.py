@@ -6,8 +6,8 @@ import codecs
 import re
 from typing import Any
 
-from loaders.files.page import Outline, Page, Unreadable
-from loaders.kinds import wide_encoding
+from hybrid_search.loaders.files.page import Outline, Page, Unreadable
+from hybrid_search.loaders.kinds import wide_encoding
 
 __all__ = ["decoded", "plain", "with_front_matter"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from node.server import Server
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.index.template import held_options, index_body
 from hybrid_search.engines.opensearch.search import bodies as requests
 from hybrid_search.engines.opensearch.transport.client import Client

@@ -15,13 +15,13 @@ import hybrid_search
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.deployment import Deployment
 from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.loaders.python_docs import PythonDocs
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document, Query
-from loaders.python_docs import PythonDocs
 
 __all__ = [
     "DOCUMENTS",

@@ -15,11 +15,11 @@ from node.server import Server
 
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.indexes import indexes_on, roll_back
+from hybrid_search.loaders.intake import Intake
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.loading.sync import load_in_sync
 from hybrid_search.location import Address
 from hybrid_search.types import Document
-from loaders.intake import Intake
 
 
 @pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.opensearch)])

@@ -43,6 +43,8 @@ from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.evaluation.side_by_side import compare_side_by_side
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.fusion import fuse
+from hybrid_search.loaders.msmarco_passage import open_dataset as open_msmarco
+from hybrid_search.loaders.python_docs import open_dataset as open_python_docs
 from hybrid_search.location import Address
 from hybrid_search.protocols import Dataset, Vectors
 from hybrid_search.retrieval.retriever import Retriever
@@ -53,8 +55,6 @@ from hybrid_search.streams import in_batches
 from hybrid_search.training.mine import mine
 from hybrid_search.training.negatives.file import read_negatives
 from hybrid_search.types import Document, Ranking, Rejection
-from loaders.msmarco_passage import open_dataset as open_msmarco
-from loaders.python_docs import open_dataset as open_python_docs
 
 pytestmark = pytest.mark.opensearch
 

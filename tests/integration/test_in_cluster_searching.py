@@ -24,6 +24,7 @@ from hybrid_search.errors import ModelMismatch, ModelNotFound, UnsupportedCapabi
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
 from hybrid_search.evaluation.protocol import EvaluationSettings
 from hybrid_search.in_cluster.deploy import deploy, undeploy
+from hybrid_search.loaders.dataset import BaseDataset
 from hybrid_search.location import Address
 from hybrid_search.retrieval.async_retriever import AsyncRetriever
 from hybrid_search.retrieval.retriever import Retriever
@@ -31,7 +32,6 @@ from hybrid_search.search import Mode, Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.server import INDEX_DEFAULT, SearchOptions
 from hybrid_search.types import Document, Judgement, Query
-from loaders.dataset import BaseDataset
 
 pytestmark = pytest.mark.opensearch
 

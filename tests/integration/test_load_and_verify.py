@@ -26,12 +26,12 @@ from hybrid_search.errors import (
     ModelNotFound,
     UsageError,
 )
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.location import Address
 from hybrid_search.models import inspect_index
 from hybrid_search.opening import open_retriever
 from hybrid_search.types import Rejection
-from loaders.registry import open_dataset
 
 
 @pytest.fixture

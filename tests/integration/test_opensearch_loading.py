@@ -228,7 +228,7 @@ def killed(proxy: FaultyServer, tmp_path: Path) -> Path:
 def test_after_a_kill_resume_sends_only_the_rest_and_mends_the_settings(
     proxy: FaultyServer, client: Client, killed: Path, tmp_path: Path
 ) -> None:
-    from loaders.registry import open_dataset
+    from hybrid_search.loaders.registry import open_dataset
 
     location = f"{proxy.location}/{INDEX}"
     journal = Journal(location, f"jsonl {killed.resolve()}")

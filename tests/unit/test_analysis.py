@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.analysis import ANALYZERS, Asked, analyzer, asked, asked_terms
 from hybrid_search.errors import ConfigError
+from hybrid_search.mappings.folding import folded
 from hybrid_search.settings.index import IndexSettings
-from mappings.folding import folded
 
 
 @pytest.mark.parametrize(

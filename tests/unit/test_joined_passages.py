@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hybrid_search.loaders.cutting import Cutter
 from hybrid_search.passages import joined
 from hybrid_search.types import Document, Section, SectionedDocument
-from loaders.cutting import Cutter
 
 SENTENCES = [f"This is the sentence of the number {number}, which says what it says." for number in range(60)]
 

@@ -35,9 +35,9 @@ BLOCKS = [
 ]
 EXAMPLES = [pytest.param(path.read_text(), id=path.name) for path in sorted((ROOT / "examples").glob("*.py"))]
 
-# An entry-point group, the name of a logger, a module in a list of trusted ones, one for timeit, and an attribute of a
+# An entry-point group, two packages, the name of a logger, a module in a list of trusted ones, one for timeit, and an attribute of a
 # span: texts and no attributes of the package.
-NO_ATTRIBUTES = {"loaders", "engines", "adapters", "tracing", "mode"}
+NO_ATTRIBUTES = {"loaders", "mappings", "engines", "adapters", "tracing", "mode"}
 
 
 def test_the_public_interface_is_this_list() -> None:
@@ -63,13 +63,12 @@ def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
 
 def test_every_installed_package_is_marked_as_typed_or_its_names_would_be_any() -> None:
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for package in ("hybrid_search", "loaders", "mappings"):
-        assert "py.typed" in shipped[package]
-        assert (ROOT / package / "py.typed").is_file()
+    assert "py.typed" in shipped["hybrid_search"]
+    assert (ROOT / "hybrid_search" / "py.typed").is_file()
 
 
 def test_the_package_loads_none_of_its_parts_before_they_are_used() -> None:
-    code = "import sys, hybrid_search; print(*sorted(m for m in sys.modules if m.startswith(('hybrid_', 'loaders'))))"
+    code = "import sys, hybrid_search; print(*sorted(m for m in sys.modules if m.startswith('hybrid_')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "hybrid_search hybrid_search.telemetry"
 
@@ -85,9 +84,9 @@ def test_code_that_is_shown_uses_public_names_only(code: str) -> None:
     used: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
-            modules = {alias.name for alias in node.names if alias.name.split(".")[0] in ("hybrid_search", "loaders")}
+            modules = {alias.name for alias in node.names if alias.name.split(".")[0] == "hybrid_search"}
             assert modules <= {"hybrid_search"}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("hybrid_search", "loaders"):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hybrid_search":
             assert node.module == "hybrid_search"
             used |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "hybrid_search":

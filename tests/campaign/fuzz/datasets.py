@@ -19,9 +19,9 @@ from campaign.fuzz.mutation import mutated, mutated_json
 from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import ANY, JSON, TEXTS
 from campaign.fuzz.trial import Trial
+from hybrid_search.loaders.dead_letter import DeadLetter
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.types import Document, Judgement, Query, Rejection
-from loaders.dead_letter import DeadLetter
-from loaders.registry import open_dataset
 
 __all__ = ["Datasets"]
 

@@ -12,11 +12,11 @@ from hybrid_search.engines.opensearch.search.answers import hits_of
 from hybrid_search.engines.opensearch.transport.connection_settings import resolved
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
 from hybrid_search.filters.parser import parse_filter
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.location import Address
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.towers.model_card import read_model_card
-from loaders.registry import open_dataset
 
 __all__ = ["DOORS", "SEEDS"]
 

@@ -19,8 +19,8 @@ from campaign.fuzz.mutation import flipped, mutated, mutated_json
 from campaign.fuzz.planted import planted
 from campaign.fuzz.trial import Trial
 from hybrid_search import Document, Retriever
+from hybrid_search.loaders.dataset import BaseDataset
 from hybrid_search.models import inspect_index
-from loaders.dataset import BaseDataset
 
 __all__ = ["Files"]
 

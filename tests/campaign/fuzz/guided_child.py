@@ -10,7 +10,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["hybrid_search", "loaders"]):
+with atheris.instrument_imports(include=["hybrid_search"]):
     from campaign.fuzz.doors import DOORS
 
 from campaign.fuzz.expectation import Broken, shown

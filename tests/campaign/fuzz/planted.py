@@ -140,9 +140,9 @@ _FAULTS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
         "verify_files",
         lambda verify: lambda *given: None,
     ),
-    "a record is not written down": ("loaders.dead_letter:DeadLetter", "__call__", _without_json),
-    "a bare KeyError": ("loaders.records:", "_id", lambda read: lambda record: str(record["id"])),
-    "a traceback": ("loaders.folder:", "require_path", lambda require: lambda path, *given: {}[path]),
+    "a record is not written down": ("hybrid_search.loaders.dead_letter:DeadLetter", "__call__", _without_json),
+    "a bare KeyError": ("hybrid_search.loaders.records:", "_id", lambda read: lambda record: str(record["id"])),
+    "a traceback": ("hybrid_search.loaders.folder:", "require_path", lambda require: lambda path, *given: {}[path]),
     "answers are believed": (
         "hybrid_search.engines.opensearch.transport.plan:",
         "_told",

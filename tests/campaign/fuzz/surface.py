@@ -22,10 +22,10 @@ from campaign.fuzz.folders import SETTINGS
 from campaign.fuzz.planted import planted
 from campaign.fuzz.strategies import ANY, DOCUMENTS, QUERIES, TEXTS
 from hybrid_search import AsyncRetriever, Retriever
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.load import LoadOptions
 from hybrid_search.opening import create_index, drop_index, index_exists, open_engine
 from hybrid_search.settings.index import Bm25, Fusion
-from loaders.registry import open_dataset
 
 __all__ = ["Surface"]
 

@@ -132,9 +132,9 @@ def _train(data: Path, out: Path, *, restart: bool, fault: str | None = None) ->
     import torch
 
     import hybrid_search
+    from hybrid_search.loaders.registry import open_dataset
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
     from hybrid_search.training.train import TrainRequest
-    from loaders.registry import open_dataset
 
     torch.set_num_threads(1)
     towers = TowerConfig(encoder="mean", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from hybrid_search.cli import cli
 from hybrid_search.errors import UsageError
-from loaders.registry import open_dataset
+from hybrid_search.loaders.registry import open_dataset
 
 
 def test_the_example_is_a_judged_data_set_whose_answers_are_in_it(tmp_path: Path) -> None:

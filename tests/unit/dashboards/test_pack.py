@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pack_check import check_pack, vega_sources
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.dashboards.objects import Typed, ndjson
 from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown

@@ -14,10 +14,10 @@ from hybrid_search.evaluation.compare import CompareRequest, Contender, Row, _is
 from hybrid_search.evaluation.latency import Latency
 from hybrid_search.evaluation.report import read_run, write_run
 from hybrid_search.evaluation.significance import compare
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Dataset
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.types import Document, Ranking
-from loaders.registry import open_dataset
 
 TEXTS = {"a 1": "bees make honey", "b": "bees sting", "c": "clocks tick", "d%41": "clocks and bees"}
 QUERIES = {"q1": "honey", "q2": "clocks", "q3": "sting", "q4": "none of these"}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.evaluation.evaluate import EvaluateRequest, _split, evaluate_index
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.storage import check_writable
 from hybrid_search.towers.model_card import sample_of
 from hybrid_search.types import text_hash
-from loaders.registry import open_dataset
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.errors import UsageError
 from hybrid_search.evaluation.evaluate import EvaluateResult
 from hybrid_search.evaluation.latency import Latency, Speed

@@ -1,9 +1,9 @@
 import pytest
 
 from hybrid_search.errors import DatasetNotFound, UsageError
+from hybrid_search.loaders.beir import open_dataset as open_beir
+from hybrid_search.loaders.jsonl import open_dataset as open_jsonl
 from hybrid_search.types import Document, Judgement, Query
-from loaders.beir import open_dataset as open_beir
-from loaders.jsonl import open_dataset as open_jsonl
 
 CORPUS = (
     '{"_id": "d1", "title": "Fleas", "text": "Fleas jump.", "metadata": {"url": "u"}, "extra": 1}\n'

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.errors import StorageError
+from hybrid_search.loaders import DeadLetter
 from hybrid_search.types import Rejection
-from loaders import DeadLetter
 
 
 def test_a_clean_run_leaves_no_file(tmp_path):

@@ -16,12 +16,12 @@ import pytest
 import zstd
 
 from hybrid_search.errors import DataError, MissingExtra
+from hybrid_search.loaders import lines
+from hybrid_search.loaders.beir import open_dataset as open_beir
+from hybrid_search.loaders.jsonl import open_dataset
+from hybrid_search.loaders.lines import read_lines
+from hybrid_search.loaders.msmarco_passage import open_dataset as open_passages
 from hybrid_search.types import Document, Judgement
-from loaders import lines
-from loaders.beir import open_dataset as open_beir
-from loaders.jsonl import open_dataset
-from loaders.lines import read_lines
-from loaders.msmarco_passage import open_dataset as open_passages
 
 TEXT = '{"id": "1", "text": "Fleas jump."}\n{"id": "2", "text": "Cats sleep: naïve."}\n'
 DOCUMENTS = [Document("1", "Fleas jump."), Document("2", "Cats sleep: naïve.")]
@@ -166,10 +166,10 @@ BOMBS = {
 READ_IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
-from loaders import json_scanner, lines
+from hybrid_search.loaders import json_scanner, lines
 lines.LONGEST = json_scanner.LONGEST = 4 << 20
 from hybrid_search.errors import DataError
-from loaders.jsonl import open_dataset
+from hybrid_search.loaders.jsonl import open_dataset
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     print(len(list(open_dataset(Path(sys.argv[1]), reject=lambda refused: print(refused.reason)).documents())))
@@ -341,7 +341,7 @@ def test_a_pipe_is_read_once(tmp_path, kind):
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 def test_standard_input_is_read(path):
     script = (
-        "import sys; from pathlib import Path; from loaders.jsonl import open_dataset;"
+        "import sys; from pathlib import Path; from hybrid_search.loaders.jsonl import open_dataset;"
         "print([d.id for d in open_dataset(Path(sys.argv[1]), reject=print).documents()])"
     )
     done = subprocess.run([sys.executable, "-c", script, path], input=PACKED["gzip"], capture_output=True)
@@ -350,7 +350,7 @@ def test_standard_input_is_read(path):
 
 def test_a_zip_from_a_pipe_is_refused_with_a_reason(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from loaders.jsonl import open_dataset\n"
+        "import sys; from pathlib import Path; from hybrid_search.loaders.jsonl import open_dataset\n"
         "try: list(open_dataset(Path('-'), reject=print).documents())\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -3,9 +3,9 @@ import gzip
 import pytest
 
 from hybrid_search.errors import DataError
+from hybrid_search.loaders.formats import read_json_lines, read_lines, read_tsv
+from hybrid_search.loaders.qrels import read_qrels
 from hybrid_search.types import Judgement
-from loaders.formats import read_json_lines, read_lines, read_tsv
-from loaders.qrels import read_qrels
 
 
 def texts(path, reject):

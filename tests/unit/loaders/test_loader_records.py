@@ -1,7 +1,7 @@
 import pytest
 
+from hybrid_search.loaders.records import FieldError, parse_document, parse_query
 from hybrid_search.types import Document, Query
-from loaders.records import FieldError, parse_document, parse_query
 
 
 def test_a_full_document_is_taken_as_it_is():

@@ -3,10 +3,9 @@ import sys
 
 import pytest
 
-import loaders
-from hybrid_search import protocols
+from hybrid_search import loaders, protocols
 from hybrid_search.errors import DataError, MissingExtra, UsageError
-from loaders.dataset import Dataset
+from hybrid_search.loaders.dataset import Dataset
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_search.loaders.first_only import FirstOnly
+from hybrid_search.loaders.formats import Line
+from hybrid_search.loaders.intake import Intake
+from hybrid_search.loaders.seen import Seen
 from hybrid_search.types import Rejection
-from loaders.first_only import FirstOnly
-from loaders.formats import Line
-from loaders.intake import Intake
-from loaders.seen import Seen
 
 
 @given(st.lists(st.tuples(st.text(max_size=2), st.sampled_from("xy")), max_size=300))

@@ -15,10 +15,10 @@ import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import loaders
+from hybrid_search import loaders
 from hybrid_search.errors import DataError
-from loaders import json_scanner
-from loaders.intake import Intake
+from hybrid_search.loaders import json_scanner
+from hybrid_search.loaders.intake import Intake
 
 DOCUMENT = b'{"_id": "last", "text": "a good one"}'
 PAGE = {"is_selected": [1, 0], "passage_text": ["a good one", "another"]}

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-import loaders
+from hybrid_search import loaders
 from hybrid_search.types import text_hash
 
 pytestmark = pytest.mark.shared_data

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.errors import DataError, DatasetNotFound, MissingExtra, UsageError
+from hybrid_search.loaders.ms_marco import open_dataset
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
-from loaders.ms_marco import open_dataset
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 make_hub_folder = runpy.run_path(str(EXAMPLES / "make_hub_folder.py"))["make_hub_folder"]

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_search.errors import DataError, DatasetNotFound, UsageError
+from hybrid_search.loaders.ms_marco import open_dataset
+from hybrid_search.loaders.records import FieldError
+from hybrid_search.loaders.result_page import parse_row
 from hybrid_search.types import Document, Judgement, text_hash
-from loaders.ms_marco import open_dataset
-from loaders.records import FieldError
-from loaders.result_page import parse_row
 
 FLEAS, CATS, DOGS = "Fleas jump.", "Cats sleep.", "Dogs bark."
 

@@ -1,9 +1,9 @@
 import pytest
 
 from hybrid_search.errors import DatasetNotFound, UsageError
+from hybrid_search.loaders.collection import CollectionIndex, by_id, by_text
+from hybrid_search.loaders.msmarco_passage import open_dataset
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
-from loaders.collection import CollectionIndex, by_id, by_text
-from loaders.msmarco_passage import open_dataset
 
 FLEAS, CATS, DOGS = Document("11", "Fleas jump."), Document("12", "Cats sleep."), Document("13", "Dogs bark.")
 COLLECTION = "11\tFleas jump.\n12\tCats sleep.\n13\tDogs bark.\n"

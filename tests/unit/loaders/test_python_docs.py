@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders.passages import cut, summary_and_rest
+from hybrid_search.loaders.python_docs import open_dataset
 from hybrid_search.types import normalise_text
-from loaders.passages import cut, summary_and_rest
-from loaders.python_docs import open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,8 @@ def test_no_path_and_no_configuration_are_taken(tmp_path):
 
 def test_another_process_reads_the_same_and_imports_none_of_what_it_reads(dataset, documents):
     script = (
-        "import json, sys; from loaders.python_docs import open_dataset; d = open_dataset(None, reject=print);"
+        "import json, sys; from hybrid_search.loaders.python_docs import open_dataset;"
+        "d = open_dataset(None, reject=print);"
         "ids = [x.id for x in d.documents()]; queries = [x.text for x in d.queries('test')];"
         "bad = [m for m in ('antigravity', 'this', 'turtle', 'tkinter', 'idlelib', 'asyncio') if m in sys.modules];"
         "print(json.dumps([ids, queries, bad]))"

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import loaders
+from hybrid_search import loaders
 from hybrid_search.errors import DataError, HybridSearchError, RecordsRejected, UsageError
+from hybrid_search.loaders.allowance import Allowance
+from hybrid_search.loaders.intake import Intake, Source
+from hybrid_search.loaders.rejecting import rejecting
 from hybrid_search.types import Rejection
-from loaders.allowance import Allowance
-from loaders.intake import Intake, Source
-from loaders.rejecting import rejecting
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 
 from hybrid_search.cli.swapped import gate_of
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.gate import against
 from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.types import Document
-from loaders.registry import open_dataset
 
 WORDS = [f"word{number}" for number in range(12)]
 

@@ -11,6 +11,7 @@ import hybrid_search
 from hybrid_search import Document, LoadOptions
 from hybrid_search.cli.output import in_options
 from hybrid_search.errors import IndexExists, IndexNotFound, ModelMismatch, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.reindex import reindex
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.models import inspect_index
@@ -18,7 +19,6 @@ from hybrid_search.opening import model_of_new
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers import shipped
 from hybrid_search.training.fit.tune import tune
-from loaders.registry import open_dataset
 
 LEXICAL = LoadOptions(lexical_only=True)
 TEXTS = ("the bees make honey", "honey from the comb", "the tide is out")

@@ -12,13 +12,13 @@ import pytest
 import hybrid_search
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders.intake import Intake
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.load import LoadOptions
 from hybrid_search.loading.sources import Corpus, in_types
 from hybrid_search.loading.sync import Present, Synced, load_in_sync
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
-from loaders.intake import Intake
-from loaders.registry import open_dataset
 
 
 class Asked:

@@ -8,9 +8,9 @@ from pathlib import Path
 from service_app import opening, served
 from starlette.testclient import TestClient
 
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.service.judgements import Judgements
 from hybrid_search.types import Document
-from loaders.registry import open_dataset
 
 
 def test_what_is_judged_is_read_by_the_loader_and_the_last_word_counts(own_index: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.load import load
 from hybrid_search.models import inspect_index, inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
@@ -19,7 +20,6 @@ from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.tokenizer import TextTokenizer, train_tokenizer
 from hybrid_search.training.train import TrainRequest, train
 from hybrid_search.types import Document
-from loaders.registry import open_dataset
 
 TOWERS = TowerConfig(
     encoder="mean", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8, max_document_tokens=5

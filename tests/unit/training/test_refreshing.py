@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, TrainingError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.model_card import ServingDefaults, read_model_card
 from hybrid_search.training import run as training_run
@@ -20,7 +21,6 @@ from hybrid_search.training.run import Round
 from hybrid_search.training.teacher.vector_store import write_vectors
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
 from hybrid_search.types import Document, Example, Query
-from loaders.registry import open_dataset
 
 TOWERS = TowerConfig(encoder="mean", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8)
 CONFIG = TrainConfig(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hybrid_search.errors import HybridSearchError, IndexLocked, ResumeMismatch, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.tokenizer import TextTokenizer
@@ -17,7 +18,6 @@ from hybrid_search.training.corpus import open_corpus
 from hybrid_search.training.resume import WorkFolder
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
 from hybrid_search.types import Rejection
-from loaders.registry import open_dataset
 
 TOWERS = TowerConfig(encoder="mean", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8)
 CONFIG = TrainConfig(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, ModelNotFound, ResumeMismatch, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.models import inspect_model
 from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
@@ -22,7 +23,6 @@ from hybrid_search.training.start import KnownQueries, Start, told_of_words
 from hybrid_search.training.teacher.vectors import axes_of_towers
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
 from hybrid_search.types import Document, text_hash
-from loaders.registry import open_dataset
 
 TOPICS = 6
 TOWERS = TowerConfig(encoder="gru", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.models import inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.teacher.vector_store import write_vectors
 from hybrid_search.training.train import TrainRequest, train
-from loaders.registry import open_dataset
 
 TOPICS, EACH = 8, 15
 WORDS = [f"word{i:03d}" for i in range(TOPICS * 30)]

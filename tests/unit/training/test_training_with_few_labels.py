@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import TrainingError, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.train import TrainRequest, TrainSummary, train
-from loaders.registry import open_dataset
 
 TOPICS = 6
 TOWERS = TowerConfig(encoder="mean", dimension=16, embedding_dimension=16, hidden=8, head_hidden=8)

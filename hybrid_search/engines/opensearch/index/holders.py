@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import msgspec
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
 from hybrid_search.errors import CorruptIndex, IndexExists, SearchIndexError

@@ -22,7 +22,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import AccessDenied, HybridSearchError, IndexExists, IndexLocked, SearchIndexError
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.connection_settings import resolved
 from hybrid_search.engines.opensearch.transport.failures import failure

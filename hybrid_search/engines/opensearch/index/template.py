@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.opensearch.index.document_json import stored_name
 from hybrid_search.engines.opensearch.index.fitness import declared_fields, faults_of_mapping

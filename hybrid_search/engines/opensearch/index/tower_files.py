@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import filelock
 import msgspec
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.index import meta
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import failure, taken_apart

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import mappings
+from hybrid_search import mappings
 from hybrid_search.engines.opensearch.index.template import SPACES
 from hybrid_search.engines.opensearch.search.filter_queries import filter_query
 from hybrid_search.filters import Filter

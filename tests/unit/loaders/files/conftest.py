@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_search.loaders.files import open_dataset
+from hybrid_search.loaders.files.dataset import Files
 from hybrid_search.types import Document, Rejection
-from loaders.files import open_dataset
-from loaders.files.dataset import Files
 
 
 @pytest.fixture

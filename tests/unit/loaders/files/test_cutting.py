@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders import registry
+from hybrid_search.loaders.cutting import Cutter
+from hybrid_search.loaders.files import open_dataset
 from hybrid_search.passages import Pieces
 from hybrid_search.types import Document, Section, SectionedDocument
-from loaders import registry
-from loaders.cutting import Cutter
-from loaders.files import open_dataset
 
 
 def texts(document, **options):

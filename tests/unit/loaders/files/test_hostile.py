@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from hybrid_search.errors import DataError, DatasetNotFound, UsageError
-from loaders.files import open_dataset
+from hybrid_search.loaders.files import open_dataset
 
 
 def test_hidden_and_binary_files_links_and_parts_of_pages_are_counted_and_the_rest_is_read(put, load, folder, tmp_path):
@@ -120,7 +120,7 @@ def test_a_missing_reader_is_said_with_its_extra(put, folder):
     put("a.md", "# Fleas")
     code = (
         "import sys; sys.modules['markdown_it'] = None\n"
-        "from pathlib import Path; from loaders.files import open_dataset\n"
+        "from pathlib import Path; from hybrid_search.loaders.files import open_dataset\n"
         f"list(open_dataset(Path({str(folder)!r}), reject=print).documents())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

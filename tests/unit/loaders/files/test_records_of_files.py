@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hybrid_search.errors import UsageError
+from hybrid_search.loaders import open_dataset
+from hybrid_search.loaders.mapping import Fields
 from hybrid_search.types import Document
-from loaders import open_dataset
-from loaders.mapping import Fields
 
 URLS = '{"url": "u/1", "name": "Fleas", "body": "They jump.", "summary": "Jumpers.", "lang": "en", "deep": {"a": 1}}\n'
 

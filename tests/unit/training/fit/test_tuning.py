@@ -12,12 +12,12 @@ import pytest
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import DataError, UsageError
+from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.training.fit.choice import choose, cross_fitted, families, techniques
 from hybrid_search.training.fit.table import GRID
 from hybrid_search.training.fit.tune import TuneRequest, _check_enough, _check_split, _split, tune
 from hybrid_search.types import Document
-from loaders.registry import open_dataset
 
 
 @pytest.mark.parametrize(
