@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
     from hybrid_search.loading.sync import Synced
     from hybrid_search.protocols import Dataset
+    from hybrid_search.retrieval.adding import AddReport
     from hybrid_search.retrieval.async_retriever import AsyncRetriever
-    from hybrid_search.retrieval.retriever import AddReport, Retriever
+    from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.search import Mode
     from hybrid_search.service import create_app
     from hybrid_search.settings.index import Bm25, Fusion
@@ -91,6 +92,7 @@ switch_off()
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _NAMES = {
     "hybrid_search.api": ("backup", "create", "load", "load_in_sync", "open", "restore", "train"),
+    "hybrid_search.retrieval.adding": ("AddReport",),
     "hybrid_search.retrieval.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
     "hybrid_search.engines.opensearch.transport": ("Connection",),
@@ -103,7 +105,7 @@ _NAMES = {
     ),
     "hybrid_search.filters": ("And", "Exists", "Filter", "Not", "Or", "Range", "Term", "Terms"),
     "hybrid_search.protocols": ("Dataset",),
-    "hybrid_search.retrieval.retriever": ("AddReport", "Retriever"),
+    "hybrid_search.retrieval.retriever": ("Retriever",),
     "hybrid_search.search": ("Mode",),
     "hybrid_search.service": ("create_app",),
     "hybrid_search.settings.server": ("SearchOptions", "ServerOptions"),

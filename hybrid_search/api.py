@@ -69,10 +69,10 @@ def create(
     :raises IndexExists: if there is an index at the location.
     :raises ModelNotFound: if there is no model at the path.
     """
-    from hybrid_search.loading import load as loading
+    from hybrid_search.loading.target import create as created
 
     with _connected(connection):
-        return loading.create(location, _folder(model), language)
+        return created(location, _folder(model), language)
 
 
 def backup(location: str | Path, to: str | Path) -> int:

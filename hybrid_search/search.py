@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, cast, get_args
 
 from hybrid_search.errors import UsageError, shown
 from hybrid_search.filters import Filter
@@ -14,7 +14,18 @@ from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import Bm25, Fusion
 
-__all__ = ["MAX_K", "MODES", "MOST_VALUES", "Mode", "Search", "facets_of", "texts_of"]
+__all__ = [
+    "MAX_K",
+    "MODES",
+    "MOST_VALUES",
+    "MatchArguments",
+    "Mode",
+    "Search",
+    "SearchArguments",
+    "facets_of",
+    "only",
+    "texts_of",
+]
 
 Mode = Literal["hybrid", "bm25", "knn"]
 
@@ -30,6 +41,39 @@ MOST_VALUES = 1_000
 _MOST_FACETS = 20
 _FIRST_DEPTH = 200
 _MOST_SHOWN = 100
+
+
+class MatchArguments(TypedDict, total=False):
+    """What else a user may say of what is searched: arguments of the retrievers' methods, described there."""
+
+    filter: Filter | str | None
+    offset: int
+    fusion: Fusion | None
+    group: int | None
+    min_score: float | None
+    min_bm25: float | None
+    min_knn: float | None
+
+
+class SearchArguments(MatchArguments, total=False):
+    """The same of a search for hits."""
+
+    highlight: bool
+
+
+Arguments = TypeVar("Arguments")
+
+
+def only(names: type[Arguments], given: Arguments) -> Arguments:
+    """Return the arguments of a call, whose names no type checker may have looked at.
+
+    :param names: the typed dictionary that has the names.
+    :raises TypeError: if there is another one.
+    """
+    if unknown := cast("Mapping[str, Any]", given).keys() - names.__annotations__.keys():
+        known = ", ".join(names.__annotations__)
+        raise TypeError(f"unexpected argument {min(unknown)!r}; besides the query, k and mode there are {known}")
+    return given
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +122,8 @@ class Search:
         mode: Mode = "hybrid",
         *,
         vectors: Vectors | None = None,
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
         bm25: Bm25 | None = None,
-        group: int | None = None,
-        highlight: bool = False,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[SearchArguments],
     ) -> Self:
         """Check a user's arguments.
 
@@ -95,7 +132,14 @@ class Search:
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
-        _check_page(k, offset)
+        more: dict[str, Any] = {**only(SearchArguments, given), "filter": _parsed(given.get("filter"))}
+        search = cls(texts_of(queries, "queries"), k, mode, vectors, bm25=bm25, began=began, **more)
+        search._check()
+        return search if mode == "hybrid" or search.fusion is None else replace(search, fusion=None)
+
+    def _check(self) -> None:
+        _check_page(self.k, self.offset)
+        group, mode, fusion, bm25 = self.group, self.mode, self.fusion, self.bm25
         if group is not None and not (isinstance(group, int) and 0 <= group <= _MOST_SHOWN):
             raise UsageError(f"group is {shown(group)}; it must be a whole number from 0 to {_MOST_SHOWN}")
         if mode not in MODES:
@@ -106,16 +150,9 @@ class Search:
             raise UsageError(f"bm25 is {shown(bm25)}; give a hybrid_search.Bm25")
         if bm25 is not None and mode != "bm25":
             raise UsageError(f"bm25 parameters were given with mode {mode!r}; they apply to mode 'bm25'")
-        _check_least(mode, min_score=min_score, min_bm25=min_bm25, min_knn=min_knn)
-        if mode != "hybrid":
-            fusion = None
-        elif fusion is not None:
-            _check_window(offset, fusion)
-        condition, texts = _parsed(filter), texts_of(queries, "queries")
-        return cls(
-            texts, k, mode, vectors, condition, offset, fusion, bm25, group, highlight, min_score, min_bm25, min_knn,
-            began=began,
-        )  # fmt: skip
+        _check_least(mode, min_score=self.min_score, min_bm25=self.min_bm25, min_knn=self.min_knn)
+        if mode == "hybrid" and fusion is not None:
+            _check_window(self.offset, fusion)
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:

@@ -51,7 +51,7 @@ def create_command(location: str, model: Path | None, language: str | None, form
     Example:
       hybrid-search create ./index --model ./model
     """  # noqa: D301
-    from hybrid_search.loading.load import create
+    from hybrid_search.loading.target import create
 
     with create(location, model, language) as retriever:
         settings = retriever.engine.settings

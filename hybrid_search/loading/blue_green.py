@@ -32,9 +32,10 @@ from hybrid_search.errors import IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.loading.gate import Gate, against, not_fewer
-from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
+from hybrid_search.loading.load import LoadOptions, LoadReport, load
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
+from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.opening import digest_of_model, model_of_new, own_towers
 from hybrid_search.protocols import Dataset, Progress, silent

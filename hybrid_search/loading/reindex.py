@@ -23,9 +23,10 @@ from hybrid_search.loading.blue_green import (
 )
 from hybrid_search.loading.checks import LEAST_RECALL, SAMPLE, Expected
 from hybrid_search.loading.gate import Gate
-from hybrid_search.loading.load import LoadOptions, LoadReport, load, settings_of_new
+from hybrid_search.loading.load import LoadOptions, LoadReport, load
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
+from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.opening import is_on_server, open_engine
 from hybrid_search.protocols import Engine, Progress, silent

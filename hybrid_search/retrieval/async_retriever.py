@@ -7,18 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import SearchIndexError, UsageError, shown
-from hybrid_search.filters import Filter
 from hybrid_search.indexing import fetched
 from hybrid_search.passages import OF
 from hybrid_search.protocols import AsyncEngine, AwaitableEngine
+from hybrid_search.retrieval.adding import AddReport
 from hybrid_search.retrieval.open_index import OpenIndex
-from hybrid_search.retrieval.retriever import AddReport, Retriever
-from hybrid_search.search import Mode, Search, facets_of
-from hybrid_search.settings.index import Fusion
+from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.search import MatchArguments, Mode, Search, SearchArguments, facets_of, only
 from hybrid_search.tracing import retrieval
 from hybrid_search.types import Document, Hit, Matches
 
@@ -68,21 +67,11 @@ class AsyncRetriever:
         k: int = 5,
         *,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        highlight: bool = False,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[SearchArguments],
     ) -> list[Hit]:
         """Answer one query; see :meth:`Retriever.search_many`."""
-        many = await self.search_many(
-            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
-            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
-        )  # fmt: skip
-        return many[0]
+        [hits] = await self.search_many([query], k, mode=mode, **given)
+        return hits
 
     async def search_many(
         self,
@@ -90,24 +79,12 @@ class AsyncRetriever:
         k: int = 5,
         *,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        highlight: bool = False,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[SearchArguments],
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
         if self._awaited is None:
-            ask = partial(self.retriever.search_many, queries, k, mode=mode, filter=filter, offset=offset)
-            least = {"min_score": min_score, "min_bm25": min_bm25, "min_knn": min_knn}
-            return await asyncio.to_thread(ask, fusion=fusion, group=group, highlight=highlight, **least)
-        search = Search.of(
-            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
-            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
-        )  # fmt: skip
+            return await asyncio.to_thread(partial(self.retriever.search_many, queries, k, mode=mode, **given))
+        search = Search.of(queries, k, mode, **only(SearchArguments, given))
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
             return index.finished(search, await engine.search(await _ready(index, search)))
@@ -123,20 +100,11 @@ class AsyncRetriever:
         facets: Sequence[str] = (),
         facet_size: int = 10,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[MatchArguments],
     ) -> Matches:
         """Count the documents that match a query; see :meth:`Retriever.matches`."""
         names = facets_of(facets, facet_size)
-        search = Search.of(
-            [query], k, mode, filter=filter, offset=offset, fusion=fusion, group=group, min_score=min_score,
-            min_bm25=min_bm25, min_knn=min_knn,
-        )  # fmt: skip
+        search = Search.of([query], k, mode, **only(MatchArguments, given))
         if self._awaited is None:
             return await asyncio.to_thread(self.retriever.counted, search, names, facet_size)
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybrid_search.analysis import analyzer
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.highlights import marked
+from hybrid_search.indexing import fetched
 from hybrid_search.passages import DEFAULT_SHOWN, OF
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.search import Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
-from hybrid_search.tracing import embeddings
+from hybrid_search.tracing import embeddings, retrieval
 from hybrid_search.types import Hit
 
 __all__ = ["IndexSource", "Lease", "OpenIndex", "encoded"]
@@ -72,6 +74,17 @@ class OpenIndex:
         if search.group and not of_passages:
             raise UsageError("the index holds whole documents, no passages, so they can't be grouped; leave group out")
         return search
+
+    def neighbours(self, id: str, k: int) -> list[Hit] | None:
+        """Find the documents nearest to one; see :meth:`~hybrid_search.retrieval.retriever.Retriever.neighbours`."""
+        [document] = fetched(self.engine, ids_of([id]))
+        if document is None:
+            return None
+        with retrieval((), k, "knn"):
+            search = Search.near(encoded(self.towers(), "document", [document.searchable_text]), k + 1)
+            [hits] = self.engine.search(self.grouped(search))
+        others = [hit for hit in hits if hit.id != id][:k]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(others, 1)]
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         encoder = self.towers()

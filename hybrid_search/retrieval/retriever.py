@@ -17,39 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.errors import ModelMismatch, ModelNotFound, RecordsRejected, SearchIndexError, UsageError, shown
+from hybrid_search.errors import ModelNotFound, SearchIndexError
 from hybrid_search.filters import Filter
-from hybrid_search.indexing import PassageCounts, fetched, index_corpus, with_passages
+from hybrid_search.indexing import fetched, with_passages
 from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.retrieval.adding import AddReport, added
 from hybrid_search.retrieval.open_index import IndexSource, OpenIndex, encoded
-from hybrid_search.search import MODES, Mode, Search, facets_of
+from hybrid_search.search import MODES, MatchArguments, Mode, Search, SearchArguments, facets_of, only
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.tracing import retrieval
-from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
+from hybrid_search.types import Document, Hit, Matches, Ranking
 
-__all__ = ["AddReport", "Retriever", "modes_of"]
+__all__ = ["Retriever", "modes_of"]
 
 
 Answer = TypeVar("Answer")
-
-_LARGEST_BATCH = 1_000_000
-_MOST_NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """The result of adding documents.
-
-    :ivar added: number of documents that were accepted and committed, including replacements.
-    :ivar rejected: the others, each with its reason.
-    """
-
-    added: int
-    rejected: tuple[Rejection, ...]
 
 
 class Retriever:
@@ -104,20 +89,10 @@ class Retriever:
         k: int = 5,
         *,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        highlight: bool = False,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[SearchArguments],
     ) -> list[Hit]:
         """Answer one query; as :meth:`search_many`."""
-        return self.search_many(
-            [query], k, mode=mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
-            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
-        )[0]  # fmt: skip
+        return self.search_many([query], k, mode=mode, **given)[0]
 
     def search_many(
         self,
@@ -125,14 +100,7 @@ class Retriever:
         k: int = 5,
         *,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        highlight: bool = False,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[SearchArguments],
     ) -> list[list[Hit]]:
         """Answer queries in one batch.
 
@@ -154,10 +122,7 @@ class Retriever:
             towers and there are none.
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
-        search = Search.of(
-            queries, k, mode, filter=filter, offset=offset, fusion=fusion, group=group, highlight=highlight,
-            min_score=min_score, min_bm25=min_bm25, min_knn=min_knn,
-        )  # fmt: skip
+        search = Search.of(queries, k, mode, **only(SearchArguments, given))
         with retrieval(search.texts, k, mode):
             return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
 
@@ -169,13 +134,7 @@ class Retriever:
         facets: Sequence[str] = (),
         facet_size: int = 10,
         mode: Mode = "hybrid",
-        filter: Filter | str | None = None,
-        offset: int = 0,
-        fusion: Fusion | None = None,
-        group: int | None = None,
-        min_score: float | None = None,
-        min_bm25: float | None = None,
-        min_knn: float | None = None,
+        **given: Unpack[MatchArguments],
     ) -> Matches:
         """Count the documents that match a query, and those with each value of some metadata fields.
 
@@ -190,10 +149,7 @@ class Retriever:
             arguments the others are.
         """
         names = facets_of(facets, facet_size)
-        search = Search.of(
-            [query], k, mode, filter=filter, offset=offset, fusion=fusion, group=group, min_score=min_score,
-            min_bm25=min_bm25, min_knn=min_knn,
-        )  # fmt: skip
+        search = Search.of([query], k, mode, **only(MatchArguments, given))
         return self.counted(search, names, facet_size)
 
     def counted(self, search: Search, facets: Sequence[str], facet_size: int) -> Matches:
@@ -232,15 +188,8 @@ class Retriever:
         :raises ModelMismatch: if the index has vectors and the retriever has no towers.
         :raises UsageError: if ``batch_size`` is not from 1 to 1,000,000.
         """
-        if isinstance(documents, Document) or not isinstance(documents, Iterable):
-            raise UsageError(f"documents is {type(documents).__name__}; give a list of hybrid_search.Document")
-        if not (isinstance(batch_size, int) and 1 <= batch_size <= _LARGEST_BATCH):
-            raise UsageError(f"batch_size is {shown(batch_size)}; it must be a whole number from 1 to {_LARGEST_BATCH}")
         with self._lent() as index:
-            report = _added(index, documents, batch_size)
-        if report.rejected and not allow_rejected:
-            raise _refused(report)
-        return report
+            return added(index.encoder, index.engine, documents, batch_size, allow_rejected=allow_rejected)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents and commit; unknown ids are ignored. Return how many documents existed.
@@ -279,7 +228,7 @@ class Retriever:
         :return: at most ``k``, nearest first; None if there is no such document.
         :raises UsageError: if the id or k is invalid, or the retriever has no towers.
         """
-        return self._read(lambda index: _neighbours(index, id, k))
+        return self._read(lambda index: index.neighbours(id, k))
 
     def stats(self) -> dict[str, Any]:
         """Sizes and counts of the index, for display."""
@@ -332,53 +281,6 @@ class Retriever:
                     raise
         with self._lent() as now:
             return ask(now)
-
-
-def _added(index: OpenIndex, documents: Iterable[Document], batch_size: int) -> AddReport:
-    encoder, engine = index.encoder, index.engine
-    if encoder is None and engine.settings.dimension:
-        raise ModelMismatch(
-            f"the index holds vectors of model {engine.settings.fingerprint}, and this retriever has no "
-            "towers; open it with that model to add documents"
-        )
-    added, rejected, counts = 0, list[Rejection](), PassageCounts()
-    stream = counts.watching(_documents_alone(documents))
-    for done in index_corpus(engine, encoder, stream, batch_size=batch_size, commit_every=None):
-        added += done.new - len(done.rejected)
-        rejected += done.rejected
-    counts.remove_stale(engine)
-    return AddReport(added, tuple(rejected))
-
-
-def _refused(report: AddReport) -> RecordsRejected:
-    named = "; ".join(
-        " ".join(part for part in (one.source, f"line {one.line}" if one.line else "", one.field, one.reason) if part)
-        for one in report.rejected[:_MOST_NAMED]
-    )
-    more = f"; and {len(report.rejected) - _MOST_NAMED} more" if len(report.rejected) > _MOST_NAMED else ""
-    return RecordsRejected(
-        f"{len(report.rejected)} of {report.added + len(report.rejected)} documents were rejected, the others are in: "
-        f"{named}{more}; the error's `rejected` has them, and add(…, allow_rejected=True) returns them instead",
-        report.rejected,
-    )
-
-
-def _neighbours(index: OpenIndex, id: str, k: int) -> list[Hit] | None:
-    [document] = fetched(index.engine, ids_of([id]))
-    if document is None:
-        return None
-    with retrieval((), k, "knn"):
-        search = Search.near(encoded(index.towers(), "document", [document.searchable_text]), k + 1)
-        [hits] = index.engine.search(index.grouped(search))
-    others = [hit for hit in hits if hit.id != id][:k]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(others, 1)]
-
-
-def _documents_alone(documents: Iterable[Document]) -> Iterator[Document]:
-    for one in documents:
-        if not isinstance(one, Document):
-            raise UsageError(f"documents holds {shown(one)}, which is no hybrid_search.Document")
-        yield one
 
 
 def modes_of(retriever: Retriever) -> tuple[Mode, ...]:

@@ -43,70 +43,58 @@ MEDIA_TYPE = "application/problem+json"
 class ServiceError(HybridSearchError):
     """A request was not carried out, for a reason that only a service has."""
 
-    status = HTTPStatus.BAD_REQUEST
-
 
 class TooLarge(ServiceError):
     """The request is larger than the service takes."""
-
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class NotJson(ServiceError):
     """The request's body is not said to be JSON."""
 
-    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-
 
 class KeyMissing(ServiceError):
     """The request has no valid API key."""
-
-    status = HTTPStatus.UNAUTHORIZED
 
 
 class Forbidden(ServiceError):
     """The API key does not give this right."""
 
-    status = HTTPStatus.FORBIDDEN
-
 
 class ReadOnly(ServiceError):
     """The service changes no documents."""
-
-    status = HTTPStatus.FORBIDDEN
 
 
 class Unknown(ServiceError):
     """There is no such document."""
 
-    status = HTTPStatus.NOT_FOUND
-
 
 class TooSlow(ServiceError):
     """The request took too long to arrive."""
-
-    status = HTTPStatus.REQUEST_TIMEOUT
 
 
 class Busy(ServiceError):
     """The service has as many requests as it takes; the same request may succeed later."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-
 
 class Draining(ServiceError):
     """The service is ending."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class TimedOut(ServiceError):
     """The answer took longer than the service waits."""
 
-    status = HTTPStatus.GATEWAY_TIMEOUT
-
 
 _STATUS: tuple[tuple[type[HybridSearchError], HTTPStatus], ...] = (
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (NotJson, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (KeyMissing, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (ReadOnly, HTTPStatus.FORBIDDEN),
+    (Unknown, HTTPStatus.NOT_FOUND),
+    (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
+    (Busy, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Draining, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TimedOut, HTTPStatus.GATEWAY_TIMEOUT),
     (PartialAlias, HTTPStatus.SERVICE_UNAVAILABLE),  # the alias is the operator's, not the client's
     (UsageError, HTTPStatus.BAD_REQUEST),
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -157,11 +145,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 def problem_of(error: HybridSearchError, request_id: str = "") -> Problem:
     """Return an error as a problem's details."""
     kind = type(error)
-    if isinstance(error, ServiceError):
-        status = error.status
-    else:
-        fits = (status for one, status in _STATUS if isinstance(error, one))
-        status = next(fits, HTTPStatus.INTERNAL_SERVER_ERROR)
+    fits = (status for one, status in _STATUS if isinstance(error, one))
+    status = next(fits, HTTPStatus.INTERNAL_SERVER_ERROR)
     title = (kind.__doc__ or kind.__name__).partition("\n")[0]
     return Problem(f"urn:hybrid-search:{kind.__name__}", title, status, str(error), _instance(request_id))
 

@@ -13,7 +13,7 @@ from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.protocols import Encoder
 from hybrid_search.retrieval.open_index import encoded
 from hybrid_search.retrieval.retriever import Retriever, modes_of
-from hybrid_search.search import Mode
+from hybrid_search.search import MatchArguments, Mode
 from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
 from hybrid_search.service.metrics import Metrics
@@ -101,17 +101,14 @@ def _searching(
         began = time.perf_counter()
         mode = asked.mode or modes_of(retriever)[0]
         fusion = _fusion(retriever.fusion, asked.weight, mode)
-        hits = retriever.search_many(
-            queries, asked.k, mode=mode, filter=asked.filter, offset=offset, fusion=fusion, group=asked.group,
-            highlight=asked.highlight, min_score=asked.min_score, min_bm25=asked.min_bm25, min_knn=asked.min_knn,
-        )  # fmt: skip
+        meant: MatchArguments = {
+            "filter": asked.filter, "offset": offset, "fusion": fusion, "group": asked.group,
+            "min_score": asked.min_score, "min_bm25": asked.min_bm25, "min_knn": asked.min_knn,
+        }  # fmt: skip
+        hits = retriever.search_many(queries, asked.k, mode=mode, highlight=asked.highlight, **meant)
         matches = None
         if isinstance(asked, Asked) and (asked.total or asked.facets):
-            matches = retriever.matches(
-                asked.query, asked.k, facets=asked.facets, mode=mode, filter=asked.filter, offset=offset,
-                fusion=fusion, group=asked.group, min_score=asked.min_score, min_bm25=asked.min_bm25,
-                min_knn=asked.min_knn,
-            )  # fmt: skip
+            matches = retriever.matches(asked.query, asked.k, facets=asked.facets, mode=mode, **meant)
         weight = fusion.weights[0] if fusion is not None else None
         similarity = retriever.engine.settings.similarity
         return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began, matches)

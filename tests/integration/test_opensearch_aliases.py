@@ -27,8 +27,9 @@ from hybrid_search.loading import blue_green as behind_alias
 from hybrid_search.loading.blue_green import Swap, begin, go_live, load_behind_alias
 from hybrid_search.loading.checks import Expected, check_index
 from hybrid_search.loading.gate import Gate
-from hybrid_search.loading.load import LoadOptions, settings_of_new
+from hybrid_search.loading.load import LoadOptions
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
 from hybrid_search.retrieval.retriever import Retriever

@@ -19,8 +19,9 @@ from node.plugin import without_server
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.template import ServerOptions
 from hybrid_search.engines.opensearch.transport.client import Client
-from hybrid_search.loading.load import LoadOptions, load, settings_of_new
+from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.protocols import Encoder
 from hybrid_search.towers.onnx.encoder import OnnxEncoder

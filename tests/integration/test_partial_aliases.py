@@ -25,9 +25,10 @@ from hybrid_search.evaluation.evaluate import evaluate_index
 from hybrid_search.in_cluster.deploy import undeploy
 from hybrid_search.indexes import roll_back
 from hybrid_search.loading.blue_green import load_behind_alias
-from hybrid_search.loading.load import LoadOptions, load, settings_of_new
+from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.reindex import reindex, reindex_behind_alias
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.models import inspect_index
 from hybrid_search.opening import open_engine

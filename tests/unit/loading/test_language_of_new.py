@@ -8,8 +8,9 @@ import pytest
 
 import hybrid_search
 from hybrid_search.errors import ConfigError, IndexExists
-from hybrid_search.loading.load import LoadOptions, create, load
+from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.target import create
 from hybrid_search.models import inspect_index
 from hybrid_search.types import Document
 

@@ -336,6 +336,18 @@ def test_one_text_is_not_taken_for_a_list_of_its_letters(retriever: Retriever) -
         retriever.encode_queries("abc")
 
 
+def test_an_argument_of_another_name_is_refused_as_python_and_a_type_checker_do(retriever: Retriever) -> None:
+    with pytest.raises(TypeError, match=r"unexpected argument 'fliter'; .* filter, offset, fusion, group"):
+        retriever.search("cat", fliter="lang = en")  # type: ignore[call-arg]
+    for name in ("bm25", "vectors", "exact"):  # a search has them, but its user does not give them
+        with pytest.raises(TypeError, match=f"unexpected argument '{name}'"):
+            retriever.search_many(["cat"], 5, mode="bm25", **{name: None})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected argument 'highlight'"):
+        retriever.matches("cat", highlight=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected argument 'groups'"):
+        asyncio.run(AsyncRetriever(retriever).search_many(["cat"], groups=1))  # type: ignore[call-arg]
+
+
 def test_only_documents_can_be_added(retriever: Retriever) -> None:
     with pytest.raises(UsageError, match=r"no hybrid_search\.Document"):
         retriever.add([{"id": "a"}])  # type: ignore[list-item]
