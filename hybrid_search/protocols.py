@@ -64,9 +64,7 @@ class Encoder(Protocol):
 class Capabilities:
     """What an engine supports; callers check this instead of trying.
 
-    :ivar exact_knn: the k-NN leg returns the true nearest neighbours.
     :ivar bm25_at_query_time: k1 and b can be given with a search.
-    :ivar stored_models: the towers can be stored in the index.
     :ivar hides_uncommitted: added documents are only found after the commit; otherwise they may be found before.
     :ivar encodes_queries: the engine has the query tower, so vectors may be left out of searches in any mode.
     :ivar fusion_methods: the methods of a fusion that it has.
@@ -74,9 +72,7 @@ class Capabilities:
 
     engine: str
     version: str
-    exact_knn: bool
     bm25_at_query_time: bool
-    stored_models: bool
     hides_uncommitted: bool = True
     encodes_queries: bool = False
     fusion_methods: tuple[Normalisation, ...] = get_args(Normalisation)

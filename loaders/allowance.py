@@ -10,7 +10,7 @@ from typing import Self
 from hybrid_search.errors import UsageError
 from hybrid_search.loaders.intake import Source
 
-__all__ = ["DEFAULT", "NOTHING", "Allowance"]
+__all__ = ["DEFAULT", "Allowance"]
 
 _WRITTEN = re.compile(r"(\d{1,12}|\d{1,3}(?:\.\d{1,9})?%)")
 
@@ -57,5 +57,3 @@ class Allowance:
 
 DEFAULT = Allowance(share=0.01)
 """1 %: published collections contain a few blank documents."""
-
-NOTHING = Allowance(count=0)

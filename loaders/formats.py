@@ -15,7 +15,7 @@ import msgspec
 from hybrid_search.loaders.intake import Reject
 from hybrid_search.loaders.lines import Line, read_lines
 
-__all__ = ["Line", "Reject", "json_objects", "read_json_lines", "read_lines", "read_tsv"]
+__all__ = ["Line", "Reject", "json_objects", "read_lines", "read_tsv"]
 
 _COLUMN_NAMES = frozenset(
     {"id", "_id", "pid", "qid", "docid", "doc_id", "docno", "passage_id", "query_id", "query-id", "corpus-id"}
@@ -43,14 +43,6 @@ def is_heading(text: str) -> bool:
     """Return whether a tab-separated line is a heading: two or more cells, all different and usual column names."""
     names = [cell.strip().lower() for cell in text.split("\t")]
     return len(names) > 1 and len(set(names)) == len(names) and _COLUMN_NAMES.issuperset(names)
-
-
-def read_json_lines(path: Path, reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Stream the objects of a JSON-lines file. Other lines are rejected, also for ``NaN`` and lone surrogates.
-
-    :raises DataError: as :func:`read_lines`.
-    """
-    yield from json_objects(read_lines(path, reject), reject)
 
 
 def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:

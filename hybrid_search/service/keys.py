@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 import msgspec
 
@@ -26,10 +26,9 @@ from hybrid_search.errors import ConfigError, UsageError, shown
 from hybrid_search.service.problems import Forbidden, KeyMissing
 from hybrid_search.storage import atomic_write_bytes, disk_errors
 
-__all__ = ["RIGHTS", "ApiKeys", "Right", "add_key"]
+__all__ = ["ApiKeys", "Right", "add_key"]
 
 Right = Literal["search", "write"]
-RIGHTS: tuple[Right, ...] = get_args(Right)
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _PREFIX = "hs_"

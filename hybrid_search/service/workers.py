@@ -29,7 +29,6 @@ from hybrid_search.settings.service import ServiceOptions
 __all__ = ["Task", "Workers"]
 
 _LOG = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if sys.platform != "win32" else []))
 _CHECK_EVERY = 0.1
 _TOO_SOON = 5.0
 """Seconds; a worker that dies sooner after its start is not started again."""

@@ -368,8 +368,6 @@ def test_a_document_of_one_megabyte_is_found_and_returned(engine: Engine) -> Non
 def test_an_index_carries_the_model_that_made_its_vectors(
     engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    if not engine.capabilities.stored_models:
-        pytest.skip("this engine stores no models")
     files = tmp_path_factory.mktemp("model")
     (files / "model.json").write_text("{}")
     assert engine.model_folder() is None

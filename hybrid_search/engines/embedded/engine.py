@@ -103,8 +103,7 @@ class EmbeddedEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
-        exact = self._searcher.is_exact
-        return Capabilities("embedded", _VERSION, exact_knn=exact, bm25_at_query_time=True, stored_models=True)
+        return Capabilities("embedded", _VERSION, bm25_at_query_time=True)
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
         """Add or replace documents; see the protocol. If an id occurs twice in one call, the last document counts.

@@ -176,11 +176,14 @@ class OpenSearchEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
-        there = bool(self._reading.query_model)
         return Capabilities(
-            "opensearch", self._server.shown_version, exact_knn=False, bm25_at_query_time=False, stored_models=True,
-            hides_uncommitted=False, encodes_queries=there, fusion_methods=self._server.fusion_methods,
-        )  # fmt: skip
+            "opensearch",
+            self._server.shown_version,
+            bm25_at_query_time=False,
+            hides_uncommitted=False,
+            encodes_queries=bool(self._reading.query_model),
+            fusion_methods=self._server.fusion_methods,
+        )
 
     def add(self, documents: Sequence[Document], vectors: Vectors | None) -> list[Rejection]:
         """Add or replace documents; see the protocol. If an id occurs twice in one call, the last document counts.

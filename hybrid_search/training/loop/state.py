@@ -18,7 +18,6 @@ from hybrid_search.storage import disk_errors, sync_file, sync_folder
 __all__ = [
     "Progressed",
     "State",
-    "clear_state",
     "has_state",
     "load_state",
     "optimiser_tensors",
@@ -98,12 +97,6 @@ def load_state(folder: Path, run: str) -> State | None:
 def has_state(folder: Path) -> bool:
     """Return whether there is a state in the folder, or in a round's folder inside it."""
     return (folder / _NAME).exists() or any(folder.glob(f"*/{_NAME}"))
-
-
-def clear_state(folder: Path) -> None:
-    """Delete the state of a run whose result has been saved."""
-    with disk_errors(f"deleting {folder / _NAME}"):
-        (folder / _NAME).unlink(missing_ok=True)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

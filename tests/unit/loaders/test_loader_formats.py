@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from hybrid_search.errors import DataError
-from hybrid_search.loaders.formats import read_json_lines, read_lines, read_tsv
+from hybrid_search.loaders.formats import json_objects, read_lines, read_tsv
 from hybrid_search.loaders.qrels import read_qrels
 from hybrid_search.types import Judgement
 
@@ -75,7 +75,9 @@ def test_a_row_with_another_number_of_columns_is_rejected(write, rejected):
 )
 def test_what_is_no_json_object_is_rejected(write, rejected, text, reason):
     path = write("a.jsonl", f'{text}\n{{"id": "a"}}\n')
-    assert [(line.number, record) for line, record in read_json_lines(path, rejected.append)] == [(2, {"id": "a"})]
+    assert [
+        (line.number, record) for line, record in json_objects(read_lines(path, rejected.append), rejected.append)
+    ] == [(2, {"id": "a"})]
     assert rejected[0].reason.startswith(reason)
     assert rejected[0].record == text
 

@@ -14,7 +14,7 @@ import torch
 
 from hybrid_search.errors import CollapsedTowers, ConfigError, ResumeMismatch, TrainingError
 from hybrid_search.training.loop.loop import train_towers
-from hybrid_search.training.loop.state import clear_state, load_state
+from hybrid_search.training.loop.state import load_state
 from hybrid_search.training.tracking import JsonlTracker
 
 MEAN = synthetic.TOWERS.replace(encoder="mean")
@@ -188,7 +188,7 @@ def test_a_state_of_other_settings_is_refused_and_says_how_to_start_over(tmp_pat
         train(tmp_path, tracker=InterruptAt(10))
     with pytest.raises(ResumeMismatch, match=r"step 10.*other settings.*delete .*state\.safetensors"):
         train(tmp_path, synthetic.TRAINING.replace(learning_rate=0.5))
-    clear_state(tmp_path)
+    (tmp_path / "state.safetensors").unlink()
     assert load_state(tmp_path, "any") is None
 
 
