@@ -1,10 +1,16 @@
-"""How many searches a second does the HTTP service answer for 16 clients, and what does HTTP add to one search?"""
+"""How many searches a second does the HTTP service answer for 16 clients, and what does HTTP add to one search?
+
+Also the time from the last key to the first hit on the page, and of a search by an assistant. ``--short`` tries all of
+it on few passages, and writes nothing.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +18,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from mcp import StdioServerParameters
+from mcp.client import Client as Assistant
+from playwright.sync_api import sync_playwright
 
 from benchmarks.harness import ROOT, milliseconds, passages, real_queries, write_result
 from benchmarks.search import untrained_towers
@@ -26,25 +36,51 @@ from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 CLIENTS = 16
-QUERIES = 1_000
-SECONDS = 10.0
 WORKERS = (1, 2)
+FIRST_HIT = """async (query) => {
+  const field = document.getElementById("query"), results = document.getElementById("results");
+  results.replaceChildren();
+  const shown = new Promise((resolve) => new MutationObserver((_, watch) => {
+    if (results.querySelector(".hit")) { watch.disconnect(); resolve(performance.now()); }
+  }).observe(results, { childList: true, subtree: true }));
+  field.value = query;
+  const pressed = performance.now();
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  return await shown - pressed;
+}"""
+"""Types a query's last key; the milliseconds until a hit is on the page, the page's own wait of 60 ms included."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    passages: int
+    queries: int
+    seconds: float
+    shown: int
+
+
+WHOLE, SHORT = Size(41_751, 1_000, 10.0, 100), Size(1_000, 50, 1.0, 5)
 
 
 def main() -> None:
     """Index 41,751 passages, then ask one query at a time in the library and over HTTP, then 16 clients at once."""
-    queries = real_queries(QUERIES)
+    size = SHORT if "--short" in sys.argv[1:] else WHOLE
+    queries = real_queries(size.queries)
     with tempfile.TemporaryDirectory() as folder:
-        index = _index(Path(folder))
+        index = _index(Path(folder), size)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as backend:
             library = backend.submit(_in_library, index, queries).result()
-        figures: dict[str, object] = {"passages": 41_751, "library ms": library}
+        figures: dict[str, object] = {"passages": size.passages, "library ms": library}
         for workers in WORKERS:
             with _served(index, workers) as (process, port, ready):
                 alone = milliseconds(_Client(port).search, queries)
                 used = _processor_seconds(process.pid)
-                many = _many(port, queries)
+                many = _many(port, queries, size.seconds)
                 used = _processor_seconds(process.pid) - used
+                if workers == 1:
+                    figures["page, last key to first hit ms"] = _on_the_page(port, queries[: size.shown])
             figures[f"workers {workers}"] = {
                 "ready after s": ready,
                 "one client ms": alone,
@@ -53,11 +89,15 @@ def main() -> None:
                 # What other programs on the machine do changes this little.
                 "processor ms a search": round(used / many["searches"] * 1_000, 3),
             }
-    write_result("service", figures, command="python -m benchmarks.service")
+        figures["MCP search ms"] = asyncio.run(_by_an_assistant(index, queries[: 2 * size.shown]))
+    if size is WHOLE:
+        write_result("service", figures, command="python -m benchmarks.service")
+    else:
+        print(json.dumps(figures, indent=2))
 
 
-def _index(folder: Path) -> Path:
-    documents, model = passages(), untrained_towers(folder / "model")
+def _index(folder: Path, size: Size) -> Path:
+    documents, model = passages()[: size.passages], untrained_towers(folder / "model")
     encoder = OnnxEncoder.load(model)
     settings = IndexSettings(fingerprint=encoder.fingerprint, dimension=encoder.dimension, faiss="HNSW32")
     with EmbeddedEngine.create(folder / "index", settings) as engine:
@@ -119,10 +159,10 @@ class _Client:
         self._connection.close()
 
 
-def _many(port: int, queries: Sequence[str]) -> dict[str, float]:
+def _many(port: int, queries: Sequence[str], lasting: float) -> dict[str, float]:
     """Let 16 clients ask for a while, each its next query when it has its answer."""
     with ThreadPoolExecutor(CLIENTS) as clients:
-        until = time.perf_counter() + SECONDS
+        until = time.perf_counter() + lasting
         began = time.perf_counter()
         running = [clients.submit(_asking, port, queries[number::CLIENTS], until) for number in range(CLIENTS)]
         taken = [one for client in running for one in client.result()]
@@ -141,6 +181,31 @@ def _asking(port: int, queries: Sequence[str], until: float) -> list[float]:
                     return taken
                 client.search(query)
                 taken.append((time.perf_counter() - began) * 1_000)
+
+
+def _on_the_page(port: int, queries: Sequence[str]) -> dict[str, float]:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_function("document.getElementById('about').textContent.includes('documents')")
+        taken = [page.evaluate(FIRST_HIT, query) for query in queries][len(queries) // 10 :]
+        browser.close()
+    return {f"p{q}": round(float(np.percentile(taken, q)), 2) for q in (50, 95)}
+
+
+async def _by_an_assistant(index: Path, queries: Sequence[str]) -> dict[str, float]:
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "hybrid_search", "mcp", str(index)], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    )
+    taken = []
+    async with Assistant(server) as assistant:
+        for query in queries:
+            began = time.perf_counter()
+            await assistant.call_tool("search", {"query": query, "k": 10})
+            taken.append((time.perf_counter() - began) * 1_000)
+    return {f"p{q}": round(float(np.percentile(taken[len(taken) // 10 :], q)), 2) for q in (50, 95)}
 
 
 if __name__ == "__main__":
