@@ -83,7 +83,9 @@ def _watch_parent() -> None:
     """End when the process that started this one is gone, however it went."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock this thread would hold when the interpreter ends, which then aborts.
+        while os.read(sys.stdin.fileno(), 1_024):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True, name="watch-parent").start()

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -73,6 +73,7 @@ class Workers:
         self._door = door
         self._number = number
         self._ending = threading.Event()
+        self._answering = False
         self._workers: list[_Worker] = []
 
     def run(self, ready: Callable[[], None]) -> None:
@@ -87,6 +88,7 @@ class Workers:
             }
             try:
                 self._start_all(Path(folder))
+                self._answering = True
                 ready()
                 while not self._ending.wait(_CHECK_EVERY):
                     self._replace_dead(Path(folder))
@@ -137,25 +139,35 @@ class Workers:
             self._await(self._workers[position])
 
     def _passed_on(self, number: int, frame: FrameType | None) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        """Note the first signal to end: :meth:`_end` tells the workers, once, as a second one ends them at once."""
+        is_to_end = number in (signal.SIGTERM, signal.SIGINT)
+        is_first = is_to_end and self._answering and not self._ending.is_set()
+        if is_to_end:
             self._ending.set()
-        for worker in self._workers:
-            if worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+        if not is_first:
+            _tell(self._workers, signal.SIGTERM if is_to_end else number)
 
     def _end(self) -> None:
-        patience = self._task.options.drain + self._task.options.grace + 10
-        until = time.monotonic() + patience
+        # The workers have copies. This one would go on taking connections that nobody answers, when theirs are closed.
+        self._door.close()
         # The writer last: until then the others pass changes on to it.
-        for worker in reversed(self._workers):
-            if worker.process.poll() is None:
-                worker.process.terminate()
-            try:
-                worker.process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            _close_pipes(worker)
+        for writes in (False, True):
+            ending = [worker for worker in self._workers if worker.task.writes == writes]
+            _tell(ending, signal.SIGTERM)
+            until = time.monotonic() + self._task.options.drain + self._task.options.grace + 10
+            for worker in ending:
+                try:
+                    worker.process.wait(max(0.1, until - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    worker.process.kill()
+                    worker.process.wait()
+                _close_pipes(worker)
+
+
+def _tell(workers: Iterable[_Worker], number: int) -> None:
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.send_signal(number)
 
 
 def _close_pipes(worker: _Worker) -> None:

@@ -76,8 +76,11 @@ def asked(connection: http.client.HTTPConnection, method: str, path: str, body: 
 
 
 @contextmanager
-def running(location: Path | str, *options: object) -> Iterator[Running]:
-    """Start ``hybrid-search serve`` and wait until it answers; end it if the test has not."""
+def running(location: Path | str, *options: object, log: Path = Path(os.devnull)) -> Iterator[Running]:
+    """Start ``hybrid-search serve`` and wait until it answers; end it if the test has not.
+
+    :param log: where to write what it logs.
+    """
     command = [sys.executable, "-m", "hybrid_search", "serve", str(location), "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -88,7 +91,7 @@ def running(location: Path | str, *options: object) -> Iterator[Running]:
     if not url:
         raise AssertionError(process.communicate()[1])
     # Otherwise a service that logs much would wait for us.
-    with subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL) as reader:
+    with log.open("wb") as file, subprocess.Popen(["cat"], stdin=process.stderr, stdout=file) as reader:
         try:
             yield Running(process, int(url.rpartition(":")[2]))
         finally:

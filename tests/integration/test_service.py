@@ -96,8 +96,11 @@ def _changes(service: Running, number: int) -> list[str]:
     return kept
 
 
-def test_sigterm_under_load_loses_no_request_and_the_process_ends_with_nought(own: Path) -> None:
-    with running(own, "--writable") as service:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_sigterm_under_load_loses_no_request_and_the_process_ends_with_nought(
+    own: Path, workers: int, tmp_path: Path
+) -> None:
+    with running(own, "--writable", "--workers", workers, log=tmp_path / "log") as service:
         acknowledged: list[str] = []
         broken: list[BaseException] = []
         ended = threading.Event()
@@ -132,6 +135,8 @@ def test_sigterm_under_load_loses_no_request_and_the_process_ends_with_nought(ow
         for one in threads:
             one.join()
         assert (code, broken) == (0, [])
+    assert '"level":"error"' not in (log := (tmp_path / "log").read_text())
+    assert "Fatal" not in log
     with open_index(own) as retriever:
         assert len(acknowledged) > CLIENTS
         assert all(retriever.get(acknowledged))
