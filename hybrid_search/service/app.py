@@ -16,12 +16,10 @@ from starlette.responses import Response
 
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.service.core import Service
-from hybrid_search.service.documents import document_routes
 from hybrid_search.service.faults import fault_of
 from hybrid_search.service.forwarding import Forwarding
 from hybrid_search.service.gate import Gate, request_id_of
 from hybrid_search.service.metrics import Metrics
-from hybrid_search.service.page import page_routes
 from hybrid_search.service.problems import (
     MEDIA_TYPE,
     Problem,
@@ -33,10 +31,12 @@ from hybrid_search.service.problems import (
     unexpected,
 )
 from hybrid_search.service.reference import reference_page
-from hybrid_search.service.schema import ProblemShown
-from hybrid_search.service.searching import search_routes
-from hybrid_search.service.towers import tower_routes
-from hybrid_search.service.watching import watching_routes
+from hybrid_search.service.routes.documents import document_routes
+from hybrid_search.service.routes.page import page_routes
+from hybrid_search.service.routes.schema import ProblemShown
+from hybrid_search.service.routes.searching import search_routes
+from hybrid_search.service.routes.towers import tower_routes
+from hybrid_search.service.routes.watching import watching_routes
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig  # of FastAPI 0.142 or later

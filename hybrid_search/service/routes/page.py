@@ -10,11 +10,11 @@ from fastapi import APIRouter, Response
 
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
-from hybrid_search.service.judgements import Judgements
 from hybrid_search.service.problems import ReadOnly, Unknown
-from hybrid_search.service.schema import Judging, Neighbours, NeighboursRequest, Noted
+from hybrid_search.service.routes.answers import json_answer, shown_hit
+from hybrid_search.service.routes.judgements import Judgements
+from hybrid_search.service.routes.schema import Judging, Neighbours, NeighboursRequest, Noted
 from hybrid_search.types import id_fault
 
 __all__ = ["page_routes"]

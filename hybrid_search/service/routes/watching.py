@@ -10,11 +10,11 @@ from fastapi import APIRouter, Response
 from hybrid_search.location import without_password
 from hybrid_search.opening import is_on_server
 from hybrid_search.retrieval.retriever import Retriever, modes_of
-from hybrid_search.service.answers import json_answer
 from hybrid_search.service.core import Service
 from hybrid_search.service.metrics import MEDIA_TYPE, Metrics
 from hybrid_search.service.problems import Draining
-from hybrid_search.service.schema import State, Stats
+from hybrid_search.service.routes.answers import json_answer
+from hybrid_search.service.routes.schema import State, Stats
 
 __all__ = ["watching_routes"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hybrid_search.service.answers import distance_of
+from hybrid_search.service.routes.answers import distance_of
 
 
 def search(client: TestClient, **asked: Any) -> dict[str, Any]:

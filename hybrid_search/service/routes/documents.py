@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Response
 
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.service.answers import json_answer, shown_document
 from hybrid_search.service.core import Service
 from hybrid_search.service.problems import ReadOnly, Unknown
-from hybrid_search.service.schema import Added, AddRequest, Deleted, Documents, DocumentShown, NewDocument
+from hybrid_search.service.routes.answers import json_answer, shown_document
+from hybrid_search.service.routes.schema import Added, AddRequest, Deleted, Documents, DocumentShown, NewDocument
 from hybrid_search.types import Document, MetadataValue, Rejection
 
 __all__ = ["document_routes"]

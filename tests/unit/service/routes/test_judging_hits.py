@@ -9,7 +9,7 @@ from service_app import opening, served
 from starlette.testclient import TestClient
 
 from hybrid_search.loaders.registry import open_dataset
-from hybrid_search.service.judgements import Judgements
+from hybrid_search.service.routes.judgements import Judgements
 from hybrid_search.types import Document
 
 

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Path, Response
 
 from hybrid_search.protocols import Encoder
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.service.answers import json_answer
 from hybrid_search.service.core import Service
 from hybrid_search.service.problems import Unknown
-from hybrid_search.service.schema import TextsToEncode, Towers
-from hybrid_search.service.searching import check_number, current_towers, encoded_by
+from hybrid_search.service.routes.answers import json_answer
+from hybrid_search.service.routes.schema import TextsToEncode, Towers
+from hybrid_search.service.routes.searching import check_number, current_towers, encoded_by
 
 __all__ = ["PATH", "tower_routes"]
 

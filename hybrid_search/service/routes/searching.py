@@ -14,11 +14,11 @@ from hybrid_search.protocols import Encoder
 from hybrid_search.retrieval.open_index import encoded
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MatchArguments, Mode
-from hybrid_search.service.answers import json_answer, shown_hit
 from hybrid_search.service.core import Service
 from hybrid_search.service.metrics import Metrics
-from hybrid_search.service.schema import BatchAnswer, BatchRequest, EmbedAnswer, EmbedRequest, SearchAnswer
-from hybrid_search.service.schema import SearchRequest as Asked
+from hybrid_search.service.routes.answers import json_answer, shown_hit
+from hybrid_search.service.routes.schema import BatchAnswer, BatchRequest, EmbedAnswer, EmbedRequest, SearchAnswer
+from hybrid_search.service.routes.schema import SearchRequest as Asked
 from hybrid_search.settings.index import Fusion, Similarity
 from hybrid_search.settings.service import ServiceOptions
 from hybrid_search.types import Hit, Matches
