@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
@@ -60,13 +60,19 @@ def real_queries(count: int) -> list[str]:
 
 def milliseconds(call: Callable[[Any], object], arguments: list[Any]) -> dict[str, float]:
     """Time one call after another, the first tenth for warming up only; p50, p95 and p99 in ms."""
-    taken = []
+    [taken] = milliseconds_in_turn([call], arguments)
+    return taken
+
+
+def milliseconds_in_turn(calls: Sequence[Callable[[Any], object]], arguments: list[Any]) -> list[dict[str, float]]:
+    """Time several calls, each with one argument after another, turn by turn; otherwise as :func:`milliseconds`."""
+    taken: list[list[float]] = [[] for _ in calls]
     for argument in arguments:
-        started = time.perf_counter()
-        call(argument)
-        taken.append((time.perf_counter() - started) * 1_000)
-    kept = taken[len(taken) // 10 :]
-    return {f"p{q}": round(float(np.percentile(kept, q)), 4) for q in (50, 95, 99)}
+        for call, of_call in zip(calls, taken, strict=True):
+            started = time.perf_counter()
+            call(argument)
+            of_call.append((time.perf_counter() - started) * 1_000)
+    return [{f"p{q}": round(float(np.percentile(one[len(one) // 10 :], q)), 4) for q in (50, 95, 99)} for one in taken]
 
 
 def machine() -> dict[str, Any]:

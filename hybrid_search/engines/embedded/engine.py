@@ -231,7 +231,7 @@ class EmbeddedEngine:
                 "generation": generation,
                 "documents": state.documents,
                 "vectors": state.vectors,
-                "average_length": round(self._caches.lexical.forward.average_length, 2),
+                "average_length": round(self._caches.lexical.average_length, 2),
                 "dense": self._caches.dense.describe(),
                 "bytes": self._layout.sizes(),
             }
@@ -263,7 +263,7 @@ class EmbeddedEngine:
         if self._writer is None:
             return
         self._writer.close()
-        self._caches.dense.save()
+        self._caches.save()
         # A full disk must not make closing fail: without a seal the next opening relies on SQLite's own recovery.
         with contextlib.suppress(StorageError):
             if self._store.database.fold_log():

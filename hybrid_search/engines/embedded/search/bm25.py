@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.analysis import Analyzer, asked_terms
 from hybrid_search.engines.embedded.search.filter_rows import RowFilter
 from hybrid_search.engines.embedded.search.forward import ForwardIndex
-from hybrid_search.engines.embedded.search.ranking import ScoredRows, best, joined
+from hybrid_search.engines.embedded.search.ranking import Rows, ScoredRows, best, joined
+from hybrid_search.engines.embedded.search.tail import Tail
 from hybrid_search.engines.embedded.search.tantivy_index import TantivyIndex
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.settings.index import Bm25
@@ -51,66 +53,144 @@ def lucene_length(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return _LENGTHS[np.searchsorted(_LENGTHS, lengths, side="right") - 1]
 
 
-class LexicalLeg:
-    """Lexical search: BM25 over titles and texts."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """The different terms of a query.
 
-    def __init__(
-        self, index: TantivyIndex, forward: ForwardIndex, store: Store, terms_of: Callable[[str], list[str]]
-    ) -> None:
-        self.index = index
-        self.forward = forward
-        self._ids = store.row_ids
-        self._terms_of = terms_of
+    :ivar weights: (n,) each one's idf, as many times as it was asked for.
+    :ivar grown: how much larger the weights are than by the statistics of the caches alone, in all.
+    """
+
+    terms: list[str]
+    weights: NDArray[np.float64]
+    grown: float
+
+
+class LexicalLeg:
+    """Lexical search: BM25 over titles and texts, in the caches and the tail as if they were one index."""
+
+    def __init__(self, index: TantivyIndex, forward: ForwardIndex, store: Store, analyzer: Analyzer) -> None:
+        self._index = index
+        self._forward = forward
+        self._store = store
+        self._tail = Tail(analyzer.terms_of())
+        self._asked = asked_terms(analyzer)
+
+    def sync(self) -> bool:
+        """Follow the store in memory; return False if so much is missing that the caches must follow.
+
+        :raises CorruptIndex: if a stored text fails its checksum.
+        """
+        return self._tail.sync(self._store, self._index.manifest, self._forward)
+
+    @property
+    def generation(self) -> int:
+        """The generation of the store that is searched."""
+        saved = min(self._index.manifest.generation, self._forward.manifest.generation)
+        return self._tail.generation if self._tail.continues(self._index.manifest) else saved
+
+    @property
+    def average_length(self) -> float:
+        """Terms per document; 1 if there is no document, because it is used as a divisor."""
+        return self._tail.terms / self._tail.documents if self._tail.documents and self._tail.terms else 1.0
+
+    def count(self) -> int:
+        """Return how many documents can be found."""
+        return self._index.count() - len(self._tail.dead) + len(self._tail.rows)
+
+    def rows(self) -> Rows:
+        """Return the rows that can be found, (n,), in no particular order."""
+        return np.concatenate([self._of_caches(self._index.rows()), self._tail.rows])
 
     def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> ScoredRows:
         """Return the k documents with the highest BM25 scores; none for a text without known terms."""
-        # A lone surrogate has no UTF-8 form; its replacement separates words.
-        terms = self._terms_of(text if text.isascii() else text.encode("utf-8", "replace").decode())
+        terms = self._terms_of(text)
         if not terms or (allowed is not None and not allowed.count):
             return ScoredRows()
         # tantivy's order is exact for its own k1 and b only; for others, more candidates are fetched and scored again.
-        limit = k + _SPARE if bm25 == _TANTIVY else _MORE + 3 * k
+        limit = (k + _SPARE if bm25 == _TANTIVY else _MORE + 3 * k) + len(self._tail.dead)
+        most = max(_MOST_TIES, k + _SPARE)
+        # Its scores are exact, too, as long as its statistics are those of the whole index.
+        is_whole = bm25 == _TANTIVY and self._tail.is_empty and self._forward.is_gapless
+        asked = None if is_whole else self._weighed(terms)
         while True:
-            rows, found = self.index.search(terms, limit, allowed)
-            rows = rows[rows < self.forward.end]
-            if not len(rows):
-                return ScoredRows()
-            if bm25 == _TANTIVY and self.forward.is_gapless and len(rows) == len(found):
-                scores = joined(found, _NOISE) / (_TANTIVY.k1 + 1)
+            rows, found = self._index.search(terms, limit, allowed)
+            early = self._of_caches(rows)
+            if asked is None and len(early) < len(rows):
+                asked = self._weighed(terms)
+            if asked is None:
+                rows, scores = early, joined(found, _NOISE) / (_TANTIVY.k1 + 1)
             else:
-                scores = self._scores(rows, terms, bm25)
-                order = (-scores).argsort(kind="stable")
-                rows, scores = rows[order], scores[order]
-            if len(found) < limit or limit >= max(_MOST_TIES, k + _SPARE) or not _tied_at_end(found, k):
-                return best(rows, scores, k, self._ids)
-            limit = min(4 * limit, max(_MOST_TIES, k + _SPARE))
+                rows, scores = self._ranked(early, asked, allowed, bm25)
+            if len(found) < limit or limit >= most or self._is_settled(k, found, scores, asked, bm25):
+                return best(rows, scores, k, self._store.row_ids)
+            limit = min(4 * limit, most)
 
-    def matching(self, text: str, allowed: RowFilter | None) -> NDArray[np.int64]:
+    def matching(self, text: str, allowed: RowFilter | None) -> Rows:
         """Return all documents with a term of the text, in no particular order."""
-        terms = self._terms_of(text if text.isascii() else text.encode("utf-8", "replace").decode())
+        terms = self._terms_of(text)
         if not terms:
             return np.empty(0, np.int64)
-        rows, _ = self.index.search(terms, max(1, self.index.count()), allowed)
-        rows = rows[rows < self.forward.end]
-        return rows[self._ids.there(rows)] if len(rows) else rows
+        early = self._of_caches(self._index.search(terms, max(1, self._index.count()), allowed)[0])
+        rows = np.concatenate([early, self._tail.matching(terms, allowed)[0]])
+        return rows[self._store.row_ids.there(rows)] if len(rows) else rows
 
-    def _scores(self, rows: NDArray[np.int64], terms: list[str], bm25: Bm25) -> NDArray[np.float64]:
-        repeats = Counter(terms)
-        counts = self.forward.counts(rows, list(repeats))
-        lengths = lucene_length(self.forward.lengths(rows))
-        weights = np.array([times * self._idf(term) for term, times in repeats.items()])
-        norm = bm25.k1 * (1 - bm25.b + bm25.b * lengths / self.forward.average_length)
+    def _terms_of(self, text: str) -> list[str]:
+        # A lone surrogate has no UTF-8 form; its replacement separates words.
+        return self._asked(text if text.isascii() else text.encode("utf-8", "replace").decode())
+
+    def _of_caches(self, rows: Rows) -> Rows:
+        """Leave out the rows of tantivy's that are in the tail, too, or known there to be gone."""
+        rows = rows[rows < self._forward.end]
+        return rows if self._tail.is_empty else rows[~self._tail.hides(rows)]
+
+    def _weighed(self, terms: list[str]) -> _Asked:
+        times = Counter(terms)
+        here = self._index.frequencies(times)
+        everywhere = [known + self._tail.frequency(term) for known, term in zip(here, times, strict=True)]
+        # A deleted document may still be counted in one of the two numbers.
+        idfs = [_idf(max(self._tail.documents, frequency), frequency) for frequency in everywhere]
+        documents = self._index.count()
+        grown = [
+            max(0.0, idf - _idf(max(documents, frequency), frequency)) if frequency else 0.0
+            for idf, frequency in zip(idfs, here, strict=True)
+        ]
+        repeats = np.array(list(times.values()), np.float64)
+        return _Asked(list(times), repeats * idfs, float(repeats @ grown))
+
+    def _ranked(
+        self, early: Rows, asked: _Asked, allowed: RowFilter | None, bm25: Bm25
+    ) -> tuple[Rows, NDArray[np.float64]]:
+        """Score candidates of the caches and the documents of the tail; best first."""
+        late, late_counts = self._tail.matching(asked.terms, allowed)
+        rows = np.concatenate([early, late])
+        counts = np.concatenate([self._forward.counts(early, asked.terms), late_counts], axis=1)
+        lengths = np.concatenate([self._forward.lengths(early), self._tail.lengths_of(late)])
+        norm = bm25.k1 * (1 - bm25.b + bm25.b * lucene_length(lengths) / self.average_length)
         # With k1 = 0, a term that does not occur gives 0/0.
         shares = np.divide(counts, counts + norm, out=np.zeros_like(counts), where=counts > 0)
         # Not a matrix product, which may round equal columns differently and so break ties by chance.
-        scores: NDArray[np.float64] = (weights[:, None] * shares).sum(axis=0)
-        return scores
+        scores: NDArray[np.float64] = (asked.weights[:, None] * shares).sum(axis=0)
+        order = (-scores).argsort(kind="stable")
+        return rows[order], scores[order]
 
-    def _idf(self, term: str) -> float:
-        frequency = self.index.document_frequency(term)
-        # A deleted document may still be counted in one of the two numbers.
-        total = max(self.forward.documents, frequency)
-        return math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
+    def _is_settled(
+        self, k: int, found: NDArray[np.float64], scores: NDArray[np.float64], asked: _Asked | None, bm25: Bm25
+    ) -> bool:
+        """Return whether no document beyond the candidates can be among the best k, or tie with the last of them.
+
+        tantivy ranks by the statistics of the caches. By those of the whole index, a document that it did not return
+        scores at most what the last one did, plus what the idfs have grown by, times what the average length has.
+        """
+        if asked is None or self._tail.is_empty or bm25 != _TANTIVY:
+            return not _tied_at_end(found, k)
+        longer = max(1.0, self.average_length * self._index.count() / max(1, self._forward.terms))
+        most = longer * (found[-1] / (_TANTIVY.k1 + 1) + asked.grown)
+        return len(scores) >= k and bool(scores[k - 1] > most * (1 + _PRECISION))
+
+
+def _idf(documents: int, frequency: int) -> float:
+    return math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))
 
 
 def _tied_at_end(scores: NDArray[np.float64], k: int) -> bool:

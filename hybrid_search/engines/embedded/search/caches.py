@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hybrid_search.analysis import analyzer, asked_terms
+from hybrid_search.analysis import analyzer
 from hybrid_search.engines.embedded.search.bm25 import LexicalLeg
 from hybrid_search.engines.embedded.search.dense import DenseLeg
 from hybrid_search.engines.embedded.search.forward import ForwardIndex
@@ -16,12 +16,14 @@ from hybrid_search.engines.embedded.search.tantivy_index import TantivyIndex
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.manifest import Manifest
 from hybrid_search.engines.embedded.store.store import Store, column
-from hybrid_search.errors import CorruptIndex, StorageError
+from hybrid_search.errors import CorruptIndex, HybridSearchError, StorageError
 from hybrid_search.settings.index import IndexSettings
 
 __all__ = ["Caches"]
 
 _LOG = logging.getLogger(__name__)
+
+_ATTEMPTS = 5
 
 
 class _Cache(Protocol):
@@ -44,14 +46,19 @@ class Caches:
         self._store = store
         self._tantivy = TantivyIndex(layout.lexical, terms)
         self._forward = ForwardIndex(layout.forward, terms.terms_of())
-        self.lexical = LexicalLeg(self._tantivy, self._forward, store, asked_terms(terms))
+        self.lexical = LexicalLeg(self._tantivy, self._forward, store, terms)
         self.dense = DenseLeg(layout.dense, settings, store)
         self._rebuilt = False
 
     @property
     def generation(self) -> int:
-        """The generation of the store that all caches have reached."""
-        return min(self._tantivy.manifest.generation, self._forward.manifest.generation, self.dense.generation)
+        """The generation of the store that both legs have reached."""
+        return min(self.lexical.generation, self.dense.generation)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the lexical caches were loaded while nobody was writing them, and nobody had been killed doing so."""
+        return self._tantivy.manifest.clean
 
     def check_and_repair(self, *, contents: bool) -> None:
         """Load each cache, rebuild damaged ones and add missing rows. Requires the writer lock.
@@ -76,33 +83,49 @@ class Caches:
             if problem:
                 _LOG.warning("%s: %s; it is built again from the documents", cache.folder, problem)
                 cache.reset()
-        self.follow()
+        self.follow(saving=True)
 
-    def follow(self) -> None:
-        """Update every cache to the store's generation and save it. Requires the writer lock.
+    def follow(self, *, saving: bool = False) -> None:
+        """Follow the store in both legs. Requires the writer lock.
+
+        :param saving: bring the tail into the lexical caches, however short it is.
 
         If a cache's number of documents then differs from the store's, it is rebuilt, once per opening.
 
         :raises StorageError: if a cache can't be written; the store is unchanged and the next call continues.
         """
-        self._sync()
+        self._sync(saving=saving)
         if (found := self._disagreeing()) and not self._rebuilt:
             self._rebuilt = True  # only once, in case rebuilding does not help
             for caches, problem in found:
                 _LOG.warning("%s: %s; built again from the documents", self._layout.folder, problem)
                 for cache in caches:
                     cache.reset()
-            self._sync()
+            self._sync(saving=True)
         self.dense.save_if_due()
 
-    def _sync(self) -> None:
+    def _sync(self, *, saving: bool) -> None:
         generation = self._store.state().generation
-        # The forward index first, because it must contain every row that tantivy finds.
-        for cache in (self._forward, self._tantivy):
-            if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
-                cache.sync(self._store)
+        if saving or not self.is_settled or not self.lexical.sync():
+            # The forward index first, because it must contain every row that tantivy finds.
+            for cache in (self._forward, self._tantivy):
+                if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
+                    cache.sync(self._store)
+            self.lexical.sync()
         if self.dense.generation < generation:
             self.dense.sync()
+
+    def save(self) -> None:
+        """Save both legs as they are now, with nothing left in the tail. Requires the writer lock.
+
+        A failure is logged: nothing is lost, and the next opening makes it good.
+        """
+        try:
+            if self._store.state().generation > self._tantivy.manifest.generation:
+                self.follow(saving=True)
+        except HybridSearchError as error:
+            _LOG.warning("%s: what was added last could not be saved for search (%s)", self._layout.folder, error)
+        self.dense.save()
 
     def load_as_is(self, *, contents: bool = False) -> None:
         """Load each cache read-only: another process is writing and has checked them, or the folder is read-only.
@@ -111,7 +134,7 @@ class Caches:
         :raises StorageError: if a cache can't be read at the moment.
         """
         for cache in self._all():
-            problem = _load(cache, Manifest.read(cache.folder), contents=contents)
+            problem = _load_steady(cache, contents=contents)
             # The dense leg can be rebuilt in memory.
             if problem and cache is not self.dense:
                 raise StorageError(
@@ -121,6 +144,7 @@ class Caches:
                 )
             if problem:
                 cache.reset()
+        self.lexical.sync()
         self.dense.sync()
 
     def reload(self) -> None:
@@ -129,11 +153,12 @@ class Caches:
         :raises StorageError: if a cache can't be read.
         """
         for cache in (self._tantivy, self._forward):
-            manifest = Manifest.read(cache.folder)
-            if manifest is not None and manifest.generation > cache.manifest.generation:
-                problem = _load(cache, manifest, contents=False)
-                if problem:
-                    raise StorageError(f"{cache.folder}: {problem}; open the index again")
+            manifest, known = Manifest.read(cache.folder), cache.manifest
+            if manifest is None or (manifest.generation, manifest.clean) <= (known.generation, known.clean):
+                continue
+            if problem := _load_steady(cache, contents=False):
+                raise StorageError(f"{cache.folder}: {problem}; open the index again")
+        self.lexical.sync()
         if self.dense.generation < self._store.state().generation:
             self.dense.sync()
 
@@ -173,10 +198,12 @@ class Caches:
         state = self._store.state()
         lexical: tuple[_Cache, ...] = (self._forward, self._tantivy)
         found = []
-        if (count := self._tantivy.count()) != state.documents:
+        if (count := self.lexical.count()) != state.documents:
             found.append((lexical, f"the lexical leg finds {count} documents instead of {state.documents}"))
-        elif self._forward.end != state.next_row:
-            found.append((lexical, f"the forward index ends at row {self._forward.end}, not at {state.next_row}"))
+        saved = self._forward.manifest
+        end = state.next_row if saved.generation == state.generation else saved.last_row + 1
+        if not found and self._forward.end != end:
+            found.append((lexical, f"the forward index ends at row {self._forward.end}, not at {end}"))
         if (count := self.dense.count()) != state.vectors:
             found.append(((self.dense,), f"the dense leg finds {count} documents instead of {state.vectors}"))
         return found
@@ -186,7 +213,7 @@ class Caches:
         with self._store.database.reading() as connection:
             documents = column(connection, "SELECT row FROM documents")
             vectors = column(connection, "SELECT row FROM vectors")
-        compared = (("lexical", self._tantivy.rows(), documents), ("dense", self.dense.rows(), vectors))
+        compared = (("lexical", self.lexical.rows(), documents), ("dense", self.dense.rows(), vectors))
         return [
             f"the {leg} leg lacks {len(np.setdiff1d(expected, rows))} documents, and finds "
             f"{len(rows) - len(np.intersect1d(rows, expected))} that are not there"
@@ -197,6 +224,17 @@ class Caches:
     def _all(self) -> tuple[_Cache, ...]:
         # tantivy before the forward index: another process may write in between, and rows found need their terms.
         return self._tantivy, self._forward, self.dense
+
+
+def _load_steady(cache: _Cache, *, contents: bool) -> str:
+    """Load a cache that another process may be writing: again, if its manifest changed meanwhile; as :func:`_load`."""
+    manifest = Manifest.read(cache.folder)
+    for _ in range(_ATTEMPTS):
+        problem = _load(cache, manifest, contents=contents)
+        before, manifest = manifest, Manifest.read(cache.folder)
+        if manifest == before:
+            break
+    return problem
 
 
 def _load(cache: _Cache, manifest: Manifest | None, *, contents: bool) -> str:

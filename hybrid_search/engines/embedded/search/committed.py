@@ -128,7 +128,7 @@ class CommittedState:
         if self._writes:  # this engine's own commit is running, or failed and the next one completes it
             return
         newest = self._store.state().generation
-        if newest == self.generation and self._reached >= newest:
+        if newest == self.generation and self._reached >= newest and self._caches.is_settled:
             return
         with self._refreshing, self._sharing.alone():
             self.check_open()
@@ -143,7 +143,8 @@ class CommittedState:
     def _load(self, newest: int) -> None:
         self._caches.reload()
         self._filters.forget()
-        if self._caches.generation >= newest or time.monotonic() <= self._next_repair:
+        is_complete = self._caches.generation >= newest and self._caches.is_settled
+        if is_complete or time.monotonic() <= self._next_repair:
             return
         self._next_repair = time.monotonic() + _REPAIR_EVERY
         layout = self._store.layout

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from hybrid_search.engines.embedded.store.manifest import Manifest, checksum_of
 from hybrid_search.engines.embedded.store.own_files import append_to, foreign, is_plain, own_folder
 from hybrid_search.engines.embedded.store.store import Store, read_state
-from hybrid_search.errors import CorruptIndex
 from hybrid_search.storage import disk_errors
 
 __all__ = ["ForwardIndex", "term_hash"]
@@ -45,13 +44,13 @@ class ForwardIndex:
 
     :ivar end: the first row that is not included yet.
     :ivar documents: existing documents that have terms; as in Lucene, one without any counts in no statistics.
-    :ivar average_length: terms per document; 1 if there is no document, because it is used as a divisor.
+    :ivar terms: how many terms they have.
     :ivar is_gapless: whether all rows exist and have terms: no document was ever deleted or replaced.
     """
 
     end: int
     documents: int
-    average_length: float
+    terms: int
     is_gapless: bool
 
     def __init__(self, folder: Path, terms_of: Callable[[str], list[str]]) -> None:
@@ -78,7 +77,7 @@ class ForwardIndex:
         documents, terms = int(manifest.extra["documents"]), int(manifest.extra["terms"])
         # Read by every search.
         self.end, self.documents = len(self._rows), documents
-        self.average_length = terms / documents if documents and terms else 1.0
+        self.terms = terms
         self.is_gapless = self.end - 1 == documents
 
     def _mapped(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
@@ -142,11 +141,6 @@ class ForwardIndex:
             words: list[int] = []
             records: list[tuple[int, int]] = []
             for row, text in texts:
-                if row >= next_row:
-                    raise CorruptIndex(
-                        f"{self.folder.parent}: a document stands at row {row}, behind the last one given out; "
-                        f"load the data again"
-                    )
                 # Rows without a document (deleted before they were added here) get records of length 0.
                 records.extend([(end, 0)] * (row - expected - len(records)))
                 found = self._terms_of(text)
@@ -185,8 +179,10 @@ class ForwardIndex:
         words = self._postings[np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)]
         hashes = np.array([term_hash(term) for term in terms], np.uint64)
         counts = np.zeros((len(terms), len(rows)))
-        # All terms in one comparison: calling numpy costs more than its work here.
-        numbers, at = np.nonzero(hashes[:, None] == words >> np.uint64(16))
+        # All terms in one comparison: calling numpy costs more than its work here. Of one row, as numpy then looks for
+        # the few that are equal several times faster.
+        found = np.flatnonzero(hashes[:, None] == words >> np.uint64(16))
+        numbers, at = np.divmod(found, max(1, len(words)))
         counts[numbers, np.searchsorted(ends, at, side="right")] = words[at] & np.uint64(_MOST)
         return counts
 

@@ -97,7 +97,7 @@ class Searcher:
         if least is None:
             return lexical.matching(text, allowed)
         bm25 = search.bm25 or settings.bm25
-        return lexical.search(text, max(1, lexical.index.count()), allowed, bm25).at_least(least).rows
+        return lexical.search(text, max(1, lexical.count()), allowed, bm25).at_least(least).rows
 
     def _pages_of_passages(self, search: Search, settings: IndexSettings, allowed: RowFilter | None) -> list[Page]:
         if search.mode == "bm25":

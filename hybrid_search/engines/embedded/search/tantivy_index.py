@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -186,10 +186,11 @@ class TantivyIndex:
             rows = searcher.fast_field_values(_ROW, list(addresses))
         return np.array(rows, np.int64), np.array(scores, np.float64)
 
-    def document_frequency(self, term: str) -> int:
-        """Return the number of documents with the term; deleted documents count until their segment is merged."""
+    def frequencies(self, terms: Iterable[str]) -> list[int]:
+        """Return how many documents have each term; deleted documents count until their segment is merged."""
+        searcher = self._open_searcher
         with _panics(self.folder):
-            return self._open_searcher.doc_freq(_TEXT, term)
+            return [searcher.doc_freq(_TEXT, term) for term in terms]
 
     def rows(self) -> NDArray[np.int64]:
         """Return the rows in the index, (n,), in no particular order."""

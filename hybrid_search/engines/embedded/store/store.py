@@ -159,9 +159,18 @@ class Store:
             yield from (self._document(row) for row in page)
 
     def texts_after(self, connection: Connection, row: int) -> Iterator[tuple[int, str]]:
-        """Yield (row, searchable text) of the rows above ``row``, ascending."""
+        """Yield (row, searchable text) of the rows above ``row``, ascending.
+
+        :raises CorruptIndex: if a text fails its checksum, or a document stands at a row that was never given out.
+        """
+        next_row = read_state(connection).next_row
         query = f"SELECT {_DOCUMENT} FROM documents WHERE row > ? ORDER BY row"
         for record in connection.execute(query, (row,)):
+            if record[5] >= next_row:
+                raise CorruptIndex(
+                    f"{self.layout.database}: a document stands at row {record[5]}, behind the last one given out; "
+                    f"load the data again"
+                )
             yield record[5], self._document(record).searchable_text
 
     def vectors_after(self, connection: Connection, row: int) -> Iterator[tuple[Rows, NDArray[np.float32]]]:

@@ -111,7 +111,10 @@ def test_a_reader_repairs_what_a_killed_writer_left(tmp_path: Path) -> None:
 
 
 def test_a_deletion_list_of_an_unfinished_commit_is_no_obstacle(tmp_path: Path) -> None:
-    fill(tmp_path / "index")
+    fill(tmp_path / "index", delete=False)
+    with EmbeddedEngine.open(tmp_path / "index", writable=True) as engine:
+        engine.delete(["00007"])
+        engine.commit()
     (finished,) = (tmp_path / "index" / "lexical").glob("*.del")
     shutil.copytree(tmp_path / "index", tmp_path / "after")
     with EmbeddedEngine.open(tmp_path / "after", writable=True) as engine:

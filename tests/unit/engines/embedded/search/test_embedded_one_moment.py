@@ -12,7 +12,7 @@ import pytest
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.engines.embedded.search import committed
+from hybrid_search.engines.embedded.search import committed, tail
 from hybrid_search.engines.embedded.search.caches import Caches
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.retrieval.retriever import Retriever
@@ -25,7 +25,11 @@ NEW = Document("a", "dog")
 
 @contextmanager
 def half_committed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Replace document ``a`` from another engine, whose caches follow when the event is set."""
+    """Replace document ``a`` from another engine, whose caches follow when the event is set.
+
+    So little would be read from the store by the reader itself, were it not more than is allowed here.
+    """
+    monkeypatch.setattr(tail, "MOST", 0)
     follow, go_on, stored = Caches.follow, threading.Event(), threading.Event()
     writer = Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True))
 
