@@ -35,8 +35,8 @@ BLOCKS = [
 ]
 EXAMPLES = [pytest.param(path.read_text(), id=path.name) for path in sorted((ROOT / "examples").glob("*.py"))]
 
-# An entry-point group, two packages, the name of a logger, a module in a list of trusted ones, one for timeit, and an attribute of a
-# span: texts and no attributes of the package.
+# An entry-point group, two packages, the name of a logger, a module in a list of trusted ones, one for timeit, and an
+# attribute of a span: texts and no attributes of the package.
 NO_ATTRIBUTES = {"loaders", "mappings", "engines", "adapters", "tracing", "mode"}
 
 
