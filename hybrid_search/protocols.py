@@ -102,7 +102,7 @@ class Engine(Protocol):
     def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
         """Change the index's default fusion, and BM25's k1 and b if they are given; durable after :meth:`commit`.
 
-        Processes that have the index open keep the fusion that it had then.
+        The index counts as weighed then. Processes that have the index open keep the fusion that it had then.
 
         :raises UnsupportedCapability: if other k1 and b are given than the index's, and it was made with these.
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -22,7 +22,7 @@ from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Dataset
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
 
-__all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_queries", "write_training_set"]
+__all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_queries", "write_set", "write_training_set"]
 
 NAMES = ("dl19", "nfcorpus", "squad")
 FIT_SHARE = 4
@@ -67,12 +67,31 @@ def write_training_set(folder: Path, *, labels: str = "", pool: bool = True) -> 
     further = (d for e in trained for d in (e.positive, *e.negatives))
     judged = [(e.query, e.positive.id) for e in trained] + list(_own_labels(labels))
     unique = {d.id: d for d in chain(documents, further)}.values()
-    _write(folder / "documents.jsonl", ({"id": d.id, "title": d.title, "text": d.text} for d in unique))
+    _write_data(folder, unique, judged)
+
+
+def write_set(folder: Path, name: str) -> None:
+    """Write what may be learnt of a set alone, as a folder of the loader ``jsonl``, split ``train``.
+
+    (a) its passages, no labels; (b) its documents and training labels; (c) the paragraphs and questions of titles that
+    are neither tested nor fitted on. ``asked.txt`` has the queries of the labels, a line each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    documents = _squad_documents(lambda b: b > 1) if name == "squad" else test_set(name).test.documents
+    judged = list(_own_labels(name))
+    _write_data(folder, documents, judged)
+    asked = dict.fromkeys(" ".join(query.text.split()) for query, _ in judged)
+    (folder / "asked.txt").write_text("\n".join(asked) + "\n", encoding="utf-8")
+
+
+def _write_data(folder: Path, documents: Iterable[Document], judged: Sequence[tuple[Query, str]]) -> None:
+    _write(folder / "documents.jsonl", ({"id": d.id, "title": d.title, "text": d.text} for d in documents))
     queries = {query.id: query.text for query, _ in judged}
     _write(folder / "queries.jsonl", ({"id": i, "text": text} for i, text in queries.items()))
-    lines = ["query-id\tcorpus-id\tscore", *(f"{query.id}\t{document}\t1" for query, document in judged)]
-    (folder / "qrels").mkdir(exist_ok=True)
-    (folder / "qrels" / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if judged:
+        lines = ["query-id\tcorpus-id\tscore", *(f"{query.id}\t{document}\t1" for query, document in judged)]
+        (folder / "qrels").mkdir(exist_ok=True)
+        (folder / "qrels" / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_queries(file: Path) -> None:

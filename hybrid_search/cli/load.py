@@ -208,6 +208,8 @@ def _load_in_sync(
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
+    from hybrid_search.towers.coverage import MOSTLY
+
     values = msgspec.to_builtins(report)
     before = int(report.server.get("rejected_before", 0))
     # The number includes records rejected by the loader.
@@ -219,6 +221,12 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"The towers know no piece of {report.unknown:.0%} of the words of the first texts, so their vectors say "
             "little; train towers on these texts, or search by BM25 alone (--lexical-only)."
         )
+    if report.in_pieces + report.unknown > MOSTLY:
+        say(
+            f"The towers read {report.in_pieces:.0%} of the words of the first texts in pieces, as they do ids and "
+            "languages that they don't know; so BM25 has nearly all of the weight, unless you or the model say "
+            "otherwise. Judged queries tell more: hybrid-search refit."
+        )
     if report.cut:
         say(
             f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
@@ -229,6 +237,11 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
         say(
             f"BM25 has {bm25:.2f} of the weight and k-NN {knn:.2f}: the best on {report.weighed_by:,} queries made of "
             "these documents. Judged queries tell more: hybrid-search refit."
+        )
+    if report.not_weighed:
+        say(
+            "BM25 and k-NN keep their weights, as choosing better ones did not work: "
+            f"{report.not_weighed}. The next load tries again; hybrid-search refit does it by judged queries."
         )
     if passages := report.read.get("passages"):
         say(f"Read {report.read['documents']:,} documents in {passages:,} passages, which the index counts.")

@@ -91,10 +91,9 @@ class _Train(click.Command):
 )
 @click.option(
     "--start",
-    default=NO_START,
-    show_default=True,
     metavar="MODEL|none",
-    help="A model of yours to go on from.",
+    help="A model to go on from, yours or one that comes with the package; none: new towers.  [default: en, unless "
+    "settings ask for other towers]",
 )
 @click.option(
     "--settings",
@@ -147,8 +146,9 @@ def command(
 ) -> None:
     """Train a query tower and a document tower on a data set's questions and answers.
 
-    Learns a tokenizer and word vectors, mines BM25 negatives, trains with early stopping, and fits the fusion weight
-    and BM25's k1 and b. Interrupted, the same command goes on. Labels may be missing.
+    Goes on from the general English model, from a model of yours, or with --start none from word vectors that it learns
+    first; mines BM25 negatives, trains, and fits the fusion weight and BM25's k1 and b. Interrupted, the same command
+    goes on. Labels may be missing.
 
     \b
     Examples:
@@ -161,8 +161,9 @@ def command(
     from hybrid_search.training.request import TrainRequest
 
     allow = given.pop("allow_rejected")
-    start = _start(given.pop("start"))
-    settings = _settings(given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)), start)
+    chosen = (given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))
+    start = _start(given.pop("start"), *chosen)
+    settings = _settings(*chosen, start)
     tracker = _tracker(given.pop("tracker"), given["out"])
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
         out = given.pop("out")
@@ -188,13 +189,26 @@ def print_training(summary: TrainSummary, form: str) -> None:
         print_table(columns, rows, title="nDCG@10 on the validation queries, round by round", right=columns)
 
 
-def _start(given: str) -> Start | None:
-    if given == NO_START:
+def _start(name: str | None, recipe: str, file: Path | None, given: dict[str, dict[str, Any]]) -> Start | None:
+    """Return the model to start from: by default that of the package, unless settings ask for what it can't give."""
+    if name == NO_START:
         return None
-    from hybrid_search.towers.shipped import located
+    from hybrid_search.towers.shipped import default_model, located
     from hybrid_search.training.start import Start
 
-    return Start.read(located(usable_path(given, "--start", f"give the folder that `train` wrote, or {NO_START}")))
+    if name is not None:
+        return Start.read(located(usable_path(name, "--start", f"give the folder that `train` wrote, or {NO_START}")))
+    if (model := default_model()) is None:
+        return None
+    start = Start.read(model)
+    try:
+        if start.settings(RECIPES[recipe], _read(file), given).training.adapt_steps:
+            return start
+        why = "the settings are of steps that train all of the towers"
+    except ConfigError as error:
+        why = str(error).partition("; ")[0]
+    say(f"new towers, not those of {model.name}: {why}")
+    return None
 
 
 def _old_data(start: Start) -> Callable[[], Dataset]:

@@ -20,7 +20,15 @@ from hybrid_search.location import Address
 from hybrid_search.protocols import Progress, silent
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
-from hybrid_search.towers.onnx.packed import PackedTower, TowerName, check_packed, pack_tower, sample_texts
+from hybrid_search.towers.onnx.packed import (
+    LEAST_COSINE,
+    LEAST_OF_SMALL,
+    PackedTower,
+    TowerName,
+    check_packed,
+    pack_tower,
+    sample_texts,
+)
 from hybrid_search.towers.tokenizer import TextTokenizer
 
 __all__ = ["Connector", "Deployed", "deploy", "deploy_like", "undeploy"]
@@ -141,6 +149,7 @@ def _wanted(
         settings=settings,
         encoder=encoder,
         texts=texts,
+        least=LEAST_OF_SMALL if encoder.card.tower.encoder == "rec" else LEAST_COSINE,
         packed={} if connector else _packed(folder, encoder, texts),
         endpoint=checked_endpoint(connector.url) if connector else "",
         token=connector.token if connector else "",

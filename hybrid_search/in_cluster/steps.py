@@ -30,7 +30,7 @@ from hybrid_search.in_cluster.text_pipelines import template_script
 from hybrid_search.in_cluster.undo import Made, Undo
 from hybrid_search.protocols import Encoder, Progress, Task, silent
 from hybrid_search.settings.index import IndexSettings
-from hybrid_search.towers.onnx.packed import PackedTower, TowerName, check_vectors
+from hybrid_search.towers.onnx.packed import LEAST_COSINE, PackedTower, TowerName, check_vectors
 
 __all__ = ["Outcome", "Wanted", "deploy"]
 
@@ -47,6 +47,7 @@ class Wanted:
     :ivar settings: the index's settings.
     :ivar encoder: the checkpoint's encoder, with whose vectors those of the deployed towers are compared.
     :ivar texts: the texts for this comparison.
+    :ivar least: cosine that each text must be above in it.
     :ivar packed: both towers, to be run in the cluster; empty for an ``endpoint``.
     :ivar endpoint: address of towers that are served outside the cluster; empty for towers in it.
     :ivar token: the token that these towers require; empty for none.
@@ -56,6 +57,7 @@ class Wanted:
     settings: IndexSettings
     encoder: Encoder
     texts: Sequence[str]
+    least: float = LEAST_COSINE
     packed: Mapping[TowerName, PackedTower] = field(default_factory=dict)
     endpoint: str = ""
     token: str = field(default="", repr=False)
@@ -190,7 +192,9 @@ class _Work:
             ("document", deployment.document_model, encoder.encode_documents),
         ):
             found = predict(self._client, id, texts, remote=bool(deployment.endpoint))
-            cosines.append(check_vectors(f"the {tower} tower {where}", texts, found, encode(list(texts))))
+            cosines.append(
+                check_vectors(f"the {tower} tower {where}", texts, found, encode(list(texts)), self._wanted.least)
+            )
         return min(cosines)
 
     def _note(self, **changes: Any) -> None:

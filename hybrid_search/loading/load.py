@@ -39,7 +39,9 @@ class LoadReport:
     :ivar weights: of BM25 and k-NN, chosen by queries made of the documents; None if they were given, fitted with the
         model, or there were too few documents to make queries of.
     :ivar weighed_by: number of these queries.
+    :ivar not_weighed: why weights were not chosen although that was due; the next load does it then.
     :ivar language: of the index, as in ``LoadOptions.language``.
+    :ivar in_pieces: share of words that the towers read in pieces, in the first texts of a new index.
     :ivar unknown: share of words of which the towers know no piece, in the first texts of a new index.
     :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
         number of documents acknowledged before, and ``rejected_before`` how many of these the index rejected; the
@@ -58,7 +60,9 @@ class LoadReport:
     cut: int = 0
     weights: tuple[float, float] | None = None
     weighed_by: int = 0
+    not_weighed: str = ""
     language: str = ""
+    in_pieces: float = 0.0
     unknown: float = 0.0
 
 
@@ -91,7 +95,7 @@ def load(
         ``lexical_only``, or the load can't be resumed.
     """
     options = options or LoadOptions()
-    from hybrid_search.towers.coverage import Words, unknown_share
+    from hybrid_search.towers.coverage import MOSTLY, Words, unlike_words
 
     started = perf_counter()
     check_options(location, options)
@@ -101,12 +105,15 @@ def load(
     elif not exists:
         model = model_of_new(location, model, lexical_only=options.lexical_only)
     new = NewIndex.prepared(model, options)
-    documents, unknown = dataset.documents(), 0.0
+    documents, unlike = dataset.documents(), (0.0, 0.0)
     if options.recreate or not exists:
         documents, first = _with_first(documents, dataset, location)
         taken = sift(first, None, new.settings.fields).positions  # others are rejected when their turn comes
         texts = [first[place].searchable_text[:_SEEN] for place in taken]
-        unknown = unknown_share(Words.of(model), texts) if model else 0.0
+        unlike = unlike_words(Words.of(model), texts) if model else unlike
+        if sum(unlike) > MOSTLY and not new.settings.weighed:  # made queries would tell nothing, either
+            fusion = new.settings.fusion.replace(weights=(0.9, 0.1))
+            new = replace(new, settings=new.settings.replace(fusion=fusion, weighed=True))
         if options.language is None:
             language = seen_in(texts)
             new = replace(new, settings=new.settings.replace(analyzer=analyzer_of(language)))
@@ -116,7 +123,8 @@ def load(
             report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report.documents, report.rejected)
     read, seconds = dict(dataset.report()), perf_counter() - started
-    return replace(report, location=str(location), seconds=seconds, read=read, unknown=round(unknown, 3))
+    in_pieces, unknown = (round(share, 3) for share in unlike)
+    return replace(report, location=str(location), seconds=seconds, read=read, in_pieces=in_pieces, unknown=unknown)
 
 
 def _with_first(
@@ -137,16 +145,15 @@ def _load(
     journal: Journal,
     reporter: Reporter,
 ) -> LoadReport:
-    from hybrid_search.training.fit.made import sampling, weigh_legs
+    from hybrid_search.training.fit.made import Weighing
 
     was_there = index_exists(location)
     engine, encoder = opened(location, new, options)
     counts = PassageCounts()
-    sampled: list[Document] = []
+    weighing = Weighing(engine, encoder)
     if was_there:
         documents = counts.watching(documents)
-    elif new.weigh:
-        documents = sampling(documents, sampled)
+    documents = weighing.watching(documents)
     cut_before = _cut_by(encoder)
     try:
         if is_on_server(location):
@@ -157,7 +164,7 @@ def _load(
             totals = _in_turn(documents, engine, encoder, options.total, reporter)
         counts.remove_stale(engine)
         cut = _cut_by(encoder) - cut_before
-        weighed = weigh_legs(engine, encoder, sampled, reporter.progress) if sampled and encoder else None
+        fit, why_not = weighing.done(reporter.progress)
         return LoadReport(
             location=str(location),
             documents=engine.count(),
@@ -170,8 +177,9 @@ def _load(
             server=totals.server,
             cut=cut,
             language=language_of(engine.settings.analyzer),
-            weights=weighed.fusion.weights if weighed else None,
-            weighed_by=weighed.queries if weighed else 0,
+            weights=fit.fusion.weights if fit else None,
+            weighed_by=fit.queries if fit else 0,
+            not_weighed=why_not,
         )
     finally:
         engine.close()

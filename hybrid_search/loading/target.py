@@ -40,7 +40,6 @@ class NewIndex:
     model: Path | None
     encoder: Encoder | None
     settings: IndexSettings
-    weigh: bool = False
 
     @classmethod
     def prepared(cls, model: Path | None, options: LoadOptions) -> Self:
@@ -63,8 +62,9 @@ class NewIndex:
             faiss="auto" if options.faiss is None else options.faiss,
             fields=dict(options.fields),
             analyzer=analyzer_of(options.language or "en"),
+            weighed=not defaults.weigh or options.fusion is not None,
         )
-        return cls(model, encoder, settings, weigh=defaults.weigh and options.fusion is None)
+        return cls(model, encoder, settings)
 
 
 def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:

@@ -74,6 +74,8 @@ class IndexSettings(Setting, frozen=True):
     :ivar dimension: of the vectors; 0 for an index without vectors.
     :ivar fields: name -> type of the declared metadata fields; other fields are declared by their first value.
     :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is ``Flat`` below 200,000 vectors and ``HNSW32`` above.
+    :ivar weighed: whether somebody has chosen the fusion's weights: a user, a training, or a load by queries made of
+        its documents. If not, the next load does.
     """
 
     format_version: int = 1
@@ -97,3 +99,4 @@ class IndexSettings(Setting, frozen=True):
             description="The k-NN index in a folder; auto is Flat below 200,000 vectors and HNSW32 above.",
         ),
     ] = "auto"
+    weighed: bool = True

@@ -124,6 +124,13 @@ class TowerConfig(Setting, frozen=True):
     ] = 160
     similarity: Annotated[Similarity, Meta(description="How two vectors are compared.")] = "cosine"
     sif_a: Annotated[float, Meta(gt=0, description="Constant of the frequency weights a / (a + p).")] = 1e-4
+    adapted: Annotated[
+        bool,
+        Meta(
+            description="Add to each word vector, behind the network, a second one, which a run with "
+            "training.adapt_steps has learnt."
+        ),
+    ] = False
     trunk: Annotated[
         str, Meta(description="A sentence-transformers model, name or folder, for the encoder transformer.")
     ] = ""
@@ -139,6 +146,12 @@ class TowerConfig(Setting, frozen=True):
         for name in ("query_hidden", "query_layers"):
             value = getattr(self, name)
             require(not value or self.towers != "tied", name, value, "0 where both towers are one (towers=tied)")
+        require(self.can_adapt or not self.adapted, "adapted", self.adapted, "no, as states are no longer word vectors")
+
+    @property
+    def can_adapt(self) -> bool:
+        """Whether something that is added to word vectors can be added behind the network, too."""
+        return self.residual or self.encoder in ("rec", "mean")
 
     @property
     def of_queries(self) -> TowerConfig:
@@ -176,6 +189,14 @@ class TrainConfig(Setting, frozen=True):
         ),
     ] = 0
     max_steps: Annotated[int, Meta(ge=0, description="Most steps, 0 for no limit.")] = 0
+    adapt_steps: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="With --start: steps with the networks held, which learn a second vector for each word and the "
+            "towers' last layers; no other steps follow. 0: train all of the towers.",
+        ),
+    ] = 0
     max_samples: Annotated[int, Meta(ge=0, description="Most training examples, 0 for all.")] = 0
     batch_size: Annotated[
         int,
@@ -321,6 +342,8 @@ class TrainConfig(Setting, frozen=True):
             self.hard_negatives,
             "at least 1 with triplet_mining 'given'",
         )
+        can_adapt = self.loss in ("infonce", "align")
+        require(can_adapt or not self.adapt_steps, "adapt_steps", self.adapt_steps, f"0 with loss {self.loss!r}")
         first, last = self.rank_window
         require(1 <= first <= last, "rank_window", self.rank_window, _WINDOW)
         require(bool(self.negatives) and self.negatives[0][0] == 0, "negatives", self.negatives, "a mix from 0 on")

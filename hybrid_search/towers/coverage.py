@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
     from hybrid_search.towers.tokenizer import TextTokenizer
 
-__all__ = ["ReadByTowers", "Words", "of_index", "pieces_of", "read_by_towers", "unknown_share"]
+__all__ = ["MOSTLY", "ReadByTowers", "Words", "of_index", "pieces_of", "read_by_towers", "unlike_words"]
 
+
+MOSTLY = 0.4
+"""From this share of words on that towers don't have as a whole, texts are ids, or in a language they don't know."""
 
 _WHOLE = 1 << 30
 _PIECE = "##"
@@ -166,8 +169,12 @@ def of_index(engine: Engine) -> dict[str, Any]:
     return {"read_by_towers": asdict(read_by_towers(islice(engine.documents(), _OF_INDEX), tokenizer, longest))}
 
 
-def unknown_share(words: Words, texts: Sequence[str]) -> float:
-    """Return the share of the texts' words of which the towers know no piece; 0 of texts without words."""
+def unlike_words(words: Words, texts: Sequence[str]) -> tuple[float, float]:
+    """Return which share of the texts' words the towers read in pieces, and of which they know none; 0 of no words."""
     measured = [figures for figures in words.measure(texts) if figures["words"]]
     total: int = sum(figures["words"] for figures in measured)
-    return sum(figures.get("unknown", 0.0) * figures["words"] for figures in measured) / total if total else 0.0
+    lacking, unknown = (
+        sum(figures.get(name, 0.0) * figures["words"] for figures in measured) / max(1, total)
+        for name in ("out_of_vocabulary", "unknown")
+    )
+    return lacking - unknown, unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.protocols import Reporter, Tracker
+from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.training import NegativeSource, TowerConfig, TrainConfig
 from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
 from hybrid_search.towers.coverage import ReadByTowers, read_by_towers
 from hybrid_search.towers.model_card import ServingDefaults, sample_of
 from hybrid_search.towers.networks.two_tower import TwoTower, cosines_to_shuffled, seeded_towers
+from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.small import Sample
 from hybrid_search.training.data.alignment import Alignment
 from hybrid_search.training.data.arrays import (
@@ -31,6 +34,7 @@ from hybrid_search.training.data.arrays import (
     build_validation_data,
 )
 from hybrid_search.training.fit.defaults import FitReport, fit_defaults
+from hybrid_search.training.fit.made import fit_on_made_queries, sampling
 from hybrid_search.training.loop.loop import TrainReport, train_towers
 from hybrid_search.training.request import DataSource
 from hybrid_search.training.resume import WorkFolder
@@ -39,7 +43,7 @@ from hybrid_search.training.start import KnownQueries, Start
 from hybrid_search.training.teacher.scores import TeacherScores, read_teacher_scores
 from hybrid_search.training.teacher.vectors import Teaching
 from hybrid_search.training.vocabulary import Vocabulary
-from hybrid_search.types import Rejection, text_hash
+from hybrid_search.types import Document, Rejection, text_hash
 
 __all__ = ["Reject", "Round", "Say", "TrainingRun", "tokens_of"]
 
@@ -148,7 +152,7 @@ class TrainingRun:
         if self.start:
             trained, _, _ = load_towers(self.start.folder)
             towers = seeded_towers(self.towers, size, seed=self.config.seed)  # with dropout of its own, for example
-            towers.load_state_dict(trained.state_dict())
+            towers.load_state_dict({**towers.state_dict(), **trained.state_dict()})  # a shift begins as none
             return towers
         assert known is not None  # new towers start from word vectors
         return seeded_towers(self.towers, size, vectors=known.vectors, counts=known.counts, seed=self.config.seed)
@@ -176,8 +180,28 @@ class TrainingRun:
         fit = fit_defaults(
             self.engine, folder, self.split.training, self.split.validation,
             positives=self.split.pairs.positives, progress=self.reporter.progress,
+            otherwise=self._of_start if self.start else None,
         )  # fmt: skip
         return report, fit
+
+    def _of_start(self) -> tuple[ServingDefaults, str]:
+        """Return the defaults of an index where nobody judged: what the model to start from has, and why.
+
+        Where that weighs every index anew, it does so here: what was trained on these documents would overrate itself.
+        """
+        assert self.start is not None
+        own, name = self.start.card.defaults, self.start.folder
+        if own.weigh:
+            encoder, kept = OnnxEncoder.load(name), list[Document]()
+            deque(sampling(self.engine.documents(), kept), maxlen=0)
+            settings = IndexSettings(
+                fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity,
+                bm25=own.bm25, fusion=own.fusion,
+            )  # fmt: skip
+            if made := fit_on_made_queries(kept, encoder, settings, self.reporter.progress):
+                by = f"those that were best for {name} on {made.queries} queries made of these documents"
+                return own.replace(fusion=made.fusion, weigh=False), by
+        return own, f"those of {name}"
 
     @cached_property
     def _sample(self) -> Sample:

@@ -31,16 +31,24 @@ from hybrid_search.training.recipes import DEFAULT, RECIPES, Recipe, TrainSettin
 from hybrid_search.training.request import DataSource, TrainRequest
 from hybrid_search.types import Document
 
-__all__ = ["RATE", "KnownQueries", "Start", "settled", "told_of_words"]
+__all__ = ["ADAPT_RATES", "ADAPT_STEPS", "RATE", "KnownQueries", "Start", "settled", "told_of_words"]
 
 RATE = 0.3
 """Factor for learning rates: large steps harm towers that are already trained."""
 
-_FREE = ("dropout", "max_query_tokens", "max_document_tokens")
-"""Settings of towers that shape no weight."""
+ADAPT_STEPS, ADAPT_RATES = 600, {"learning_rate": 2e-3, "embedding_learning_rate": 1e-2}
+"""What a run does with the networks held; measured in docs/en.md."""
+
+_FREE = ("dropout", "max_query_tokens", "max_document_tokens", "adapted")
+"""Settings of towers that shape no weight that there is already."""
 
 _TAKEN_OVER = ("vocabulary", "min_frequency", "word_vectors", "residual_share")
 """Settings of a training that a start decides: towers that are trained are never run without their encoder."""
+
+_OF_WHOLE_STEPS = (
+    "batch_size", "epochs", "frozen_steps", "hard_negatives", "queue", "learn_temperature", "self_supervised", "device",
+)  # fmt: skip
+"""Settings of steps that train all of the towers: whoever gives one of them asks for such steps."""
 
 _MEASURED, _BATCH = 10_000, 1_024
 _MANY_IN_PIECES, _MANY_UNKNOWN = 0.15, 0.02
@@ -129,7 +137,9 @@ class Start:
         return self.axes if teacher == self.teacher else None
 
     def settings(self, recipe: Recipe, *given: Mapping[str, Mapping[str, Any]]) -> TrainSettings:
-        """Return the settings of a run from here: the model's towers, a recipe's training at lower rates.
+        """Return the settings of a run from here: the model's towers, a recipe's training with the networks held.
+
+        Where that is not possible, or ``training.adapt_steps`` is 0, all of the towers are trained, at lower rates.
 
         :param given: settings in a file's form (``towers``, ``training``), which win over the recipe.
         :raises ConfigError: if one of them contradicts the model.
@@ -144,16 +154,25 @@ class Start:
                 f"takes that from {self.folder}; leave it out"
             )
         _, training = recipe.joined_with(*given)
-        training |= {
-            name: RATE * recipe.training.get(name, getattr(TrainConfig(), name))
-            for name in ("learning_rate", "embedding_learning_rate")
-            if name not in asked["training"]
-        }
-        training["residual_share"] = 0.0
+        steps = asked["training"].get("adapt_steps", self._adapt_steps(asked["training"], training))
+        rates = ADAPT_RATES if steps else {
+            name: RATE * recipe.training.get(name, getattr(TrainConfig(), name)) for name in ADAPT_RATES
+        }  # fmt: skip
+        training |= {name: rate for name, rate in rates.items() if name not in asked["training"]}
+        training |= {"residual_share": 0.0, "adapt_steps": steps}
+        if steps and "evaluate_every" not in asked["training"]:
+            training["evaluate_every"] = ADAPT_STEPS // 4
         towers = msgspec.to_builtins(self.card.tower) | asked["towers"]
         settings = TrainSettings.from_mapping({"towers": towers, "training": training}, source="settings")
         self.check_towers(settings.towers)
-        return settings
+        is_adapted = self.card.tower.adapted or bool(steps)
+        return settings.replace(towers=settings.towers.replace(adapted=is_adapted))
+
+    def _adapt_steps(self, asked: Mapping[str, Any], training: Mapping[str, Any]) -> int:
+        """Return the steps with the networks held; 0 if they can't be, or others are asked for."""
+        loss = training.get("loss", TrainConfig().loss)
+        is_whole = loss not in ("infonce", "align") or any(name in asked for name in _OF_WHOLE_STEPS)
+        return ADAPT_STEPS if self.card.tower.can_adapt and not is_whole else 0
 
     def check_out(self, out: Path) -> None:
         """Refuse to write the new model in the old one's place, which is needed until the end."""
@@ -182,11 +201,14 @@ def settled(request: TrainRequest) -> tuple[Start | None, TowerConfig, TrainConf
     """
     if request.start is None:
         usual = RECIPES[DEFAULT].settings()
+        if request.config and request.config.adapt_steps:
+            raise ConfigError(f"training.adapt_steps is {request.config.adapt_steps}, and there is no model to adapt")
         return None, request.towers or usual.towers, request.config or usual.training
     start = Start.read(request.start)
     own = start.settings(RECIPES[DEFAULT])
     towers, config = request.towers or own.towers, request.config or own.training
     start.check_towers(towers)
+    towers = towers.replace(adapted=start.card.tower.adapted or bool(config.adapt_steps))
     return start, towers, config.replace(residual_share=0.0)
 
 

@@ -16,6 +16,7 @@ from in_cluster import plain
 from node.server import Server
 from served import DOCUMENTS, HYBRID, Towers, fill, state_of
 
+import hybrid_search
 from hybrid_search.doctor.diagnosis import diagnose
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.deployment import find_deployment
@@ -25,10 +26,20 @@ from hybrid_search.in_cluster import deploy as deploying
 from hybrid_search.in_cluster import ml_commons as models
 from hybrid_search.in_cluster.deploy import deploy, undeploy
 from hybrid_search.indexes import roll_back
+from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.towers.onnx.packed import PackedTower
+from hybrid_search.types import Document
 
 pytestmark = pytest.mark.opensearch
+
+ANSWERS = [
+    Document("doctor", "A physician treats illnesses and injuries of people."),
+    Document("car", "The automobile needs petrol and four wheels to move along a road."),
+    Document("bread", "Bread rises because yeast makes gas in the dough."),
+    Document("bank", "Interest rates set by the central bank make borrowing dearer."),
+]
+QUESTIONS = ("who do I see when I feel sick", "what does a car run on", "cost of loans for people", "dough")
 
 
 def check_documents_as_text(url: str) -> None:
@@ -140,6 +151,28 @@ def test_a_load_does_not_take_away_the_pipeline_that_searches_by_text_need(
     assert taken.code == 0, taken.err
     assert plain(ml_server.url, "POST", "/served/_search", {"query": HYBRID}).ids[0] == "bees"
     plain(ml_server.url, "DELETE", "/_search/pipeline/plain")
+
+
+def test_the_model_that_comes_with_the_package_gives_its_hits_to_plain_requests(ml_server: Server) -> None:
+    location = f"{ml_server.location}/shipped"
+    hybrid_search.load(Corpus("answers", lambda: iter(ANSWERS)), location)
+    try:
+        assert deploy(location, allow_settings=True).outcome.cosine > 0.999
+        with hybrid_search.open(location) as here:
+            assert here.encoder is not None
+            for question in QUESTIONS:
+                neural = {"neural": {"vector": {"query_text": question, "k": 4}}}
+                near = plain(ml_server.url, "POST", "/shipped/_search", {"query": neural})
+                assert near.ids == [hit.id for hit in here.search(question, mode="knn")]
+                asked = {"id": "hybrid-search-shipped", "params": {"q": question}}
+                both = plain(ml_server.url, "POST", "/shipped/_search/template", asked)
+                there = [(hit["_id"], pytest.approx(hit["_score"], abs=1e-3)) for hit in both.body["hits"]["hits"]]
+                assert sorted(there, key=lambda one: one[0]) == sorted(
+                    (hit.id, hit.score) for hit in here.search(question)
+                )
+    finally:
+        undeploy(location)
+        OpenSearchEngine.drop(location)
 
 
 def test_a_fusion_that_is_set_reaches_the_pipeline_that_searches_by_text(ml_server: Server, index: str) -> None:

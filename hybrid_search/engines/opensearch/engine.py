@@ -223,9 +223,9 @@ class OpenSearchEngine:
                 f"{self._address} was made with {self.settings.bm25}, which OpenSearch keeps: reindex it for others"
             )
         before, value = self.settings.fusion, msgspec.to_builtins(fusion)
-        meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value})
+        meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value, "weighed": True})
         carried_out(pipelines.follow(self._address, before, fusion), self._client.send)
-        self._reading.settings = self.settings.replace(fusion=fusion)
+        self._reading.settings = self.settings.replace(fusion=fusion, weighed=True)
 
     def commit(self) -> None:
         """Make the changes searchable in both legs; they are already durable.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,14 +24,29 @@ from hybrid_search.towers.padding import batches_by_length, pad_ids
 from hybrid_search.towers.tokenizer import PAD, UNK
 from hybrid_search.towers.word_vectors import sif_weights
 
-__all__ = ["Tower", "TwoTower", "cosines_to_shuffled", "seeded_towers"]
+__all__ = ["Reading", "Tower", "TwoTower", "cosines_to_shuffled", "seeded_towers"]
 
 _AT_ONCE = 4_096  # tokens
 _FEWEST = 3  # tokens of a text that can be shuffled to something else worth the name
 
 
+class Reading(NamedTuple):
+    """What a tower's word vectors and encoder make of texts, before its last layers.
+
+    :ivar pooled: (n, w) the pooled states; None where the encoder is skipped.
+    :ivar mean: (n, d) the weighted mean of the word vectors; None without a residual path.
+    """
+
+    pooled: Tensor | None
+    mean: Tensor | None
+
+
 class Tower(nn.Module):
-    """One tower: word vectors, encoder, pooling, head, and the residual path with the weighted mean of word vectors."""
+    """One tower: word vectors, encoder, pooling, head, and the residual path with the weighted mean of word vectors.
+
+    With ``adapted``, a second table, the shift, is added to both sides' word vectors behind the encoder, which does not
+    read it: so all of it can be trained without running the encoder.
+    """
 
     def __init__(self, config: TowerConfig, embedding: nn.Embedding, log_weights: Tensor) -> None:
         super().__init__()
@@ -42,6 +58,7 @@ class Tower(nn.Module):
         weighs_tokens = config.residual or config.pooling == "idf"
         self.log_weights = nn.Parameter(log_weights.clone(), requires_grad=weighs_tokens)
         self.projection = _rotation(config.embedding_dimension, config.dimension) if config.residual else None
+        self.shift = _no_shift(embedding) if config.adapted else None
         self.skips_encoder = False
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -51,23 +68,43 @@ class Tower(nn.Module):
         :return: (n, dimension) float32, of unit length with cosine similarity; exactly zero for a text without a known
             token.
         """
+        known = (ids > UNK).to(self.log_weights.dtype).amax(dim=1, keepdim=True)
+        return self.finished(self.read(ids), self._shift_of(ids), known)
+
+    def read(self, ids: Tensor) -> Reading:
+        """Return what the word vectors and the encoder make of texts, (n, t) ids."""
         mask = ids != PAD
         known = (ids > UNK).to(self.log_weights.dtype)
         embedded = self.embedding(ids)  # (n, t, d)
         weights = self.log_weights[ids].exp()  # (n, t)
-        if self.projection is None:
-            vectors = self._encode(embedded, mask, weights)
-        else:
-            vectors = self.projection(weighted_mean(embedded, weights * known))
-            if not self.skips_encoder:
-                vectors = vectors + self._encode(embedded, mask, weights)
-        vectors = vectors * known.amax(dim=1, keepdim=True)
+        mean = None if self.projection is None else weighted_mean(embedded, weights * known)
+        if self.projection is not None and self.skips_encoder:
+            return Reading(None, mean)
+        states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
+        return Reading(self._pool(states, mask, weights), mean)
+
+    def finished(self, reading: Reading, shift: Tensor | None, known: Tensor) -> Tensor:
+        """Return the vectors of texts.
+
+        :param shift: (n, d) mean of what :attr:`shift` has for their tokens; None without.
+        :param known: (n, 1) 1 for texts with a known token, 0 for others.
+        """
+        pooled, mean = reading.pooled, reading.mean
+        if shift is not None:
+            if mean is not None:
+                mean = mean + shift
+            elif pooled is not None:
+                pooled = pooled + shift
+        parts = [] if pooled is None else [self.head(pooled)]
+        if mean is not None and self.projection is not None:
+            parts.insert(0, self.projection(mean))
+        vectors: Tensor = (parts[0] + parts[1] if len(parts) > 1 else parts[0]) * known
         return unit_or_zero(vectors) if self.config.similarity == "cosine" else vectors
 
-    def _encode(self, embedded: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
-        states = self.encoder(embedded, mask.sum(dim=1))  # (n, t, w)
-        vectors: Tensor = self.head(self._pool(states, mask, weights))
-        return vectors
+    def _shift_of(self, ids: Tensor) -> Tensor | None:
+        if self.shift is None:
+            return None
+        return weighted_mean(self.shift(ids), self.log_weights[ids].exp() * (ids != PAD))
 
     def _pool(self, states: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
         if self.attention is not None:
@@ -107,6 +144,7 @@ class TwoTower(nn.Module):
         self.document_tower = tower if config.towers == "tied" else copy.deepcopy(tower)
         if config.towers == "shared_embeddings":
             self.query_tower.embedding = self.document_tower.embedding = embedding
+        self.query_tower.shift = self.document_tower.shift
 
     def encode_queries(self, ids: Tensor) -> Tensor:
         """Encode (n, t) ids with the query tower; see :meth:`Tower.forward`."""
@@ -119,8 +157,9 @@ class TwoTower(nn.Module):
         return vectors
 
     def embedding_parameters(self) -> list[nn.Parameter]:
-        """Return the tables of word vectors: one, or two with separate towers."""
-        return [weight for name, weight in self.named_parameters() if name.endswith(".embedding.weight")]
+        """Return the tables of word vectors: one, or two with separate towers; and their shift, if there is one."""
+        ends = (".embedding.weight", ".shift.weight")
+        return [weight for name, weight in self.named_parameters() if name.endswith(ends)]
 
     def round_word_vectors(self) -> None:
         """Round the word vectors to float16, as they are stored; a text's vector changes by about 1e-4."""
@@ -145,6 +184,8 @@ class TwoTower(nn.Module):
         """Set whether word vectors have sparse gradients, for ``torch.optim.SparseAdam``; faster for large tables."""
         for tower in (self.query_tower, self.document_tower):
             tower.embedding.sparse = sparse
+            if tower.shift is not None:
+                tower.shift.sparse = sparse
 
 
 def seeded_towers(
@@ -179,6 +220,12 @@ def _embedding(size: int, dimension: int, vectors: NDArray[np.float32] | None) -
             embedding.weight.copy_(torch.from_numpy(vectors))
         embedding.weight[PAD] = 0
     return embedding
+
+
+def _no_shift(embedding: nn.Embedding) -> nn.Embedding:
+    shift = nn.Embedding(embedding.num_embeddings, embedding.embedding_dim, padding_idx=PAD)
+    nn.init.zeros_(shift.weight)
+    return shift
 
 
 def _rotation(width: int, dimension: int) -> nn.Linear:

@@ -34,7 +34,7 @@ LEAST_COSINE = 0.998
 """Least mean cosine of the vectors of ONNX Runtime in 8-bit numbers and of torch."""
 
 _OPSET = 17
-_TABLE = "embedding.weight"
+_TABLES = ("embedding", "shift")
 
 
 class _HalfTable(nn.Module):
@@ -63,14 +63,26 @@ class _SmallTable(nn.Module):
 class _Graph(nn.Module):
     """A tower with the inputs and outputs that ml-commons expects of a sentence embedding model."""
 
-    def __init__(self, tower: Tower, table: nn.Module) -> None:
+    def __init__(self, tower: Tower, small: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.tower = copy.copy(tower)
-        self.tower._modules = {**tower._modules, "embedding": table}
+        self.tower._modules = {**tower._modules, **_tables(tower, small)}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         vectors: Tensor = self.tower(input_ids * attention_mask)
         return vectors
+
+
+def _tables(tower: Tower, small: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """Return the modules of a tower's tables of word vectors as they are stored."""
+    made: dict[str, nn.Module] = {}
+    for name in _TABLES:
+        table = getattr(tower, name)
+        if table is not None and small:
+            made[name] = _SmallTable(small[f"{name}.weight"], small[f"{name}.weight{STEP}"])
+        elif table is not None:
+            made[name] = _HalfTable(table)
+    return made
 
 
 def export_tower(tower: Tower, path: Path, small: Mapping[str, Tensor]) -> None:
@@ -85,7 +97,6 @@ def export_tower(tower: Tower, path: Path, small: Mapping[str, Tensor]) -> None:
     :raises StorageError: if the file can't be written.
     """
     # A vocabulary may consist of PAD and UNK only, if the texts have no words.
-    table = _SmallTable(small[_TABLE], small[_TABLE + STEP]) if small else _HalfTable(tower.embedding)
     ids = torch.tensor([[2, 3, 1, 2], [3, 0, 0, 0]]).clamp(max=tower.embedding.num_embeddings - 1)
     was_training = tower.training
     tower.eval()
@@ -94,7 +105,7 @@ def export_tower(tower: Tower, path: Path, small: Mapping[str, Tensor]) -> None:
             # The tracing exporter is deprecated, and warns of fixed sizes, which check_export shows not to be fixed.
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                _Graph(tower, table),
+                _Graph(tower, small),
                 (ids, (ids != 0).long()),
                 str(path),
                 dynamo=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -53,16 +53,25 @@ def fit_defaults(
     *,
     positives: Mapping[str, frozenset[str]],
     progress: Progress,
+    otherwise: Callable[[], tuple[ServingDefaults, str]] | None = None,
 ) -> FitReport:
     """Choose k1 and b on training queries, then the fusion weight on validation queries, which were not trained on.
 
     :param engine: a lexical index of the whole corpus.
     :param folder: contains the checkpoint as ``model``; the index for the fit is created in it.
     :param positives: query id -> ids of all documents known to be relevant.
+    :param otherwise: returns the defaults where too few queries are judged, and what they are; None for
+        :data:`CAUTIOUS` weights.
     """
     held_out = list(_queries(validation))
     if len(held_out) < FEWEST_QUERIES:
         count = f"only {len(held_out)} judged queries were held out" if held_out else "no judged queries were held out"
+        if otherwise:
+            defaults, what = otherwise()
+            weights = (
+                f"the weights {defaults.fusion.weights[0]:.2f} of BM25 and {defaults.fusion.weights[1]:.2f} of k-NN"
+            )
+            return FitReport(defaults, {}, [f"{count} to validate on, so {weights} are {what}"])
         note = (
             f"{count} to validate on, so it is not known whether the towers help: BM25 keeps its k1 and b and has a "
             f"cautious {CAUTIOUS.weights[0]:g} of the weight; some hundred judged queries would tell"

@@ -10,12 +10,15 @@ from __future__ import annotations
 import random
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from hybrid_search.engines.documents import sift
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import HybridSearchError
 from hybrid_search.indexing import index_corpus
 from hybrid_search.protocols import Encoder, Engine, Progress
 from hybrid_search.retrieval.retriever import Retriever
@@ -24,9 +27,10 @@ from hybrid_search.training.fit.defaults import ranked_legs
 from hybrid_search.training.fit.weights import best_fusion
 from hybrid_search.types import Document, Judgement, Query
 
-__all__ = ["FEWEST_MADE", "MadeFit", "fit_on_made_queries", "sampling", "weigh_legs"]
+__all__ = ["FEWEST_MADE", "MadeFit", "Weighing", "fit_on_made_queries", "sampling"]
 
 MOST_DOCUMENTS = 5_000
+_MOST_LOOKED_AT = 4 * MOST_DOCUMENTS  # of an index that is weighed by what it holds
 MOST_MADE = 150
 FEWEST_MADE = 30
 """With fewer queries than these the weights stay as they are."""
@@ -66,13 +70,39 @@ def sampling(documents: Iterable[Document], kept: list[Document], *, seed: int =
         yield document
 
 
-def weigh_legs(engine: Engine, encoder: Encoder, documents: Sequence[Document], progress: Progress) -> MadeFit | None:
-    """Choose the weights of an index's legs, and write them into it; :func:`fit_on_made_queries` says how."""
-    fit = fit_on_made_queries(documents, encoder, engine.settings, progress)
-    if fit and fit.fusion != engine.settings.fusion:
-        engine.set_fusion(fit.fusion)
-        engine.commit()
-    return fit
+class Weighing:
+    """The weights that an index still lacks: watches what is loaded, and chooses them afterwards.
+
+    An index notes whether it has been weighed, so that a load which is killed before that leaves it to the next one.
+    """
+
+    def __init__(self, engine: Engine, encoder: Encoder | None) -> None:
+        self._engine, self._encoder = engine, encoder
+        self._is_due = encoder is not None and not engine.settings.weighed
+        self._is_new = self._is_due and not engine.count()
+        self._sample: list[Document] = []
+
+    def watching(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """Yield the documents unchanged, and keep a sample of them if it will be needed."""
+        return sampling(documents, self._sample) if self._is_new else documents
+
+    def done(self, progress: Progress) -> tuple[MadeFit | None, str]:
+        """Choose the weights, if that is due, and write them into the index; :func:`fit_on_made_queries` says how.
+
+        :return: the choice, and why there is none although it was due. No failure ends the load that it belongs to.
+        """
+        if self._encoder is None or not self._is_due:
+            return None, ""
+        try:
+            if not self._is_new:
+                deque(sampling(islice(self._engine.documents(), _MOST_LOOKED_AT), self._sample), maxlen=0)
+            fit = fit_on_made_queries(self._sample, self._encoder, self._engine.settings, progress)
+            if fit:  # even with the weights that it has: that it is weighed is noted, too
+                self._engine.set_fusion(fit.fusion)
+                self._engine.commit()
+        except (HybridSearchError, OSError, RuntimeError, ValueError) as error:  # the libraries' own, too
+            return None, str(error)
+        return fit, "" if fit else f"the documents give fewer than {FEWEST_MADE} sentences to search by"
 
 
 def fit_on_made_queries(

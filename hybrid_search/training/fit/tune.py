@@ -295,7 +295,9 @@ def _report(
         checked=compared,
         over_bm25=over_bm25,
         is_significant=compared["after"].p_value < _LEVEL,
-        is_written=request.deploy and after != before and not is_worse,
+        is_written=request.deploy
+        and not is_worse
+        and (after != before or not tuning.retriever.engine.settings.weighed),
         trained_on=seen_in_training(tuning.retriever, request.model, [query.text for query in tuning.queries]),
     )
 

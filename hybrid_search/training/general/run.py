@@ -54,12 +54,15 @@ Measure = Callable[[TwoTower], Mapping[str, float]]
 class GeneralRun:
     """Towers in training, their optimisers, and what they have read."""
 
-    def __init__(self, store: Path, start: Start, *, seed: int = 0) -> None:
-        """Begin anew; the lots of ``store`` are only read when there is a step to take."""
+    def __init__(self, store: Path, start: Start, *, seed: int = 0, towers: TowerConfig = TOWERS) -> None:
+        """Begin anew; the lots of ``store`` are only read when there is a step to take.
+
+        :param towers: their shape; widths and the number of axes are those of the start.
+        """
         self._lots, self._start, self._seed = store / "lots", start, seed
         width, dimension = start.axes.shape
-        towers = TOWERS.replace(embedding_dimension=width, dimension=dimension)
-        self.towers = seeded_towers(towers, len(start.table), vectors=start.table, counts=start.counts, seed=seed)
+        shape = towers.replace(embedding_dimension=width, dimension=dimension)
+        self.towers = seeded_towers(shape, len(start.table), vectors=start.table, counts=start.counts, seed=seed)
         _set_axes(self.towers, start)
         self.towers.use_sparse_gradients(True)
         tables = self.towers.embedding_parameters()

@@ -27,6 +27,7 @@ from hybrid_search.protocols import Progress, Tracker, silent
 from hybrid_search.settings.training import TrainConfig
 from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.data.arrays import TrainingData
+from hybrid_search.training.loop.adapting import adapt_towers
 from hybrid_search.training.loop.batches import batches_of
 from hybrid_search.training.loop.objective import Objective
 from hybrid_search.training.loop.optimiser import EarlyStopping, Optimisers, clip_gradients, learning_rate_factor
@@ -81,6 +82,8 @@ def train_towers(
     :raises KeyboardInterrupt: on Ctrl-C, between two steps, with the state written.
     """
     with _own_threads_and_seed(config):
+        if config.adapt_steps:
+            return _adapted(towers, data, config, tracker=tracker, progress=progress)
         run = _Run(towers, data, config, tracker)
         run.begin(load_state(work, run.name))
         with deferred_interrupt() as is_interrupted, progress("training", run.batches.steps) as task:
@@ -96,6 +99,20 @@ def train_towers(
                 if interrupted:
                     raise KeyboardInterrupt
         return run.end()
+
+
+def _adapted(
+    towers: TwoTower, data: TrainingData, config: TrainConfig, *, tracker: Tracker, progress: Progress
+) -> TrainReport:
+    started = time.monotonic()
+    settings = {"train": msgspec.to_builtins(config), "towers": msgspec.to_builtins(towers.config)}
+    tracker.log(0, {**settings, "data": dict(data.report)})
+    course = adapt_towers(towers, data, config, tracker=tracker, progress=progress)
+    return TrainReport(
+        best_step=course.best_step, best_measure=course.best_measure, untrained_measure=course.untrained_measure,
+        curve=course.curve, steps=course.steps, seconds=time.monotonic() - started,
+        stopped_because="early stopping" if course.stopped_early else "finished",
+    )  # fmt: skip
 
 
 class _Run:

@@ -17,7 +17,7 @@ from hybrid_search.towers.networks.two_tower import TwoTower
 from hybrid_search.training.data.arrays import ValidationData
 from hybrid_search.training.data.rows import Rows
 
-__all__ = ["MEASURE", "CollapseAlarm", "spread", "validate"]
+__all__ = ["MEASURE", "CollapseAlarm", "measured", "spread", "validate"]
 
 
 MEASURE = "nDCG@10"
@@ -38,9 +38,14 @@ def validate(towers: TwoTower, data: ValidationData, device: torch.device | None
         with torch.inference_mode():
             documents = _encode(towers.encode_documents, data.documents, device)
             queries = _encode(towers.encode_queries, data.queries, device)
-            run = _rank(queries, documents, towers.config.similarity)
     finally:
         towers.train(was_training)
+    return measured(queries, documents, data, towers.config.similarity)
+
+
+def measured(queries: Tensor, documents: Tensor, data: ValidationData, similarity: Similarity) -> float:
+    """Rank by vectors of the data's queries and documents; return the mean nDCG@10, 0..1."""
+    run = _rank(queries, documents, similarity)
     judged = [Qrel(str(q), str(d), 1) for q in range(len(data.queries)) for d in data.relevant[q].tolist()]
     return float(ir_measures.calc_aggregate([nDCG @ _K], judged, run)[nDCG @ _K])
 

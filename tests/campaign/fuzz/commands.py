@@ -132,7 +132,7 @@ def _lines(draw: st.DrawFn, path: tuple[str, ...], command: click.Command) -> li
     for option in draw(st.lists(st.sampled_from(options), max_size=4)) if options else []:
         line += draw(_option(option))
     if path[0] == "train":  # whatever else is asked, it ends soon
-        line += ["--max-steps", "2", "--set", "training.epochs=1", "--set", "training.threads=1"]
+        line += ["--max-steps", "2", "--set", "training.epochs=1", "--set", "training.threads=1", "--start", "none"]
     return [word for word in line if "\0" not in word]  # which no shell can hand over
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import random
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +89,38 @@ def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> N
     with hybrid_search.open(tmp_path / "index") as retriever:
         found = [retriever.search(text, k=1, mode="knn")[0].id for text in QUESTIONS]
     assert found == ["d0", "d1", "d2", "d3"]
+
+
+def of_ids(draw: random.Random) -> list[list[str]]:
+    """Documents of 20 random ids each."""
+    return [["".join(draw.choices("0123456789abcdef", k=12)) for _ in range(20)] for _ in range(60)]
+
+
+def in_a_made_up_language(draw: random.Random) -> list[list[str]]:
+    """Documents of four sentences of eight words, out of two hundred words of no language."""
+    syllables = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"]
+    words = ["".join(draw.choices(syllables, k=4)) for _ in range(200)]
+    return [[f"{word}." if place % 8 == 7 else word for place, word in enumerate(draw.choices(words, k=32))]
+            for _ in range(60)]  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [of_ids, in_a_made_up_language])
+def test_where_it_can_t_help_it_does_no_harm_and_load_says_what_it_saw(
+    made: Callable[[random.Random], list[list[str]]], tmp_path: Path
+) -> None:
+    draw = random.Random(0)
+    texts = made(draw)
+    (data := tmp_path / "data").mkdir()
+    lines = [json.dumps({"id": f"d{number}", "text": " ".join(words)}) for number, words in enumerate(texts)]
+    (data / "documents.jsonl").write_text("\n".join(lines) + "\n")
+    ran = CliRunner().invoke(cli, ["load", "jsonl", "--path", str(data), "--to", str(tmp_path / "index")])
+    assert ran.exit_code == 0, ran.output
+    assert re.search(r"The towers read \d\d+% of the words of the first texts in pieces", ran.output), ran.output
+    asked = [" ".join(word.strip(".") for word in draw.sample(words, 3)) for words in texts]
+    with hybrid_search.open(tmp_path / "index") as retriever:
+        right = {}
+        for mode in ("bm25", "hybrid"):
+            found = retriever.search_many(asked, 1, mode=mode)
+            right[mode] = sum(hits[0].id == f"d{number}" for number, hits in enumerate(found))
+    assert right["hybrid"] >= right["bm25"] - 3
+    assert right["bm25"] >= 50

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 
+from hybrid_search.cli import cli
 from hybrid_search.errors import ConfigError, ModelNotFound, ResumeMismatch, UsageError
 from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.models import inspect_model
@@ -17,6 +21,7 @@ from hybrid_search.protocols import Dataset, Reporter
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.checkpoint import load_towers
 from hybrid_search.towers.model_card import RECORD_FILE, read_model_card, write_model_card
+from hybrid_search.towers.shipped import default_model
 from hybrid_search.training.forgetting import measure_forgetting
 from hybrid_search.training.recipes import RECIPES
 from hybrid_search.training.start import KnownQueries, Start, told_of_words
@@ -199,7 +204,7 @@ def test_settings_that_contradict_the_model_are_refused(old: Path, given: dict[s
 
 def test_rates_are_lower_unless_they_are_given_and_lengths_may_change(old: Path) -> None:
     start = Start.read(old / "model")
-    given = {"towers": {"max_document_tokens": 300}, "training": {"learning_rate": 0.5}}
+    given = {"towers": {"max_document_tokens": 300}, "training": {"learning_rate": 0.5, "adapt_steps": 0}}
     settings = start.settings(RECIPES["distil"], {"training": {"teacher": "some.safetensors"}}, given)
     assert settings.towers == start.card.tower.replace(max_document_tokens=300)
     assert settings.training.learning_rate == 0.5
@@ -248,3 +253,37 @@ def test_a_teacher_s_axes_stay_those_of_the_model_and_another_s_are_turned_to_it
     own = random.normal(size=(24, 16)).astype(np.float32)
     assert axes_of_towers(own, encode)(axes, texts, vectors) is own
     assert axes_of_towers(own[:9], encode)(axes, texts, vectors).shape == (24, 16)
+
+
+def test_without_a_word_train_goes_on_from_the_model_of_the_package_and_keeps_its_weights(tmp_path: Path) -> None:
+    (data := tmp_path / "data").mkdir()
+    texts = [f"The {noun} is kept in a glass box by the window, where all of us may see how it lives, eats and sleeps."
+             for noun in ("newt", "toad", "crab", "mole")]  # fmt: skip
+    lines = [json.dumps({"id": text.split()[1], "text": text}) for text in texts]
+    (data / "documents.jsonl").write_text("\n".join(lines) + "\n")
+    line = ["train", "jsonl", "--path", str(data), "--out", str(tmp_path / "model"), "--max-steps", "3"]
+    ran = CliRunner().invoke(cli, [*line, "--format", "json"])
+    assert ran.exit_code == 0, ran.output
+    model, card = default_model(), read_model_card(tmp_path / "model")
+    assert model is not None
+    parent = read_model_card(model)
+    assert (card.parents, card.defaults) == ((parent.fingerprint,), parent.defaults)
+    assert card.tower == parent.tower.replace(adapted=True)
+    assert "no judged queries were held out to validate on, so the weights" in ran.output
+    ours, _, _ = load_towers(tmp_path / "model")
+    assert torch.count_nonzero(ours.document_tower.shift.weight)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("--set", "towers.encoder=gru"), "towers.encoder is 'gru', and .* has 'rec'"),
+        (("--set", "training.vocabulary=500"), "training.vocabulary is 500"),
+        (("--set", "training.epochs=3"), "the settings are of steps that train all of the towers"),
+    ],
+)
+def test_settings_that_the_model_of_the_package_can_t_follow_mean_new_towers(
+    asked: tuple[str, str], why: str, tmp_path: Path
+) -> None:
+    ran = CliRunner().invoke(cli, ["train", "jsonl", "--path", str(tmp_path), "--out", str(tmp_path / "m"), *asked])
+    assert re.search(f"new towers, not those of en: {why}", ran.output), ran.output

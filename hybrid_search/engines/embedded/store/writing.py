@@ -150,10 +150,10 @@ class StoreWriter:
         return len(old)
 
     def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
-        """Change the fusion, and k1 and b if they are given, in the index's settings."""
+        """Change the fusion, and k1 and b if they are given, in the index's settings, which counts as weighed then."""
         with self._guard, self._changing() as (_, transaction):
             settings = transaction.settings
-            transaction.settings = settings.replace(fusion=fusion, bm25=bm25 or settings.bm25)
+            transaction.settings = settings.replace(fusion=fusion, bm25=bm25 or settings.bm25, weighed=True)
 
     def commit(self) -> bool:
         """Make all threads' changes durable; return False if there were none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 import hybrid_search
 from hybrid_search import Document, Fusion, LoadOptions
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.models import inspect_index
 from hybrid_search.protocols import silent
 from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.towers.model_card import read_model_card, write_model_card
@@ -168,3 +170,27 @@ def test_documents_that_no_index_takes_end_neither_a_load_nor_its_weighing(tmp_p
     asking_to_weigh(model)
     report = hybrid_search.load(Corpus("odd", lambda: iter([*odd, *DOCUMENTS])), tmp_path / "odd", model=model)
     assert (report.documents, report.rejected, report.weighed_by) == (42, 6, 42)
+
+
+def test_an_index_whose_load_ended_before_it_was_weighed_says_so_and_the_next_load_weighs_it(
+    tmp_path: Path, model: Path
+) -> None:
+    asking_to_weigh(model)
+    at = tmp_path / "index"
+    with hybrid_search.create(at, model=model) as retriever:
+        retriever.add(DOCUMENTS[:41])
+    assert inspect_index(str(at))["weighed"] is False
+    report = hybrid_search.load(Corpus("one more", lambda: iter(DOCUMENTS[41:])), at)
+    assert report.weighed_by == 42  # by what the index holds, not by what came last
+    assert inspect_index(str(at))["weighed"] is True
+    assert hybrid_search.load(corpus(), at).weights is None
+
+
+def test_a_failure_of_weighing_ends_no_load(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking_to_weigh(model)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is no such folder"))
+    report = hybrid_search.load(corpus(), tmp_path / "index", model=model)
+    assert report.documents == 42
+    assert "there is no such folder" in report.not_weighed
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert hybrid_search.load(corpus(), tmp_path / "index").weighed_by == 42
