@@ -113,6 +113,9 @@ class Engine(Protocol):
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Fetch documents by id, None for unknown ids."""
 
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Return id -> (dimension,) of the given documents that have a vector, as it is stored."""
+
     def documents(self) -> Iterator[Document]:
         """Iterate over all documents, in the order in which they were first added."""
 

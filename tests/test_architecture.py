@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.opening", 4),
     ("hybrid_search.evaluation.evaluate", 5),
     ("hybrid_search.evaluation.compare", 5),
+    ("hybrid_search.evaluation.diagnose", 5),
     ("hybrid_search.evaluation.result_index", 5),
     ("hybrid_search.evaluation", 4),
     ("hybrid_search.in_cluster", 5),

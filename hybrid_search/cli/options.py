@@ -43,6 +43,7 @@ __all__ = [
     "language_option",
     "model_option",
     "opened_dataset",
+    "optional_dataset_argument",
     "rejecting",
 ]
 
@@ -176,8 +177,17 @@ def fields_of(chosen: Mapping[str, str]) -> Fields | None:
 
 def dataset_argument(function: F) -> F:
     """Add DATASET, --path, --config, the choice of fields, --dead-letter and --allow-rejected."""
+    return _with_dataset(function, required=True)
+
+
+def optional_dataset_argument(function: F) -> F:
+    """Add the same, with a DATASET that may be left out."""
+    return _with_dataset(function, required=False)
+
+
+def _with_dataset(function: F, *, required: bool) -> F:
     decorators = [
-        click.argument("dataset", shell_complete=_loaders),
+        click.argument("dataset", shell_complete=_loaders, required=required),
         click.option(
             "--path",
             type=click.Path(path_type=Path),

@@ -387,3 +387,11 @@ def test_a_fusion_that_is_set_is_carried_by_the_index_and_used_by_its_searches(f
     filled.commit()
     assert filled.settings == declared.replace(fusion=Fusion(weights=(1.0, 0.0), window=50))
     assert not any("knn" in hit.legs for hit in by_both(filled, *asked)[0])
+
+
+def test_vectors_can_be_read_back_by_id(filled: Engine) -> None:
+    known = {document.id: vector for document, vector in zip(FLEAS, VECTORS, strict=True) if vector.any()}
+    stored = filled.vectors([*(document.id for document in FLEAS), "no such document"])
+    assert stored.keys() == known.keys()
+    for id, vector in stored.items():
+        assert vector.tolist() == pytest.approx(known[id].tolist(), rel=1e-6)

@@ -21,6 +21,8 @@ VERBS: dict[str, Sequence[object]] = {
     "evaluate": ("evaluate", "jsonl", "--path", "data", "--from", "index", "--split", "test"),
     "info": ("info", "index", "--verify"),
     "refit": ("refit", "index", "jsonl", "--path", "data", "--split", "test", "--dry-run"),
+    "tune": ("tune", "index", "jsonl", "--path", "data", "--split", "test"),
+    "diagnose": ("diagnose", "index", "jsonl", "--path", "data", "--split", "test"),
     "settings": ("settings",),
 }
 

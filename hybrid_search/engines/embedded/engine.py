@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hybrid_search.engines.documents import checked_vectors, ids_of
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.search.caches import Caches
@@ -153,6 +156,14 @@ class EmbeddedEngine:
         checked = ids_of(ids)
         with database("fetch", self._layout.folder.name, len(checked)):
             return self._store.documents(checked)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the stored vectors; see the protocol.
+
+        :raises CorruptIndex: if one fails its checksum; names its document.
+        """
+        self._committed.check_open()
+        return self._store.vectors(ids_of(ids))
 
     def documents(self) -> Iterator[Document]:
         """Iterate over the committed documents, in the order in which they were first added."""

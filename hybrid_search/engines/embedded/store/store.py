@@ -136,6 +136,24 @@ class Store:
                 found.update((row[0], self._document(row)) for row in connection.execute(query, chunk))
         return [found.get(id) for id in ids]
 
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return id -> (dimension,) of the documents that have a vector.
+
+        :raises CorruptIndex: as :meth:`vectors_after`.
+        """
+        size, found = 4 * self.settings().dimension, dict[str, NDArray[np.float32]]()
+        with self.database.reading() as connection:
+            for chunk in in_batches(dict.fromkeys(ids), _CHUNK):
+                query = (
+                    "SELECT id, row, CASE WHEN length(vector) = ? THEN vector END, vectors.checksum FROM documents "
+                    f"JOIN vectors USING (row) WHERE id IN ({_marks(chunk)})"
+                )
+                for id, row, vector, checksum in connection.execute(query, (size, *chunk)):
+                    if vector_checksum(vector) != checksum:
+                        raise self.corrupt(row, "the vector")
+                    found[id] = np.frombuffer(vector, np.float32)
+        return found
+
     def documents_at(self, rows: Sequence[int]) -> list[Document | None]:
         """Fetch documents by row, None for a deleted row; otherwise as :meth:`documents`."""
         found: dict[int, Document] = {}
