@@ -130,41 +130,28 @@ class Client:
         *,
         again: bool = True,
     ) -> Any:
-        with traced(self._host, method, path, data):
-            return self._attempted(method, path, data, headers, parameters, again)
-
-    def _attempted(
-        self,
-        method: str,
-        path: str,
-        data: bytes | None,
-        headers: Mapping[str, str],
-        parameters: Mapping[str, Any],
-        again: bool,
-    ) -> Any:
         waits = pauses(self.connection.retries if again and is_repeatable(method, path) else 0)
-        while True:
-            try:
-                return self._client.transport.perform_request(
-                    method, path, params=dict(parameters), body=data, headers=dict(headers)
-                )
-            except OpenSearchException as error:
-                # The original is not chained: its text may contain the request's headers.
-                failure = translated(error, self._server)
-            pause = next(waits, None)
-            if pause is None or not (isinstance(failure, SearchIndexError) and failure.retryable):
-                raise failure from None
-            _log.info("%s; again in %.1f s", failure, pause)
-            if self._hurried.wait(pause):
-                raise failure from None
+        with traced(self._host, method, path, data):
+            while True:
+                try:
+                    return self._client.transport.perform_request(
+                        method, path, params=dict(parameters), body=data, headers=dict(headers)
+                    )
+                except OpenSearchException as error:
+                    # The original is not chained: its text may contain the request's headers.
+                    failure = translated(error, self._server)
+                pause = next(waits, None)
+                if pause is None or not (isinstance(failure, SearchIndexError) and failure.retryable):
+                    raise failure from None
+                _log.info("%s; again in %.1f s", failure, pause)
+                if self._hurried.wait(pause):
+                    raise failure from None
 
 
 def _signer(connection: Connection) -> dict[str, Any]:
     if not connection.aws_region:
         return {}
     from opensearchpy import Urllib3AWSV4SignerAuth
-
-    from hybrid_search.engines.opensearch.transport.client import credentials
 
     return {"http_auth": Urllib3AWSV4SignerAuth(credentials(connection), connection.aws_region, connection.aws_service)}
 
