@@ -158,9 +158,18 @@ def unexpected(request_id: str) -> Problem:
     return Problem("about:blank", status.phrase, status, detail, _instance(request_id))
 
 
+_ADVICE = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists the paths that there are",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take the request's method; the header Allow names one",
+}
+
+
 def of_status(status: int, detail: str, request_id: str) -> Problem:
     """Return the details of what the web framework refuses: an unknown path, another method."""
-    return Problem("about:blank", HTTPStatus(status).phrase, status, detail, _instance(request_id))
+    phrase = HTTPStatus(status).phrase
+    if detail == phrase:
+        detail = _ADVICE.get(HTTPStatus(status), detail)
+    return Problem("about:blank", phrase, status, detail, _instance(request_id))
 
 
 def is_json(content_type: str) -> bool:

@@ -1,6 +1,7 @@
 """Every error of the library has a status, and a title that is a sentence."""
 
 import pytest
+from starlette.testclient import TestClient
 
 from hybrid_search import errors
 from hybrid_search.errors import HybridSearchError
@@ -21,3 +22,10 @@ def test_each_error_is_a_problem_with_its_class_and_message(name: str) -> None:
     assert (problem.type, problem.detail) == (f"urn:hybrid-search:{name}", "what is wrong; what to do")
     assert problem.title.endswith(".")
     assert ("retry-after" in problem.headers()) == (problem.status == 503)
+
+
+def test_a_path_or_a_method_that_is_not_there_is_answered_with_what_to_do(client: TestClient) -> None:
+    nowhere, other = client.get("/nowhere").json(), client.put("/documents/d1")
+    assert nowhere["detail"] == "there is nothing at this path; /docs lists the paths that there are"
+    assert (other.status_code, other.headers["allow"], other.json()["title"]) == (405, "GET", "Method Not Allowed")
+    assert other.json()["detail"] == "this path does not take the request's method; the header Allow names one"
