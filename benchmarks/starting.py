@@ -4,8 +4,8 @@
 command line and measures by the quality protocol: the weight of the legs is fitted on each set's queries to fit on,
 nothing on those of the test. Cases: ``nfcorpus/labels``, ``nfcorpus/teacher``, ``nfcorpus/documents``, the same of
 ``squad``, ``dl19/documents``, and ``SET/none`` for the model as it is. Writes ``results/starting_NAME.json`` case by
-case, and for ``en`` the table of docs/en.md; a case that is there already, of the same model and recipe, is not measured
-again.
+case, and for ``en`` the table of docs/en.md; a case that is there already, of the same model and recipe, is not
+measured again.
 """
 
 from __future__ import annotations

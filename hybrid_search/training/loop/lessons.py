@@ -123,11 +123,12 @@ class _OfAnswers(Lessons):
 def _made(documents: Rows, seed: int, at: int) -> tuple[Sequence[Int32], Sequence[Int32], list[NDArray[np.int64]]]:
     """Make two queries of each document, with the documents that they leave.
 
-    :param at: row of the first of these.
+    :param at: row of the first of these; 0 if there are no labels.
     :return: queries, documents, and the rows of each query's answers: all that is left of its document.
     """
     supervision = SelfSupervision(documents, seed)
-    supervision.check()
+    if not at:  # nothing else to learn from
+        supervision.check()
     sources: list[NDArray[np.int64]] = []
     queries: list[Int32] = []
     variants: list[Int32] = []

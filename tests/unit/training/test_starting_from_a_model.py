@@ -175,7 +175,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_and_not_from_another_sta
     assert went_on.fingerprint == new[0].fingerprint
 
 
-def test_a_run_with_the_networks_held_that_is_killed_ends_with_the_same_weights(old: Path, tmp_path: Path) -> None:
+def test_a_run_with_the_networks_held_that_is_killed_ends_with_the_same_weights(
+    old: Path, new: tuple[TrainSummary, list[str]], tmp_path: Path
+) -> None:
     config = CONFIG.replace(adapt_steps=12, max_steps=0)
     with pytest.raises(Stopped):
         trained(old / "other", tmp_path / "new", stop=10, start=old / "model", config=config)
