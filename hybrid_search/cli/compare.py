@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hybrid_search.cli.options import dataset_argument, format_option, opened_dataset
+from hybrid_search.cli.options import dataset_argument, format_option, measures_of, opened_dataset
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, progress, say
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.compare import Compared, Row
 
 __all__ = ["command"]
-
-
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not names:
-        raise click.BadParameter("give at least one measure")
-    return tuple(dict.fromkeys(names))
 
 
 @click.command("compare")
@@ -36,7 +29,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> tu
     default="nDCG@10,RR@10,R@100",
     show_default=True,
     metavar="LIST",
-    callback=_names,
+    callback=measures_of,
     help="By their names in ir-measures; the first one is tested for significance.",
 )
 @click.option("--baseline", default="", metavar="NAME", help="What the others are compared with.  [default: the first]")

@@ -15,6 +15,7 @@ from hybrid_search.cli.options import (
     dataset_argument,
     format_option,
     from_option,
+    measures_of,
     model_option,
     opened_dataset,
 )
@@ -47,6 +48,13 @@ __all__ = ["command", "print_evaluation"]
 )
 @click.option(
     "--depth", default=1_000, show_default=True, help="Documents ranked for a query; R@1000 is left out below 1000."
+)
+@click.option(
+    "--measures",
+    default="",
+    metavar="LIST",
+    callback=measures_of,
+    help="More measures, by their names in ir-measures: nDCG@5,Success@5,Rprec …",
 )
 @click.option(
     "--min-grade",
@@ -107,6 +115,8 @@ def command(
     from hybrid_search.evaluation.wins_and_losses import as_json as as_counts
 
     allow, against, store = given.pop("allow_rejected"), given.pop("against"), given.pop("store")
+    if store and given["measures"]:
+        raise UsageError("--store keeps the usual measures alone; leave it or --measures out")
     if store and against is not None:
         raise UsageError("--store keeps the results of one index; leave it or --against out")
     request = _request(given)
@@ -176,7 +186,7 @@ def _request(given: dict[str, Any]) -> Any:
             "systems": systems,
             "bm25": bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
             "keep_runs": given["run_out"] is not None,
-            **{name: given.pop(name) for name in ("depth", "min_grade", "seed", "keep_identical")},
+            **{name: given.pop(name) for name in ("depth", "measures", "min_grade", "seed", "keep_identical")},
         },
         source="options",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "fusion_of",
     "fusion_options",
     "language_option",
+    "measures_of",
     "model_option",
     "opened_dataset",
     "optional_dataset_argument",
@@ -74,6 +76,14 @@ class WithOldName(click.Option):
 format_option = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print the result."
 )
+
+
+def measures_of(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Parse a list of measures' names; a comma in parentheses belongs to a name."""
+    names = (name.strip() for name in re.split(r",(?![^(]*\))", value))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 language_option = click.option(
     "--language",
     type=click.Choice([*languages()]),

@@ -161,6 +161,8 @@ def compare_systems(
     :raises DataError: if no query is judged, or a run file can't be read.
     """
     request = request or CompareRequest()
+    if not request.measures:
+        raise UsageError("there is no measure to compare by; name one, such as nDCG@10")
     names = [one.name for one in contenders]
     if doubled := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"two contenders are called {doubled!r}; name them: first={doubled} second={doubled}")

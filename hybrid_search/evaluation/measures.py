@@ -27,6 +27,7 @@ __all__ = [
     "PRIMARY",
     "Measurer",
     "Qrels",
+    "check_measures",
     "cutoff_of",
     "means",
     "measure",
@@ -128,6 +129,15 @@ def measure(
     :raises MissingExtra: if ir-measures is not installed.
     """
     return Measurer(qrels, names=names)(rankings)
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Check that these are measures, before anything is ranked.
+
+    :raises UsageError: as :class:`Measurer`.
+    :raises MissingExtra: if ir-measures is not installed.
+    """
+    Measurer(Qrels({}, 1, ()), names=names)
 
 
 def cutoff_of(name: str) -> int | None:

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
-from hybrid_search.evaluation.measures import Qrels, means, measure, measures_of_depth, qrels_of
+from hybrid_search.evaluation.measures import Qrels, check_measures, means, measure, measures_of_depth, qrels_of
 from hybrid_search.passages import OF, passage_id
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
@@ -58,6 +58,7 @@ class EvaluationSettings(Setting, frozen=True):
     :ivar seed: of the random system.
     :ivar keep_identical: leave a document in the ranking of the query that it is itself; BEIR leaves it out.
     :ivar keep_runs: keep the rankings themselves; 10,000 queries to depth 1,000 are about 1 GB a system.
+    :ivar measures: more measures, by their names in ir-measures.
     """
 
     systems: tuple[System, ...] | None = None
@@ -67,6 +68,7 @@ class EvaluationSettings(Setting, frozen=True):
     seed: int = 0
     keep_identical: bool = False
     keep_runs: bool = True
+    measures: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Check ranges, and what contradicts what."""
@@ -127,7 +129,7 @@ class _Collector:
     def __init__(
         self, systems: Iterable[System], qrels: Qrels, settings: EvaluationSettings, own: frozenset[str]
     ) -> None:
-        self._names = measures_of_depth(settings.depth)
+        self._names = tuple(dict.fromkeys((*measures_of_depth(settings.depth), *settings.measures)))
         self.values: dict[str, dict[str, dict[str, float]]] = {s: {name: {} for name in self._names} for s in systems}
         self.runs: dict[str, dict[str, Ranking]] = {system: {} for system in self.values} if settings.keep_runs else {}
         self._qrels = qrels
@@ -164,9 +166,11 @@ def evaluate(
     :raises DataError: if no query has a relevant judgement.
     :raises ModelNotFound: if no systems are named, and the index holds vectors without the towers that made them.
     :raises UsageError: if a named system can't be run: ``knn`` and ``hybrid`` need a retriever with towers,
-        ``untrained`` needs its encoder.
+        ``untrained`` needs its encoder; and if there is no such measure.
     """
     settings = settings or EvaluationSettings()
+    if settings.measures:
+        check_measures(settings.measures)
     systems = _systems(settings, retriever, untrained)
     given = {query.id: query for query in queries}
     judgements = list(judgements)

@@ -121,3 +121,13 @@ def test_queries_and_judgements_that_do_not_belong_together_are_refused(retrieve
 def test_a_depth_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="depth is 0; it must be from 1 to 10000"):
         EvaluationSettings(depth=0)
+
+
+def test_more_measures_stand_behind_the_usual_ones(retriever) -> None:
+    found = evaluate(
+        retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(measures=("Success@1", "AP", "nDCG@5"))
+    )
+    assert list(found.means["bm25"])[-2:] == ["Success@1", "nDCG@5"]
+    assert list(found.means["bm25"]).count("AP") == 1
+    with pytest.raises(UsageError, match="no measure is called 'nDGC@5'"):
+        evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(measures=("nDGC@5",)))
