@@ -46,7 +46,7 @@ class CommittedState:
         self._store = store
         self._caches = caches
         self._writes = writes
-        self._reached = caches.generation
+        self._note_reached()
         self._filters = FilterCache(store)
         self._sharing = SharedLock()
         self._refreshing = threading.Lock()
@@ -121,21 +121,25 @@ class CommittedState:
         try:
             self._caches.follow()
         finally:
-            self._reached = self._caches.generation
+            self._note_reached()
+
+    def _note_reached(self) -> None:
+        """Note how far the caches have come; they change in these methods only, and each search asks."""
+        self._reached, self._is_settled = self._caches.generation, self._caches.is_settled
 
     def _refresh(self) -> None:
         """Load another process's commits; if that process died between store and caches, complete the caches."""
         if self._writes:  # this engine's own commit is running, or failed and the next one completes it
             return
         newest = self._store.state().generation
-        if newest == self.generation and self._reached >= newest and self._caches.is_settled:
+        if newest == self.generation and self._reached >= newest and self._is_settled:
             return
         with self._refreshing, self._sharing.alone():
             self.check_open()
             try:
                 self._load(newest)
             finally:
-                self._reached = self._caches.generation
+                self._note_reached()
             if self.generation != newest:
                 self.settings = self._store.settings()
                 self.generation = newest

@@ -31,6 +31,7 @@ class Tail:
     :ivar generation: of the store, which is reached together with the caches.
     :ivar rows: (n,) ascending.
     :ivar dead: (m,) rows that tantivy finds.
+    :ivar is_empty: whether the caches are complete without it.
     :ivar documents: existing documents with terms, in the caches and here.
     :ivar terms: how many terms they have.
     """
@@ -51,13 +52,9 @@ class Tail:
         self.dead = dead
         self.rows: Rows = np.array(sorted(self._counts), np.int64)
         self._hidden: Rows = np.sort(np.concatenate([self.dead, self.rows]))
+        self.is_empty = not len(self._hidden)
         self._position = {row: position for position, row in enumerate(self.rows.tolist())}
         self._lengths = np.array([self._counts[row].total() for row in self.rows.tolist()], np.int64)
-
-    @property
-    def is_empty(self) -> bool:
-        """Return whether the caches are complete without it."""
-        return not len(self._hidden)
 
     def continues(self, index: Manifest) -> bool:
         """Return whether it begins where tantivy ends."""
