@@ -28,7 +28,8 @@ _BEFORE = 40
 _BLANKS = str.maketrans("\n\t\r\v\f\u2028\u2029\x85", " " * 8)
 _MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}\u3099\u309a\u00ad\u200c\u200d])*")
-_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_INNER = re.compile("[0-9a-z][A-Z]|[A-Z]{2}[a-z]")
+_IN_PARTS = f"[0-9A-Za-z]*(?:{_INNER.pattern})[0-9A-Za-z]*"
 _KNOWN_WORDS = 1 << 16
 
 
@@ -53,8 +54,17 @@ class _Terms(dict[str, tuple[Span, ...]]):
         self._terms_of = _terms_of_word(analyzer)
         self._analyzer = analyzer
         self._first_letters = frozenset(letter for term in terms for letter in (term[0], term[0].upper()))
+        letters = "".join(sorted(letter for letter in self._first_letters if letter.isascii() and letter.isalnum()))
+        # What may have a term in a text of ASCII: words with the first letter of one, and words that may have parts.
+        with_first = rf"[{letters}][0-9A-Za-z]*|" if letters else ""
+        self._likely = re.compile(rf"(?<![0-9A-Za-z])(?:{with_first}{_IN_PARTS})")
 
     def __missing__(self, word: str) -> tuple[Span, ...]:
+        if word.isascii() and not _INNER.search(word):  # most words: of one part
+            asked = word[0] in self._first_letters and not self._terms.isdisjoint(self._terms_of(word))
+            whole: tuple[Span, ...] = ((0, len(word)),) if asked else ()
+            self[word] = whole
+            return whole
         runs = self._analyzer.runs_of(word)
         found = [span for start, end in runs for span in self._of_run(word[start:end], start)]
         if len(runs) > 1:
@@ -84,14 +94,9 @@ class _Terms(dict[str, tuple[Span, ...]]):
         """Return the places of the words with a term of the query, in order."""
         if not self._terms:
             return []
-        if not text.isascii():
-            words = ((found.start(), found[0]) for found in _WORD.finditer(text, 0, _LONGEST))
-            return [(at + start, at + end) for at, word in words for start, end in self[word]]
-        # Faster than a match for each word: look each different word up, then find those that count.
-        different = set(text[:_LONGEST].translate(_SEPARATORS).split())
-        asked = ((word, marks) for word in different if (marks := self[word]))
-        places = ((at, marks) for word, marks in asked for at in _places(word, text))
-        return sorted((at + start, at + end) for at, marks in places for start, end in marks)
+        words = self._likely if text.isascii() else _WORD
+        found = ((match.start(), match[0]) for match in words.finditer(text, 0, _LONGEST))
+        return [(at + start, at + end) for at, word in found for start, end in self[word]]
 
 
 def _joined(spans: Sequence[Span]) -> Iterator[Span]:
@@ -106,16 +111,6 @@ def _joined(spans: Sequence[Span]) -> Iterator[Span]:
         joined = start, end
     if joined:
         yield joined
-
-
-def _places(word: str, text: str) -> Iterator[int]:
-    """Yield where a word of an ASCII text stands alone."""
-    at = text.find(word, 0, _LONGEST)
-    while at >= 0:
-        end = at + len(word)
-        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
-            yield at
-        at = text.find(word, end, _LONGEST)
 
 
 def _marked(hit: Hit, terms: _Terms) -> Hit:

@@ -82,8 +82,8 @@ _MUCH = 0.1
 @click.option(
     "--yes",
     is_flag=True,
-    help="With --sync: do not ask, even where more than a tenth of the index goes; with --alias: move it even to an "
-    "index of fewer than nine tenths of the documents.",
+    help="With --sync: do not ask, even where more than a tenth of the index goes; with --alias or --gate: put an "
+    "index of fewer than nine tenths of the documents in the live one's place.",
 )
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @alias_options
@@ -111,6 +111,7 @@ def command(
       hybrid-search load jsonl --path ./my-data --model ./model --alias passages --to opensearch://localhost:9200
     """  # noqa: D301
     from hybrid_search.loading.load import load
+    from hybrid_search.opening import is_on_server
 
     allow, model = given.pop("allow_rejected"), given.pop("model")
     alias, recall = given.pop("alias"), given.pop("least_recall")
@@ -119,7 +120,8 @@ def command(
         raise UsageError("--despite-rejected is for --sync; leave it out")
     if sync:
         _check_sync(path, alias)
-    gate = gate_of(given.pop("gate"), alias, stage=given.pop("stage"), may_be_smaller=yes)
+    in_folder = given["recreate"] and not sync and not is_on_server(location)
+    gate = gate_of(given.pop("gate"), alias, stage=given.pop("stage"), may_be_smaller=yes, in_folder=in_folder)
     given["server"] = server_load_of(given, path, dataset_config)
     towers = _towers(location, alias, model, lexical_only=given["lexical_only"])
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow, towers) as (opened, reject):
@@ -138,7 +140,9 @@ def command(
                 despite_rejected=despite,
             )  # fmt: skip
         else:
-            report = load(opened, location, model=model, options=_options(given), reject=reject, progress=progress)
+            report = load(
+                opened, location, model=model, options=_options(given), reject=reject, progress=progress, gate=gate
+            )
             _print(report, form, reject)
         _say_names(source)
 

@@ -37,8 +37,8 @@ def alias_options(function: F) -> F:
         click.option(
             "--gate",
             metavar="[LOADER:]PATH",
-            help="With --alias: a data set with judged queries (jsonl unless another loader is named), on which the "
-            "new index must not be significantly worse than the live one.",
+            help="With --alias, or load --recreate into a folder: a data set with judged queries (jsonl unless another "
+            "loader is named), on which the new index must not be significantly worse than the live one.",
         ),
         click.option(
             "--least-recall",
@@ -58,14 +58,19 @@ def alias_options(function: F) -> F:
     return function
 
 
-def gate_of(judged: str | None, alias: str | None, *, stage: bool, may_be_smaller: bool) -> Gate:
+def gate_of(
+    judged: str | None, alias: str | None, *, stage: bool, may_be_smaller: bool, in_folder: bool = False
+) -> Gate:
     """Open the data set of --gate, and return what is to be compared.
 
-    :raises UsageError: if there is no alias.
+    :param in_folder: an index in a folder is to be replaced.
+    :raises UsageError: if there is no alias, or no such index.
     """
-    if alias is None:
-        if judged or stage:
-            raise UsageError("--gate and --stage are for an alias; give --alias NAME")
+    if alias is None and (stage or (judged and not in_folder)):
+        raise UsageError(
+            "--gate and --stage are for an alias, and --gate for load --recreate into a folder; give --alias NAME"
+        )
+    if alias is None and judged is None:
         return cast("Gate", None)
     from hybrid_search.loaders.registry import available, open_dataset
     from hybrid_search.loading.gate import Gate

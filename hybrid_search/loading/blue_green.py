@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from hybrid_search.analysis import seen_in
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index import (
     Mark,
@@ -32,7 +33,7 @@ from hybrid_search.errors import IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.loading.gate import Gate, against, not_fewer
-from hybrid_search.loading.load import LoadOptions, LoadReport, load
+from hybrid_search.loading.load import LoadOptions, LoadReport, load, texts_of, with_first
 from hybrid_search.loading.sources import Corpus, Reservoir
 from hybrid_search.loading.sync import Rejecting
 from hybrid_search.loading.target import settings_of_new
@@ -120,11 +121,16 @@ def load_behind_alias(
     refused = RefusedIds(reject)
     with contextlib.closing(Client(address)) as client:
         given, model = model, model or _towers_of_next(client, address, options)
-        settings, source = settings_of_new(model, options), f"{dataset.name} {options.server.source}".strip()
+        documents, language = dataset.documents(), options.language
+        if language is None:
+            documents, first = with_first(documents)
+            language = seen_in(texts_of(first, options.fields))
+        settings = settings_of_new(model, replace(options, language=language))
+        source = f"{dataset.name} {options.server.source}".strip()
         name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout, model=model)
         check_towers_can_follow(client, address.index, address.at(name), given)
         report = load(
-            Corpus(dataset.name, reservoir.watching(dataset.documents), dataset.report),
+            Corpus(dataset.name, reservoir.watching(lambda: documents), dataset.report),
             str(address.at(name)),
             model=model,
             options=replace(options, recreate=False),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from hybrid_search.engines.opensearch.search import filter_query
 from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_side_by_side
 from hybrid_search.filters import Exists, Not, Or, Term
 from hybrid_search.loading.checks import Check
+from hybrid_search.opening import open_engine
 from hybrid_search.passages import NUMBER, OF
 from hybrid_search.protocols import Dataset
 
-__all__ = ["MOST_FEWER", "Gate", "against", "not_fewer"]
+__all__ = ["MOST_FEWER", "Gate", "against", "in_folders", "not_fewer"]
 
 MOST_FEWER = 0.1
 """Share of the live index's documents that the next one may lack without being asked for."""
@@ -36,7 +39,17 @@ class Gate:
 
 def not_fewer(client: Client, live: str, name: str, gate: Gate) -> Check:
     """Compare the numbers of documents; passages of one document count once."""
-    before, now = _documents(client, live), _documents(client, name)
+    return _compared(_documents(client, live), _documents(client, name), live, gate)
+
+
+def in_folders(live: str | Path, candidate: str | Path, gate: Gate) -> list[Check]:
+    """Compare an index in a folder with the one that is to replace it; the number of documents is one of passages."""
+    with closing(open_engine(live)) as before, closing(open_engine(candidate)) as now:
+        checks = [_compared(before.count(), now.count(), str(live), gate)]
+    return [*checks, against(str(live), str(candidate), gate.judged)] if gate.judged is not None else checks
+
+
+def _compared(before: int, now: int, live: str, gate: Gate) -> Check:
     told = f"{now:,}, {before:,} in {live}"
     if now >= (1 - MOST_FEWER) * before:
         return Check("documents against the live index", True, told)

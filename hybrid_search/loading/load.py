@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from hybrid_search.analysis import analyzer_of, language_of, seen_in
 from hybrid_search.engines.documents import sift
-from hybrid_search.errors import DataError
+from hybrid_search.errors import DataError, SearchIndexError
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
@@ -20,12 +20,14 @@ from hybrid_search.loading.options import LoadOptions, check_options
 from hybrid_search.loading.target import NewIndex, not_left_empty, opened, target_of
 from hybrid_search.opening import index_exists, is_on_server, model_of_new, own_towers
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
+from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document, Rejection
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
+    from hybrid_search.loading.gate import Gate
 
-__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load"]
+__all__ = ["LoadOptions", "LoadReport", "ServerLoad", "load", "texts_of", "with_first"]
 
 _FIRST, _SEEN = 50, 2_000
 """Documents, and characters of each, that a new index's language is told by."""
@@ -74,6 +76,7 @@ def load(
     options: LoadOptions | None = None,
     reject: Callable[[Rejection], None] = lambda rejection: None,
     progress: Progress = silent,
+    gate: Gate | None = None,
 ) -> LoadReport:
     """Index every document of a data set, with vectors if a model is given or stored in the index.
 
@@ -84,6 +87,8 @@ def load(
     :param model: a checkpoint folder. None for the towers of the existing index, even if that is recreated; a new
         index needs a model, or ``options.lexical_only``.
     :param reject: called with each document that the index rejects.
+    :param gate: how an index that replaces one in a folder (``options.recreate``) is compared with it before it does.
+    :raises SearchIndexError: if it does not pass; the one that is there stays.
     :raises ConfigError: if a setting is invalid; nothing has been changed then.
     :raises ModelMismatch: if the index was built with another model.
     :raises IndexExists: if the index has other settings than requested.
@@ -107,9 +112,12 @@ def load(
     new = NewIndex.prepared(model, options)
     documents, unlike = dataset.documents(), (0.0, 0.0)
     if options.recreate or not exists:
-        documents, first = _with_first(documents, dataset, location)
-        taken = sift(first, None, new.settings.fields).positions  # others are rejected when their turn comes
-        texts = [first[place].searchable_text[:_SEEN] for place in taken]
+        documents, first = with_first(documents)
+        if not first:
+            raise DataError(
+                f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path"
+            )
+        texts = texts_of(first, new.settings.fields)
         unlike = unlike_words(Words.of(model), texts) if model else unlike
         if sum(unlike) > MOSTLY and not new.settings.weighed:  # made queries would tell nothing, either
             fusion = new.settings.fusion.replace(weights=(0.9, 0.1))
@@ -122,19 +130,30 @@ def load(
         with not_left_empty(target, dataset.name, aside=target != location) as check:
             report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
             check(report.documents, report.rejected)
+        if gate is not None and exists and target != location:
+            _pass(gate, location, target)
     read, seconds = dict(dataset.report()), perf_counter() - started
     in_pieces, unknown = (round(share, 3) for share in unlike)
     return replace(report, location=str(location), seconds=seconds, read=read, in_pieces=in_pieces, unknown=unknown)
 
 
-def _with_first(
-    documents: Iterator[Document], dataset: Dataset, location: str | Path
-) -> tuple[Iterator[Document], list[Document]]:
+def with_first(documents: Iterator[Document]) -> tuple[Iterator[Document], list[Document]]:
     """Return all documents again, and the first of them."""
     first = list(islice(documents, _FIRST))
-    if not first:
-        raise DataError(f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path")
     return chain(first, documents), first
+
+
+def texts_of(first: list[Document], declared: Mapping[str, FieldType]) -> list[str]:
+    """Return how the first documents begin; those that no index takes are rejected when their turn comes."""
+    return [first[place].searchable_text[:_SEEN] for place in sift(first, None, declared).positions]
+
+
+def _pass(gate: Gate, live: str | Path, candidate: str | Path) -> None:
+    from hybrid_search.loading.gate import in_folders
+
+    if failed := [check for check in in_folders(live, candidate, gate) if not check.passed]:
+        reasons = "; ".join(f"{check.name}: {check.told}" for check in failed)
+        raise SearchIndexError(f"what was built anew is not fit to replace {live}: {reasons}")
 
 
 def _load(

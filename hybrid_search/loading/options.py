@@ -26,7 +26,7 @@ class LoadOptions:
     :ivar total: number of documents, if known; for the estimate of the remaining time.
     :ivar server: how to load into a server.
     :ivar language: whose words BM25 tells apart, one of ``hybrid_search.analysis.languages()``. None for what the
-        first documents of a new index seem to have (``hybrid_search.analysis.seen_in``), behind an alias for English.
+        first documents of a new index seem to have (``hybrid_search.analysis.seen_in``).
     :ivar layout: the server's options of a new index.
     :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
     :ivar default_pipeline: make that the default of searches without a pipeline.

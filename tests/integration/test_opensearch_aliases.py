@@ -251,6 +251,13 @@ def test_a_load_of_which_too_much_was_rejected_or_that_is_empty_does_not_go_live
     assert (done.load.rejected, done.load.documents) == (5, 120)
 
 
+def test_the_first_texts_tell_the_language_of_an_index_behind_an_alias(address: Address) -> None:
+    japanese = [Document(f"d{n}", f"東京都の天気は晴れです。京都の猫は{n}匹います。") for n in range(9)]
+    assert loaded(address, None, japanese).load.language == "cjk"
+    assert loaded(address, None, japanese).load.unchanged == 0
+    assert loaded(address, None).load.language == "en"
+
+
 def test_texts_alone_go_behind_an_alias_too(address: Address) -> None:
     done = loaded(address, None)
     assert [check.name for check in done.checks] == [

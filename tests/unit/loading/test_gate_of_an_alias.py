@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import hybrid_search
 from hybrid_search.cli.swapped import gate_of
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.loaders.registry import open_dataset
-from hybrid_search.loading.gate import against
+from hybrid_search.loading.gate import Gate, against
 from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.types import Document
@@ -50,6 +51,22 @@ def test_an_index_as_good_as_the_live_one_passes_and_one_that_finds_less_does_no
 def test_a_little_worse_by_chance_passes(tmp_path, judged) -> None:
     live = index(tmp_path, "live", WORDS)
     assert against(live, index(tmp_path, "next", [*WORDS[:9], *["nothing"] * 3]), judged).passed
+
+
+def test_an_index_in_a_folder_is_replaced_only_by_one_that_passes_the_gate(tmp_path, judged) -> None:
+    place, new = Path(index(tmp_path, "live", WORDS)), LoadOptions(lexical_only=True, recreate=True)
+
+    def built_anew(texts: list[str], gate: Gate) -> int:
+        documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
+        return load(Corpus("made", lambda: iter(documents)), place, options=new, gate=gate).documents
+
+    with pytest.raises(SearchIndexError, match=r"significantly worse; the index in .*live is as it was"):
+        built_anew([*WORDS[:4], *["nothing"] * 8], Gate(judged=judged))
+    with pytest.raises(SearchIndexError, match=r"9, 12 in .*: 3 fewer, more than a tenth"):
+        built_anew(WORDS[:9], Gate())
+    with hybrid_search.open(place) as retriever:
+        assert retriever.count() == 12
+    assert built_anew(WORDS[:9], Gate(may_be_smaller=True, judged=judged)) == 9
 
 
 def test_gate_and_stage_are_for_an_alias_and_a_gate_names_its_loader_or_is_json_lines(tmp_path, judged) -> None:
