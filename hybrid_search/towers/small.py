@@ -47,10 +47,12 @@ def make_small(towers: TwoTower, sample: Sample) -> dict[str, Tensor]:
         ``.input_step`` () float32; vectors float32 as they were.
     """
     tables = {id(table) for table in towers.embedding_parameters()}
+    # What reads a shift has a wider range of values than 8 bits hold, and multiplies once a text only.
+    whole_precision = {name for name, _ in towers.named_parameters() if towers.config.adapted and ".head." in name}
     stored: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, weight in towers.named_parameters():
-            if weight.ndim != 2:
+            if weight.ndim != 2 or name in whole_precision:
                 stored[name] = weight.detach().clone()
                 continue
             most = _MOST_OF_TABLE if id(weight) in tables else _MOST_OF_MATRIX
@@ -65,7 +67,8 @@ def make_small(towers: TwoTower, sample: Sample) -> dict[str, Tensor]:
         sides["document_tower"] = (towers.document_tower, sample.documents)
     for prefix, (tower, texts) in sides.items():
         steps = _input_steps(tower, texts)
-        stored |= {f"{prefix}.{name}.weight{INPUT_STEP}": torch.tensor(step) for name, step in steps.items()}
+        names = {f"{prefix}.{name}.weight": step for name, step in steps.items()}
+        stored |= {f"{n}{INPUT_STEP}": torch.tensor(step) for n, step in names.items() if n not in whole_precision}
     return stored
 
 

@@ -29,6 +29,9 @@ _ANSWERS, _NEGATIVES = 4, 2  # drawn for a query; the other documents are drawn 
 _FEW = 300
 """With fewer labelled queries, examples made of the documents are added."""
 
+_PASSES, _FEWEST_STEPS = 70, 100
+"""Most passes over the queries, but not fewer steps than these: a small data set is learnt by heart early."""
+
 _MADE = 20_000
 _MOST_OF_A_KIND = 20_000  # texts that a teacher has vectors for
 
@@ -99,7 +102,8 @@ class _OfAnswers(Lessons):
             documents += variants
             self._answers += answers
             self._negatives += [[] for _ in made]
-        super().__init__(Rows.of(queries), Rows.of(documents), _steps(config))
+        passes = max(_FEWEST_STEPS, _PASSES * len(queries) // _QUERIES)
+        super().__init__(Rows.of(queries), Rows.of(documents), min(_steps(config), passes))
         self._labelled, self._seed = len(asked), config.seed
 
     def at(self, step: int) -> Answered:
