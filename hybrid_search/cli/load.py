@@ -208,7 +208,8 @@ def _load_in_sync(
             raise UsageError(f"{reason}; say --yes to remove them")
         advice = f"; rejected records are in {dead_letter}; mend them, or say --despite-rejected to remove all the same"
         raise DataError(f"{reason}{advice}" if reject.count else reason)
-    say(f"Removed {synced.removed:,} documents that are not in the data set any more.")
+    what = "passages" if synced.load.read.get("passages") else "documents"
+    say(f"Removed {synced.removed:,} {what} that are not in the data set any more.")
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
@@ -265,7 +266,7 @@ def _say_names(dataset: Dataset) -> None:
 _NAMED = 10
 _PASSED_OVER = {
     "not_read_hidden": "hidden",
-    "not_read_links": "links",
+    "not_read_links": "symbolic links",
     "not_read_assets": "pictures, styles and scripts",
     "not_read_binary": "binary",
     "not_read_data": "JSON without a text",
@@ -276,7 +277,7 @@ _PASSED_OVER = {
 
 
 def _not_read(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[name]:,} {what}" for name, what in _PASSED_OVER.items() if counts.get(name))
+    return ", ".join(f"{what}: {counts[name]:,}" for name, what in _PASSED_OVER.items() if counts.get(name))
 
 
 def _options(given: dict[str, Any]) -> Any:
