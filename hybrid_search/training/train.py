@@ -137,6 +137,11 @@ def _prepared(engine: EmbeddedEngine, split: Split, job: _Job, trackers: Tracker
             f"going on from {start.folder}, model {job.fingerprint[:12]}; "
             + told_of_words(vocabulary.tokenizer, split.documents(engine))
         )
+        if not split.training and teaching is None:
+            reporter.say(
+                "there are neither labels nor a teacher: documents alone made a general model worse where that was "
+                f"measured (docs/en.md); compare with {start.folder} as it is"
+            )
     else:
         vocabulary = learn_vocabulary(
             lambda: split.texts(engine),
