@@ -180,19 +180,28 @@ class CommittedState:
 
 
 class SharedLock:
-    """A lock with many sharers or one exclusive holder; a thread that waits for exclusiveness precedes new sharers."""
+    """A lock with many sharers or one exclusive holder, who take turns: neither kind keeps the other out for long.
+
+    A thread that waits for exclusiveness precedes new sharers; when it ends, all sharers that waited precede the next
+    one ("phase-fair", Brandenburg and Anderson, "Spin-based reader-writer synchronization for multiprocessor real-time
+    systems", 2010). Each waits for one holder of the other kind at most, beside those that are ahead of its own kind.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._sharing = 0
         self._alone = False
-        self._waiting = 0
+        self._waiting = 0  # for exclusiveness
+        self._queued = 0  # to share, after the exclusive holder that is there or comes next
+        self._admitted = 0  # of those, to share before the next exclusive holder
+        self._turn = 0  # exclusive holders that have ended
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         """Hold the lock together with other sharers."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._alone and not self._waiting)
+            if self._alone or self._waiting:
+                self._queue()
             self._sharing += 1
         try:
             yield
@@ -207,13 +216,30 @@ class SharedLock:
         with self._changed:
             self._waiting += 1
             try:
-                self._changed.wait_for(lambda: not self._alone and not self._sharing)
+                self._changed.wait_for(lambda: not (self._alone or self._sharing or self._admitted))
                 self._alone = True
             finally:
                 self._waiting -= 1
+                self._changed.notify_all()  # who queued for this thread must not wait if it was interrupted
         try:
             yield
         finally:
             with self._changed:
                 self._alone = False
+                self._turn += 1
+                self._admitted += self._queued
+                self._queued = 0
                 self._changed.notify_all()
+
+    def _queue(self) -> None:
+        """Wait for an exclusive holder to end, or for there to be none any more."""
+        turn = self._turn
+        self._queued += 1
+        try:
+            self._changed.wait_for(lambda: self._turn != turn or not (self._alone or self._waiting))
+        finally:
+            if self._turn != turn:
+                self._admitted -= 1
+            else:
+                self._queued -= 1
+            self._changed.notify_all()

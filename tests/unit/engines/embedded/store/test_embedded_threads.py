@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from asked import by_both, by_text, by_vector
 from fakes import AXIS_SETTINGS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine, damage
+from hybrid_search.engines.embedded.search.committed import SharedLock
 from hybrid_search.engines.embedded.store.row_ids import RowIds
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Term
@@ -289,3 +291,48 @@ def test_an_index_does_not_go_along_into_a_forked_process(engine: EmbeddedEngine
 def run_in_thread(work: object) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(work).result()  # type: ignore[arg-type]
+
+
+def test_searches_go_on_beside_many_writers(engine: EmbeddedEngine) -> None:
+    """A commit keeps searches out; with one always waiting for its turn, none would ever come in."""
+    ended = threading.Event()
+    commits = [0] * 4
+
+    def write(writer: int) -> None:
+        while not ended.is_set():
+            engine.add([Document(f"{writer}-{commits[writer]}", "text")], ONE)
+            engine.commit()
+            commits[writer] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, writer) for writer in range(4)]
+        try:
+            waited = []
+            for _ in range(10):
+                before = sum(commits)
+                by_text(engine, ["text"], 3)
+                waited.append(sum(commits) - before)
+        finally:
+            ended.set()
+        for writer in writers:
+            writer.result()
+    # One that was running and one that was ahead; the rest is what threads do before and after the search.
+    assert max(waited) <= 8, waited
+
+
+def test_those_who_share_a_lock_and_those_who_are_alone_take_turns() -> None:
+    lock, ended = SharedLock(), threading.Event()
+    inside: list[str] = []
+
+    def be(kind: str) -> None:
+        with lock.alone() if kind == "alone" else lock.shared():
+            inside.append(kind)
+            ended.wait(10)
+
+    with ThreadPoolExecutor(5) as pool:
+        for number, kind in enumerate(("alone", "alone", "shared", "shared", "alone")):
+            pool.submit(be, kind)
+            while len(inside) + lock._waiting + lock._queued <= number:
+                time.sleep(0.001)
+        ended.set()
+    assert inside == ["alone", "shared", "shared", "alone", "alone"]
