@@ -89,8 +89,7 @@ def cli(context: click.Context, /, **connection: Any) -> None:
 
     \b
     The main job, on your own documents:
-      hybrid-search train jsonl --path ./my-data --out ./model
-      hybrid-search load  jsonl --path ./my-data --model ./model --to ./index
+      hybrid-search load  jsonl --path ./my-data --to ./index
       hybrid-search query "how do I reset the password" --from ./index
 
     Data goes to stdout, talk to stderr. Exit codes: 0 done · 1 other error · 2 wrong usage · 3 bad or rejected data

@@ -37,8 +37,8 @@ def command(folder: Path) -> None:
     with disk_errors(f"writing {folder}"):
         documents, queries = _write(folder)
     say(
-        f"{folder}: {documents:,} documents, {queries:,} queries. Next: hybrid-search train jsonl --path {folder} "
-        f"--out ./model"
+        f"{folder}: {documents:,} documents, {queries:,} queries. Next: hybrid-search load jsonl --path {folder} "
+        f"--to ./index"
     )
 
 

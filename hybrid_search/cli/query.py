@@ -52,7 +52,12 @@ __all__ = ["command", "print_hits"]
     help="In an index of passages: a hit for each document, with at most so many of its passages; 0 for a hit for each "
     "passage.  [default: 3]",
 )
-@click.option("--total", is_flag=True, help="Count the documents that match.")
+@click.option(
+    "--total",
+    is_flag=True,
+    help="Count the documents that match; in modes hybrid and knn the nearest ones of the window are among them, so "
+    "it is nearly all of a small index.",
+)
 @click.option(
     "--facet",
     "facets",
@@ -76,7 +81,8 @@ __all__ = ["command", "print_hits"]
 def command(text: str | None, location: str, model: Path | None, form: str, **given: Any) -> None:
     """Search an index.
 
-    Without TEXT an interactive prompt reads queries; with - they are read from stdin, one a line.
+    Without TEXT an interactive prompt reads queries; with - they are read from stdin, one a line. A query is plain
+    words: there are no operators (AND, NOT, quotes, title:, * are words or nothing); conditions are for --filter.
 
     \b
     Examples:

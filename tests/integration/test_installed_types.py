@@ -1,4 +1,7 @@
-"""A wheel of the project, installed where nothing else is: it has every file it needs, and mypy sees its types."""
+"""A wheel of the project, installed where nothing else is: it has every file it needs, and mypy sees its types.
+
+An editable install is a plain path, which mypy reads; it does not run the import hook that setuptools prefers.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -63,6 +67,21 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     assert {"hybrid_search/loaders/registry.py", "hybrid_search/mappings/index/passages.json"} <= ours
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == ours
+
+
+def test_an_editable_install_as_make_install_does_it_is_a_path_that_type_checkers_follow(
+    wheel: Path, tmp_path: Path
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = project["tool"]["uv"]["config-settings-package"][project["project"]["name"]]
+    script = f"import setuptools.build_meta as build; print(build.build_editable({str(tmp_path)!r}, {settings!r}))"
+    subprocess.run([sys.executable, "-c", script], cwd=wheel.parent, check=True, capture_output=True)
+    [built] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(built) as packed:
+        files = {name: packed.read(name) for name in packed.namelist() if ".dist-info/" not in name}
+    [(name, path)] = files.items()
+    assert name.endswith(".pth")
+    assert Path(path.decode().strip()) == wheel.parent
 
 
 APPLICATION = """

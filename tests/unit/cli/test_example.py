@@ -14,7 +14,9 @@ from hybrid_search.loaders.registry import open_dataset
 
 def test_the_example_is_a_judged_data_set_whose_answers_are_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "my-data"
-    assert CliRunner().invoke(cli, ["example", str(folder)], catch_exceptions=False).exit_code == 0
+    made = CliRunner().invoke(cli, ["example", str(folder)], catch_exceptions=False)
+    assert made.exit_code == 0
+    assert made.stderr.endswith(f"Next: hybrid-search load jsonl --path {folder} --to ./index\n")
     data = open_dataset("jsonl", folder, reject=pytest.fail)
     ids = {document.id for document in data.documents()}
     assert len(ids) == 300
