@@ -95,6 +95,7 @@ class Search:
     :ivar min_bm25: in mode ``hybrid``, what scores less in the BM25 leg counts as not found by it.
     :ivar min_knn: the same of the k-NN leg, on OpenSearch's scale.
     :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
+    :ivar unnamed: nobody named the mode, so that an index without vectors answers by BM25.
     :ivar began: when the call began, before encoding, by ``time.perf_counter``.
     """
 
@@ -112,6 +113,7 @@ class Search:
     min_bm25: float | None = None
     min_knn: float | None = None
     exact: bool = False
+    unnamed: bool = False
     began: float = field(default_factory=perf_counter)
 
     @classmethod
@@ -119,7 +121,7 @@ class Search:
         cls,
         queries: Sequence[str],
         k: int,
-        mode: Mode = "hybrid",
+        mode: Mode | None = "hybrid",
         *,
         vectors: Vectors | None = None,
         bm25: Bm25 | None = None,
@@ -127,15 +129,28 @@ class Search:
     ) -> Self:
         """Check a user's arguments.
 
+        :param mode: None for the index's own: ``hybrid``, or ``bm25`` if it holds no vectors.
         :raises UsageError: if k, the offset, the group, a least score or the mode is invalid, or a value has the wrong
             type.
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
         more: dict[str, Any] = {**only(SearchArguments, given), "filter": _parsed(given.get("filter"))}
-        search = cls(texts_of(queries, "queries"), k, mode, vectors, bm25=bm25, began=began, **more)
-        search._check()
-        return search if mode == "hybrid" or search.fusion is None else replace(search, fusion=None)
+        unnamed = mode is None
+        meant: Mode = "hybrid" if mode is None else mode
+        search = cls(texts_of(queries, "queries"), k, meant, vectors, bm25=bm25, began=began, unnamed=unnamed, **more)
+        return search._checked()
+
+    def by_words(self) -> Self:
+        """Return this search in mode ``bm25``, for an index without vectors.
+
+        :raises UsageError: if an argument is for the other modes.
+        """
+        return replace(self, mode="bm25", unnamed=False)._checked()
+
+    def _checked(self) -> Self:
+        self._check()
+        return self if self.mode == "hybrid" or self.fusion is None else replace(self, fusion=None)
 
     def _check(self) -> None:
         _check_page(self.k, self.offset)

@@ -13,12 +13,14 @@ from uuid import uuid4
 
 from platformdirs import user_cache_path
 
-from hybrid_search.errors import StorageError
+from hybrid_search.errors import StorageError, UsageError
 
 __all__ = [
+    "INDEX_FILE",
     "aside_of",
     "atomic_write_bytes",
     "cache_folder",
+    "check_outside_indexes",
     "check_writable",
     "disk_errors",
     "make_folder",
@@ -28,6 +30,9 @@ __all__ = [
     "sync_file",
     "sync_folder",
 ]
+
+INDEX_FILE = "documents.sqlite"
+"""The file by which the folder of an index is known."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -115,11 +120,25 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def check_outside_indexes(path: Path) -> None:
+    """Refuse a place inside an index's folder, also through links: what lies there in addition spoils the index.
+
+    :raises UsageError: names the index.
+    :raises StorageError: if the path can't be followed.
+    """
+    with disk_errors(f"following {path}"):
+        inside = next((folder for folder in path.resolve().parents if (folder / INDEX_FILE).is_file()), None)
+    if inside is not None:
+        raise UsageError(f"{path} lies inside the index {inside}, which is kept by itself; give a place outside of it")
+
+
 def check_writable(path: Path) -> None:
     """Check that a file can be written, before starting the work for its content; creates its folder.
 
     :raises StorageError: if it can't; an existing file is unchanged.
+    :raises UsageError: if it would lie inside an index's folder.
     """
+    check_outside_indexes(path)
     with disk_errors(f"writing {path}"):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

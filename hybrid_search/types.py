@@ -43,12 +43,16 @@ Run = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One retrievable text. ``id`` is unique in an index; adding a document with an existing id replaces it."""
+    """One retrievable text. ``id`` is unique in an index; adding a document with an existing id replaces it.
+
+    :ivar origin: the file and the line (from 1) that a loader read it from, for whoever rejects it; no index keeps it.
+    """
 
     id: str
     text: str
     title: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    origin: tuple[str, int] | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     @property
     def searchable_text(self) -> str:
@@ -112,7 +116,7 @@ class Example:
 class Rejection:
     """One rejected record: where it was read, what is wrong with it, and the record itself, so that nothing is lost.
 
-    :ivar source: the file, or ``index`` if an engine rejected it.
+    :ivar source: the file; ``index`` if an engine rejected a document that no loader read.
     :ivar line: line (or row) in the source, from 1; 0 if unknown.
     :ivar field: the field at fault; empty if it is the whole record.
     :ivar reason: what is wrong.

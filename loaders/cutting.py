@@ -44,7 +44,8 @@ class Cutter:
             }  # fmt: skip
             if headings:
                 metadata[HEADING] = " › ".join(headings)
-            yield Document(passage_id(document.id, number), text, _title(document.title, headings), metadata)
+            title, id = _title(document.title, headings), passage_id(document.id, number)
+            yield Document(id, text, title, metadata, origin=document.origin)
 
 
 def cutter_of(config: str, name: str, default: Cutter | None, pieces: Pieces | None) -> Cutter | None:

@@ -81,7 +81,8 @@ class JudgedCorpus(BaseDataset):
         first = FirstOnly("documents", counts, self._reject)
         for line, record in read_objects(self._files.documents, self._reject):
             try:
-                document = parse_document(record if self._fields is None else self._fields.applied(record, counts))
+                taken = record if self._fields is None else self._fields.applied(record, counts)
+                document = parse_document(taken, line)
             except FieldError as error:
                 self._reject(line.rejected(error.field, error.reason))
                 continue

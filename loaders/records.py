@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hybrid_search.loaders.lines import Line
 from hybrid_search.types import Document, MetadataValue, Query, id_fault
 
 __all__ = ["FieldError", "check_id", "one_of", "parse_document", "parse_query"]
@@ -24,18 +25,20 @@ class FieldError(ValueError):
         self.reason = reason
 
 
-def parse_document(record: Mapping[str, Any]) -> Document:
+def parse_document(record: Mapping[str, Any], line: Line | None = None) -> Document:
     """Build a document from its id, text, ``title`` and ``metadata``; other fields are ignored.
 
     The id is ``id``, ``_id`` or ``docid``, the text ``text`` or ``contents``.
 
+    :param line: where the record was read, if it was.
     :raises FieldError: on a bad id, a bad value, or if both title and text are blank.
     """
     id = _id(record)
     text, title = _string(record, one_of(record, _TEXTS)), _string(record, "title")
     if not (text.strip() or title.strip()):
         raise FieldError("text", "blank, and so is the title")
-    return Document(id, text, title, _metadata(record.get("metadata")))
+    origin = (line.source, line.number) if line else None
+    return Document(id, text, title, _metadata(record.get("metadata")), origin=origin)
 
 
 def parse_query(record: Mapping[str, Any]) -> Query:

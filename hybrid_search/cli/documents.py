@@ -19,9 +19,10 @@ from hybrid_search.cli.options import (
     language_option,
     model_option,
     opened_dataset,
+    say_not_read,
 )
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import DataError, UsageError
 from hybrid_search.passages import COUNT, NUMBER, OF, document_of
 from hybrid_search.types import Document
 
@@ -93,6 +94,9 @@ def add_command(
                 reject(rejection)
             counts = {"added": report.added, "rejected": reject.count, "documents": retriever.count()}
             facts(counts, form)
+            say_not_read(dataset)
+            if not (report.added or reject.count):
+                raise DataError(f"{path}: there was no document in it, and nothing was added; check the path")
 
 
 @click.command("get")
@@ -182,6 +186,7 @@ def _print(documents: Iterable[Document], form: str, *, as_list: bool = False) -
 
 def _plain(document: Document) -> dict[str, Any]:
     made: dict[str, Any] = msgspec.to_builtins(document)
+    del made["origin"]
     return made
 
 

@@ -20,6 +20,7 @@ from hybrid_search.cli.options import (
     fusion_options,
     language_option,
     opened_dataset,
+    say_not_read,
 )
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
@@ -144,7 +145,7 @@ def command(
                 opened, location, model=model, options=_options(given), reject=reject, progress=progress, gate=gate
             )
             _print(report, form, reject)
-        _say_names(source)
+        say_not_read(source)
 
 
 def _towers(location: str, alias: str | None, model: Path | None, *, lexical_only: bool) -> Path | None:
@@ -256,14 +257,6 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
         say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
 
 
-def _say_names(dataset: Dataset) -> None:
-    """Name the files that were not read."""
-    for what, names in getattr(dataset, "not_read", {}).items():
-        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        say(f"Not read, as {what}: {', '.join(names[:_NAMED])}{more}.")
-
-
-_NAMED = 10
 _PASSED_OVER = {
     "not_read_hidden": "hidden",
     "not_read_links": "symbolic links",

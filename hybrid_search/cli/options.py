@@ -47,7 +47,10 @@ __all__ = [
     "opened_dataset",
     "optional_dataset_argument",
     "rejecting",
+    "say_not_read",
 ]
+
+_NAMED = 10
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -256,6 +259,13 @@ def opened_dataset(
 
             pieces = pieces_of(towers)
         yield open_dataset(name, path, reject=rejected, config=config, fields=fields, pieces=pieces), rejected
+
+
+def say_not_read(dataset: Dataset) -> None:
+    """Name the files of a data set that were not read, and why."""
+    for what, names in getattr(dataset, "not_read", {}).items():
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        say(f"Not read, as {what}: {', '.join(names[:_NAMED])}{more}.")
 
 
 def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -100,6 +100,11 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
         fusion = fusion_of(retriever.fusion, given)
         mode: Mode = given.pop("mode") or modes_of(retriever)[0]
         explain, full_text = given.pop("explain"), given.pop("full_text")
+        least = [
+            f"--{name.replace('_', '-')} {given[name]:g}"
+            for name in ("min_score", "min_bm25", "min_knn")
+            if given[name] is not None
+        ]
         for query in _queries(text):
             if given["show_request"]:
                 _show_request(retriever, query, form, mode=mode, fusion=fusion, given=given)
@@ -114,7 +119,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             matches = None
             if given["total"] or given["facets"]:
                 matches = retriever.matches(query, facets=given["facets"], **asked)
-            _print(query, mode, took_ms, hits, form, matches, explain=explain, full_text=full_text)
+            _print(query, mode, took_ms, hits, form, matches, explain=explain, full_text=full_text, least=least)
     finally:
         retriever.close()
 
@@ -175,9 +180,10 @@ def _print(
     *,
     explain: bool,
     full_text: bool,
+    least: Sequence[str],
 ) -> None:
     if form == "table":
-        print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text)
+        print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text, least=least)
         if matches is not None:
             _print_matches(matches)
         return
@@ -204,9 +210,19 @@ def _print_line(answer: Any) -> None:
 
 
 def print_hits(
-    query: str, mode: str, took_ms: float, hits: list[Hit], *, explain: bool = False, full_text: bool = False
+    query: str,
+    mode: str,
+    took_ms: float,
+    hits: list[Hit],
+    *,
+    explain: bool = False,
+    full_text: bool = False,
+    least: Sequence[str] = (),
 ) -> None:
-    """Print the hits of a query as a table, with what each leg contributed if requested."""
+    """Print the hits of a query as a table, with what each leg contributed if requested.
+
+    :param least: the least scores that were asked for, as options, to name where nothing was found.
+    """
     title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:
@@ -223,6 +239,8 @@ def print_hits(
     if not hits:
         empty = "an empty query asks for nothing"
         unknown = "no word of the query is known, or a filter leaves nothing"
+        if least:
+            unknown = f"nothing scores as much as {' and '.join(least)} asks, {unknown}"
         say(f"Nothing was found: {unknown if query.strip() else empty}.")
     if explain:
         say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")

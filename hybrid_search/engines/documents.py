@@ -89,13 +89,14 @@ def sift(
 
 
 def refusal(document: Document, field: str, reason: str) -> Rejection:
-    """Return the rejection of a document, which contains the whole document."""
+    """Return the rejection of a document, which contains the whole document and says where it was read."""
     record = {"id": document.id, "text": document.text, "title": document.title, "metadata": document.metadata}
     try:
         text = json.dumps(record, default=repr)
     except (TypeError, ValueError, RecursionError):  # a name that is not a string, a mapping that contains itself
         text = json.dumps({name: value if isinstance(value, str) else repr(value) for name, value in record.items()})
-    return Rejection(source="index", line=0, field=field, reason=reason, record=text)
+    source, line = document.origin or ("index", 0)
+    return Rejection(source=source, line=line, field=field, reason=reason, record=text)
 
 
 def ids_of(ids: Sequence[str]) -> list[str]:

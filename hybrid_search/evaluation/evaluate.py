@@ -29,6 +29,7 @@ __all__ = [
     "EvaluateRequest",
     "EvaluateResult",
     "SideBySide",
+    "check_judged",
     "evaluate_index",
     "evaluate_side_by_side",
     "judged_queries",
@@ -177,11 +178,25 @@ def _split(dataset: Dataset, name: str) -> str:
         raise UsageError(f"{dataset.name} has no split {name!r}; there are {', '.join(splits)}")
     chosen = name or next((split for split in _TO_MEASURE_ON if split in splits), "")
     if not chosen:
+        check_judged(dataset, "measuring")
         raise UsageError(
             f"{dataset.name} has none of the splits {', '.join(_TO_MEASURE_ON)}; name one with split=NAME: there are "
             f"{', '.join(splits)} (a model's figures on the queries that it was trained on tell nothing of others)"
         )
     return chosen
+
+
+def check_judged(dataset: Dataset, purpose: str) -> None:
+    """Check that a data set with queries has judgements of any split.
+
+    :param purpose: what needs them, for the message.
+    :raises DataError: if there are none.
+    """
+    if not any(True for split in dataset.splits() for _ in dataset.judgements(split)):
+        raise DataError(
+            f"{dataset.name} has queries and no judgements, as there is no file of qrels with a grade; {purpose} needs "
+            f"them: put qrels.tsv or qrels/test.tsv beside the queries (lines of query, document, grade)"
+        )
 
 
 def seen_in_training(retriever: Retriever, model: Path | None, queries: Sequence[str]) -> float:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from hybrid_search.errors import HybridSearchError, PartialAlias, UsageError
+from hybrid_search.errors import HybridSearchError, PartialAlias
 from hybrid_search.retrieval.open_index import IndexSource, Lease, OpenIndex
 
 __all__ = ["CHECK_EVERY", "AliasFollower"]
@@ -47,7 +47,6 @@ class AliasFollower(IndexSource):
         self.check_every = check_every
         self._state = threading.Lock()
         self._checking = threading.Lock()
-        self._closed = False
         self._refused = ""
         self._next_look = time.monotonic() + check_every
 
@@ -133,7 +132,3 @@ class AliasFollower(IndexSource):
             lease.left = True
         if done:
             lease.index.engine.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError("the retriever is closed; open it again")

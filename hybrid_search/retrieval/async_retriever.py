@@ -66,7 +66,7 @@ class AsyncRetriever:
         query: str,
         k: int = 5,
         *,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[SearchArguments],
     ) -> list[Hit]:
         """Answer one query; see :meth:`Retriever.search_many`."""
@@ -78,7 +78,7 @@ class AsyncRetriever:
         queries: Sequence[str],
         k: int = 5,
         *,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[SearchArguments],
     ) -> list[list[Hit]]:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
@@ -89,7 +89,7 @@ class AsyncRetriever:
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
             return index.finished(search, await engine.search(await _ready(index, search)))
 
-        with retrieval(search.texts, k, mode):
+        with retrieval(search.texts, k, mode or self.retriever.source.current.default_mode):
             return await self._read(answered)
 
     async def matches(
@@ -99,7 +99,7 @@ class AsyncRetriever:
         *,
         facets: Sequence[str] = (),
         facet_size: int = 10,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[MatchArguments],
     ) -> Matches:
         """Count the documents that match a query; see :meth:`Retriever.matches`."""

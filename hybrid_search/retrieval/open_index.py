@@ -14,7 +14,7 @@ from hybrid_search.highlights import marked
 from hybrid_search.indexing import fetched
 from hybrid_search.passages import DEFAULT_SHOWN, OF
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.search import Search, texts_of
+from hybrid_search.search import Mode, Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.tracing import embeddings, retrieval
 from hybrid_search.types import Hit
@@ -47,6 +47,11 @@ class OpenIndex:
         """Whether the modes ``knn`` and ``hybrid`` are available, by a query tower here or in the engine."""
         return self.encoder is not None or self.engine.capabilities.encodes_queries
 
+    @property
+    def default_mode(self) -> Mode:
+        """The mode of a search that names none."""
+        return "hybrid" if self.searches_vectors or self.engine.settings.dimension else "bm25"
+
     def ready(self, search: Search) -> Search:
         """Return a search completed with the fusion that was given for this index and the vectors of the texts.
 
@@ -54,6 +59,8 @@ class OpenIndex:
 
         :raises UsageError: if the mode needs towers and there are none, or the offset is beyond the fusion's window.
         """
+        if search.unnamed and self.default_mode == "bm25":
+            search = search.by_words()
         search = self.grouped(search.with_fusion(self._fusion) if self._fusion else search)
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
             return search
@@ -133,6 +140,7 @@ class IndexSource:
 
     def __init__(self, index: OpenIndex) -> None:
         self._lease = Lease(index)
+        self._closed = False
 
     @property
     def current(self) -> OpenIndex:
@@ -148,7 +156,11 @@ class IndexSource:
         """Check, if it is time to, whether the index has been replaced; may wait for a server."""
 
     def lend(self) -> Lease:
-        """Lend the index, without waiting; a closed index raises when it is used."""
+        """Lend the index, without waiting.
+
+        :raises UsageError: if this is closed.
+        """
+        self._check_open()
         return self._lease
 
     def take_back(self, lease: Lease) -> bool:
@@ -165,7 +177,12 @@ class IndexSource:
 
     def close(self) -> None:
         """Close the index."""
+        self._closed = True
         self._lease.index.engine.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("the index is closed; open it again")
 
 
 def encoded(encoder: Encoder, tower: str, texts: Sequence[str]) -> Vectors:

@@ -88,7 +88,7 @@ class Retriever:
         query: str,
         k: int = 5,
         *,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[SearchArguments],
     ) -> list[Hit]:
         """Answer one query; as :meth:`search_many`."""
@@ -99,12 +99,13 @@ class Retriever:
         queries: Sequence[str],
         k: int = 5,
         *,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[SearchArguments],
     ) -> list[list[Hit]]:
         """Answer queries in one batch.
 
         :param k: hits per query, 1 to 10,000 together with ``offset``.
+        :param mode: ``hybrid``, ``bm25`` or ``knn``; left out, ``hybrid``, or ``bm25`` if the index holds no vectors.
         :param filter: find only documents that pass; a string is parsed by :mod:`hybrid_search.filters.parser`.
         :param offset: skip this many hits. A hybrid search pages inside the fusion's window: it has at most
             ``2 * window`` hits in all.
@@ -123,7 +124,7 @@ class Retriever:
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
         """
         search = Search.of(queries, k, mode, **only(SearchArguments, given))
-        with retrieval(search.texts, k, mode):
+        with retrieval(search.texts, k, mode or self.source.current.default_mode):
             return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
 
     def matches(
@@ -133,7 +134,7 @@ class Retriever:
         *,
         facets: Sequence[str] = (),
         facet_size: int = 10,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         **given: Unpack[MatchArguments],
     ) -> Matches:
         """Count the documents that match a query, and those with each value of some metadata fields.
@@ -161,7 +162,7 @@ class Retriever:
         queries: Sequence[str],
         k: int,
         *,
-        mode: Mode = "hybrid",
+        mode: Mode | None = None,
         filter: Filter | str | None = None,
         bm25: Bm25 | None = None,
         fusion: Fusion | None = None,
@@ -174,7 +175,7 @@ class Retriever:
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
         search = Search.of(queries, k, mode, filter=filter, bm25=bm25, fusion=fusion)
-        with retrieval(search.texts, k, mode):
+        with retrieval(search.texts, k, mode or self.source.current.default_mode):
             return self._read(lambda index: index.engine.rank(index.ready(search)))
 
     def add(self, documents: Iterable[Document], *, batch_size: int = 1_024, allow_rejected: bool = False) -> AddReport:

@@ -172,7 +172,8 @@ def _document(found: Found, kind: str, page: Page) -> SectionedDocument:
     if path.parent.name:
         metadata["folder"] = str(path.parent)
     sections = tuple(page.sections)
-    return SectionedDocument(found.name, _whole(sections), page.title or path.name, metadata, sections)
+    title, origin = page.title or path.name, (str(found.path), 1)
+    return SectionedDocument(found.name, _whole(sections), title, metadata, sections, origin=origin)
 
 
 def _whole(sections: tuple[Section, ...]) -> str:

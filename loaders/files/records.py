@@ -55,7 +55,7 @@ def documents_of(
                 taken = fields.applied(record, counts, lenient=True)
                 if not any(name in taken for name in ("id", "_id", "docid")):
                     taken["id"] = f"{found.name}#{line.number}"
-                document = parse_document(taken)
+                document = parse_document(taken, line)
                 if by_path:
                     document = replace(document, id=f"{found.name}#{document.id}")
                     if fault := id_fault(document.id):

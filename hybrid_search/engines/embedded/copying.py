@@ -12,7 +12,7 @@ from hybrid_search.engines.embedded.store.database import Database, sqlite_error
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.own_files import check_own, copy_model, model_folder
 from hybrid_search.errors import IndexExists, UsageError
-from hybrid_search.storage import disk_errors, make_folder
+from hybrid_search.storage import check_outside_indexes, disk_errors, make_folder
 
 __all__ = ["copy_index", "put_back"]
 
@@ -24,7 +24,7 @@ def copy_index(folder: Path, to: Path) -> int:
 
     :raises IndexNotFound: if there is no index to copy.
     :raises IndexExists: if there is an index in the other folder.
-    :raises UsageError: if the other folder holds other files, or is the same one.
+    :raises UsageError: if the other folder holds other files, is the same one, or lies inside an index.
     :raises CorruptIndex: if the index can't be read.
     :raises StorageError: if the copy can't be written.
     """
@@ -33,6 +33,7 @@ def copy_index(folder: Path, to: Path) -> int:
     check_own(source)
     if to.resolve() == folder.resolve():
         raise UsageError(f"{to} is the index itself; give another folder for the copy")
+    check_outside_indexes(to)
     if EmbeddedEngine.exists(to):
         raise IndexExists(f"{to}: there is an index already; give a new folder, or delete it first")
     if strangers := target.strangers():
@@ -69,5 +70,6 @@ def put_back(copy: Path, folder: Path) -> int:
     check_exists(Layout(copy))
     if copy.resolve() == folder.resolve():
         raise UsageError(f"{copy} is the index itself; give the folder of its copy")
+    check_outside_indexes(copy)
     with replacement(folder) as place:
         return copy_index(copy, place)

@@ -28,7 +28,7 @@ from hybrid_search.errors import (
     UsageError,
 )
 from hybrid_search.settings.index import IndexSettings
-from hybrid_search.storage import disk_errors, make_folder, recover_folder, replace_folder
+from hybrid_search.storage import check_outside_indexes, disk_errors, make_folder, recover_folder, replace_folder
 
 __all__ = [
     "Opened",
@@ -59,6 +59,7 @@ class Opened:
 def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened:
     """Create an index; see :meth:`EmbeddedEngine.create`."""
     _check_settings(settings)
+    check_outside_indexes(layout.folder)
     _recover(layout)
     _check_no_strangers(layout)
     with disk_errors(f"creating {layout.folder}"):
@@ -223,11 +224,12 @@ def replacement(folder: Path) -> Iterator[Path]:
     If there is no index yet, ``folder`` itself is lent.
 
     :raises IndexLocked: if another process is writing to the old index.
-    :raises UsageError: if the folder holds other files too.
+    :raises UsageError: if the folder holds other files too, or lies inside another index.
     :raises StorageError: if the folders can't be exchanged; the old index then stays.
     """
     layout = Layout(folder.resolve())
     folder = layout.folder
+    check_outside_indexes(folder)
     _recover(layout)
     if not layout.exists():
         yield folder

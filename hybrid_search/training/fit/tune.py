@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Literal
 
 from hybrid_search.errors import DataError, UsageError
-from hybrid_search.evaluation.evaluate import seen_in_training
+from hybrid_search.evaluation.evaluate import check_judged, seen_in_training
 from hybrid_search.evaluation.measures import PRIMARY, Qrels, cutoff_of, qrels_of
 from hybrid_search.evaluation.protocol import own_documents
 from hybrid_search.evaluation.significance import Comparison, compare
@@ -184,6 +184,7 @@ def tune(
     """
     request = request or TuneRequest()
     split = _split(dataset, request.split)
+    check_judged(dataset, "fitting")
     check_on = _check_split(dataset, split, request)
     with open_retriever(location, model=request.model, writable=request.deploy) as retriever:
         engine = retriever.engine

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from hybrid_search.cli import cli
-from hybrid_search.errors import RecordsRejected, UsageError
+from hybrid_search.errors import DataError, RecordsRejected, UsageError
 
 
 @pytest.fixture
@@ -72,6 +72,50 @@ def test_a_rejected_document_is_an_error_after_the_others_were_added(run, tmp_pa
     with pytest.raises(RecordsRejected, match="blank, and so is the title"):
         run("add", "notes", "two.jsonl")
     assert run("count", "notes") == {"documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("m.jsonl", '{"id": "a", "text": "flea"}\n\n{"id": "b", "text": "cat", "metadata": {"year": "old"}}\n', 3),
+        ("m.csv", "id,text,year\na,flea,\nb,cat,old\n", 3),
+        ("folder/m.jsonl", '{"id": "a", "text": "flea"}\n{"id": "b", "text": "cat", "metadata": {"": "x"}}\n', 2),
+        ("m.md", "---\nyear: old\n---\n\n# Cats\n\nA flea on a cat.\n", 1),
+    ],
+)
+@pytest.mark.parametrize("verb", ["add", "load"])
+def test_what_an_index_refuses_is_written_down_with_its_file_and_line(run, tmp_path, verb, name, text, line):
+    run("create", "notes")
+    (tmp_path / "one.jsonl").write_text('{"id": "one", "text": "cat", "year": 3}\n')
+    run("add", "notes", "one.jsonl")
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    given = name.split("/")[0]
+    files = "/" in name or name.endswith("md")
+    how = ["add", "notes", given] if verb == "add" else ["load", "files" if files else "jsonl", "--path", given, "--to"]
+    with pytest.raises(RecordsRejected):
+        run(*how, *([] if verb == "add" else ["notes", "--allow-rejected", "0"]), "--dead-letter", "dead.jsonl")
+    refused = [json.loads(one) for one in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert {(one["source"], one["line"]) for one in refused} == {(name, line)}
+
+
+def test_a_file_that_is_not_read_is_named_and_is_an_error(run, tmp_path, capsys):
+    run("create", "notes")
+    (tmp_path / "bin.dat").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match=r"bin.dat: there was no document in it, and nothing was added"):
+        run("add", "notes", "bin.dat")
+    done = CliRunner().invoke(cli, ["add", "notes", "bin.dat"])
+    assert "Not read, as binary: bin.dat." in done.output
+    assert isinstance(done.exception, DataError)
+
+
+def test_a_query_that_finds_nothing_names_the_least_score_that_was_asked_for(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "one.jsonl").write_text('{"id": "a", "text": "fleas"}\n')
+    run("add", "notes", "one.jsonl")
+    done = CliRunner().invoke(cli, ["query", "flea", "--from", "notes", "--min-score", "5"])
+    assert "Nothing was found: nothing scores as much as --min-score 5 asks, no word" in done.output
 
 
 def test_what_is_not_there_is_said_and_nothing_is_replaced_unasked(run):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.errors import StorageError, UsageError
+from hybrid_search.errors import DataError, StorageError, UsageError
 from hybrid_search.evaluation.evaluate import EvaluateRequest, _split, evaluate_index
 from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.storage import check_writable
@@ -32,13 +32,21 @@ def test_without_a_name_the_first_of_test_dev_and_validation_is_measured(splits:
 
 @given(st.lists(st.sampled_from(["train", "dev", "validation", "test", "zulu", "train2"]), min_size=1, unique=True))
 def test_a_split_to_train_on_is_never_chosen_unasked(splits: list[str]) -> None:
-    dataset = SimpleNamespace(name="x", splits=lambda: tuple(splits))
+    dataset = SimpleNamespace(name="x", splits=lambda: tuple(splits), judgements=lambda split: [split])
     if {"test", "dev", "validation"} & set(splits):
         assert _split(dataset, "") in ("test", "dev", "validation")
     else:
         with pytest.raises(UsageError, match="name one with split=NAME"):
             _split(dataset, "")
     assert _split(dataset, splits[-1]) == splits[-1]
+
+
+def test_queries_that_nobody_judged_are_told_as_that_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "a"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"id": "q", "text": "a"}\n')
+    dataset = open_dataset("jsonl", tmp_path, reject=print)
+    with pytest.raises(DataError, match=r"jsonl has queries and no judgements.*put qrels.tsv or qrels/test.tsv beside"):
+        evaluate_index(dataset, tmp_path / "no-index", EvaluateRequest())
 
 
 @pytest.mark.parametrize("place", ["data", "data/documents.jsonl/run.trec"])

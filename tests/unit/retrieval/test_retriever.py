@@ -185,7 +185,21 @@ def test_without_towers_only_bm25_is_answered(plain_engine) -> None:
     retriever.add(PETS)
     assert ids(retriever.search("cat", mode="bm25")) == ["d1"]
     with pytest.raises(UsageError, match="holds no vectors; search with mode 'bm25'"):
-        retriever.search("cat")
+        retriever.search("cat", mode="hybrid")
+
+
+def test_a_search_that_names_no_mode_is_by_bm25_where_there_are_no_vectors(plain_engine) -> None:
+    retriever = Retriever(None, plain_engine)
+    retriever.add(PETS)
+    assert ids(retriever.search("cat")) == ids(asyncio.run(AsyncRetriever(retriever).search("cat"))) == ["d1"]
+    assert (retriever.matches("cat").total, retriever.rankings(["cat"], 5)[0].ids) == (1, ("d1",))
+    assert ids(retriever.search("cat", fusion=Fusion())) == ["d1"]
+    with pytest.raises(UsageError, match="min_knn was given with mode 'bm25'"):
+        retriever.search("cat", min_knn=0.5)
+    retriever.close()
+    for mode in (None, "bm25", "hybrid", "knn"):
+        with pytest.raises(UsageError, match="the index is closed; open it again"):
+            retriever.search("cat", mode=mode)
 
 
 def test_adding_without_towers_to_an_index_with_vectors_is_refused(engine) -> None:

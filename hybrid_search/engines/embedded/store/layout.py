@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybrid_search.storage import INDEX_FILE
+
 __all__ = ["FORMAT_VERSION", "Layout"]
 
 FORMAT_VERSION = 1
@@ -23,7 +25,7 @@ class Layout:
     @property
     def database(self) -> Path:
         """The primary data: documents, metadata, vectors."""
-        return self.folder / "documents.sqlite"
+        return self.folder / INDEX_FILE
 
     @property
     def seal(self) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SerializationError, SSLError, TransportError
 
 from hybrid_search.errors import (
     AccessDenied,
@@ -35,12 +35,16 @@ OVERLOADED = frozenset(
 )
 """Statuses that may pass with time, unless the error names a block."""
 
+_UNKNOWN_THERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+"""What OpenSearch says in JSON; another server that does not know the path says it in its own way."""
+
 TOKEN_ADVICE = (
     "give deploy --connector the one that serve-towers was started with, in HYBRID_SEARCH_TOWERS_TOKEN (after "
     "hybrid-search undeploy, where another one is deployed)"
 )
 """Advice when towers outside the cluster reject the token."""
 
+_OTHER_SERVER = "does not look like an OpenSearch server; check the address and the port"
 _LONGEST = 300
 
 # A pattern in the reason -> the advice; the first that matches counts.
@@ -99,6 +103,12 @@ def translated(error: OpenSearchException, server: str) -> HybridSearchError:
             return _tls_failure(error, server)
         case NoConnection():
             return _network_failure(error, server)
+        case SerializationError():  # the library's text ends with the answer's media type
+            kind = str(error).rpartition(": ")[2]
+            return SearchIndexError(f"{server} {_OTHER_SERVER} (it answers with {shortened(kind)})")
+        case TransportError() if error.info is None and error.status_code in _UNKNOWN_THERE:
+            status = _number(error.status_code)
+            return SearchIndexError(f"{server} {_OTHER_SERVER} (it answers {status} without JSON)", status=status)
         case TransportError():
             return failure(_number(error.status_code), error.info, server)
     return SearchIndexError(f"{server}: {shortened(error)}")

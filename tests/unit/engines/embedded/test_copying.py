@@ -11,6 +11,7 @@ import hybrid_search
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import IndexExists, IndexLocked, IndexNotFound, UnsupportedCapability, UsageError
 from hybrid_search.settings.index import IndexSettings
+from hybrid_search.storage import check_writable
 from hybrid_search.types import Document
 
 
@@ -88,6 +89,27 @@ def test_a_copy_goes_over_nothing_and_a_server_has_snapshots_of_its_own(index, t
     with pytest.raises(UnsupportedCapability):
         hybrid_search.backup("opensearch://localhost:9200/passages", tmp_path / "x")
     assert ids(index) == ["a", "b"]
+
+
+def test_no_index_is_spoilt_by_what_is_put_inside_it(index, tmp_path):
+    hybrid_search.backup(index, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(index)
+    inside = [index / "inside", tmp_path / "link" / "lexical" / "inside", index / ".." / "index" / "inside"]
+    for place in inside:
+        for put in (
+            lambda place: hybrid_search.backup(index, place),
+            lambda place: hybrid_search.restore(tmp_path / "copy", place),
+            lambda place: hybrid_search.restore(place, tmp_path / "new"),
+            lambda place: hybrid_search.create(place),
+            lambda place: EmbeddedEngine.create(place, IndexSettings()),
+            lambda place: check_writable(place / "run.trec"),
+        ):
+            with pytest.raises(
+                (UsageError, IndexNotFound), match=r"lies inside the index .*index, which|no index here"
+            ):
+                put(place)
+    assert ids(index) == ["a", "b"]
+    assert not any(path.name == "inside" for path in index.rglob("*"))
 
 
 def copied(index, tmp_path):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import ssl
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +269,20 @@ class TestCertificates:
         for name in ("empty.pem", "missing.pem"):
             with pytest.raises(ConfigError, match=rf"ca_certs is '.*{name}', which can't be read as a PEM file"):
                 Client(Address("localhost", 1, "", tls=True), Connection(ca_certs=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/passages/_mapping"), ("POST", "/_bulk")])
+def test_a_server_of_another_kind_is_told_as_that(method: str, path: str, tmp_path: Path) -> None:
+    files = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address = Address("127.0.0.1", other.server_port, "")
+        with (
+            closing(Client(address, Connection())) as client,
+            pytest.raises(SearchIndexError, match="does not look like an OpenSearch server; check the address and the"),
+        ):
+            client.call(method, path)
+        other.shutdown()
 
 
 def test_pauses_double_and_end() -> None:
