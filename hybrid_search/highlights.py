@@ -38,7 +38,7 @@ def marked(queries: Sequence[str], hits: Sequence[Sequence[Hit]], analyzer: Anal
 
     :param queries: n texts, and the hits of each.
     """
-    terms_of = asked_terms(analyzer)
+    terms_of = asked_terms(analyzer, log=False)
     found = []
     for query, of_query in zip(queries, hits, strict=True):
         terms = _Terms(frozenset(terms_of(query)), analyzer)

@@ -129,6 +129,15 @@ class Rejection:
     reason: str
     record: str = ""
 
+    @property
+    def fault(self) -> str:
+        """The field and what is wrong, for display; the field once, where the reason begins with it."""
+        return (
+            self.reason
+            if not self.field or f"{self.reason} ".startswith(f"{self.field} ")
+            else f"{self.field}: {self.reason}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,13 +19,15 @@ from hybrid_search.types import Rejection
 __all__ = ["DeadLetter"]
 
 _REASONS = 1_000
+_KEPT = 10  # files of earlier runs
 
 
 class DeadLetter:
     """Writes rejections to a file of JSON lines, ``{run, source, line, field, reason, record}``, and counts them.
 
     The file is made with the first rejection, so a clean run leaves none. It is of one run: one that is there already
-    gets the time of its last change in its name. Pass the object itself as the ``reject`` of a loader.
+    gets the time of its last change in its name, and of those the ten newest are kept. Pass the object itself as the
+    ``reject`` of a loader.
 
     :param run: what the run is called in the file; its time and process are added.
     :param goes_on: the run goes on with an earlier one, whose file is then added to.
@@ -70,7 +73,7 @@ class DeadLetter:
             raise self._failure(error.strerror or str(error)) from error
         if written != len(line):
             raise self._failure("the disk is full")
-        reason = f"{rejection.field}: {rejection.reason}" if rejection.field else rejection.reason
+        reason = rejection.fault
         self._counts[reason if reason in self._counts or len(self._counts) < _REASONS else "other reasons"] += 1
 
     def close(self) -> None:
@@ -116,3 +119,13 @@ def _set_aside(path: Path) -> None:
     names = (path.with_name(f"{path.stem}-{when}{number}{path.suffix}") for number in numbers)
     if (free := next((name for name in names if not os.path.lexists(name)), None)) is not None:
         path.rename(free)
+    _remove_old(path)
+
+
+def _remove_old(path: Path) -> None:
+    ours = re.compile(rf"{re.escape(path.stem)}-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?{re.escape(path.suffix)}")
+    earlier = [
+        (found[1], int(found[2] or 1), one) for one in path.parent.iterdir() if (found := ours.fullmatch(one.name))
+    ]
+    for _, _, one in sorted(earlier)[:-_KEPT]:
+        one.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ continues; only what makes the rest of a file unreadable (a damaged compressed s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def is_heading(text: str) -> bool:
     return len(names) > 1 and len(set(names)) == len(names) and _COLUMN_NAMES.issuperset(names)
 
 
+def not_json(error: Exception) -> str:
+    """Say why a text is no JSON, without the place in msgspec's notation for types."""
+    said = re.sub(r" - at `\$.*`$", "", str(error))
+    return "not JSON: a number out of range" if said == "Number out of range" else f"not JSON: {said}"
+
+
 def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Parse each line as a JSON object; lines that are none are rejected."""
     decoder = msgspec.json.Decoder()
@@ -52,7 +59,7 @@ def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, 
         try:
             record = decoder.decode(line.text)
         except (msgspec.MsgspecError, RecursionError) as error:
-            reject(line.rejected("", f"not JSON: {error}"))
+            reject(line.rejected("", not_json(error)))
             continue
         if isinstance(record, dict):
             yield line, record

@@ -49,11 +49,14 @@ def rejecting(
             raise
     if not intake.count:
         return
-    lost = f"{named}. " if (named := _sources_lost(intake, dead_letter)) else ""
-    account = f"{lost}{_account(refused, intake, dead_letter)}"
+    lost = _sources_lost(intake, dead_letter)
+    others = sum(source.records for source in intake.sources.values()) > intake.count
+    if not intake.lost or others or len(refused.reasons) > 1:
+        lost = f"{lost}. {_account(refused, intake, dead_letter)}" if lost else _account(refused, intake, dead_letter)
+    taken = ". Everything else was taken" if others else ""
     if not allow.allows(intake.sources):
-        raise RecordsRejected(f"{account}. Everything else was taken. `allow`, here {allow}, can allow it.")
-    tell(f"Warning: {account}, which is allowed (`allow` {allow}). Everything else was taken.")
+        raise RecordsRejected(f"{lost}{taken}. `allow`, here {allow}, can allow it.")
+    tell(f"Warning: {lost}, which is allowed (`allow` {allow}){taken}.")
 
 
 def _sources_lost(intake: Intake, dead_letter: Path, message: str = "") -> str:
@@ -65,10 +68,12 @@ def _sources_lost(intake: Intake, dead_letter: Path, message: str = "") -> str:
 def _all_refused(name: str, source: Source, dead_letter: Path) -> str:
     first = source.first
     assert first is not None
-    reason = f"{first.field}: {first.reason}" if first.field else first.reason
+    name = "standard input" if name == "-" else name
+    if source.records == 1:
+        return f"The only record of {name} was rejected (line {first.line}: {first.fault}); it is in {dead_letter}"
     return (
-        f"All {source.records:,} records of {name} were rejected (the first, at line {first.line}: {reason}); they are "
-        f"in {dead_letter}"
+        f"All {source.records:,} records of {name} were rejected (the first, at line {first.line}: {first.fault}); "
+        f"they are in {dead_letter}"
     )
 
 
@@ -77,4 +82,6 @@ def _account(refused: DeadLetter, intake: Intake, dead_letter: Path) -> str:
     reasons = "; ".join(kinds[:_KINDS]) + (f"; and {len(kinds) - _KINDS} more kinds" if len(kinds) > _KINDS else "")
     total = sum(source.records for source in intake.sources.values())
     of = f" of {total:,}" if total >= intake.count else ""
-    return f"{intake.count:,}{of} records were rejected and are in {dead_letter}: {reasons}"
+    one = intake.count == 1
+    noun, verbs = ("record" if one and not of else "records"), ("was", "is") if one else ("were", "are")
+    return f"{intake.count:,}{of} {noun} {verbs[0]} rejected and {verbs[1]} in {dead_letter}: {reasons}"

@@ -11,7 +11,7 @@ import msgspec
 
 from hybrid_search.errors import DataError
 from hybrid_search.loaders.folder import PACKED, Folder
-from hybrid_search.loaders.formats import Line
+from hybrid_search.loaders.formats import Line, not_json
 from hybrid_search.loaders.hub import SPLITS
 from hybrid_search.loaders.intake import Reject, count_records
 from hybrid_search.loaders.json_containers import column_offsets, column_rows, is_by_columns
@@ -108,7 +108,7 @@ def _row(line: Line, cells: Mapping[str, bytes | None], reject: Reject) -> dict[
         try:
             row[name] = msgspec.json.decode(raw)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            reject(line.rejected(name, f"not JSON: {error}"))
+            reject(line.rejected(name, not_json(error)))
             return None
     return row
 

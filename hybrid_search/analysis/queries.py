@@ -31,17 +31,20 @@ _SHOWN = 40
 _log = logging.getLogger(__name__)
 
 
-def counted_words(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Mapping[str, int] | None:
+def counted_words(
+    text: str, analyzer: Analyzer, most: int = MOST_WORDS, *, log: bool = True
+) -> Mapping[str, int] | None:
     """Return the first distinct words of a long query and the number of occurrences of each in the whole query.
 
     :param most: maximum number of distinct words.
+    :param log: say so where there are more.
     :return: None for a query with few words, which can be used unchanged.
     """
     # A word takes at least a character, with its parts too; but one character may stand for four Arabic words.
     if len(text) < (most if text.isascii() else most // 4) or len(words := analyzer.words(text)) <= most:
         return None
     counts = Counter(words)
-    if len(counts) > most:
+    if log and len(counts) > most:
         _log.warning(
             "a query has %d different words, of which the first %d count; it begins %r",
             len(counts),
@@ -63,7 +66,7 @@ class Asked:
     has_subject: bool = True
 
 
-def asked(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Asked:
+def asked(text: str, analyzer: Analyzer, most: int = MOST_WORDS, *, log: bool = True) -> Asked:
     """Return the part of a query that counts: without function words, and of a long one :func:`counted_words`."""
     has_subject = True
     if left_out := function_words(analyzer.asked_in):
@@ -72,16 +75,19 @@ def asked(text: str, analyzer: Analyzer, most: int = MOST_WORDS) -> Asked:
         has_subject = bool(kept or not words)
         if has_subject and len(kept) < len(words):
             text = " ".join(kept)
-    return Asked(counted_words(text, analyzer, most) or text, has_subject)
+    return Asked(counted_words(text, analyzer, most, log=log) or text, has_subject)
 
 
-def asked_terms(analyzer: Analyzer) -> Callable[[str], list[str]]:
-    """Return the function that splits a query into the terms that count, including repetitions; see :func:`asked`."""
+def asked_terms(analyzer: Analyzer, *, log: bool = True) -> Callable[[str], list[str]]:
+    """Return the function that splits a query into the terms that count, including repetitions; see :func:`asked`.
+
+    :param log: False where the same query is searched for too, which says what does not count.
+    """
     terms_of = analyzer.terms_of()
     function_words(analyzer.asked_in)  # read now: who opens an index may not be allowed to read files later
 
     def of_query(text: str) -> list[str]:
-        words = asked(text, analyzer).words
+        words = asked(text, analyzer, log=log).words
         if isinstance(words, str):
             return terms_of(words)
         return [term for word, times in words.items() for term in terms_of(word) * times]

@@ -12,7 +12,7 @@ import msgspec
 
 from hybrid_search.cli.options import WithOldName, format_option
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import IndexNotFound, UsageError
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.index import ServerIndex
@@ -231,10 +231,17 @@ def info_command(location: str, verify: bool, form: str) -> None:
       hybrid-search info en                     the model that comes with the package
     """  # noqa: D301
     from hybrid_search.models import inspect_index, inspect_model, is_model
+    from hybrid_search.opening import is_on_server
     from hybrid_search.towers.shipped import located
 
     path = located(Path(location))
-    facts(inspect_model(path) if is_model(path) else inspect_index(location, verify=verify), form)
+    try:
+        shown = inspect_model(path) if is_model(path) else inspect_index(location, verify=verify)
+    except IndexNotFound as error:
+        if is_on_server(location) or path.exists():
+            raise
+        raise IndexNotFound(f"{location}: neither an index nor a model is here; check the path") from error
+    facts(shown, form)
 
 
 @click.command("repair")

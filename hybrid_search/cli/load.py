@@ -234,8 +234,9 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             "otherwise. Judged queries tell more: hybrid-search refit."
         )
     if report.cut:
+        have = "has" if report.cut == 1 else "have"
         say(
-            f"{report.cut:,} of the documents added have more tokens than the towers read; what comes after these "
+            f"{report.cut:,} of the documents added {have} more tokens than the towers read; what comes after these "
             "is found by BM25 alone. `--config passages` of files and jsonl cuts them."
         )
     if report.weights:

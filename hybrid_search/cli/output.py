@@ -138,9 +138,9 @@ def print_table(
     console = Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     console.width = max(console.width, needed[1])
     gap = next(gap for gap in _GAPS if needed[gap] <= console.width)
-    table = Table(
-        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=_GAPS[gap],
-    )  # fmt: skip
+    if title:  # not the table's own, which would be broken at the table's width
+        console.print(Text(title, style="italic"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=_GAPS[gap])
     for column, size in zip(columns, least, strict=True):
         numbers = column in right
         table.add_column(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "print_hits"]
 
+_HEADING = 100  # most characters of a query above its hits
+
 
 @click.command("query")
 @click.argument("text", required=False)
@@ -223,7 +225,9 @@ def print_hits(
 
     :param least: the least scores that were asked for, as options, to name where nothing was found.
     """
-    title = f"{query}   ({mode}, {len(hits)} hits, {took_ms:.1f} ms)"
+    asked = " ".join(query[: 2 * _HEADING].split())
+    asked = asked if len(asked) <= _HEADING else f"{asked[:_HEADING]}…"
+    title = f"{asked}   ({mode}, {len(hits)} {'hit' if len(hits) == 1 else 'hits'}, {took_ms:.1f} ms)"
     columns, rows = ["#", "score", "id", "text"], []
     for hit in hits:
         shown = [_shown(hit.title, hit, full_text=full_text)]

@@ -114,9 +114,8 @@ def load(
     if options.recreate or not exists:
         documents, first = with_first(documents)
         if not first:
-            raise DataError(
-                f"{dataset.name}: the data set has no documents, so {location} stays as it was; check the path"
-            )
+            so = f"{location} stays as it was" if exists else "no index was made"
+            raise DataError(f"{dataset.name}: the data set has no documents, so {so}; check the path")
         texts = texts_of(first, new.settings.fields)
         unlike = unlike_words(Words.of(model), texts) if model else unlike
         if sum(unlike) > MOSTLY and not new.settings.weighed:  # made queries would tell nothing, either

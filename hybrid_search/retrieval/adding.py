@@ -55,8 +55,7 @@ def added(
 
 def _refused(report: AddReport) -> RecordsRejected:
     named = "; ".join(
-        " ".join(part for part in (one.source, f"line {one.line}" if one.line else "", one.field, one.reason) if part)
-        for one in report.rejected[:_MOST_NAMED]
+        f"line {one.line}: {one.fault}" if one.line else one.fault for one in report.rejected[:_MOST_NAMED]
     )
     more = f"; and {len(report.rejected) - _MOST_NAMED} more" if len(report.rejected) > _MOST_NAMED else ""
     return RecordsRejected(

@@ -12,7 +12,7 @@ import msgspec
 from hybrid_search.loaders.files.finding import Found
 from hybrid_search.loaders.files.page import LARGEST, Unreadable
 from hybrid_search.loaders.first_only import FirstOnly
-from hybrid_search.loaders.formats import json_objects
+from hybrid_search.loaders.formats import json_objects, not_json
 from hybrid_search.loaders.intake import Reject, count_records
 from hybrid_search.loaders.json_containers import array_elements
 from hybrid_search.loaders.kinds import is_json_array
@@ -97,7 +97,7 @@ def _objects_of_json(stream: IO[bytes], found: Found, reject: Reject) -> Iterato
         try:
             msgspec.json.decode(first)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise Unreadable(f"not JSON: {error}") from error
+            raise Unreadable(not_json(error)) from error
         with open_file(found.path) as again:
             yield from json_objects(lines_of(again, found.path, reject), reject)
         return

@@ -76,7 +76,7 @@ def test_from_the_first_load_to_the_last_drop(
     second = does("load", *data, "--model", models[0], "--alias", "verbs", "--to", alias)
     assert "check: graph" in second.out
     assert f"verbs now stands for verbs-000002. Back to verbs-000001: hybrid-search rollback {alias}" in second.err
-    assert "Warning: 1 of 151 records were rejected" in second.err
+    assert "Warning: 1 of 151 records was rejected" in second.err
 
     third = does("reindex", "--model", models[1], "--alias", "verbs", "--to", server, "--format", "json")
     assert (third.json["index"], third.json["added"]) == ("verbs-000003", 150)

@@ -18,6 +18,11 @@ def highlights(query, text, title=""):
     return hit.highlights
 
 
+def test_that_a_query_is_too_long_is_for_its_search_to_say(caplog):
+    highlights(" ".join(f"w{number}" for number in range(1_000)), "w1")
+    assert caplog.text == ""
+
+
 def words(query, text):
     return [text[start:end] for start, end in highlights(query, text).text]
 

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from hybrid_search.cli import output
+from hybrid_search.cli.query import print_hits
 from hybrid_search.evaluation.measures import MEASURES
 from hybrid_search.evaluation.report import measure_rows
 
@@ -28,6 +29,12 @@ def test_work_that_turns_out_to_be_none_is_passed_over(capsys: pytest.CaptureFix
 def test_brackets_in_a_document_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(["text"], [["see [bold]x[/bold] and [1]"]])
     assert "see [bold]x[/bold] and [1]" in capsys.readouterr().out
+
+
+def test_a_heading_is_as_wide_as_the_terminal_and_not_as_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_hits("password " * 10_000, "hybrid", 177.0, [])
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert re.fullmatch(r"(password ){11}p…   \(hybrid, 0 hits, 177.0 ms\)", heading.strip()), heading
 
 
 def shown_at(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *table: object) -> str:

@@ -56,6 +56,17 @@ def test_each_run_has_a_file_of_its_own_and_its_name_in_each_line(tmp_path):
     }
 
 
+def test_the_files_of_the_last_ten_runs_are_kept_and_others_are_let_alone(tmp_path):
+    (tmp_path / "dead-notes.jsonl").write_text("mine")
+    for run in range(14):
+        with DeadLetter(tmp_path / "dead.jsonl", str(run)) as dead:
+            dead(Rejection("a", 1, "", "bad"))
+        os.utime(tmp_path / "dead.jsonl", (run, run))
+    runs = sorted(int(json.loads(one.read_text())["run"].split()[0]) for one in tmp_path.glob("dead-1970*"))
+    assert runs == list(range(3, 13))
+    assert (tmp_path / "dead-notes.jsonl").read_text() == "mine"
+
+
 def test_a_clean_run_leaves_the_file_of_the_one_before(tmp_path):
     (tmp_path / "dead.jsonl").write_text("{}\n")
     with DeadLetter(tmp_path / "dead.jsonl"):

@@ -100,6 +100,26 @@ def test_more_than_allowed_is_an_error_after_the_block_is_done(tmp_path):
     assert done
 
 
+def test_one_record_is_spoken_of_once_and_in_the_singular(tmp_path):
+    def block(intake):
+        intake(Rejection("-", 1, "id", "id is 1; it must be text"))
+        intake.read("-", 1)
+
+    dead = tmp_path / "dead.jsonl"
+    assert str(ended(dead, block)) == (
+        f"The only record of standard input was rejected (line 1: id is 1; it must be text); it is in {dead}. "
+        "`allow`, here 1%, can allow it."
+    )
+
+    def one_of_two(intake):
+        intake(Rejection("a", 1, "text", "blank"))
+        intake.read("a", 2)
+
+    assert str(ended(dead, one_of_two)).startswith(
+        f"1 of 2 records was rejected and is in {dead}: text: blank (1). Every"
+    )
+
+
 def test_a_clean_run_says_nothing_and_leaves_no_file(tmp_path):
     with rejecting(tmp_path / "dead.jsonl", allow=Allowance(count=0), tell=pytest.fail) as intake:
         intake.read("corpus.jsonl", 9)

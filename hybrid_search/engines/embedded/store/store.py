@@ -96,7 +96,9 @@ class Store:
             tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]
             version = meta(connection, "format_version") if tables else None
         if version is None:
-            raise IndexNotFound(f"{self.layout.folder}: the index here was never finished; create it again")
+            raise IndexNotFound(
+                f"{self.layout.folder}: the index here was never finished; run the load again that began it"
+            )
         if version != FORMAT_VERSION:
             raise SearchIndexError(
                 f"{self.layout.folder}: the index has format {version!r}, this version reads {FORMAT_VERSION}; "

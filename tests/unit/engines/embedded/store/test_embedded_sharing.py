@@ -158,7 +158,7 @@ def test_opening_what_is_no_index_says_what_was_looked_for(tmp_path: Path) -> No
 def test_the_beginning_of_an_index_can_be_created_again(tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "documents.sqlite").touch()
-    with pytest.raises(IndexNotFound, match="never finished"):
+    with pytest.raises(IndexNotFound, match="never finished; run the load again"):
         EmbeddedEngine.open(tmp_path / "index")
     EmbeddedEngine.create(tmp_path / "index", SETTINGS).close()
 
