@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +38,13 @@ class Indexed:
     :ivar read: documents in the batch.
     :ivar new: those that the index did not contain.
     :ivar rejected: those of the new ones that the index rejected.
+    :ivar replaced: number of the accepted ones that a later one of the batch with the same id has replaced.
     """
 
     read: int
     new: int
     rejected: list[Rejection]
+    replaced: int = 0
 
 
 def index_corpus(
@@ -63,12 +67,21 @@ def index_corpus(
     for batch in in_document_batches(documents, batch_size):
         new = batch if only_new is None else only_new(batch)
         rejected = engine.add(new, vectors_of(encoder, new)) if new else []
-        yield Indexed(len(batch), len(new), rejected)
+        yield Indexed(len(batch), len(new), rejected, _replaced(new, rejected))
         since_commit += len(new)
         if commit_every is not None and since_commit >= commit_every:
             engine.commit()
             since_commit = 0
     engine.commit()
+
+
+def _replaced(documents: Sequence[Document], rejected: Sequence[Rejection]) -> int:
+    """Count the accepted documents of a batch that have the id of a later accepted one."""
+    ids = Counter(document.id for document in documents if isinstance(document.id, str))
+    if len(ids) == ids.total():
+        return 0
+    ids.subtract(id for one in rejected if isinstance(id := json.loads(one.record)["id"], str))
+    return sum(count - 1 for count in ids.values() if count > 1)
 
 
 def vectors_of(encoder: Encoder | None, documents: Sequence[Document]) -> Vectors | None:

@@ -13,6 +13,7 @@ from hybrid_search.filters import Filter
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import Bm25, Fusion
+from hybrid_search.types import is_unicode
 
 __all__ = [
     "MAX_K",
@@ -244,10 +245,11 @@ def facets_of(fields: Sequence[str], most_values: int) -> tuple[str, ...]:
 
 
 def texts_of(texts: Sequence[str], name: str) -> list[str]:
-    """Check that these are texts; lone surrogates, which UTF-8 can't encode, become question marks.
+    """Check that these are texts.
 
     :param name: of the argument, for the message.
-    :raises UsageError: if this is a single text, which would be taken as its letters, or contains other values.
+    :raises UsageError: if this is a single text, which would be taken as its letters, or contains other values or a
+        text with a lone surrogate, which no index takes in a document either.
     """
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         what = "one text" if isinstance(texts, str) else type(texts).__name__
@@ -256,7 +258,11 @@ def texts_of(texts: Sequence[str], name: str) -> list[str]:
     for text in given:
         if not isinstance(text, str):
             raise UsageError(f"{name} holds {shown(text)}, which is no text")
-    return [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in given]
+        if not is_unicode(text):
+            raise UsageError(
+                f"{name} holds {shown(text)}, which has a lone surrogate (half of a character); give valid Unicode"
+            )
+    return given
 
 
 def _check_page(k: int, offset: int) -> None:

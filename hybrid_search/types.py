@@ -30,6 +30,7 @@ __all__ = [
     "Span",
     "by_score_then_id",
     "id_fault",
+    "is_unicode",
     "normalise_text",
     "text_hash",
 ]
@@ -258,6 +259,15 @@ def id_fault(id: str) -> str:
     if size > LONGEST_ID:
         return f"{size} bytes long in UTF-8, at most {LONGEST_ID} can be stored"
     return ID_FAULTS_OF_OLD[1] if any(ord(character) < 32 for character in id) else ""
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded as UTF-8: it has no lone surrogate, half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def by_score_then_id(scores: Mapping[str, float] | Iterable[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hybrid_search.errors import FilterError, shown
 from hybrid_search.settings.index import FieldType
+from hybrid_search.types import is_unicode
 
 __all__ = ["And", "Exists", "Filter", "Not", "Or", "Range", "Scalar", "Term", "Terms", "check_filter"]
 
@@ -161,19 +162,10 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
     if kind == "boolean":
         fits = isinstance(value, bool)
     elif kind == "keyword":
-        fits = isinstance(value, str) and _has_bytes(value)
+        fits = isinstance(value, str) and is_unicode(value)
     else:
         # Any number but NaN can be compared with a field's numbers: number_filters rewrites the comparison.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = is_number and not (isinstance(value, float) and math.isnan(value))
     if not fits:
         raise FilterError(f"field {field!r} is {kind}, so it compares with {_WANTED[kind]}, not with {shown(value)}")
-
-
-def _has_bytes(value: str) -> bool:
-    """Return whether a text can be encoded as UTF-8: no document holds a lone surrogate."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -20,7 +20,8 @@ _MOST_NAMED = 5
 class AddReport:
     """The result of adding documents.
 
-    :ivar added: number of documents that were accepted and committed, including replacements.
+    :ivar added: number of documents that were accepted and committed, including replacements; of those of one batch
+        that have one id the last one counts, as it alone is there.
     :ivar rejected: the others, each with its reason.
     """
 
@@ -44,7 +45,7 @@ def added(
     taken, rejected, counts = 0, list[Rejection](), PassageCounts()
     stream = counts.watching(_documents_alone(documents))
     for done in index_corpus(engine, encoder, stream, batch_size=batch_size, commit_every=None):
-        taken += done.new - len(done.rejected)
+        taken += done.new - len(done.rejected) - done.replaced
         rejected += done.rejected
     counts.remove_stale(engine)
     report = AddReport(taken, tuple(rejected))

@@ -109,7 +109,7 @@ def _answer_errors(app: FastAPI) -> None:
         if error.body and not is_json(kind):  # whatever the body is, it was not read as JSON
             return _answer(problem_of(not_json(_fit(kind)), request_id_of(request.scope)))
         # Not the input itself, which may be of any size and may have no form in UTF-8.
-        errors = tuple({"field": _place(one["loc"]), "reason": _fit(fault_of(one))} for one in error.errors()[:20])
+        errors = tuple({"field": _place(one), "reason": _fit(fault_of(one))} for one in error.errors()[:20])
         return _answer(invalid(errors, request_id_of(request.scope)))
 
     async def of_framework(request: Request, error: Exception) -> Response:
@@ -130,8 +130,10 @@ def _answer(problem: Problem, more: Mapping[str, str] | None = None) -> Response
     return Response(problem.body(), problem.status, {**(more or {}), **problem.headers()})
 
 
-def _place(parts: tuple[int | str, ...]) -> str:
-    return _fit(".".join(str(part) for part in parts if part != "body") or "body")
+def _place(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":  # its place is a character, which the reason tells
+        return "body"
+    return _fit(".".join(str(part) for part in error["loc"] if part != "body") or "body")
 
 
 def _fit(text: str) -> str:

@@ -19,6 +19,7 @@ _WORDS: Mapping[str, str] = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "lone_surrogate": "has a lone surrogate, half of a character; send valid Unicode",
     "string_type": "must be a text",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",

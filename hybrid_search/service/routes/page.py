@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.core import Service
-from hybrid_search.service.problems import ReadOnly, Unknown
+from hybrid_search.service.problems import NoJudgements, Unknown
 from hybrid_search.service.routes.answers import json_answer, shown_hit
 from hybrid_search.service.routes.judgements import Judgements
 from hybrid_search.service.routes.schema import Judging, Neighbours, NeighboursRequest, Noted
@@ -54,7 +54,7 @@ def page_routes(service: Service) -> APIRouter:
     @routes.post("/judgements", summary="Note how relevant a hit is", responses={200: {"model": Noted}})
     async def judge(asked: Judging) -> Response:
         if judgements is None:
-            raise ReadOnly("this service notes no judgements; `hybrid-search serve --judgements FOLDER` does")
+            raise NoJudgements("this service notes no judgements; `hybrid-search serve --judgements FOLDER` does")
         query = _judged(asked, service.options.max_query)
 
         def noted(retriever: Retriever) -> None:
@@ -82,4 +82,4 @@ def _judged(asked: Judging, longest: int) -> str:
         raise UsageError(f"the query is blank, or has more than {longest} characters")
     if fault := id_fault(asked.document_id):
         raise UsageError(f"document_id can be no document's: {fault}")
-    return asked.query.encode("utf-8", "replace").decode()
+    return asked.query

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic_core import PydanticCustomError
+
+from hybrid_search.types import is_unicode
 
 __all__ = [
     "AddRequest",
@@ -35,6 +38,16 @@ MetadataValue = StrictStr | StrictBool | StrictInt | StrictFloat | list[StrictSt
 Metadata = dict[str, MetadataValue]
 
 
+def _unicode(text: str) -> str:
+    if not is_unicode(text):
+        raise PydanticCustomError("lone_surrogate", "has a lone surrogate")
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_unicode)]
+"""What is searched, encoded or judged: an index takes no document with a lone surrogate either."""
+
+
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -53,7 +66,7 @@ class _HowToSearch(_Asked):
         ),
     ] = None  # fmt: skip
     filter: Annotated[
-        StrictStr | None, Field(max_length=20_000, description='Such as: year >= 2020 and lang in (en, "pt-BR").')
+        Text | None, Field(max_length=20_000, description='Such as: year >= 2020 and lang in (en, "pt-BR").')
     ] = None
     page: Annotated[StrictInt | None, Field(ge=1, le=10_000, description="The page of k hits, from 1.")] = None
     offset: Annotated[
@@ -85,17 +98,17 @@ class SearchRequest(_HowToSearch):
         extra="forbid", json_schema_extra={"examples": [{"query": "how is a key rotated", "k": 3, "explain": True}]}
     )
 
-    query: StrictStr
+    query: Text
     total: Annotated[StrictBool, Field(description="Count the documents that match.")] = False
     facets: Annotated[
-        list[StrictStr], Field(max_length=20, description="Metadata fields whose values are counted over the matches.")
+        list[Text], Field(max_length=20, description="Metadata fields whose values are counted over the matches.")
     ] = []
 
 
 class BatchRequest(_HowToSearch):
     """Several queries, answered alike."""
 
-    queries: Annotated[list[StrictStr], Field(min_length=1)]
+    queries: Annotated[list[Text], Field(min_length=1)]
 
 
 class LegShown(BaseModel):
@@ -232,7 +245,7 @@ class Documents(BaseModel):
 class EmbedRequest(_Asked):
     """Texts to encode, with the tower of queries or that of documents."""
 
-    texts: Annotated[list[StrictStr], Field(min_length=1)]
+    texts: Annotated[list[Text], Field(min_length=1)]
     tower: Literal["query", "document"] = "query"
 
 
@@ -247,7 +260,7 @@ class EmbedAnswer(BaseModel):
 class TextsToEncode(_Asked):
     """Texts to encode with the tower that the path names."""
 
-    texts: Annotated[list[StrictStr], Field(min_length=1)]
+    texts: Annotated[list[Text], Field(min_length=1)]
 
 
 class Towers(BaseModel):
@@ -284,7 +297,7 @@ class Stats(BaseModel):
 class NeighboursRequest(_Asked):
     """The document whose neighbours are wanted, by the vectors."""
 
-    id: StrictStr
+    id: Text
     k: Annotated[StrictInt, Field(ge=1, le=100)] = 5
 
 
@@ -297,8 +310,8 @@ class Neighbours(BaseModel):
 class Judging(_Asked):
     """How relevant a document is to a query: 0 is not."""
 
-    query: StrictStr
-    document_id: StrictStr
+    query: Text
+    document_id: Text
     grade: Annotated[StrictInt, Field(ge=0, le=100)]
 
 

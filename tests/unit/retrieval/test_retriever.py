@@ -326,8 +326,17 @@ def test_the_asynchronous_retriever_takes_a_retriever_and_no_location():
 
 
 @pytest.mark.parametrize("query", ["a\ud800b", "\udcff"])
-def test_a_query_with_lone_surrogates_is_searched_with_question_marks(retriever: Retriever, query: str) -> None:
-    assert retriever.search(query) == retriever.search(query.encode("utf-8", "replace").decode())
+def test_a_query_with_a_lone_surrogate_is_refused_as_a_document_with_one_is(retriever: Retriever, query: str) -> None:
+    for ask in (retriever.search, retriever.matches, lambda text: retriever.encode_queries([text])):
+        with pytest.raises(UsageError, match="lone surrogate"):
+            ask(query)
+
+
+def test_of_documents_with_one_id_the_last_is_taken_and_counted_once(retriever: Retriever) -> None:
+    bad = [Document("d8", "bad", metadata={"": 1}), Document(["d8"], "bad")]
+    twice = [Document("d9", "first"), Document("d9", "second"), Document("d8", "other"), *bad]
+    report = retriever.add(twice, allow_rejected=True)
+    assert (report.added, len(report.rejected), retriever.get(["d9"])) == (2, 2, [Document("d9", "second")])
 
 
 @pytest.mark.parametrize(

@@ -27,5 +27,7 @@ def test_each_error_is_a_problem_with_its_class_and_message(name: str) -> None:
 def test_a_path_or_a_method_that_is_not_there_is_answered_with_what_to_do(client: TestClient) -> None:
     nowhere, other = client.get("/nowhere").json(), client.put("/documents/d1")
     assert nowhere["detail"] == "there is nothing at this path; /docs lists the paths that there are"
-    assert (other.status_code, other.headers["allow"], other.json()["title"]) == (405, "GET", "Method Not Allowed")
+    assert (nowhere["type"], nowhere["status"]) == ("urn:hybrid-search:UnknownPath", 404)
+    assert (other.status_code, other.headers["allow"]) == (405, "GET")
+    assert other.json()["type"] == "urn:hybrid-search:WrongMethod"
     assert other.json()["detail"] == "this path does not take the request's method; the header Allow names one"

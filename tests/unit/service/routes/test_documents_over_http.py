@@ -23,6 +23,12 @@ def test_several_are_fetched_and_deleted_by_their_ids(writable: TestClient) -> N
     assert writable.request("DELETE", "/documents", params={"id": ["d4", "nosuch", "d5"]}).json() == {"deleted": 2}
 
 
+def test_of_documents_with_one_id_the_last_is_there_and_counted_once(writable: TestClient) -> None:
+    documents = [{"id": "twice", "text": "first"}, {"id": "twice", "text": "last"}]
+    assert writable.post("/documents", json={"documents": documents}).json()["added"] == 1
+    assert writable.get("/documents/twice").json()["text"] == "last"
+
+
 def test_a_document_that_is_refused_is_named_and_the_others_are_taken(writable: TestClient) -> None:
     documents = [{"id": "new", "text": "car"}, {"id": "empty"}, {"id": "bad", "text": "x", "metadata": {"lang": 3}}]
     answer = writable.post("/documents", json={"documents": documents}).json()

@@ -54,7 +54,7 @@ def test_many_judge_at_once_and_none_is_lost(tmp_path: Path) -> None:
 
 def test_a_service_without_a_folder_notes_nothing(client: TestClient) -> None:
     answer = client.post("/judgements", json={"query": "x", "document_id": "d1", "grade": 1})
-    assert (answer.status_code, answer.json()["type"]) == (403, "urn:hybrid-search:ReadOnly")
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:hybrid-search:NoJudgements")
 
 
 def test_neighbours_are_those_of_the_document_s_vector_without_itself(client: TestClient) -> None:

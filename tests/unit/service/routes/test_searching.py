@@ -116,8 +116,10 @@ def test_a_batch_of_too_many_queries_is_refused(client: TestClient) -> None:
 @pytest.mark.parametrize("body", [b"{", b"[1, 2", b"\xff", b'{"query": "\\ud800', b"nul", b"[" * 100_000, b"9" * 5_000])
 def test_what_is_no_json_is_the_client_s_fault(client: TestClient, body: bytes) -> None:
     answer = client.post("/search", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code in (400, 422)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (422, "urn:hybrid-search:InvalidRequest")
     assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["errors"][0]["field"] == "body"
 
 
 @pytest.mark.parametrize(
@@ -135,10 +137,21 @@ def test_a_body_that_is_not_said_to_be_json_is_told_how_to(
     assert client.post("/search", content=b'{"query": "kitten"}', headers=versioned).status_code == 200
 
 
-def test_a_lone_surrogate_is_answered_as_a_question_mark(client: TestClient) -> None:
-    body = b'{"query": "kitten \\ud800", "k": 1}'
-    answer = client.post("/search", content=body, headers={"content-type": "application/json"}).json()
-    assert (answer["query"], answer["hits"][0]["id"]) == ("kitten ?", "d2")
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/search", b'{"query": "kitten \\ud800"}', "query"),
+        ("/search", b'{"query": "kitten", "filter": "lang = \\"\\ud800\\""}', "filter"),
+        ("/search/batch", b'{"queries": ["kitten", "\\udfff"]}', "queries.1"),
+        ("/embed", b'{"texts": ["\\ud800"]}', "texts.0"),
+        ("/neighbours", b'{"id": "\\ud800"}', "id"),
+    ],
+)
+def test_a_lone_surrogate_is_refused_as_in_a_document(client: TestClient, path: str, body: bytes, field: str) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:hybrid-search:InvalidRequest")
+    reason = "has a lone surrogate, half of a character; send valid Unicode"
+    assert answer.json()["errors"] == [{"field": field, "reason": reason}]
 
 
 @pytest.mark.parametrize(
