@@ -56,7 +56,7 @@ def command(out: Path, restart: bool) -> None:
     _query(index)
     say(f"\nAll of it took {perf_counter() - started:.0f} s. Now yours:")
     say(f'  hybrid-search query "your words" --from {index} --explain')
-    say("  hybrid-search train jsonl --path ./my-data --out ./model     (see docs/training.md)")
+    say("  hybrid-search load jsonl --path ./my-data --to ./my-index     (README.md has the form of the data)")
 
 
 def _train(dataset: Dataset, model: Path, reject: Intake, *, restart: bool) -> None:

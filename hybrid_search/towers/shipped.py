@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybrid_search.towers.model_card import MODEL_FILE
 
-__all__ = ["default_model", "located", "shipped_models"]
+__all__ = ["default_model", "located", "name_of", "shipped_models"]
 
 _FOLDER = Path(__file__).parents[1] / "shipped"
 _DEFAULT = "en"
@@ -26,6 +26,11 @@ def located(model: Path) -> Path:
     A folder of such a name is meant by ``./NAME``.
     """
     return _FOLDER / model if str(model) in shipped_models() else model
+
+
+def name_of(folder: Path) -> str:
+    """Return what to call a model: its name if it comes with the package, else its folder."""
+    return folder.name if folder.parent == _FOLDER else str(folder)
 
 
 def default_model() -> Path | None:

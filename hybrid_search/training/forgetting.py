@@ -46,7 +46,7 @@ class Forgetting:
         """Return the figures by name, or why there are none."""
         return {"not_measured": self.why_not} if self.why_not else dict(self.figures())
 
-    def note(self, start: Path) -> str:
+    def note(self, start: str) -> str:
         """Return a sentence for people."""
         if self.why_not:
             return f"what the towers lost on the validation queries of {start} could not be measured: {self.why_not}"

@@ -12,7 +12,7 @@ from hybrid_search.settings.training import TowerConfig, TrainConfig
 if TYPE_CHECKING:
     from hybrid_search.protocols import Dataset
 
-__all__ = ["DataSource", "OldData", "TrainRequest", "TrainSummary"]
+__all__ = ["DEFAULT_START", "DataSource", "OldData", "TrainRequest", "TrainSummary"]
 
 OldData: TypeAlias = "Dataset | Callable[[], Dataset]"
 """A data set, or what opens it, at the end of the training and only if it is needed."""
@@ -33,14 +33,20 @@ class DataSource:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+DEFAULT_START = "default"
+"""The model of the package, unless other towers are asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
     """What to train, and on which part of the data set.
 
     :ivar towers: architecture; None for that of ``start``, else of the default recipe.
     :ivar config: training settings; None for those of the default recipe, at lower rates with a ``start``.
-    :ivar start: a model to go on from: its vocabulary, networks and settings of towers are taken over, and the summary
-        says what the new model lost on the old one's validation queries. None to begin with new towers.
+    :ivar start: a model to go on from, by its folder or, of those that come with the package, by its name: its
+        vocabulary, networks and settings of towers are taken over, and the summary says what the new model lost on the
+        old one's validation queries. None to begin with new towers. By default as the command line does: the general
+        model of the package, or new towers where ``towers`` or ``config`` ask for other ones.
     :ivar old_data: the data set that ``start`` was trained on, or a function that opens it; None if it is not there
         any more, and nothing is measured.
     :ivar source: where the data set is; noted in the model, for a later run that starts from it.
@@ -55,7 +61,7 @@ class TrainRequest:
 
     towers: TowerConfig | None = None
     config: TrainConfig | None = None
-    start: Path | None = None
+    start: Path | str | None = DEFAULT_START
     old_data: OldData | None = None
     source: DataSource | None = None
     split: str = "train"

@@ -190,9 +190,9 @@ class TrainingRun:
         Where that weighs every index anew, it does so here: what was trained on these documents would overrate itself.
         """
         assert self.start is not None
-        own, name = self.start.card.defaults, self.start.folder
+        own, name = self.start.card.defaults, self.start.name
         if own.weigh:
-            encoder, kept = OnnxEncoder.load(name), list[Document]()
+            encoder, kept = OnnxEncoder.load(self.start.folder), list[Document]()
             deque(sampling(self.engine.documents(), kept), maxlen=0)
             settings = IndexSettings(
                 fingerprint=encoder.fingerprint, dimension=encoder.dimension, similarity=encoder.similarity,

@@ -26,9 +26,10 @@ from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_document_batches
 from hybrid_search.towers.coverage import Words
 from hybrid_search.towers.model_card import RECORD_FILE, UNTRAINED_FILE, ModelCard, read_model_card, verify_files
+from hybrid_search.towers.shipped import default_model, located, name_of
 from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.training.recipes import DEFAULT, RECIPES, Recipe, TrainSettings
-from hybrid_search.training.request import DataSource, TrainRequest
+from hybrid_search.training.request import DEFAULT_START, DataSource, TrainRequest
 from hybrid_search.types import Document
 
 __all__ = ["ADAPT_RATES", "ADAPT_STEPS", "RATE", "KnownQueries", "Start", "settled", "told_of_words"]
@@ -123,6 +124,11 @@ class Start:
         )
 
     @property
+    def name(self) -> str:
+        """What to call the model."""
+        return name_of(self.folder)
+
+    @property
     def untrained(self) -> Path | None:
         """The file of the word vectors before training; None for a model without one."""
         return self.folder / UNTRAINED_FILE if UNTRAINED_FILE in self.card.files else None
@@ -151,7 +157,7 @@ class Start:
         if fixed := [name for name in _TAKEN_OVER if name in asked["training"]]:
             raise ConfigError(
                 f"training.{fixed[0]} is {shown(asked['training'][fixed[0]])}, and a run that starts from a model "
-                f"takes that from {self.folder}; leave it out"
+                f"takes that from {self.name}; leave it out"
             )
         _, training = recipe.joined_with(*given)
         steps = asked["training"].get("adapt_steps", self._adapt_steps(asked["training"], training))
@@ -188,7 +194,7 @@ class Start:
         for name, value in msgspec.to_builtins(towers).items():
             if name not in _FREE and value != own[name]:
                 raise ConfigError(
-                    f"towers.{name} is {shown(value)}, and {self.folder}, which the run starts from, has "
+                    f"towers.{name} is {shown(value)}, and {self.name}, which the run starts from, has "
                     f"{shown(own[name])}; leave it out, or train without a start"
                 )
 
@@ -199,17 +205,24 @@ def settled(request: TrainRequest) -> tuple[Start | None, TowerConfig, TrainConf
     :raises ModelNotFound: if there is no such model.
     :raises ConfigError: if the request has other towers than the model.
     """
-    if request.start is None:
+    folder = _folder(request)
+    if folder is None:
         usual = RECIPES[DEFAULT].settings()
         if request.config and request.config.adapt_steps:
             raise ConfigError(f"training.adapt_steps is {request.config.adapt_steps}, and there is no model to adapt")
         return None, request.towers or usual.towers, request.config or usual.training
-    start = Start.read(request.start)
+    start = Start.read(folder)
     own = start.settings(RECIPES[DEFAULT])
     towers, config = request.towers or own.towers, request.config or own.training
     start.check_towers(towers)
     towers = towers.replace(adapted=start.card.tower.adapted or bool(config.adapt_steps))
     return start, towers, config.replace(residual_share=0.0)
+
+
+def _folder(request: TrainRequest) -> Path | None:
+    if request.start == DEFAULT_START:
+        return default_model() if request.towers is None and request.config is None else None
+    return None if request.start is None else located(Path(request.start))
 
 
 def told_of_words(tokenizer: TextTokenizer, documents: Iterable[Document]) -> str:

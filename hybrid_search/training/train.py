@@ -95,7 +95,7 @@ def train(
         return summary
     return replace(
         summary,
-        notes=[*summary.notes, forgotten.note(job.start.folder)],
+        notes=[*summary.notes, forgotten.note(job.start.name)],
         parents=run.parents,
         old_validation=forgotten.values(),
     )
@@ -134,13 +134,13 @@ def _prepared(engine: EmbeddedEngine, split: Split, job: _Job, trackers: Tracker
     if start:
         vocabulary = Vocabulary(start.tokenizer)
         reporter.say(
-            f"going on from {start.folder}, model {job.fingerprint[:12]}; "
+            f"going on from {start.name}, model {job.fingerprint[:12]}; "
             + told_of_words(vocabulary.tokenizer, split.documents(engine))
         )
         if not split.training and teaching is None:
             reporter.say(
                 "there are neither labels nor a teacher: documents alone made a general model worse where that was "
-                f"measured (docs/en.md); compare with {start.folder} as it is"
+                f"measured (docs/en.md); compare with {start.name} as it is"
             )
     else:
         vocabulary = learn_vocabulary(

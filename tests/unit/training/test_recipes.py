@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.training import TowerConfig, TrainConfig
+from hybrid_search.towers.shipped import located
 from hybrid_search.training.recipes import DEFAULT, RECIPES
 from hybrid_search.training.request import TrainRequest
 from hybrid_search.training.start import settled
@@ -46,7 +49,12 @@ def test_other_settings_are_refused():
         RECIPES["scratch"].joined_with({"tower": {}})
 
 
-def test_a_program_that_gives_no_settings_trains_by_the_recipe_that_the_command_line_defaults_to() -> None:
+def test_a_program_that_gives_no_settings_trains_as_the_command_line_does_by_default() -> None:
+    start, towers, config = settled(TrainRequest())
+    assert start is not None
+    assert (start.folder, towers.encoder, config.adapt_steps > 0) == (located(Path("en")), "rec", True)
+    assert settled(TrainRequest(start="en"))[0].folder == start.folder
     recipe = RECIPES[DEFAULT].settings()
-    assert settled(TrainRequest()) == (None, recipe.towers, recipe.training)
+    assert settled(TrainRequest(start=None)) == (None, recipe.towers, recipe.training)
+    assert settled(TrainRequest(config=recipe.training)) == (None, recipe.towers, recipe.training)
     assert (recipe.towers.dimension, recipe.training.word_vectors.algorithm) == (256, "cbow")
