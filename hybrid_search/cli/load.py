@@ -86,6 +86,14 @@ _MUCH = 0.1
     help="With --sync: do not ask, even where more than a tenth of the index goes; with --alias or --gate: put an "
     "index of fewer than nine tenths of the documents in the live one's place.",
 )
+@click.option(
+    "--no-weigh",
+    "weigh",
+    flag_value=False,
+    default=True,
+    help="Do not spend time on choosing the weights of BM25 and k-NN for a new index; the next load without this does. "
+    "--bm25-weight sets them.",
+)
 @click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @alias_options
 @server_load_options
@@ -214,8 +222,6 @@ def _load_in_sync(
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
-    from hybrid_search.towers.coverage import MOSTLY
-
     values = msgspec.to_builtins(report)
     before = int(report.server.get("rejected_before", 0))
     # The number includes records rejected by the loader.
@@ -227,11 +233,11 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"The towers know no piece of {report.unknown:.0%} of the words of the first texts, so their vectors say "
             "little; train towers on these texts, or search by BM25 alone (--lexical-only)."
         )
-    if report.in_pieces + report.unknown > MOSTLY:
+    if _is_unlike_words(report):
         say(
             f"The towers read {report.in_pieces:.0%} of the words of the first texts in pieces, as they do ids and "
-            "languages that they don't know; so BM25 has nearly all of the weight, unless you or the model say "
-            "otherwise. Judged queries tell more: hybrid-search refit."
+            "languages that they don't know: their vectors say little. Unless you or the model say otherwise, BM25 "
+            "gets nearly all of the weight. Judged queries tell more: hybrid-search refit."
         )
     if report.cut:
         have = "has" if report.cut == 1 else "have"
@@ -239,23 +245,38 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"{report.cut:,} of the documents added {have} more tokens than the towers read; what comes after these "
             "is found by BM25 alone. `--config passages` of files and jsonl cuts them."
         )
-    if report.weights:
-        bm25, knn = report.weights
-        say(
-            f"BM25 has {bm25:.2f} of the weight and k-NN {knn:.2f}: the best on {report.weighed_by:,} queries made of "
-            "these documents. Judged queries tell more: hybrid-search refit."
-        )
-    if report.not_weighed:
-        say(
-            "BM25 and k-NN keep their weights, as choosing better ones did not work: "
-            f"{report.not_weighed}. The next load tries again; hybrid-search refit does it by judged queries."
-        )
+    if told := _of_weights(report):
+        say(told)
     if passages := report.read.get("passages"):
         say(f"Read {report.read['documents']:,} documents in {passages:,} passages, which the index counts.")
     if passed_over := _not_read(report.read):
         say(f"Not read: {passed_over}.")
     if before:
         say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
+
+
+def _is_unlike_words(report: LoadReport) -> bool:
+    from hybrid_search.towers.coverage import MOSTLY
+
+    return report.in_pieces + report.unknown > MOSTLY
+
+
+def _of_weights(report: LoadReport) -> str:
+    """Say which weights the legs of a new index have, and why; empty if there was nothing to choose."""
+    if report.weights is None:
+        return ""
+    legs = "BM25 has {:.2f} of the weight and k-NN {:.2f}".format(*report.weights)
+    if report.weighed_by:
+        return (
+            f"{legs}: the best on {report.weighed_by:,} queries made of these documents. Judged queries tell more: "
+            "hybrid-search refit."
+        )
+    if report.not_weighed:
+        return (
+            f"{legs}, as before; better ones were not chosen: {report.not_weighed}. The next load tries again; "
+            "hybrid-search refit does it by judged queries."
+        )
+    return f"{legs}." if _is_unlike_words(report) else ""
 
 
 _PASSED_OVER = {

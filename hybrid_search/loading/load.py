@@ -38,9 +38,8 @@ class LoadReport:
     """The result of a load. ``unchanged`` documents were in the index already, and were not encoded again.
 
     :ivar cut: number of added documents with more tokens than the towers read; the rest is found by BM25 alone.
-    :ivar weights: of BM25 and k-NN, chosen by queries made of the documents; None if they were given, fitted with the
-        model, or there were too few documents to make queries of.
-    :ivar weighed_by: number of these queries.
+    :ivar weights: of BM25 and k-NN, as the index has them now; None for an index without vectors.
+    :ivar weighed_by: number of queries made of the documents by which this load chose them; 0 if it did not.
     :ivar not_weighed: why weights were not chosen although that was due; the next load does it then.
     :ivar language: of the index, as in ``LoadOptions.language``.
     :ivar in_pieces: share of words that the towers read in pieces, in the first texts of a new index.
@@ -168,7 +167,7 @@ def _load(
     was_there = index_exists(location)
     engine, encoder = opened(location, new, options)
     counts = PassageCounts()
-    weighing = Weighing(engine, encoder)
+    weighing = Weighing(engine, encoder, later=not options.weigh)
     if was_there:
         documents = counts.watching(documents)
     documents = weighing.watching(documents)
@@ -195,7 +194,7 @@ def _load(
             server=totals.server,
             cut=cut,
             language=language_of(engine.settings.analyzer),
-            weights=fit.fusion.weights if fit else None,
+            weights=(fit.fusion if fit else engine.settings.fusion).weights if encoder else None,
             weighed_by=fit.queries if fit else 0,
             not_weighed=why_not,
         )

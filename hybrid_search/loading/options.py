@@ -27,6 +27,8 @@ class LoadOptions:
     :ivar server: how to load into a server.
     :ivar language: whose words BM25 tells apart, one of ``hybrid_search.analysis.languages()``. None for what the
         first documents of a new index seem to have (``hybrid_search.analysis.seen_in``).
+    :ivar weigh: choose the weights of the legs for a new index whose model asks for it; False leaves that to the
+        next load that does.
     :ivar layout: the server's options of a new index.
     :ivar pipeline: store the index's fusion on the server as a search pipeline of this name.
     :ivar default_pipeline: make that the default of searches without a pipeline.
@@ -39,6 +41,7 @@ class LoadOptions:
     language: str | None = None
     recreate: bool = False
     lexical_only: bool = False
+    weigh: bool = True
     threads: int = 0
     total: int | None = None
     server: ServerLoad = field(default_factory=ServerLoad)

@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hybrid_search.engines.documents import sift
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.indexing import index_corpus
-from hybrid_search.protocols import Encoder, Engine, Progress
+from hybrid_search.indexing import BATCH, index_corpus
+from hybrid_search.protocols import Encoder, Engine, Progress, Vectors
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.streams import in_batches
 from hybrid_search.training.fit.defaults import ranked_legs
 from hybrid_search.training.fit.weights import best_fusion
 from hybrid_search.types import Document, Judgement, Query
@@ -76,10 +80,10 @@ class Weighing:
     An index notes whether it has been weighed, so that a load which is killed before that leaves it to the next one.
     """
 
-    def __init__(self, engine: Engine, encoder: Encoder | None) -> None:
-        self._engine, self._encoder = engine, encoder
+    def __init__(self, engine: Engine, encoder: Encoder | None, *, later: bool = False) -> None:
+        self._engine, self._encoder, self._later = engine, encoder, later
         self._is_due = encoder is not None and not engine.settings.weighed
-        self._is_new = self._is_due and not engine.count()
+        self._is_new = self._is_due and not later and not engine.count()
         self._sample: list[Document] = []
 
     def watching(self, documents: Iterator[Document]) -> Iterator[Document]:
@@ -93,10 +97,12 @@ class Weighing:
         """
         if self._encoder is None or not self._is_due:
             return None, ""
+        if self._later:
+            return None, "that was left to a later load"
         try:
             if not self._is_new:
                 deque(sampling(islice(self._engine.documents(), _MOST_LOOKED_AT), self._sample), maxlen=0)
-            fit = fit_on_made_queries(self._sample, self._encoder, self._engine.settings, progress)
+            fit = fit_on_made_queries(self._sample, self._encoder, self._engine.settings, progress, self._engine)
             if fit:  # even with the weights that it has: that it is weighed is noted, too
                 self._engine.set_fusion(fit.fusion)
                 self._engine.commit()
@@ -105,13 +111,40 @@ class Weighing:
         return fit, "" if fit else f"the documents give fewer than {FEWEST_MADE} sentences to search by"
 
 
+class _Knowing:
+    """An encoder that takes vectors from an index which holds the same texts; it encodes the others."""
+
+    def __init__(self, encoder: Encoder, held: Engine, documents: Sequence[Document]) -> None:
+        self.fingerprint, self.dimension, self.similarity = encoder.fingerprint, encoder.dimension, encoder.similarity
+        self._encoder = encoder
+        self._known: dict[str, NDArray[np.float32]] = {}
+        for ids in in_batches([document.id for document in documents], BATCH):
+            vectors = held.vectors(ids)
+            found = (one for one in held.get(ids) if one is not None and one.id in vectors)
+            self._known.update((one.searchable_text, vectors[one.id]) for one in found)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._encoder.encode_queries(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        others = [text for text in texts if text not in self._known]
+        encoded = iter(self._encoder.encode_documents(others)) if others else iter(())
+        rows = [self._known[text] if text in self._known else next(encoded) for text in texts]
+        return np.array(rows, np.float32).reshape(len(texts), self.dimension)
+
+
 def fit_on_made_queries(
-    documents: Sequence[Document], encoder: Encoder, settings: IndexSettings, progress: Progress
+    documents: Sequence[Document],
+    encoder: Encoder,
+    settings: IndexSettings,
+    progress: Progress,
+    held: Engine | None = None,
 ) -> MadeFit | None:
     """Choose the weights of the two legs.
 
     :param documents: a sample of those that the index holds.
     :param settings: of that index; its method, combination, window and BM25 are used.
+    :param held: that index, whose vectors are taken instead of encoding again what it holds; of the same model.
     :return: None if the documents give fewer than 30 queries.
     """
     # What an index refuses no leg could find.
@@ -121,8 +154,9 @@ def fit_on_made_queries(
     with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
         own = settings.replace(faiss="Flat", fields={})
         with Retriever(encoder, EmbeddedEngine.create(Path(folder) / "index", own)) as retriever:
+            knowing = _Knowing(encoder, held, left) if held else encoder
             with progress("weighing the legs by queries made of the documents", len(left)) as task:
-                for batch in index_corpus(retriever.engine, encoder, left):
+                for batch in index_corpus(retriever.engine, knowing, left):
                     task.advance(batch.read)
             legs = ranked_legs(retriever, queries, settings.bm25, frozenset())
     judgements = [Judgement(query.id, query.id, 1) for query in queries]

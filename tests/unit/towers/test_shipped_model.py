@@ -85,7 +85,8 @@ def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> N
     data = Corpus("answers", lambda: iter([Document(f"d{n}", text) for n, text in enumerate(DOCUMENTS)]))
     report = hybrid_search.load(data, tmp_path / "index")
     assert report.added == 4
-    assert report.weights is None  # too few to make queries of
+    assert (report.weights, report.weighed_by) == ((0.5, 0.5), 0)  # too few to make queries of
+    assert report.not_weighed == "the documents give fewer than 30 sentences to search by"
     with hybrid_search.open(tmp_path / "index") as retriever:
         found = [retriever.search(text, k=1, mode="knn")[0].id for text in QUESTIONS]
     assert found == ["d0", "d1", "d2", "d3"]
@@ -116,6 +117,7 @@ def test_where_it_can_t_help_it_does_no_harm_and_load_says_what_it_saw(
     ran = CliRunner().invoke(cli, ["load", "jsonl", "--path", str(data), "--to", str(tmp_path / "index")])
     assert ran.exit_code == 0, ran.output
     assert re.search(r"The towers read \d\d+% of the words of the first texts in pieces", ran.output), ran.output
+    assert "BM25 has 0.90 of the weight and k-NN 0.10." in ran.output
     asked = [" ".join(word.strip(".") for word in draw.sample(words, 3)) for words in texts]
     with hybrid_search.open(tmp_path / "index") as retriever:
         right = {}

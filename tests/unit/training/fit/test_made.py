@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import hybrid_search
 from hybrid_search import Document, Fusion, LoadOptions
+from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.models import inspect_index
 from hybrid_search.protocols import silent
@@ -43,12 +44,14 @@ class Encoder:
 
     def __init__(self, *, knows: bool) -> None:
         self._knows = knows
+        self.encoded = 0
         self._draw = np.random.default_rng(0)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.encode_documents(texts)
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.encoded += len(texts)
         if self._knows:
             rows = [[float(noun in text) for noun in NOUNS] for text in texts]
             return np.array(rows, dtype=np.float32)
@@ -150,16 +153,16 @@ def asking_to_weigh(model: Path) -> Path:
 
 def test_a_new_index_of_a_model_that_asks_for_it_is_weighed_and_no_other(tmp_path: Path, model: Path) -> None:
     plain = hybrid_search.load(corpus(), tmp_path / "plain", model=model)
-    assert (plain.weights, plain.weighed_by) == (None, 0)
+    assert (plain.weights, plain.weighed_by) == ((0.5, 0.5), 0)
     asking_to_weigh(model)
     weighed = hybrid_search.load(corpus(), tmp_path / "weighed", model=model)
     assert weighed.weighed_by == 42
     with hybrid_search.open(tmp_path / "weighed") as retriever:
         assert retriever.fusion.weights == weighed.weights
     again = hybrid_search.load(corpus(), tmp_path / "weighed")
-    assert again.weights is None  # an index that was there keeps its weights
+    assert (again.weights, again.weighed_by) == (weighed.weights, 0)  # an index that was there keeps its weights
     given = hybrid_search.load(corpus(), tmp_path / "given", model=model, options=LoadOptions(fusion=Fusion()))
-    assert given.weights is None
+    assert (given.weights, given.weighed_by) == ((0.5, 0.5), 0)
 
 
 def test_documents_that_no_index_takes_end_neither_a_load_nor_its_weighing(tmp_path: Path, model: Path) -> None:
@@ -183,7 +186,27 @@ def test_an_index_whose_load_ended_before_it_was_weighed_says_so_and_the_next_lo
     report = hybrid_search.load(Corpus("one more", lambda: iter(DOCUMENTS[41:])), at)
     assert report.weighed_by == 42  # by what the index holds, not by what came last
     assert inspect_index(str(at))["weighed"] is True
-    assert hybrid_search.load(corpus(), at).weights is None
+    assert hybrid_search.load(corpus(), at).weighed_by == 0
+
+
+def test_weighing_can_be_left_to_a_later_load(tmp_path: Path, model: Path) -> None:
+    asking_to_weigh(model)
+    first = hybrid_search.load(corpus(), tmp_path / "index", model=model, options=LoadOptions(weigh=False))
+    assert (first.weights, first.weighed_by, first.not_weighed) == ((0.5, 0.5), 0, "that was left to a later load")
+    assert hybrid_search.load(corpus(), tmp_path / "index").weighed_by == 42
+
+
+def test_only_what_lost_a_sentence_is_encoded_again_and_the_choice_is_the_same(tmp_path: Path) -> None:
+    whole = [*DOCUMENTS, *(Document(f"s{number}", f"The {noun} alone.") for number, noun in enumerate(NOUNS))]
+    encoder = Encoder(knows=True)
+    with EmbeddedEngine.create(tmp_path / "index", settings()) as engine:
+        engine.add(whole, encoder.encode_documents([one.text for one in whole]))
+        engine.commit()
+        encoder.encoded = 0
+        fit = fit_on_made_queries(whole, encoder, settings(), silent, engine)
+    assert encoder.encoded == 42 + 42  # these documents, and their queries
+    assert fit == fit_on_made_queries(whole, encoder, settings(), silent)
+    assert encoder.encoded == 84 + 42 + 42 + 42
 
 
 def test_a_failure_of_weighing_ends_no_load(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
