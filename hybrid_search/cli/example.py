@@ -30,10 +30,11 @@ def command(folder: Path) -> None:
     Example:
       hybrid-search example ./my-data
     """  # noqa: D301
-    from hybrid_search.storage import disk_errors
+    from hybrid_search.storage import check_outside_indexes, disk_errors
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there and not empty; name a new folder")
+    check_outside_indexes(folder)
     with disk_errors(f"writing {folder}"):
         documents, queries = _write(folder)
     say(

@@ -276,7 +276,9 @@ def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractCont
     """
     from hybrid_search.loaders.allowance import DEFAULT
     from hybrid_search.loaders.rejecting import rejecting as collecting
+    from hybrid_search.storage import check_outside_indexes
 
+    check_outside_indexes(dead_letter)
     context = click.get_current_context()
     return collecting(
         dead_letter,

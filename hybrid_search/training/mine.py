@@ -14,6 +14,7 @@ from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset, Engine, Progress, Task, silent
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.settings.training import NegativeSource, TrainConfig
+from hybrid_search.storage import check_outside_indexes
 from hybrid_search.types import Query, Ranking
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class MineReport:
 def _check_free(out: Path) -> None:
     from hybrid_search.training.negatives.file import read_header
 
+    check_outside_indexes(out)
     try:
         if out.exists():
             read_header(out)
@@ -67,7 +69,7 @@ def mine(
     :param mode: what ranks: the lexical leg, the dense leg (negatives for a second round), or both fused.
     :param config: for ``rank_window``, ``false_negative_margin``, ``max_samples`` and ``seed``.
     :raises DataError: if the split has no examples whose documents are in the index.
-    :raises UsageError: if ``out`` is a file that was not written by this function.
+    :raises UsageError: if ``out`` is a file that was not written by this function, or lies inside an index.
     """
     from hybrid_search.training.data.pairs import gather_examples
     from hybrid_search.training.negatives.file import write_negatives

@@ -15,7 +15,7 @@ from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import HybridSearchError, ResumeMismatch, SearchIndexError, StorageError, UsageError
 from hybrid_search.protocols import Dataset, Progress, Reporter, Tracker, silent
 from hybrid_search.settings.training import TowerConfig, TrainConfig
-from hybrid_search.storage import disk_errors, replace_folder
+from hybrid_search.storage import check_outside_indexes, disk_errors, replace_folder
 from hybrid_search.towers.checkpoint import set_defaults, strangers_in
 from hybrid_search.towers.model_card import MODEL_FILE, ModelCard
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
@@ -221,6 +221,7 @@ def _leave_nothing(work: WorkFolder, error: HybridSearchError) -> None:
 def _check_request(job: _Job, out: Path) -> None:
     """Check the arguments, so that faults are not found after minutes of work."""
     dataset, request, config, work = job.dataset, job.request, job.config, job.work
+    check_outside_indexes(out)
     if job.start:
         job.start.check_out(out)
     if (out / MODEL_FILE).exists() and not request.restart and not work.path.exists():

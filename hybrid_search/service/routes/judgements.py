@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from hybrid_search.storage import atomic_write_bytes, disk_errors
+from hybrid_search.storage import atomic_write_bytes, check_outside_indexes, disk_errors
 from hybrid_search.types import text_hash
 
 __all__ = ["SPLIT", "Judgements"]
@@ -23,9 +23,11 @@ class Judgements:
     Threads and processes may note at once.
 
     :param folder: made if it is not there.
+    :raises UsageError: if it is an index's, or lies inside one.
     """
 
     def __init__(self, folder: Path) -> None:
+        check_outside_indexes(folder / "queries.jsonl")
         self._folder = folder
         self._lock = threading.Lock()
 

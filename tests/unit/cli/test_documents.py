@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from hybrid_search.cli import cli
 from hybrid_search.errors import DataError, RecordsRejected, UsageError
+from hybrid_search.service.routes.judgements import Judgements
 
 
 @pytest.fixture
@@ -108,6 +109,26 @@ def test_a_file_that_is_not_read_is_named_and_is_an_error(run, tmp_path, capsys)
     done = CliRunner().invoke(cli, ["add", "notes", "bin.dat"])
     assert "Not read, as binary: bin.dat." in done.output
     assert isinstance(done.exception, DataError)
+
+
+def test_no_verb_writes_into_the_folder_of_an_index(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "text": "fleas"}\n')
+    before = sorted(tmp_path.rglob("*"))
+    source = ["jsonl", "--path", "m.jsonl"]
+    for verb in (
+        ["load", *source, "--lexical-only", "--to", "notes/index"],
+        ["add", "notes", "m.jsonl", "--dead-letter", "notes/dead.jsonl"],
+        ["train", *source, "--out", "notes/model"],
+        ["mine", *source, "--from", "notes", "--out", "notes/negatives.jsonl"],
+    ):
+        with pytest.raises(UsageError, match=r"lies inside the index .*notes, which is kept by itself"):
+            run(*verb)
+    with pytest.raises(UsageError, match="lies inside the index"):
+        CliRunner().invoke(cli, ["example", "notes/data"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="lies inside the index"):
+        Judgements(tmp_path / "notes")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_query_that_finds_nothing_names_the_least_score_that_was_asked_for(run, tmp_path):
