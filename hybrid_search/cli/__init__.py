@@ -35,9 +35,6 @@ HOSTS = {
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 
-RESUMING = ("quickstart", "train", "load", "reindex")
-"""Verbs that can be run again after an interruption, and then continue."""
-
 
 class VerbGroup(click.Group):
     """A group that imports a verb's module when it is needed."""
@@ -112,9 +109,8 @@ def main() -> None:
         error.show()
         exit_code = error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        resumes = next((word for word in sys.argv[1:] if word in VERBS), "") in RESUMING
-        _complain("interrupted; the same command goes on where it stopped" if resumes else "interrupted")
-        # click raises an Abort from a KeyboardInterrupt.
+        _complain("interrupted")
+        # What is kept is said by who kept it, in notes. click raises an Abort from a KeyboardInterrupt.
         for note in getattr(error.__cause__ or error, "__notes__", ()):
             _complain(note)
         exit_code = 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 from hybrid_search.analysis import analyzer_of, language_of, seen_in
 from hybrid_search.engines.documents import sift
-from hybrid_search.errors import DataError, SearchIndexError
+from hybrid_search.errors import DataError, HybridSearchError, SearchIndexError
 from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
 from hybrid_search.loading.options import LoadOptions, check_options
 from hybrid_search.loading.target import NewIndex, not_left_empty, opened, target_of
-from hybrid_search.opening import index_exists, is_on_server, model_of_new, own_towers
+from hybrid_search.opening import index_exists, is_on_server, model_of_new, open_engine, own_towers
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document, Rejection
@@ -123,16 +124,36 @@ def load(
         if options.language is None:
             language = seen_in(texts)
             new = replace(new, settings=new.settings.replace(analyzer=analyzer_of(language)))
-    with target_of(location, recreate=options.recreate) as target:
-        journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
-        with not_left_empty(target, dataset.name, aside=target != location) as check:
-            report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
-            check(report.documents, report.rejected)
-        if gate is not None and exists and target != location:
-            _pass(gate, location, target)
+    try:
+        with target_of(location, recreate=options.recreate) as target:
+            journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
+            with not_left_empty(target, dataset.name, aside=target != location) as check:
+                report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
+                check(report.documents, report.rejected)
+            if gate is not None and exists and target != location:
+                _pass(gate, location, target)
+    except KeyboardInterrupt as interruption:
+        interruption.add_note(_kept(location, aside=options.recreate and not is_on_server(location)))
+        raise
     read, seconds = dict(dataset.report()), perf_counter() - started
     in_pieces, unknown = (round(share, 3) for share in unlike)
     return replace(report, location=str(location), seconds=seconds, read=read, in_pieces=in_pieces, unknown=unknown)
+
+
+def _kept(location: str | Path, *, aside: bool) -> str:
+    """Say what an interrupted load has left.
+
+    :param aside: it was building anew, beside what is there.
+    """
+    with suppress(HybridSearchError):
+        if index_exists(location):
+            if aside:
+                return f"{location} is as it was"
+            if is_on_server(location):
+                return f"{location} keeps what it has acknowledged; the next load into it goes on after that"
+            with closing(open_engine(location)) as engine:
+                return f"{location} holds {engine.count():,} documents; the next load into it goes on after them"
+    return f"{location}: nothing was kept"
 
 
 def with_first(documents: Iterator[Document]) -> tuple[Iterator[Document], list[Document]]:

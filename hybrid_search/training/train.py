@@ -85,6 +85,10 @@ def train(
             best = best_of(rounds)
             forgotten = _forgotten(job, best)
             card = _publish(work, out, best, forgotten)
+    except KeyboardInterrupt as interruption:
+        if work.is_claimed:
+            interruption.add_note(f"{work.path} holds what is done; the same command goes on from there")
+        raise
     except HybridSearchError as error:
         _leave_nothing(work, error)
         raise
