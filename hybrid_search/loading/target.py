@@ -159,16 +159,28 @@ def opened(location: str | Path, new: NewIndex, options: LoadOptions) -> tuple[E
     engine = open_engine(location, writable=True)
     try:
         _check_same(engine.settings, new.encoder, options, location)
-        encoder = new.encoder or open_encoder(engine, None, threads=options.threads)
+        missing = None if new.model else _shipped_towers_missing(engine)
+        encoder = new.encoder or open_encoder(engine, missing, threads=options.threads)
         if encoder is None and engine.settings.dimension:
             raise missing_towers(location, engine.settings.fingerprint)
-        if new.model and not has_towers(engine):
-            store_towers(engine, new.model)
+        if (model := new.model or missing) and not has_towers(engine):
+            store_towers(engine, model)
         _tell_server(engine, options)
     except BaseException:
         engine.close()
         raise
     return engine, encoder
+
+
+def _shipped_towers_missing(engine: Engine) -> Path | None:
+    """Return the model of the package if the index is of it and lacks its towers; a load ended too early."""
+    from hybrid_search.towers.model_card import read_model_card
+    from hybrid_search.towers.shipped import default_model
+
+    shipped = default_model() if engine.settings.dimension else None
+    if shipped is None or read_model_card(shipped).fingerprint != engine.settings.fingerprint:
+        return None
+    return shipped if engine.model_folder() is None else None
 
 
 def _tell_server(engine: Engine, options: LoadOptions) -> None:

@@ -13,10 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 import hybrid_search
-from hybrid_search import Document
+from hybrid_search import Document, LoadOptions
 from hybrid_search.cli import cli
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.loading.target import NewIndex
 from hybrid_search.models import inspect_model
+from hybrid_search.opening import create_index
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.onnx.packed import check_packed, pack_tower, sample_texts
 from hybrid_search.towers.shipped import default_model
@@ -90,6 +92,17 @@ def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> N
     with hybrid_search.open(tmp_path / "index") as retriever:
         found = [retriever.search(text, k=1, mode="knn")[0].id for text in QUESTIONS]
     assert found == ["d0", "d1", "d2", "d3"]
+
+
+def test_a_load_that_ended_before_the_towers_were_stored_is_mended_by_the_same_load(
+    folder: Path, tmp_path: Path
+) -> None:
+    at = tmp_path / "index"
+    create_index(at, NewIndex.prepared(folder, LoadOptions()).settings).close()
+    report = hybrid_search.load(Corpus("one", lambda: iter([Document("a", DOCUMENTS[0])])), at)
+    assert report.documents == 1
+    with hybrid_search.open(at) as retriever:
+        assert retriever.search(QUESTIONS[0], mode="knn")[0].id == "a"
 
 
 def of_ids(draw: random.Random) -> list[list[str]]:
