@@ -92,8 +92,7 @@ class _Train(click.Command):
 @click.option(
     "--start",
     metavar="MODEL|none",
-    help="A model to go on from, yours or one that comes with the package; none: new towers.  [default: en, unless "
-    "settings ask for other towers]",
+    help="A model to go on from; none: new towers.  [default: en, or none for other settings of towers]",
 )
 @click.option(
     "--settings",
@@ -146,9 +145,8 @@ def command(
 ) -> None:
     """Train a query tower and a document tower on a data set's questions and answers.
 
-    Goes on from the general English model, from a model of yours, or with --start none from word vectors that it learns
-    first; mines BM25 negatives, trains, and fits the fusion weight and BM25's k1 and b. Interrupted, the same command
-    goes on. Labels may be missing.
+    Goes on from the general English model, or with --start none from nothing; mines BM25 negatives, trains, and
+    fits the fusion weight and BM25's k1 and b. Interrupted, the same command goes on. Labels may be missing.
 
     \b
     Examples:

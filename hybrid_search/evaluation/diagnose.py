@@ -189,7 +189,7 @@ def _of_vectors(vectors: Vectors, sample: Sequence[Document]) -> list[Finding]:
             f"effective rank {rank:.0f} of {dimension}; {dead} dead",
             {"effective_rank": rank, "dimension": dimension, "dead": dead},
             "bad" if used < 0.1 else "look" if used < 0.3 or dead else "good",
-            f"fewer --set towers.dimension would hold as much, or more is to be learnt: {retrain}"
+            f"a smaller towers.dimension would hold as much, or more is to be learnt: {retrain}"
             if used < 0.3 or dead else "",
         ),
         Finding(

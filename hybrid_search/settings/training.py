@@ -193,7 +193,7 @@ class TrainConfig(Setting, frozen=True):
         int,
         Meta(
             ge=0,
-            description="With --start: steps with the networks held, which learn a second vector for each word and the "
+            description="From a model: steps with the networks held, which learn a second vector for each word and the "
             "towers' last layers; no other steps follow. 0: train all of the towers.",
         ),
     ] = 0

@@ -96,6 +96,7 @@ def test_a_folders_files_may_be_packed(tmp_path, ending):
         (b"%PDF-1.7 ...", "is a PDF, which is not read here; extract its text into JSON lines"),
         (b"SQLite format 3\0" + bytes(40), "is an SQLite database"),
     ],
+    ids=["zip", "7z", "pdf", "sqlite"],  # a zip holds the time, and workers of pytest-xdist must name tests alike
 )
 def test_what_is_not_read_is_named_with_its_file_and_what_to_do(tmp_path, content, told):
     path = tmp_path / "documents.jsonl"

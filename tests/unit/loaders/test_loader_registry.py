@@ -61,7 +61,9 @@ def test_a_loaders_own_error_is_kept(third_party):
 
 def test_two_packages_with_one_name_are_a_clash_that_names_both(third_party):
     third_party("rival", "", python_docs="rival:open_dataset")
-    with pytest.raises(UsageError, match=r"several packages: loaders\.python_docs:open_dataset, rival:open_dataset"):
+    with pytest.raises(
+        UsageError, match=r"several packages: hybrid_search\.loaders\.python_docs:open_dataset, rival:open_dataset"
+    ):
         loaders.open_dataset("python_docs", None, reject=pytest.fail)
 
 
