@@ -211,7 +211,7 @@ def _with_dataset(function: F, *, required: bool) -> F:
             "dataset_config",
             default="",
             metavar="NAME",
-            help="The data set's configuration: v1.1 or v2.1 of ms_marco; of files, jsonl words a passage, or whole.",
+            help="v1.1 or v2.1 of ms_marco; of files and jsonl: words a passage, or whole.",
         ),
         _field_option("id", "FIELD", "The record's field (files, jsonl) that is the id; path+FIELD: after the path."),
         _field_option("title", "FIELD", "The field that is its title."),
