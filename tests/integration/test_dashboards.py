@@ -351,7 +351,8 @@ def test_search_relevance_gets_the_judged_queries(home: Home, index: str) -> Non
     )
     assert made.code == 0, made.err
     assert (made.json["queries"], made.json["configurations"]) == (54, 1)
-    assert "see hybrid-search deploy" in made.err
+    assert "BM25 only" in made.err
+    assert "(hybrid-search deploy)" in made.err
     assert file.read_text().startswith("PUT /_plugins/_search_relevance/query_sets\n")
 
 
