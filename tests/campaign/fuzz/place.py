@@ -44,7 +44,8 @@ class Place:
         refused = self._positions(documents, [json.loads(one.record) for one in told.value.rejected])
         if silent := [one for one in told.value.rejected if len(one.reason) < 5]:
             raise Broken(f"{silent[0]} was refused without a reason")
-        if told.value.added != len(documents) - len(refused):
+        taken = {document.id for position, document in enumerate(documents) if position not in refused}
+        if told.value.added != len(taken):  # of those with one id the last is there
             raise Broken(f"{told.value.added} were added and {len(refused)} refused of {len(documents)}")
         for position, document in enumerate(documents):
             if position not in refused:
