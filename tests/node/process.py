@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -29,6 +30,8 @@ _LINES_NOT_WANTED = r"Xlog:gc|Xloggc|HeapDump|ErrorFile|^-Xm[sx]"
 # Quick to start and small: fewer compilers, memory touched when used, one collector thread.
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch", "-XX:-UseG1GC", "-XX:+UseSerialGC")
 _PATIENCE = 300.0
+_LISTENING = 12_000, 32_000
+_DRAW = random.SystemRandom()  # workers of pytest-xdist must not draw alike
 _ALONE = {"discovery.type": "single-node"}
 
 
@@ -131,12 +134,19 @@ def wait_until_healthy(url: str, check_alive: Callable[[], None] = lambda: None)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different ports that nobody listens on."""
+    """Return different ports that nobody listens on.
+
+    From below those that a system gives to outgoing connections: such a connection of another test could take a port
+    in the seconds that a node needs to listen on it.
+    """
     with contextlib.ExitStack() as held:
-        chosen = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in chosen:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in chosen]
+        chosen: list[int] = []
+        while len(chosen) < count:
+            port, tried = _DRAW.randrange(*_LISTENING), held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # taken: draw another
+                tried.bind(("127.0.0.1", port))
+                chosen.append(port)
+        return chosen
 
 
 def _usable(java: Path) -> Path:
