@@ -35,7 +35,7 @@ __all__ = ["FEWEST_MADE", "MadeFit", "Weighing", "fit_on_made_queries", "samplin
 
 MOST_DOCUMENTS = 5_000
 _MOST_LOOKED_AT = 4 * MOST_DOCUMENTS  # of an index that is weighed by what it holds
-MOST_MADE = 600  # of 150, another sample chose a weight that differed by a quarter
+MOST_MADE = 600  # by a quarter of them, the choice moved with their sample
 FEWEST_MADE = 30
 """With fewer queries than these the weights stay as they are."""
 

@@ -5,6 +5,7 @@ Everything is drawn by seed and step, from texts that are known before the first
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class Aligned:
     targets: Tensor
 
 
-class Lessons:
+class Lessons(ABC):
     """The texts of all steps, and what each step takes of them.
 
     :ivar queries: tokens of the query tower's texts; ``documents``: of the document tower's.
@@ -65,9 +66,9 @@ class Lessons:
     def __init__(self, queries: Rows, documents: Rows, steps: int) -> None:
         self.queries, self.documents, self.steps = queries, documents, steps
 
+    @abstractmethod
     def at(self, step: int) -> Answered | Aligned:
         """Return what a step learns from."""
-        raise NotImplementedError
 
 
 def lessons_of(data: TrainingData, config: TrainConfig) -> Lessons:
