@@ -37,6 +37,8 @@ from hybrid_search.towers.onnx.encoder import OnnxEncoder
 
 CLIENTS = 16
 WORKERS = (1, 2)
+MANY_THREADS = 4
+"""Threads of each of two processes, to compare with their own number, which is 2 on two cores."""
 FIRST_HIT = """async (query) => {
   const field = document.getElementById("query"), results = document.getElementById("results");
   results.replaceChildren();
@@ -89,6 +91,8 @@ def main() -> None:
                 # What other programs on the machine do changes this little.
                 "processor ms a search": round(used / many["searches"] * 1_000, 3),
             }
+        with _served(index, WORKERS[-1], "--threads", str(MANY_THREADS)) as (_, port, _):
+            figures[f"workers {WORKERS[-1]}, threads {MANY_THREADS}"] = _many(port, queries, size.seconds)
         figures["MCP search ms"] = asyncio.run(_by_an_assistant(index, queries[: 2 * size.shown]))
     if size is WHOLE:
         write_result("service", figures, command="python -m benchmarks.service")
@@ -128,9 +132,20 @@ def _processor_seconds(process: int) -> float:
 
 
 @contextmanager
-def _served(index: Path, workers: int) -> Iterator[tuple[subprocess.Popen[str], int, float]]:
+def _served(index: Path, workers: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], int, float]]:
     began = time.perf_counter()
-    command = [sys.executable, "-m", "hybrid_search", "serve", str(index), "--port", "0", "--workers", str(workers)]
+    command = [
+        sys.executable,
+        "-m",
+        "hybrid_search",
+        "serve",
+        str(index),
+        "--port",
+        "0",
+        "--workers",
+        str(workers),
+        *more,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])

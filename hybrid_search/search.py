@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, cast, get_args
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
-from hybrid_search.errors import UsageError, shown
+import numpy as np
+
+from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.protocols import Vectors
@@ -23,6 +25,7 @@ __all__ = [
     "Mode",
     "Search",
     "SearchArguments",
+    "checked_vectors",
     "facets_of",
     "only",
     "texts_of",
@@ -230,6 +233,54 @@ class Search:
         """Return this search with the vectors of its texts."""
         return replace(self, vectors=vectors)
 
+    def vectors_of(self, dimension: int) -> Vectors:
+        """Return the vectors of the texts as contiguous float32, (queries, dimension).
+
+        :raises ModelMismatch: if their length is not the index's dimension.
+        :raises UsageError: if there are none, or they are not one row of finite floats for each query.
+        """
+        if self.vectors is None:
+            raise UsageError("this index does not encode queries; give their vectors, or search with mode 'bm25'")
+        checked = checked_vectors(self.vectors, len(self.texts), dimension)
+        if not np.isfinite(checked).all():
+            raise UsageError("a query vector has a number that is not finite; encode the query again")
+        return checked
+
+
+@overload
+def checked_vectors(vectors: Vectors, count: int, dimension: int) -> Vectors: ...
+
+
+@overload
+def checked_vectors(vectors: None, count: int, dimension: int) -> None: ...
+
+
+@overload
+def checked_vectors(vectors: Vectors | None, count: int, dimension: int) -> Vectors | None: ...
+
+
+def checked_vectors(vectors: Vectors | None, count: int, dimension: int) -> Vectors | None:
+    """Return vectors as contiguous float32, (count, dimension); None stays None.
+
+    :raises ModelMismatch: if their length is not the index's dimension.
+    :raises UsageError: if they are not ``count`` rows of floats.
+    """
+    if vectors is None:
+        return None
+    array = np.asarray(vectors)
+    if array.ndim != 2 or len(array) != count:
+        raise UsageError(f"the vectors have shape {array.shape}; they must be {count} rows, one for each text")
+    if array.dtype.kind != "f":
+        raise UsageError(f"the vectors are {array.dtype}; they must be floats (float32)")
+    if array.shape[1] != dimension:
+        existing = f"vectors of dimension {dimension}" if dimension else "no vectors"
+        raise ModelMismatch(
+            f"the vectors have dimension {array.shape[1]}, the index holds {existing}; "
+            f"use the model that the index was built with"
+        )
+    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are rejected by the caller
+        return np.ascontiguousarray(array, np.float32)
+
 
 def facets_of(fields: Sequence[str], most_values: int) -> tuple[str, ...]:
     """Check the fields whose values are counted, and how many values of each are wanted.
@@ -258,10 +309,13 @@ def texts_of(texts: Sequence[str], name: str) -> list[str]:
     for text in given:
         if not isinstance(text, str):
             raise UsageError(f"{name} holds {shown(text)}, which is no text")
-        if not is_unicode(text):
-            raise UsageError(
-                f"{name} holds {shown(text)}, which has a lone surrogate (half of a character); give valid Unicode"
-            )
+    try:
+        "".join(given).encode()  # all at once: nearly always all are valid
+    except UnicodeEncodeError:
+        text = next(text for text in given if not is_unicode(text))
+        raise UsageError(
+            f"{name} holds {shown(text)}, which has a lone surrogate (half of a character); give valid Unicode"
+        ) from None
     return given
 
 

@@ -1,4 +1,4 @@
-"""Checks of documents and vectors that all engines share; a metadata field's type is that of its first value."""
+"""Checks of documents that all engines share; a metadata field's type is that of its first value."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hybrid_search.errors import ModelMismatch, UsageError, shown
+from hybrid_search.errors import UsageError, shown
 from hybrid_search.protocols import Vectors
-from hybrid_search.search import Search
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
-__all__ = ["Limits", "Sifted", "checked_vectors", "ids_of", "query_vectors", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "ids_of", "refusal", "sift"]
 
 
 LONGEST_KEYWORD = 32_766
@@ -215,52 +213,3 @@ def _kind(name: str, value: MetadataValue) -> FieldType:
                     raise _Refused(name, f"a value of {name} has more than {LONGEST_KEYWORD} bytes")
             return "keyword"
     raise _Refused(name, f"{name} is {shown(value)}; it must be text, a number, true or false, or several texts")
-
-
-@overload
-def checked_vectors(vectors: NDArray[np.float32], count: int, dimension: int) -> NDArray[np.float32]: ...
-
-
-@overload
-def checked_vectors(vectors: None, count: int, dimension: int) -> None: ...
-
-
-@overload
-def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: int) -> NDArray[np.float32] | None: ...
-
-
-def checked_vectors(vectors: NDArray[np.float32] | None, count: int, dimension: int) -> NDArray[np.float32] | None:
-    """Return vectors as contiguous float32, (count, dimension); None stays None.
-
-    :raises ModelMismatch: if their length is not the index's dimension.
-    :raises UsageError: if they are not ``count`` rows of floats.
-    """
-    if vectors is None:
-        return None
-    array = np.asarray(vectors)
-    if array.ndim != 2 or len(array) != count:
-        raise UsageError(f"the vectors have shape {array.shape}; they must be {count} rows, one for each text")
-    if array.dtype.kind != "f":
-        raise UsageError(f"the vectors are {array.dtype}; they must be floats (float32)")
-    if array.shape[1] != dimension:
-        existing = f"vectors of dimension {dimension}" if dimension else "no vectors"
-        raise ModelMismatch(
-            f"the vectors have dimension {array.shape[1]}, the index holds {existing}; "
-            f"use the model that the index was built with"
-        )
-    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are rejected by the caller
-        return np.ascontiguousarray(array, np.float32)
-
-
-def query_vectors(search: Search, dimension: int) -> NDArray[np.float32]:
-    """Return a search's vectors as contiguous float32, (queries, dimension).
-
-    :raises ModelMismatch: if their length is not the index's dimension.
-    :raises UsageError: if there are none, or they are not one row of finite floats for each query.
-    """
-    if search.vectors is None:
-        raise UsageError("this index does not encode queries; give their vectors, or search with mode 'bm25'")
-    checked = checked_vectors(search.vectors, len(search.texts), dimension)
-    if not np.isfinite(checked).all():
-        raise UsageError("a query vector has a number that is not finite; encode the query again")
-    return checked

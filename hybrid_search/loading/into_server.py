@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hybrid_search.engines.documents import checked_vectors
 from hybrid_search.errors import HybridSearchError, UsageError
 from hybrid_search.indexing import vectors_of
 from hybrid_search.loading.journal import Digest, Entry, Journal, not_yet_there
 from hybrid_search.loading.pipeline import pipelined
 from hybrid_search.protocols import Encoder, Reporter, Task
+from hybrid_search.search import checked_vectors
 from hybrid_search.settings.base import check_types
 from hybrid_search.streams import in_batches, in_sized_batches
 from hybrid_search.types import Document, Rejection

@@ -21,13 +21,25 @@ from hybrid_search.service.keys import ApiKeys
 from hybrid_search.service.problems import TimedOut
 from hybrid_search.settings.service import ServiceOptions
 
-__all__ = ["Service"]
+__all__ = ["Service", "own_threads"]
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
-_MORE_THREADS = 2
 _THREADS_FOR_A_SERVER = 32
+
+
+def own_threads(location: str, workers: int = 1) -> int:
+    """Return how many threads a process searches with, where nobody has said so.
+
+    Threads that search a folder take turns at Python's lock, and more of them than cores make the slowest answers
+    slower, none faster (``python -m benchmarks.service`` has both).
+
+    :param workers: processes that share the cores.
+    """
+    if is_on_server(location):
+        return _THREADS_FOR_A_SERVER
+    return max(2, (os.cpu_count() or 1) // workers)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +74,8 @@ class Service:
         self._held: _Held | None = None
         self._counting = threading.Lock()
         self._reloading = threading.Lock()
-        own = _THREADS_FOR_A_SERVER if is_on_server(location) else (os.cpu_count() or 1) + _MORE_THREADS
-        self._threads = ThreadPoolExecutor(options.threads or own, thread_name_prefix="search")
+        threads = options.threads or own_threads(location)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search")
         # Writers have threads of their own, so that commits, which wait for the disk, keep no search from running.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="write")
 

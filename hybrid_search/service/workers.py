@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import SearchIndexError, UsageError
+from hybrid_search.service.core import own_threads
 from hybrid_search.settings.service import ServiceOptions
 
 __all__ = ["Task", "Workers"]
@@ -69,7 +70,9 @@ class Workers:
     def __init__(self, task: Task, door: socket.socket, number: int) -> None:
         if sys.platform == "win32":
             raise UsageError(f"workers is {number}; on Windows a service is one process: give 1")
-        self._task = task
+        options = task.options
+        threads = options.threads or own_threads(task.location, number)
+        self._task = msgspec.structs.replace(task, options=options.replace(threads=threads))
         self._door = door
         self._number = number
         self._ending = threading.Event()

@@ -41,7 +41,8 @@ class ServiceOptions(Setting, frozen=True):
         Meta(
             ge=0,
             le=1_024,
-            description="Threads that search; 0 for two more than there are cores, and 32 for an index on a server.",
+            description="Threads of a process that search; 0 for its share of the cores, at least 2, and 32 for an "
+            "index on a server.",
         ),
     ] = 0
     time_limit: Annotated[

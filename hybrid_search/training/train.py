@@ -288,7 +288,9 @@ def _summary(
 ) -> TrainSummary:
     report, notes = best.report, [*best.fit.notes, *run.reading.notes()]
     if report.best_step == 0 and report.steps:
-        notes.insert(0, "training did not improve on the untrained towers; more examples or a lower rate may help")
+        notes.insert(
+            0, "training did not improve on the towers that it began with; more examples or a lower rate may help"
+        )
     return TrainSummary(
         model=str(out),
         fingerprint=card.fingerprint,

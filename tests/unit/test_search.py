@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_search.engines.documents import query_vectors
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import FilterError, HybridSearchError, ModelMismatch, UnsupportedCapability, UsageError
 from hybrid_search.filters import Term
@@ -62,7 +61,7 @@ def test_only_a_hybrid_search_has_a_fusion_and_its_page_lies_inside_the_index_s(
 def test_a_search_by_vectors_alone_has_a_query_for_each_row() -> None:
     search = Search.near(np.eye(3, dtype=np.float32), 2)
     assert (search.texts, search.mode, search.exact) == (["", "", ""], "knn", False)
-    assert query_vectors(search, 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert search.vectors_of(3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_vectors_that_are_not_the_index_s_are_refused(
     vectors: Any, error: type[HybridSearchError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        query_vectors(Search.of(["cat"], 5, vectors=vectors), 4)
+        Search.of(["cat"], 5, vectors=vectors).vectors_of(4)
 
 
 def test_a_folder_that_walks_a_graph_does_not_pass_it_off_as_exact(tmp_path) -> None:

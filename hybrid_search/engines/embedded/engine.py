@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.documents import checked_vectors, ids_of
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.embedded import lifecycle
 from hybrid_search.engines.embedded.search.caches import Caches
 from hybrid_search.engines.embedded.search.committed import CommittedState
@@ -32,7 +32,7 @@ from hybrid_search.engines.embedded.store.writing import StoreWriter
 from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.search import Search
+from hybrid_search.search import Search, checked_vectors
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.tracing import database
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.documents import checked_vectors, ids_of
+from hybrid_search.engines.documents import ids_of
 from hybrid_search.engines.opensearch.index import meta, template
 from hybrid_search.engines.opensearch.index.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
@@ -33,7 +33,7 @@ from hybrid_search.engines.opensearch.writing.writer import Writer
 from hybrid_search.errors import UnsupportedCapability, UsageError
 from hybrid_search.location import Address
 from hybrid_search.protocols import Capabilities, Vectors
-from hybrid_search.search import Search
+from hybrid_search.search import Search, checked_vectors
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from service_app import opening, served
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import ConfigError, IndexNotFound
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.service.core import Service
+from hybrid_search.service.core import Service, own_threads
 from hybrid_search.service.keys import ApiKeys, add_key
 from hybrid_search.settings.service import ServiceOptions
 from hybrid_search.types import Document
@@ -96,3 +97,9 @@ def test_a_file_that_is_none_of_keys_lets_nobody_in_by_mistake(tmp_path: Path, t
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"keys\.toml"):
         ApiKeys.read(str(file))
+
+
+def test_threads_that_search_a_folder_are_a_processs_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert [own_threads("./index", workers) for workers in (1, 2, 6, 12)] == [12, 6, 2, 2]
+    assert own_threads("opensearch://localhost:9200/passages", 4) == 32, "they wait for the network"

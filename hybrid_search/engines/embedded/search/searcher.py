@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_search.engines.documents import query_vectors
 from hybrid_search.engines.embedded.search.bm25 import LexicalLeg
 from hybrid_search.engines.embedded.search.dense import DenseLeg
 from hybrid_search.engines.embedded.search.filter_rows import RowFilter
@@ -80,7 +79,7 @@ class Searcher:
         near = [np.empty(0, np.int64)] * len(search.texts)
         has_vector = np.zeros(len(search.texts), bool)
         if weights[1]:
-            vectors = query_vectors(search, settings.dimension)
+            vectors = search.vectors_of(settings.dimension)
             found = self._dense.search(vectors, search.neighbours(settings.fusion), allowed)
             near = [one.at_least(search.least_of("knn")).rows for one in found]
             has_vector = np.any(vectors, axis=1)
@@ -103,7 +102,7 @@ class Searcher:
         if search.mode == "bm25":
             found = self._by_words(search.texts, search.end, allowed, search.bm25 or settings.bm25)
             return [page_of_leg(one, search) for one in found]
-        vectors = query_vectors(search, settings.dimension)
+        vectors = search.vectors_of(settings.dimension)
         if search.exact and not self.is_exact:
             raise UnsupportedCapability(f"{self._folder}: walks a graph, and can't compare with every vector")
         if search.mode == "knn":

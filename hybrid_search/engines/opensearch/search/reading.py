@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hybrid_search.analysis import MOST_WORDS, Analyzer, analyzer, asked
-from hybrid_search.engines.documents import query_vectors
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
 from hybrid_search.engines.opensearch.index.fitness import other_fields
 from hybrid_search.engines.opensearch.index.template import mapping_plan, settings_of
@@ -272,7 +271,7 @@ class Reading:
         :raises UsageError: if vectors are missing and this was not opened to encode in the cluster, or are invalid.
         """
         if search.vectors is not None:
-            rows = query_vectors(search, self.settings.dimension)
+            rows = search.vectors_of(self.settings.dimension)
             return [row.tolist() if row.any() else None for row in rows]
         if not self.query_model:
             raise UsageError(f"{self._address}: was not opened to encode queries in the cluster; give vectors")
