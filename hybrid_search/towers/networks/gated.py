@@ -22,7 +22,10 @@ from hybrid_search.settings.training import TowerConfig
 __all__ = ["PLACEHOLDER", "GatedEncoder", "in_haste", "remembered"]
 
 PLACEHOLDER = "hybrid_search::Remembered"
-"""Operator in a graph that is being exported, in place of the loop over time; inputs z and v, as :func:`remembered`."""
+"""Operator in a graph that is being exported, in place of the loop over time.
+
+Inputs are z of each direction, then v of each; outputs are the states of each; all (t, n, c) as in :func:`remembered`.
+"""
 
 # Biases of the gates: channels that move by 2 % to 80 % a token, so that they remember some 50 tokens to one.
 _SLOWEST, _FASTEST = -4.0, 1.5
@@ -79,6 +82,8 @@ class _Layer(nn.Module):
 
     def forward(self, states: Tensor, inside: Tensor) -> Tensor:
         """Map (t, n, d) to (t, n, d); ``inside`` (t, n, 1) is 1 for tokens and 0 for padding."""
+        if torch.onnx.is_in_onnx_export():
+            return self._in_parts(states, inside)
         rounded = (self.training or self.is_hasty) and _rounds(states)
         mixed = _product(self.norm(states), self.entry, rounded)
         channels, means = self.channels, self.means
@@ -89,6 +94,19 @@ class _Layer(nn.Module):
         read = torch.cat([kept, theme.expand(kept.shape[0], -1, -1)], dim=2).to(mixed.dtype)
         read = nn.functional.dropout(read * nn.functional.silu(opened), self.dropout, self.training)
         return states + _product(read, self.exit, rounded).to(states.dtype)
+
+    def _in_parts(self, states: Tensor, inside: Tensor) -> Tensor:
+        """Compute the same for a graph that is exported: each direction by itself, as a graph copies what it splits."""
+        ways, wide = self.directions, self.channels // self.directions
+        sizes = [*[wide] * 2 * ways, self.means, *[wide] * ways, self.means]
+        parts = torch.split(self.entry(self.norm(states)), sizes, dim=2)
+        gates = [torch.sigmoid(part) * inside for part in parts[:ways]]
+        kept = _Exported.apply(ways, *gates, *parts[ways : 2 * ways])
+        theme = (parts[2 * ways] * inside).sum(0, keepdim=True) / inside.sum(0, keepdim=True).clamp_min(1)
+        opened = parts[2 * ways + 1 :]
+        read = [part * nn.functional.silu(gate) for part, gate in zip((*kept, theme), opened, strict=True)]
+        added: Tensor = self.exit(torch.cat(read, dim=2))
+        return states + added
 
 
 @contextmanager
@@ -112,8 +130,7 @@ def remembered(gates: Tensor, values: Tensor, directions: int) -> Tensor:
     :param directions: with 2, the last half of the channels is read from the end.
     :return: (t, n, c), what is remembered after each step.
     """
-    function = _Exported if torch.onnx.is_in_onnx_export() else _Remembered
-    states: Tensor = function.apply(gates, values, directions)
+    states: Tensor = _Remembered.apply(gates, values, directions)
     return states
 
 
@@ -162,12 +179,16 @@ class _Exported(torch.autograd.Function):
     """The exporter calls :meth:`symbolic` for the operator to write; the values of :meth:`forward` are not used."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, values: Tensor, directions: int) -> Tensor:
-        return torch.zeros_like(values)
+    def forward(ctx: Any, directions: int, *gates_and_values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros_like(values) for values in gates_and_values[directions:])
 
     @staticmethod
-    def symbolic(graph: Any, gates: Any, values: Any, directions: int) -> Any:
-        return graph.op(PLACEHOLDER, gates, values, directions_i=directions).setType(values.type())
+    def symbolic(graph: Any, directions: int, *gates_and_values: Any) -> Any:
+        made = graph.op(PLACEHOLDER, *gates_and_values, outputs=directions)
+        made = made if directions > 1 else (made,)
+        for states, values in zip(made, gates_and_values[directions:], strict=True):
+            states.setType(values.type())
+        return made
 
 
 def _product(inputs: Tensor, layer: nn.Linear, rounded: bool) -> Tensor:

@@ -109,6 +109,8 @@ class OnnxEncoder:
         return _run(session, ids)[: len(id_lists)]
 
     def _session_of(self, file: str) -> Any:
+        if (session := self._sessions.get(file)) is not None:
+            return session
         with self._opening:  # so that concurrent threads don't each load the network
             if file not in self._sessions:
                 self._sessions[file] = _session(self._folder / file)

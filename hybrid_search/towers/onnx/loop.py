@@ -36,31 +36,30 @@ def write_loops(model: ModelProto) -> None:
 
 def _loop(node: NodeProto) -> Iterator[NodeProto]:
     """Yield the nodes for one placeholder; the directions are parts of the same loop, each with its order of steps."""
-    name = node.output[0]
-    gates, values = node.input
-    ways = [_FORWARDS, _BACKWARDS][: helper.get_node_attr_value(node, "directions")]
-    parts = {part: [f"{name}.{part}.{way}" for way in ways] for part in ("kept", "value", "first", "last", "states")}
+    name, states = node.output[0], list(node.output)
+    ways = [_FORWARDS, _BACKWARDS][: len(states)]
+    gates, values = node.input[: len(ways)], node.input[len(ways) :]
+    parts = {part: [f"{name}.{part}.{way}" for way in ways] for part in ("kept", "value", "first", "last")}
     # h + z (v - h) = (1 - z) h + z v: for all steps at once as far as h is not in it, as every node of a loop costs.
     yield helper.make_node("Constant", [], [f"{name}.all"], value_float=1.0)
-    yield helper.make_node("Sub", [f"{name}.all", gates], [f"{name}.kept"])
-    yield helper.make_node("Mul", [gates, values], [f"{name}.value"])
-    for part in ("kept", "value"):
-        yield helper.make_node("Split", [f"{name}.{part}"], parts[part], axis=2)
     yield helper.make_node("Constant", [], [f"{name}.none"], value_float=0.0)
     yield helper.make_node("Constant", [], [f"{name}.0"], value_int=0)
-    for value, first in zip(parts["value"], parts["first"], strict=True):
+    for gate, given, kept, value, first in zip(
+        gates, values, parts["kept"], parts["value"], parts["first"], strict=True
+    ):
+        yield helper.make_node("Sub", [f"{name}.all", gate], [kept])
+        yield helper.make_node("Mul", [gate, given], [value])
         yield helper.make_node("Gather", [value, f"{name}.0"], [f"{first}.row"], axis=0)
         yield helper.make_node("Mul", [f"{first}.row", f"{name}.none"], [first])
     yield helper.make_node(
         "Scan",
         [*parts["first"], *(parts[part][way] for way in ways for part in ("kept", "value"))],
-        [*parts["last"], *parts["states"]],
+        [*parts["last"], *states],
         body=_body(len(ways)),
         num_scan_inputs=2 * len(ways),
         scan_input_directions=[way for way in ways for _ in range(2)],
         scan_output_directions=ways,
     )
-    yield helper.make_node("Concat", parts["states"], [name], axis=2)
 
 
 def _body(directions: int) -> GraphProto:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -139,3 +140,11 @@ def test_where_it_can_t_help_it_does_no_harm_and_load_says_what_it_saw(
             right[mode] = sum(hits[0].id == f"d{number}" for number, hits in enumerate(found))
     assert right["hybrid"] >= right["bm25"] - 3
     assert right["bm25"] >= 50
+
+
+@pytest.mark.parametrize("file", ["query.onnx", "document.onnx"])
+def test_its_graphs_read_the_rows_of_a_matrix_from_the_file_of_weights(folder: Path, file: str) -> None:
+    constants = onnx.load(str(folder / file), load_external_data=False).graph.initializer
+    matrices = [tensor for tensor in constants if tensor.name.endswith(".matrix")]
+    assert matrices
+    assert [tensor.name for tensor in matrices if not tensor.external_data] == []

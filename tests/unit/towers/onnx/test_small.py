@@ -155,3 +155,13 @@ def test_towers_that_lose_too_much_are_not_saved(
     with pytest.raises(ModelError, match="in 8-bit numbers differs from torch: mean cosine"):
         saved(tmp_path / "m", towers_in(tokenizer), tokenizer)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_copies_nothing_that_a_layer_makes_or_reads(model: Path) -> None:
+    """A split copies what it splits, and joining float32 numbers copies four times the bytes of 8-bit ones."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(str(model / "document.onnx"))).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    assert "Split" not in {node.op_type for node in graph.node}
+    joined = [types[node.input[0]] for node in graph.node if node.op_type == "Concat" and ".whole." in node.input[0]]
+    # Each layer joins its directions and its means once.
+    assert joined == [onnx.TensorProto.UINT8] * read_model_card(model).tower.layers
