@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.search import faiss_index
+from hybrid_search.engines.embedded.search.effort import Effort, measured
+from hybrid_search.engines.embedded.search.faiss_index import Allowed
 from hybrid_search.engines.embedded.search.filter_rows import RowFilter
 from hybrid_search.engines.embedded.search.ranking import ScoredRows, best, joined
 from hybrid_search.engines.embedded.store.manifest import Manifest, listed
 from hybrid_search.engines.embedded.store.own_files import foreign, own_folder
 from hybrid_search.engines.embedded.store.store import Store, read_state
-from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.storage import atomic_write_bytes
 
 __all__ = ["DenseLeg"]
@@ -45,12 +47,18 @@ class _Vectors:
     kind: str = faiss_index.FLAT
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     alive: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
-    living: int = 0
-    bitmap: NDArray[np.uint8] | None = None
+    effort: Effort = field(default_factory=Effort)
+    allowed: Allowed = field(default_factory=lambda: Allowed(np.empty(0, bool), None, 0))
 
     def count_living(self) -> None:
-        self.living = int(self.alive.sum())
-        self.bitmap = None if self.living == len(self.alive) else np.packbits(self.alive, bitorder="little")
+        living = int(self.alive.sum())
+        bitmap = None if living == len(self.alive) else np.packbits(self.alive, bitorder="little")
+        self.allowed = Allowed(self.alive, bitmap, living)
+
+    def measure(self, similarity: Similarity) -> None:
+        """Measure how far the graph, if it is one, is to be walked, unless that is known of half as many vectors."""
+        if self.index is not None and faiss_index.is_graph(self.index) and len(self.rows) >= 2 * self.effort.vectors:
+            self.effort = measured(self.index, similarity)
 
 
 class DenseLeg:
@@ -92,7 +100,8 @@ class DenseLeg:
         index = faiss.read_index(str(self.folder / f"{name}.faiss"))
         if not index.ntotal == len(rows) == len(alive) or index.d != self._settings.dimension:
             raise ValueError(f"{name}.faiss has {index.ntotal} vectors, {name}.npz {len(rows)} rows")
-        self._vectors = _Vectors(index, manifest.extra["kind"], rows, alive)
+        effort = Effort.read(manifest.extra.get("effort"), len(rows))
+        self._vectors = _Vectors(index, manifest.extra["kind"], rows, alive, effort)
         self._vectors.count_living()
         self._saved = len(rows)
 
@@ -115,7 +124,7 @@ class DenseLeg:
             current.alive[np.isin(current.rows, gone)] = False
             current.count_living()
             kind = faiss_index.kind_for(self._settings.faiss, self._settings.dimension, state.vectors)
-            crowded = len(current.rows) - current.living > _DEAD_SHARE * len(current.rows)
+            crowded = len(current.rows) - current.allowed.count > _DEAD_SHARE * len(current.rows)
             if crowded or kind not in (current.kind, faiss_index.FLAT) or current.index is None:
                 self._rebuild(connection, kind)
             else:
@@ -137,6 +146,7 @@ class DenseLeg:
         index = faiss_index.build(kind, vectors, self._settings.similarity)
         self._vectors = _Vectors(index, kind, rows, np.ones(len(rows), bool))
         self._vectors.count_living()
+        self._vectors.measure(self._settings.similarity)
         self._saved = 0
 
     def _append(self, connection: Connection) -> None:
@@ -146,6 +156,7 @@ class DenseLeg:
             current.rows = np.concatenate([current.rows, rows])
             current.alive = np.concatenate([current.alive, np.ones(len(rows), bool)])
         current.count_living()
+        current.measure(self._settings.similarity)
 
     def save_if_due(self) -> None:
         """Save if so many vectors are unsaved that adding them at the next opening would take long."""
@@ -168,9 +179,8 @@ class DenseLeg:
                 positions = io.BytesIO()
                 np.savez(positions, rows=current.rows, alive=current.alive)
                 atomic_write_bytes(self.folder / names[1], positions.getvalue())
-            manifest = Manifest(
-                self.generation, self.last_row, listed(self.folder, names), extra={"name": name, "kind": current.kind}
-            )
+            extra = {"name": name, "kind": current.kind, "effort": current.effort.written()}
+            manifest = Manifest(self.generation, self.last_row, listed(self.folder, names), extra=extra)
             manifest.write(self.folder)
         except Exception as error:  # FAISS raises RuntimeError, the rest OSError and StorageError
             _LOG.warning("%s: the vector index could not be saved (%s); it is built again when needed", name, error)
@@ -189,31 +199,29 @@ class DenseLeg:
         results = [ScoredRows()] * len(vectors)
         nonzero = np.flatnonzero(vectors.any(axis=1))
         current = self._vectors
-        alive, bitmap, living = self._searchable(allowed)
-        if not living or not len(nonzero) or current.index is None:
+        within = self._searchable(allowed)
+        if not within.count or not len(nonzero) or current.index is None:
             return results
         queries = faiss_index.prepared(vectors[nonzero], self._settings.similarity)
-        limit = min(k + _SPARE, living)
-        values, positions = faiss_index.search(current.index, queries, limit, alive=alive, bitmap=bitmap, count=living)
+        limit = min(k + _SPARE, within.count)
+        values, positions = faiss_index.search(current.index, queries, limit, within, current.effort.steps)
         for number, at in enumerate(nonzero):
             rows, scores = self._scored(values[number], positions[number])
-            if limit < living and k < len(scores) == limit and scores[-1] == scores[k - 1]:
-                rows, scores = self._among_ties(queries[number : number + 1], k, limit, allowed)
+            if limit < within.count and k < len(scores) == limit and scores[-1] == scores[k - 1]:
+                rows, scores = self._among_ties(queries[number : number + 1], k, limit, within)
             results[at] = best(rows, scores, k, self._store.row_ids)
         return results
 
     def _among_ties(
-        self, query: NDArray[np.float32], k: int, limit: int, allowed: RowFilter | None
+        self, query: NDArray[np.float32], k: int, limit: int, within: Allowed
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Search again with larger limits until the run of equal scores at the cut has ended or is too long."""
-        alive, bitmap, living = self._searchable(allowed)
+        current = self._vectors
         while True:
-            limit = min(4 * limit, living, max(_MOST_TIES, limit))
-            values, positions = faiss_index.search(
-                self._vectors.index, query, limit, alive=alive, bitmap=bitmap, count=living
-            )
+            limit = min(4 * limit, within.count, max(_MOST_TIES, limit))
+            values, positions = faiss_index.search(current.index, query, limit, within, current.effort.steps)
             rows, scores = self._scored(values[0], positions[0])
-            if len(scores) < limit or scores[-1] != scores[k - 1] or limit >= min(living, _MOST_TIES):
+            if len(scores) < limit or scores[-1] != scores[k - 1] or limit >= min(within.count, _MOST_TIES):
                 return rows, scores
 
     def _scored(
@@ -226,13 +234,16 @@ class DenseLeg:
         scores = faiss_index.to_score(values, self._settings.similarity)
         return self._vectors.rows[positions], joined(scores, _NOISE)
 
-    def _searchable(self, allowed: RowFilter | None) -> tuple[NDArray[np.bool_], NDArray[np.uint8] | None, int]:
+    def _searchable(self, allowed: RowFilter | None) -> Allowed:
         current = self._vectors
         if allowed is None:
-            return current.alive, current.bitmap, current.living
-        narrowed = allowed.derive("faiss", lambda: current.alive & allowed.passes(current.rows))
-        bitmap = allowed.derive("faiss bitmap", lambda: np.packbits(narrowed, bitorder="little"))
-        return narrowed, bitmap, allowed.derive("faiss count", lambda: int(narrowed.sum()))
+            return current.allowed
+
+        def narrowed() -> Allowed:
+            alive = current.alive & allowed.passes(current.rows)
+            return Allowed(alive, np.packbits(alive, bitorder="little"), int(alive.sum()))
+
+        return allowed.derive("faiss", narrowed)
 
     def rows(self) -> NDArray[np.int64]:
         """Return the rows that can be found, (n,), in no particular order."""
@@ -240,8 +251,12 @@ class DenseLeg:
 
     def count(self) -> int:
         """Return how many vectors can be found."""
-        return self._vectors.living
+        return self._vectors.allowed.count
 
     def describe(self) -> dict[str, Any]:
         """Describe what is in memory, for display."""
-        return {"kind": self._vectors.kind, "vectors": self.count(), "dead": len(self._vectors.rows) - self.count()}
+        current = self._vectors
+        shown = {"kind": current.kind, "vectors": self.count(), "dead": len(current.rows) - self.count()}
+        if current.effort.recall:
+            shown |= {"effort": current.effort.steps, "recall@10": round(current.effort.recall, 3)}
+        return shown

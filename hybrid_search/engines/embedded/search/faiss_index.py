@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,22 @@ from hybrid_search.engines.embedded.store.own_files import made
 from hybrid_search.errors import ConfigError
 from hybrid_search.settings.index import Similarity
 
-__all__ = ["FLAT", "build", "check_factory", "kind_for", "prepared", "reason", "search", "to_score", "write"]
+__all__ = [
+    "FLAT",
+    "Allowed",
+    "build",
+    "check_factory",
+    "exact",
+    "is_graph",
+    "is_similarity",
+    "kind_for",
+    "prepared",
+    "reason",
+    "search",
+    "to_score",
+    "walk",
+    "write",
+]
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -28,7 +44,6 @@ _GRAPH = "HNSW32"
 _GRAPH_FROM = 200_000
 _TRAINED_ON = 262_144
 _EF_CONSTRUCTION = 100
-_EF_SEARCH = 128
 _PROBES = 16
 _LEAST_SQUARE = 1e-20
 _EXACT_UP_TO = 20_000
@@ -152,48 +167,59 @@ def to_score(values: Floats, similarity: Similarity) -> NDArray[np.float64]:
     return np.where(wide >= 0, 1 + np.maximum(wide, 0), 1 / (1 - np.minimum(wide, 0)))
 
 
-def search(
-    index: Any,
-    queries: Floats,
-    k: int,
-    *,
-    alive: NDArray[np.bool_],
-    bitmap: NDArray[np.uint8] | None,
-    count: int,
-) -> tuple[Floats, Positions]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowed:
+    """The vectors that a search may find.
+
+    :ivar alive: (n,) whether each position is allowed.
+    :ivar bitmap: the same in FAISS's form, little-endian bits; None if all are allowed.
+    :ivar count: number of allowed positions.
+    """
+
+    alive: NDArray[np.bool_]
+    bitmap: NDArray[np.uint8] | None
+    count: int
+
+
+def is_graph(index: Any) -> bool:
+    """Return whether an index is a graph, which is walked."""
+    return isinstance(_inner(index), faiss.IndexHNSW)
+
+
+def is_similarity(index: Any) -> bool:
+    """Return whether greater values are nearer: inner products, not distances."""
+    return bool(_inner(index).metric_type == faiss.METRIC_INNER_PRODUCT)
+
+
+def search(index: Any, queries: Floats, k: int, allowed: Allowed, steps: int) -> tuple[Floats, Positions]:
     """Return the k best of the allowed vectors for each query: (values, positions), each (queries, k).
 
     A missing neighbour has position -1. If few vectors of a graph are allowed, it would miss most of them, and the
     query is compared with each of them instead.
 
-    :param alive: (n,) whether each position is allowed.
-    :param bitmap: the same in FAISS's form, little-endian bits; None if all are allowed.
-    :param count: number of allowed positions.
+    :param steps: how far a graph is walked, at least; further for a larger k, and where many are not allowed.
     """
-    inner = _inner(index)
-    graph = isinstance(inner, faiss.IndexHNSW)
-    if graph and bitmap is not None and count <= max(_EXACT_UP_TO, len(alive) // 10):
-        return _exact(index, queries, k, np.flatnonzero(alive))
-    values, positions = _native(index, queries, k, alive=alive, bitmap=bitmap, count=count)
+    graph = is_graph(index)
+    if graph and allowed.bitmap is not None and allowed.count <= max(_EXACT_UP_TO, len(allowed.alive) // 10):
+        return exact(index, queries, k, np.flatnonzero(allowed.alive))
+    values, positions = _native(index, queries, k, allowed, steps)
     if graph and (positions < 0).any():
-        return _exact(index, queries, k, np.flatnonzero(alive))
+        return exact(index, queries, k, np.flatnonzero(allowed.alive))
     return values, positions
 
 
-def _native(
-    index: Any,
-    queries: Floats,
-    k: int,
-    *,
-    alive: NDArray[np.bool_],
-    bitmap: NDArray[np.uint8] | None,
-    count: int,
-) -> tuple[Floats, Positions]:
+def walk(index: Any, queries: Floats, k: int, steps: int) -> tuple[Floats, Positions]:
+    """Search all of a graph with this effort exactly; otherwise as :func:`search`."""
+    everything = Allowed(np.ones(index.ntotal, bool), None, index.ntotal)
+    return _native(index, queries, k, everything, steps)
+
+
+def _native(index: Any, queries: Floats, k: int, allowed: Allowed, steps: int) -> tuple[Floats, Positions]:
     inner = _inner(index)
-    share = count / len(alive)
-    selector = None if bitmap is None else _swig.IDSelectorBitmap(bitmap)
+    share = allowed.count / len(allowed.alive)
+    selector = None if allowed.bitmap is None else _swig.IDSelectorBitmap(allowed.bitmap)
     if isinstance(inner, faiss.IndexHNSW):
-        effort = int(max(_EF_SEARCH, k) / share)
+        effort = int(max(steps, k) / share)
         parameters = (
             _graph_parameters(effort) if selector is None else _swig.SearchParametersHNSW(sel=selector, efSearch=effort)
         )
@@ -205,7 +231,7 @@ def _native(
     elif isinstance(inner, faiss.IndexFlat | faiss.IndexScalarQuantizer):
         parameters = _swig.SearchParameters(sel=selector)
     else:
-        return _sifted(index, queries, k, alive)
+        return _sifted(index, queries, k, allowed.alive)
     if inner is not index:
         parameters = _swig.SearchParametersPreTransform(index_params=parameters)
     return index.search(queries, k, params=parameters)  # type: ignore[no-any-return]
@@ -233,11 +259,10 @@ def _sifted(index: Any, queries: Floats, k: int, alive: NDArray[np.bool_]) -> tu
     return np.take_along_axis(values, front, axis=1), positions
 
 
-def _exact(index: Any, queries: Floats, k: int, positions: Positions) -> tuple[Floats, Positions]:
-    """Compare with each vector at ``positions``, in blocks."""
+def exact(index: Any, queries: Floats, k: int, positions: Positions) -> tuple[Floats, Positions]:
+    """Compare with each vector at ``positions``, in blocks; otherwise as :func:`search`."""
     inner = _inner(index)
-    descending = inner.metric_type == faiss.METRIC_INNER_PRODUCT
-    heap = faiss.ResultHeap(len(queries), k, keep_max=descending)
+    heap = faiss.ResultHeap(len(queries), k, keep_max=is_similarity(index))
     for start in range(0, len(positions), _BLOCK):
         block = positions[start : start + _BLOCK]
         vectors = index.reconstruct_batch(block)
