@@ -130,6 +130,7 @@ class _Adapting:
         self.stopping = EarlyStopping(config.patience)
         self.step = 0
         self._curve: list[tuple[int, float]] = []
+        self._before = [part.detach().clone() for part in (self._shift, *self._last)]
         self._best: list[Tensor] = []
 
     def take_step(self, tracker: Tracker) -> None:
@@ -179,10 +180,13 @@ class _Adapting:
             self._best = [part.detach().clone() for part in (self._shift, *self._last)]
 
     def end(self) -> Adapted:
-        """Write the best weights into the towers."""
+        """Write the best weights into the towers, or those between them and the first (Wortsman et al. 2022)."""
         with torch.no_grad():
             for part, best in zip((self._shift, *self._last), self._best, strict=False):
                 part.copy_(best)
+            if (kept := self._lessons.kept) < 1:
+                for part, before in zip((self._shift, *self._last), self._before, strict=True):
+                    part.copy_(before + kept * (part - before))
             self._table[torch.from_numpy(self._columns)] = self._shift
             self._table[0] = 0
         for parameter in self._trained:

@@ -33,6 +33,9 @@ _FEW = 300
 _PASSES, _FEWEST_STEPS = 70, 100
 """Most passes over the queries, but not fewer steps than these: a small data set is learnt by heart early."""
 
+_KEPT_OF_MADE = 0.2
+"""Of a step towards queries made of the documents: what is made there is no question, and all of it forgets some."""
+
 _MADE = 20_000
 _MOST_OF_A_KIND = 20_000  # texts that a teacher has vectors for
 
@@ -61,10 +64,11 @@ class Lessons(ABC):
     """The texts of all steps, and what each step takes of them.
 
     :ivar queries: tokens of the query tower's texts; ``documents``: of the document tower's.
+    :ivar kept: share of the change of all steps that is kept at the end, above 0 to 1.
     """
 
-    def __init__(self, queries: Rows, documents: Rows, steps: int) -> None:
-        self.queries, self.documents, self.steps = queries, documents, steps
+    def __init__(self, queries: Rows, documents: Rows, steps: int, kept: float = 1.0) -> None:
+        self.queries, self.documents, self.steps, self.kept = queries, documents, steps, kept
 
     @abstractmethod
     def at(self, step: int) -> Answered | Aligned:
@@ -104,7 +108,8 @@ class _OfAnswers(Lessons):
             self._answers += answers
             self._negatives += [[] for _ in made]
         passes = max(_FEWEST_STEPS, _PASSES * len(queries) // _QUERIES)
-        super().__init__(Rows.of(queries), Rows.of(documents), min(_steps(config), passes))
+        kept = 1.0 if asked else _KEPT_OF_MADE
+        super().__init__(Rows.of(queries), Rows.of(documents), min(_steps(config), passes), kept)
         self._labelled, self._seed = len(asked), config.seed
 
     def at(self, step: int) -> Answered:

@@ -201,8 +201,8 @@ class Teaching:
         reporter: Reporter,
         fit: AxesFit | None = None,
     ) -> None:
-        """Take the arguments of :func:`study`; raises if the length of word vectors is not the towers' dimension."""
-        if towers.embedding_dimension != towers.dimension:
+        """Take the arguments of :func:`study`; raises if new word vectors would not have the towers' dimension."""
+        if fit is None and towers.embedding_dimension != towers.dimension:
             raise ConfigError(
                 f"embedding_dimension is {towers.embedding_dimension}; with a teacher it must be the dimension, "
                 f"{towers.dimension}"
