@@ -197,6 +197,10 @@ class TrainConfig(Setting, frozen=True):
             "towers' last layers; no other steps follow. 0: train all of the towers.",
         ),
     ] = 0
+    adapt_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="Share of what these steps change that is kept, of documents without labels."),
+    ] = 0.2
     max_samples: Annotated[int, Meta(ge=0, description="Most training examples, 0 for all.")] = 0
     batch_size: Annotated[
         int,

@@ -33,9 +33,6 @@ _FEW = 300
 _PASSES, _FEWEST_STEPS = 70, 100
 """Most passes over the queries, but not fewer steps than these: a small data set is learnt by heart early."""
 
-_KEPT_OF_MADE = 0.2
-"""Of a step towards queries made of the documents: what is made there is no question, and all of it forgets some."""
-
 _MADE = 20_000
 _MOST_OF_A_KIND = 20_000  # texts that a teacher has vectors for
 
@@ -108,7 +105,8 @@ class _OfAnswers(Lessons):
             self._answers += answers
             self._negatives += [[] for _ in made]
         passes = max(_FEWEST_STEPS, _PASSES * len(queries) // _QUERIES)
-        kept = 1.0 if asked else _KEPT_OF_MADE
+        # A query made of a document is no question: all of what it teaches would forget some of what is one.
+        kept = 1.0 if asked else config.adapt_share
         super().__init__(Rows.of(queries), Rows.of(documents), min(_steps(config), passes), kept)
         self._labelled, self._seed = len(asked), config.seed
 

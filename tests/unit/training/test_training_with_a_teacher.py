@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.models import inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
+from hybrid_search.towers.shipped import default_model
+from hybrid_search.training.recipes import RECIPES
+from hybrid_search.training.start import Start
 from hybrid_search.training.teacher.vector_store import write_vectors
 from hybrid_search.training.train import TrainRequest, train
 
@@ -87,3 +91,34 @@ def test_a_file_that_is_not_there_is_told_before_any_work(folder: Path, what: st
     with pytest.raises(UsageError, match=r"nowhere\.safetensors: there is no such file"):
         train(data, folder / "model", request)
     assert not (folder / "model.work").exists()
+
+
+def test_the_model_of_the_package_learns_a_teacher_s_vectors(folder: Path) -> None:
+    """Its word vectors are longer than its text vectors; only word vectors of the teacher's must not be."""
+    model = default_model()
+    assert model is not None
+    write_vectors(folder / "teacher.safetensors", *wide(folder))
+    data = open_dataset("jsonl", folder, reject=lambda rejection: None)
+    texts = [document.searchable_text for document in data.documents()]
+    settings = Start.read(model).settings(
+        RECIPES["distil"], {"training": {"teacher": str(folder / "teacher.safetensors"), "max_steps": 30}}
+    )
+    request = TrainRequest(start=str(model), towers=settings.towers, config=settings.training)
+    assert train(data, folder / "model", request).steps == 30
+    before, after = (spread(OnnxEncoder.load(one), texts) for one in (model, folder / "model"))
+    assert after > before + 0.05, "texts of one topic are nearer to one another, and farther from the others"
+
+
+def wide(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """The same texts with vectors of 384 numbers, as a real teacher has, and more than the towers have."""
+    turned = np.linalg.qr(np.random.default_rng(1).normal(size=(384, TOPICS)))[0].T
+    known = [json.loads(line)["text"] for line in (folder / "documents.jsonl").read_text().splitlines()] + WORDS
+    return known, (np.eye(TOPICS)[[topic_of(text) for text in known]] @ turned).astype(np.float32)
+
+
+def spread(encoder: OnnxEncoder, texts: list[str]) -> float:
+    """Mean cosine within a topic less that between topics."""
+    vectors = encoder.encode_documents(texts)
+    topics = np.array([topic_of(text) for text in texts])
+    cosines, same = vectors @ vectors.T, topics[:, None] == topics
+    return float(cosines[same].mean() - cosines[~same].mean())

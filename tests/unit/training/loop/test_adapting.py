@@ -93,6 +93,16 @@ def test_documents_alone_are_enough_and_fewer_than_two_are_not(tmp_path: Path) -
         adapted(tmp_path, REC, without_labels(1))
 
 
+def test_of_documents_alone_a_share_of_what_changed_is_kept_and_of_labels_all(tmp_path: Path) -> None:
+    before = synthetic.towers(REC).state_dict()
+    for data, kept in ((without_labels(60), 0.25), (None, 1.0)):
+        whole, some = (adapted(tmp_path, REC, data, adapt_share=share)[0].state_dict() for share in (1.0, 0.25))
+        moved = [name for name, weight in whole.items() if not torch.equal(weight, before[name])]
+        assert moved
+        for name in moved:
+            torch.testing.assert_close(some[name] - before[name], kept * (whole[name] - before[name]))
+
+
 def test_a_teacher_s_vectors_are_learnt_and_one_side_alone_will_do(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     texts = synthetic.encode([one.positive.text for one in synthetic.examples(40, 3)])
