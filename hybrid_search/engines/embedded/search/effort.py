@@ -62,7 +62,13 @@ class Effort:
 
 
 def measured(index: Any, similarity: Similarity) -> Effort:
-    """Return the least effort with which a graph has the recall that is wanted, or the greatest there is."""
+    """Return the least effort with which a graph has the recall that is wanted, or the greatest there is.
+
+    Behind a transformation of the vectors (``PCA64,HNSW32``) the effort is the least, and not measured: what the graph
+    should find there is not what is nearest, however far it is walked.
+    """
+    if faiss_index.is_transformed(index):
+        return Effort(vectors=index.ntotal)
     queries = mixed_queries(index, similarity)
     found = Effort(vectors=index.ntotal)
     for steps in EFFORTS:

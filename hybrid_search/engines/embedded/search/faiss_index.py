@@ -24,6 +24,7 @@ __all__ = [
     "exact",
     "is_graph",
     "is_similarity",
+    "is_transformed",
     "kind_for",
     "prepared",
     "reason",
@@ -89,7 +90,7 @@ def reason(error: RuntimeError) -> str:
 
 def _inner(index: Any) -> Any:
     """Return the index proper, without a preceding transformation of the vectors."""
-    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    return faiss.downcast_index(index.index) if is_transformed(index) else index
 
 
 def kind_for(factory: str, dimension: int, count: int) -> str:
@@ -184,6 +185,11 @@ class Allowed:
 def is_graph(index: Any) -> bool:
     """Return whether an index is a graph, which is walked."""
     return isinstance(_inner(index), faiss.IndexHNSW)
+
+
+def is_transformed(index: Any) -> bool:
+    """Return whether the vectors are transformed before they are indexed."""
+    return isinstance(index, faiss.IndexPreTransform)
 
 
 def is_similarity(index: Any) -> bool:

@@ -60,6 +60,12 @@ def test_equal_vectors_count_as_found_whichever_of_them_is() -> None:
     assert measured(index, "cosine").steps == EFFORTS[0]
 
 
+def test_behind_a_transformation_of_the_vectors_it_stays_the_least() -> None:
+    shifted = vectors_of(2_000) + 3  # so that the products of the transformed vectors order them otherwise
+    index = faiss_index.build("PCA32,HNSW32", shifted, "dot")
+    assert measured(index, "dot") == Effort(EFFORTS[0], 0.0, 2_000)
+
+
 def test_a_search_of_an_index_finds_them_also_when_it_has_grown_and_was_opened_again(tmp_path: Path) -> None:
     vectors = vectors_of(COUNT)
     settings = IndexSettings(dimension=DIMENSION, fingerprint="drawn", faiss=KIND)
