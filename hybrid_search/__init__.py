@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Overloaded,
         PartialAlias,
         RecordsRejected,
+        RerankingFailed,
         ResumeMismatch,
         SearchIndexError,
         StorageError,
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from hybrid_search.loaders import Allowance, open_dataset, rejecting
     from hybrid_search.loading.load import LoadOptions, LoadReport, ServerLoad
     from hybrid_search.loading.sync import Synced
-    from hybrid_search.protocols import Dataset
+    from hybrid_search.protocols import Dataset, Reranker
     from hybrid_search.retrieval.adding import AddReport
     from hybrid_search.retrieval.async_retriever import AsyncRetriever
+    from hybrid_search.retrieval.reranking import CrossEncoderReranker
     from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.search import Mode
     from hybrid_search.service import create_app
@@ -76,15 +78,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "AddReport", "Allowance", "And", "AsyncRetriever", "Bm25", "CollapsedTowers", "ConfigError",
-    "Connection", "CorruptIndex", "CorruptModel", "DataError", "DataSource", "Dataset", "DatasetNotFound", "Document",
-    "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit", "HybridSearchError", "IndexExists",
-    "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport", "Matches", "MissingExtra", "Mode",
-    "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded", "PartialAlias", "Query", "Range",
-    "Ranking", "RecordsRejected", "Rejection", "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions",
-    "ServerLoad", "ServerOptions", "ServiceOptions", "StorageError", "Synced", "Term", "Terms", "TowerConfig",
-    "TrainConfig", "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable",
-    "UnsupportedCapability", "UsageError", "WordVectorConfig", "__version__", "backup", "create", "create_app",
-    "load", "load_in_sync", "open", "open_dataset", "pieces_of", "rejecting", "restore", "train", "write_vectors",
+    "Connection", "CorruptIndex", "CorruptModel", "CrossEncoderReranker", "DataError", "DataSource", "Dataset",
+    "DatasetNotFound", "Document", "Example", "Exists", "Filter", "FilterError", "Fusion", "Highlights", "Hit",
+    "HybridSearchError", "IndexExists", "IndexLocked", "IndexNotFound", "Judgement", "Leg", "LoadOptions", "LoadReport",
+    "Matches", "MissingExtra", "Mode", "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded",
+    "PartialAlias", "Query", "Range", "Ranking", "RecordsRejected", "Rejection", "Reranker", "RerankingFailed",
+    "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad", "ServerOptions", "ServiceOptions",
+    "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest", "TrainSummary",
+    "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError", "WordVectorConfig",
+    "__version__", "backup", "create", "create_app", "load", "load_in_sync", "open", "open_dataset", "pieces_of",
+    "rejecting", "restore", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
@@ -100,11 +103,12 @@ _NAMES = {
         "AccessDenied", "CollapsedTowers", "ConfigError", "CorruptIndex", "CorruptModel", "DataError",
         "DatasetNotFound", "FilterError", "HybridSearchError", "IndexExists", "IndexLocked", "IndexNotFound",
         "MissingExtra", "ModelError", "ModelMismatch", "ModelNotFound", "Overloaded", "PartialAlias",
-        "RecordsRejected", "ResumeMismatch", "SearchIndexError", "StorageError", "TrainingError", "UnfitIndex",
-        "Unreachable", "UnsupportedCapability", "UsageError",
+        "RecordsRejected", "RerankingFailed", "ResumeMismatch", "SearchIndexError", "StorageError", "TrainingError",
+        "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
     ),
     "hybrid_search.filters": ("And", "Exists", "Filter", "Not", "Or", "Range", "Term", "Terms"),
-    "hybrid_search.protocols": ("Dataset",),
+    "hybrid_search.protocols": ("Dataset", "Reranker"),
+    "hybrid_search.retrieval.reranking": ("CrossEncoderReranker",),
     "hybrid_search.retrieval.retriever": ("Retriever",),
     "hybrid_search.search": ("Mode",),
     "hybrid_search.service": ("create_app",),

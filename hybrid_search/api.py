@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.loading.load import LoadOptions, LoadReport
     from hybrid_search.loading.sync import Rejecting, Synced
-    from hybrid_search.protocols import Dataset
+    from hybrid_search.protocols import Dataset, Reranker
     from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
@@ -30,6 +30,8 @@ def open(
     follow: bool = True,
     connection: Connection | None = None,
     search: SearchOptions | None = None,
+    rerank: Reranker | None = None,
+    rerank_depth: int | None = None,
 ) -> Retriever:
     """Open an index with the towers that it carries.
 
@@ -41,6 +43,9 @@ def open(
     :param connection: how to reach a server; None for the environment and the connections file.
     :param search: how to search a server: the pipeline, whether answers may lack a shard's hits, where queries are
         encoded.
+    :param rerank: scores the first hits of each query anew, such as a :class:`~hybrid_search.CrossEncoderReranker`;
+        called from all threads that search. A search may say otherwise.
+    :param rerank_depth: how many hits; None for 50, or as many as a search asks for if that is more.
     :raises IndexNotFound: if there is no index at the location.
     :raises IndexLocked: if ``writable`` and another process is writing.
     :raises ModelMismatch: if the model is not the index's.
@@ -51,7 +56,12 @@ def open(
     if not isinstance(search, SearchOptions | None):
         raise UsageError(f"search is {shown(search)}; give hybrid_search.SearchOptions")
     with _connected(connection):
-        return open_retriever(location, model=_folder(model), writable=writable, follow=follow, search=search)
+        retriever = open_retriever(location, model=_folder(model), writable=writable, follow=follow, search=search)
+    try:
+        return retriever.reranking(rerank, rerank_depth)
+    except UsageError:
+        retriever.close()
+        raise
 
 
 def create(

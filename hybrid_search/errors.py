@@ -28,7 +28,8 @@
     │   └── ResumeMismatch                  6   the work folder belongs to another run
     ├── StorageError                        7   the disk is full, or a file can't be read or written
     ├── MissingExtra                        8   an optional dependency is not installed
-    └── UnsupportedCapability               9   the engine or server does not support the operation
+    ├── UnsupportedCapability               9   the engine or server does not support the operation
+    └── RerankingFailed                    10   a reranker raised an error, or gave no usable scores
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ __all__ = [
     "Overloaded",
     "PartialAlias",
     "RecordsRejected",
+    "RerankingFailed",
     "ResumeMismatch",
     "SearchIndexError",
     "StorageError",
@@ -246,6 +248,12 @@ class UnsupportedCapability(HybridSearchError):
     """The engine or server does not support the operation."""
 
     exit_code = 9
+
+
+class RerankingFailed(HybridSearchError):
+    """A reranker raised an error, or did not give one finite score for each hit."""
+
+    exit_code = 10
 
 
 _ADDRESS = re.compile(r"<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-fA-F]+>")

@@ -28,6 +28,7 @@ __all__ = [
     "Encoder",
     "Engine",
     "Progress",
+    "Reranker",
     "Task",
     "Tracker",
     "Vectors",
@@ -36,6 +37,14 @@ __all__ = [
 
 Vectors = NDArray[np.float32]
 """(n, dimension) float32 rows."""
+
+
+Reranker = Callable[[str, Sequence[Hit]], Sequence[float] | NDArray[Any]]
+"""Scores the hits of a query anew: one finite number for each, in their order; higher is better.
+
+It is called once for each query that found something, from any thread that searches, several at a time: one that can't
+bear that needs a lock of its own. ``hit.searchable_text`` is what the legs index.
+"""
 
 
 class Encoder(Protocol):

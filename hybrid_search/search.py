@@ -13,7 +13,8 @@ import numpy as np
 from hybrid_search.errors import ModelMismatch, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.filters.parser import parse_filter
-from hybrid_search.protocols import Vectors
+from hybrid_search.protocols import Reranker, Vectors
+from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.types import is_unicode
 
@@ -63,6 +64,9 @@ class SearchArguments(MatchArguments, total=False):
     """The same of a search for hits."""
 
     highlight: bool
+    rerank: Reranker | bool | None
+    rerank_depth: int | None
+    diversity: float | None
 
 
 Arguments = TypeVar("Arguments")
@@ -98,6 +102,7 @@ class Search:
     :ivar min_score: leave out hits that score less, on the mode's scale: the fusion's, BM25's or k-NN's.
     :ivar min_bm25: in mode ``hybrid``, what scores less in the BM25 leg counts as not found by it.
     :ivar min_knn: the same of the k-NN leg, on OpenSearch's scale.
+    :ivar second: how the first hits are ranked again; the retriever does that with the engine's hits.
     :ivar exact: in mode ``knn``, compare with every vector, even if the engine has a graph.
     :ivar unnamed: nobody named the mode, so that an index without vectors answers by BM25.
     :ivar began: when the call began, before encoding, by ``time.perf_counter``.
@@ -116,6 +121,7 @@ class Search:
     min_score: float | None = None
     min_bm25: float | None = None
     min_knn: float | None = None
+    second: SecondStage | None = None
     exact: bool = False
     unnamed: bool = False
     began: float = field(default_factory=perf_counter)
@@ -139,11 +145,28 @@ class Search:
         :raises FilterError: if the filter can't be parsed.
         """
         began = perf_counter()
+        _check_page(k, given.get("offset", 0))
         more: dict[str, Any] = {**only(SearchArguments, given), "filter": _parsed(given.get("filter"))}
+        again = [more.pop(name, None) for name in ("rerank", "rerank_depth", "diversity")]
+        stage = None if again == [None, None, None] else SecondStage.of(k, *again)
         unnamed = mode is None
         meant: Mode = "hybrid" if mode is None else mode
-        search = cls(texts_of(queries, "queries"), k, meant, vectors, bm25=bm25, began=began, unnamed=unnamed, **more)
+        search = cls(
+            texts_of(queries, "queries"),
+            k,
+            meant,
+            vectors,
+            bm25=bm25,
+            began=began,
+            unnamed=unnamed,
+            second=stage,
+            **more,
+        )
         return search._checked()
+
+    def first_stage(self) -> Self:
+        """Return the search for the hits that are ranked again; this search if none are."""
+        return self if self.second is None else replace(self, k=self.second.depth, offset=0)
 
     def by_words(self) -> Self:
         """Return this search in mode ``bm25``, for an index without vectors.
@@ -157,7 +180,6 @@ class Search:
         return self if self.mode == "hybrid" or self.fusion is None else replace(self, fusion=None)
 
     def _check(self) -> None:
-        _check_page(self.k, self.offset)
         group, mode, fusion, bm25 = self.group, self.mode, self.fusion, self.bm25
         if group is not None and not (isinstance(group, int) and 0 <= group <= _MOST_SHOWN):
             raise UsageError(f"group is {shown(group)}; it must be a whole number from 0 to {_MOST_SHOWN}")
@@ -172,6 +194,11 @@ class Search:
         _check_least(mode, min_score=self.min_score, min_bm25=self.min_bm25, min_knn=self.min_knn)
         if mode == "hybrid" and fusion is not None:
             _check_window(self.offset, fusion)
+        if self.second is not None and self.offset >= self.second.depth:
+            raise UsageError(
+                f"offset is {self.offset}; it must be 0 to {self.second.depth - 1}, as so many hits are ranked again; "
+                f"raise rerank_depth to page further"
+            )
 
     @classmethod
     def near(cls, vectors: Vectors, k: int, *, filter: Filter | None = None, exact: bool = False) -> Self:

@@ -205,6 +205,9 @@ class Hit:
     :ivar passages: of a document that was found by its passages, the best of them, best first; their ``rank`` counts
         all passages. Score, text, title, metadata and legs of the hit are those of the first.
     :ivar highlights: where it matched; None unless requested.
+    :ivar first_rank: its rank before reranking, from 1; None unless it was ranked again. Then ``rank`` and ``score``
+        are those of the reranker or of the diversity, and ``legs`` still explain ``first_score``.
+    :ivar first_score: its score before that.
     """
 
     id: str
@@ -216,6 +219,13 @@ class Hit:
     legs: Mapping[str, Leg] = field(default_factory=dict)
     passages: tuple[Hit, ...] = ()
     highlights: Highlights | None = None
+    first_rank: int | None = None
+    first_score: float | None = None
+
+    @property
+    def searchable_text(self) -> str:
+        """The text that both legs index, as :attr:`Document.searchable_text`; of the best passage if it has some."""
+        return f"{self.title} {self.text}" if self.title else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.filters", 1),
     ("hybrid_search.protocols", 1),
     ("hybrid_search.search", 1),
+    ("hybrid_search.second_stage", 1),
     ("hybrid_search.analysis", 1),
     ("hybrid_search.highlights", 1),
     ("hybrid_search.facets", 1),

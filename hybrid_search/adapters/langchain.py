@@ -18,13 +18,11 @@ from hybrid_search.types import Document as OwnDocument
 from hybrid_search.types import Hit
 
 try:
-    import numpy as np
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.vectorstores import VectorStore
-    from langchain_core.vectorstores.utils import maximal_marginal_relevance
 except ImportError as error:
     raise MissingExtra(error.name or "langchain-core", "langchain") from None
 
@@ -145,15 +143,26 @@ class HybridSearchVectorStore(VectorStore):
         return [(_as_theirs(hit), hit.score) for hit in hits]
 
     def max_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | str | None = None,
+        mode: Mode | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
-        """Find documents that answer the query and differ from one another, among the ``fetch_k`` best."""
-        found = self.similarity_search(query, fetch_k, **kwargs)
-        if not found:
-            return []
-        vectors = self.retriever.encode_documents([one.page_content for one in found])
-        asked = np.asarray(self.retriever.encode_queries([query])[0])
-        return [found[place] for place in maximal_marginal_relevance(asked, list(vectors), lambda_mult, k)]
+        """Find documents that answer the query and differ from one another, among the ``fetch_k`` best.
+
+        Relevance is the score of the search, put between 0 and 1 over these; likeness is that of the stored vectors.
+
+        :param lambda_mult: 1 for relevance alone, 0 for difference alone.
+        """
+        hits = self.retriever.search(
+            query, k, mode=mode or self.mode, filter=filter, rerank_depth=fetch_k, diversity=1 - lambda_mult
+        )
+        return [_as_theirs(hit) for hit in hits]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         # Scores of the hybrid and of k-NN are in 0..1 already; BM25's have no upper bound.

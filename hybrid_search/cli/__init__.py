@@ -90,8 +90,8 @@ def cli(context: click.Context, /, **connection: Any) -> None:
       hybrid-search query "how do I reset the password" --from ./index
 
     Data goes to stdout, talk to stderr. Exit codes: 0 done · 1 other error · 2 wrong usage · 3 bad or rejected data
-    · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 130 interrupted · 141 nobody reads
-    the output any more, as in `| head`.
+    · 4 index · 5 model · 6 training · 7 disk · 8 missing extra · 9 not supported · 10 a reranker failed
+    · 130 interrupted · 141 nobody reads the output any more, as in `| head`.
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     connect(context, connection)
 

@@ -50,12 +50,14 @@ def command(
     """Measure indexes, settings and the TREC run files of others on a data set's judged queries.
 
     A SYSTEM is [NAME=]LOCATION or [NAME=]RUNFILE. Settings of an index follow a question mark, joined by &: mode,
-    model, method, combination, window, rank_constant (as query --fusion and so on), bm25_weight. A run needs no index.
+    model, method, combination, window, rank_constant (as query --fusion and so on), bm25_weight; rerank (a
+    cross-encoder's folder or name), rerank_depth, diversity. A run needs no index.
     A star marks what no other beats in quality, median latency and size together (the Pareto front).
 
     \b
     Examples:
       hybrid-search compare beir --path ./nfcorpus ./index "bm25=./index?mode=bm25" theirs=./colbert.trec
+      hybrid-search compare beir --path ./nfcorpus ./index "reranked=./index?rerank=./cross-encoder&rerank_depth=30"
       hybrid-search compare beir --path ./nfcorpus "w200=./index" "rrf=./index?method=rrf&bm25_weight=0.7"
     """  # noqa: D301
     from hybrid_search.evaluation.compare import CompareRequest, Contender, compare_systems

@@ -18,6 +18,8 @@ from hybrid_search.cli.options import (
     measures_of,
     model_option,
     opened_dataset,
+    rerank_options,
+    reranker_of,
 )
 from hybrid_search.cli.output import print_json, print_jsonl, print_table, progress, say
 from hybrid_search.cli.server_options import in_cluster_option
@@ -44,7 +46,7 @@ __all__ = ["command", "print_evaluation"]
 @click.option(
     "--systems",
     metavar="LIST",
-    help="Some of random,bm25,untrained,knn,hybrid; BM25 is always among them.  [default: all]",
+    help="Some of random,bm25,untrained,knn,hybrid,reranked; BM25 is always among them.  [default: all]",
 )
 @click.option(
     "--depth", default=1_000, show_default=True, help="Documents ranked for a query; R@1000 is left out below 1000."
@@ -95,6 +97,12 @@ __all__ = ["command", "print_evaluation"]
     is_flag=True,
     help="Keep the results in the server's index NAME-evaluations too, where Dashboards shows them over time.",
 )
+@rerank_options
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0, 1),
+    help="Choose hits that differ from those before them, after --rerank or without: the system reranked.",
+)
 @in_cluster_option
 @bm25_options
 @format_option
@@ -108,6 +116,7 @@ def command(
     \b
     Examples:
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --split test
+      hybrid-search evaluate beir --path ./nfcorpus --from ./index --rerank cross-encoder/ms-marco-MiniLM-L6-v2
       hybrid-search evaluate beir --path ./nfcorpus --from ./index --against opensearch://localhost:9200/nfcorpus
     """  # noqa: D301
     from hybrid_search.evaluation.evaluate import evaluate_index, write_runs
@@ -158,6 +167,8 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
 
     if request.run_out is not None:
         raise UsageError("--run-out and --against: evaluate each index alone to write its runs")
+    if request.second is not None:
+        raise UsageError("--against compares indexes as they are; leave --rerank and --diversity out, or use compare")
     result = evaluate_side_by_side(dataset, location, against, request, progress=progress)
     _say_if_nothing_can_be_found(result.one.counts)
     if form != "table":
@@ -179,6 +190,7 @@ def _side_by_side(dataset: Dataset, location: str, against: str, request: Evalua
 def _request(given: dict[str, Any]) -> Any:
     from hybrid_search.evaluation.evaluate import EvaluateRequest
     from hybrid_search.evaluation.protocol import EvaluationSettings
+    from hybrid_search.second_stage import SecondStage
 
     systems = _systems(given.pop("systems"))
     settings = EvaluationSettings.from_mapping(
@@ -190,7 +202,11 @@ def _request(given: dict[str, Any]) -> Any:
         },
         source="options",
     )
-    return EvaluateRequest(settings=settings, **given)
+    model, depth, diversity = (given.pop(name) for name in ("rerank", "rerank_depth", "diversity"))
+    second = None
+    if model or diversity is not None:
+        second = SecondStage.of(depth, reranker_of(model), depth, diversity)
+    return EvaluateRequest(settings=settings, second=second, **given)
 
 
 def _systems(text: str | None) -> list[str] | None:

@@ -15,6 +15,8 @@ import msgspec
 from hybrid_search.analysis import languages
 from hybrid_search.cli.output import FORMATS, in_options, say
 from hybrid_search.errors import ConfigError, UsageError
+from hybrid_search.search import MAX_K
+from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.settings.base import Setting, meta_of
 from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisation
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from hybrid_search.loaders.allowance import Allowance
     from hybrid_search.loaders.intake import Intake
     from hybrid_search.loaders.mapping import Fields
-    from hybrid_search.protocols import Dataset
+    from hybrid_search.protocols import Dataset, Reranker
 
 __all__ = [
     "MODEL",
@@ -47,6 +49,8 @@ __all__ = [
     "opened_dataset",
     "optional_dataset_argument",
     "rejecting",
+    "rerank_options",
+    "reranker_of",
     "say_not_read",
 ]
 
@@ -305,6 +309,40 @@ def bm25_of(k1: float | None, b: float | None, base: Bm25 | None = None) -> Bm25
         return None
     base = base or Bm25()
     return Bm25(k1=base.k1 if k1 is None else k1, b=base.b if b is None else b)
+
+
+def rerank_options(function: F) -> F:
+    """Add --rerank and --rerank-depth."""
+    for decorator in (
+        click.option(
+            "--rerank-depth",
+            type=click.IntRange(1, MAX_K),
+            default=RERANK_DEPTH,
+            show_default=True,
+            metavar="N",
+            help="How many hits are ranked again; there are no others then.",
+        ),
+        click.option(
+            "--rerank",
+            metavar="MODEL",
+            help="Score the first hits anew with this cross-encoder: a folder, or a name on the hub such as "
+            "cross-encoder/ms-marco-MiniLM-L6-v2 (extra rerank).",
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
+def reranker_of(model: str | None) -> Reranker | None:
+    """Open a cross-encoder; None for none.
+
+    :raises ModelNotFound: if it can't be opened.
+    """
+    if not model:
+        return None
+    from hybrid_search.retrieval.reranking import CrossEncoderReranker
+
+    return CrossEncoderReranker(model)
 
 
 def fusion_options(function: F) -> F:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hybrid_search.cli.options import format_option, from_option, fusion_of, fusion_options, model_option
+from hybrid_search.cli.options import (
+    format_option,
+    from_option,
+    fusion_of,
+    fusion_options,
+    model_option,
+    rerank_options,
+    reranker_of,
+)
 from hybrid_search.cli.output import Marked, print_json, print_jsonl, print_table, say
 from hybrid_search.cli.server_options import search_options, search_options_of
 from hybrid_search.errors import UsageError
@@ -70,7 +78,14 @@ _HEADING = 100  # most characters of a query above its hits
 @click.option("--min-score", type=float, help="Leave out hits that score less, on the mode's scale.")
 @click.option("--min-bm25", type=float, help="In mode hybrid, what scores less by BM25 counts as not found by it.")
 @click.option("--min-knn", type=float, help="In mode hybrid, what scores less by k-NN counts as not found by it.")
-@click.option("--explain", is_flag=True, help="Show what each leg contributed.")
+@rerank_options
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0, 1),
+    help="Choose hits that differ from those before them (maximal marginal relevance): 0 for relevance alone, 1 for "
+    "difference alone.",
+)
+@click.option("--explain", is_flag=True, help="Show what each leg contributed, and the rank before reranking.")
 @click.option("--full-text", is_flag=True, help="Show whole texts in the table.")
 @click.option(
     "--show-request",
@@ -91,6 +106,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
       hybrid-search query "how do I reset the password" --from ./index --explain
       hybrid-search query - --from ./index --format jsonl < queries.txt
       hybrid-search query "flea" --from ./index --total --facet lang --facet year
+      hybrid-search query "flea" --from ./index --rerank ./cross-encoder --rerank-depth 100 --explain
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --show-request
       hybrid-search query "flea" --from opensearch://localhost:9200/passages --in-cluster
     """  # noqa: D301
@@ -107,6 +123,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             for name in ("min_score", "min_bm25", "min_knn")
             if given[name] is not None
         ]
+        again = _second_stage(given)
         for query in _queries(text):
             if given["show_request"]:
                 _show_request(retriever, query, form, mode=mode, fusion=fusion, given=given)
@@ -116,7 +133,7 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
                 **{name: given[name] for name in ("group", "min_score", "min_bm25", "min_knn")},
             }  # fmt: skip
             started = perf_counter()
-            hits = retriever.search(query, **asked, highlight=True)
+            hits = retriever.search(query, **asked, **again, highlight=True)
             took_ms = (perf_counter() - started) * 1_000
             matches = None
             if given["total"] or given["facets"]:
@@ -124,6 +141,16 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             _print(query, mode, took_ms, hits, form, matches, explain=explain, full_text=full_text, least=least)
     finally:
         retriever.close()
+
+
+def _second_stage(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of reranking; none if nothing is to be ranked again."""
+    diversity, model = given["diversity"], given["rerank"]
+    if model is None and diversity is None:
+        return {}
+    if given["show_request"]:
+        raise UsageError("a request is of the first stage alone; leave --rerank and --diversity out")
+    return {"rerank": reranker_of(model), "rerank_depth": given["rerank_depth"], "diversity": diversity}
 
 
 def _show_request(
@@ -239,6 +266,10 @@ def print_hits(
         columns[3:3] = ["bm25", "knn"]
         for row, hit in zip(rows, hits, strict=True):
             row[3:3] = [_leg(hit, "bm25"), _leg(hit, "knn")]
+        if any(hit.first_rank for hit in hits):
+            columns[3:3] = ["before"]
+            for row, hit in zip(rows, hits, strict=True):
+                row[3:3] = [f"{hit.first_score:.4f}, #{hit.first_rank}"]
     print_table(columns, rows, title=title, right=("#", "score"))
     if not hits:
         empty = "an empty query asks for nothing"
@@ -247,7 +278,8 @@ def print_hits(
             unknown = f"nothing scores as much as {' and '.join(least)} asks, {unknown}"
         say(f"Nothing was found: {unknown if query.strip() else empty}.")
     if explain:
-        say("Each leg: raw score, rank -> normalised x weight = share of the hit's score.")
+        whose = "the score before" if any(hit.first_rank for hit in hits) else "the hit's score"
+        say(f"Each leg: raw score, rank -> normalised x weight = share of {whose}.")
 
 
 def _leg(hit: Hit, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hybrid_search.cli.options import about, model_option
+from hybrid_search.cli.options import about, model_option, rerank_options, reranker_of
 from hybrid_search.cli.output import say
 from hybrid_search.cli.server_options import in_cluster_option
 from hybrid_search.errors import MissingExtra
@@ -55,14 +55,15 @@ def _limits(function: F) -> F:
 )
 @model_option
 @in_cluster_option
+@rerank_options
 @click.option("--writable", is_flag=True, help=about(ServiceOptions, "writable"))
 @click.option("--keys", type=_KEYS, help=about(ServiceOptions, "keys"))
 @click.option("--judgements", metavar="FOLDER", default="", help=about(ServiceOptions, "judgements"))
 @click.option("--origin", "origins", multiple=True, help=about(ServiceOptions, "origins"))
 @_limits
 def command(
-    location: str, host: str, port: int, workers: int, model: Path | None, in_cluster: bool,
-    **given: Any,
+    location: str, host: str, port: int, workers: int, model: Path | None, in_cluster: bool, rerank: str | None,
+    rerank_depth: int, **given: Any,
 ) -> None:  # fmt: skip
     """Serve an index over HTTP until SIGTERM or Ctrl-C, which finish what runs; SIGHUP opens index and keys anew.
 
@@ -76,6 +77,7 @@ def command(
       hybrid-search serve ./index --port 8000
       hybrid-search serve ./index --writable --workers 2 --keys keys.toml
       hybrid-search serve opensearch://localhost:9200/passages
+      hybrid-search serve ./index --rerank ./cross-encoder --rerank-depth 30 --workers 2
       curl -d '{"query": "how do I reset the password"}' -H 'content-type: application/json' localhost:8000/search
     """  # noqa: D301
     options = ServiceOptions.from_mapping({**given, "keys": str(given["keys"] or "")}, source="options")
@@ -100,7 +102,7 @@ def command(
 
         task = Task(
             location=location, options=options, model=str(model or ""), in_cluster=in_cluster,
-            connection=_connection(location),
+            rerank=rerank or "", rerank_depth=rerank_depth, connection=_connection(location),
         )  # fmt: skip
         if workers > 1:
             Workers(task, door, workers).run(ready)
@@ -143,8 +145,11 @@ def new_key_command(name: str, file: Path, write: bool) -> None:
 @click.argument("location", metavar="LOCATION")
 @model_option
 @in_cluster_option
+@rerank_options
 @click.option("--name", default="hybrid-search", show_default=True, help="What the server calls itself.")
-def mcp_command(location: str, model: Path | None, in_cluster: bool, name: str) -> None:
+def mcp_command(
+    location: str, model: Path | None, in_cluster: bool, rerank: str | None, rerank_depth: int, name: str
+) -> None:
     """Give an assistant the tools search, get and describe over an index, by the Model Context Protocol (stdio).
 
     It only reads. The assistant starts it; a setting for most of them is {"command": "hybrid-search", "args": ["mcp",
@@ -161,4 +166,4 @@ def mcp_command(location: str, model: Path | None, in_cluster: bool, name: str) 
 
     search = SearchOptions(in_cluster=True) if in_cluster else None
     with open_retriever(location, model=model, follow=True, search=search) as retriever:
-        mcp_server(retriever, name=name).run("stdio")
+        mcp_server(retriever.reranking(reranker_of(rerank), rerank_depth), name=name).run("stdio")

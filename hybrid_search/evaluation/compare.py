@@ -20,6 +20,7 @@ from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES
+from hybrid_search.second_stage import RERANK_DEPTH, SecondStage
 from hybrid_search.settings.index import Fusion
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Query, Ranking
@@ -28,6 +29,7 @@ __all__ = ["CompareRequest", "Compared", "Contender", "Row", "compare_systems"]
 
 _NAMED = re.compile(r"([^/\\:?=]+)=(.+)", re.DOTALL)
 _BATCH = 256
+_SECOND = ("rerank", "rerank_depth", "diversity")
 _FUSION = {"method": str, "combination": str, "window": int, "rank_constant": int}
 
 
@@ -38,7 +40,8 @@ class Contender:
     :ivar name: in the table.
     :ivar place: an index's location, or a TREC run file.
     :ivar settings: of an index: ``mode``, ``model``, ``bm25_weight``, and ``method``, ``combination``, ``window`` and
-        ``rank_constant`` of its fusion; the index's own for what is left out.
+        ``rank_constant`` of its fusion, the index's own for what is left out; ``rerank`` (a cross-encoder),
+        ``rerank_depth`` and ``diversity`` of a second stage.
     """
 
     name: str
@@ -57,8 +60,8 @@ class Contender:
             return cls(name, rest, {})
         place, _, query = rest.partition("?")
         settings = dict(parse_qsl(query, keep_blank_values=True))
-        if unknown := sorted(settings.keys() - {"mode", "model", "bm25_weight", *_FUSION}):
-            names = ", ".join(("mode", "model", "bm25_weight", *_FUSION))
+        if unknown := sorted(settings.keys() - {"mode", "model", "bm25_weight", *_FUSION, *_SECOND}):
+            names = ", ".join(("mode", "model", "bm25_weight", *_FUSION, *_SECOND))
             raise UsageError(f"{text}: there is no setting {unknown[0]!r}; there are {names}")
         if settings.get("mode", MODES[0]) not in MODES:
             raise UsageError(f"{text}: mode is {settings['mode']!r}; it must be one of {', '.join(MODES)}")
@@ -83,6 +86,24 @@ class Contender:
             return present.replace(**changes) if changes else None
         except ValueError as error:
             raise UsageError(f"{self.name}: {error}") from error
+
+    def second(self) -> SecondStage | None:
+        """Open the second stage of these settings; None for none.
+
+        :raises UsageError: if a value is invalid.
+        :raises ModelNotFound: if the cross-encoder can't be opened.
+        """
+        depth, diversity = (self.settings.get(name) for name in ("rerank_depth", "diversity"))
+        try:
+            asked = (int(depth) if depth else None, float(diversity) if diversity else None)
+        except ValueError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+        rerank = None
+        if model := self.settings.get("rerank"):
+            from hybrid_search.retrieval.reranking import CrossEncoderReranker
+
+            rerank = CrossEncoderReranker(model)
+        return SecondStage.of(RERANK_DEPTH, rerank, *asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +230,19 @@ def _of_index(
     with open_retriever(one.place, model=model) as retriever:
         fusion = one.fusion(retriever.fusion)
         mode = next(mode for mode in MODES if mode == (one.settings.get("mode") or modes_of(retriever)[0]))
+        second = one.second()
         own = own_documents(queries, qrels.grades, retriever.engine.get)
         rankings: dict[str, Ranking] = {}
-        for batch in in_batches(queries, _BATCH):
+        for batch in in_batches(queries, _BATCH if second is None else 1):  # reranking one may take a second
             deep = min(request.depth + bool(own), MAX_K)
-            found = retriever.rankings([query.text for query in batch], deep, mode=mode, fusion=fusion)
+            found = retriever.rankings([query.text for query in batch], deep, mode=mode, fusion=fusion, second=second)
             kept = without_own(batch, found, own, request.depth)
             rankings |= dict(zip((query.id for query in batch), kept, strict=True))
             task.advance(len(batch))
         texts = [query.text for query in queries]
-        latency = measure_latency(retriever, texts, mode=mode, fusion=fusion) if request.speed else None
+        latency = None
+        if request.speed:
+            latency = measure_latency(retriever, texts, mode=mode, fusion=fusion, second=second)
         seen = 0.0 if mode == "bm25" else seen_in_training(retriever, model, texts)
         return _Measured(measurer(rankings), latency=latency, bytes=_size(retriever), trained_on=seen)
 

@@ -18,6 +18,7 @@ from hybrid_search.evaluation.wins_and_losses import WinsAndLosses, wins_and_los
 from hybrid_search.opening import open_retriever
 from hybrid_search.protocols import Dataset, Encoder, Progress, silent
 from hybrid_search.retrieval.retriever import modes_of
+from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.server import SearchOptions
 from hybrid_search.storage import check_writable
 from hybrid_search.types import Judgement, Query, text_hash
@@ -53,6 +54,7 @@ class EvaluateRequest:
     :ivar run_out: file for :func:`write_runs`; that it can be written is checked before anything is measured.
     :ivar speed: also measure latency and encoding rates.
     :ivar in_cluster: encode queries by the towers that are deployed in the cluster.
+    :ivar second: evaluate the system ``reranked`` with it.
     :ivar examples: how many of the hybrid's largest wins over BM25, and of its largest losses, to report.
     """
 
@@ -63,6 +65,7 @@ class EvaluateRequest:
     run_out: Path | None = None
     speed: bool = True
     examples: int = 3
+    second: SecondStage | None = None
     in_cluster: bool = False
 
     @property
@@ -153,6 +156,7 @@ def evaluate_index(
             judgements,
             settings=request.settings,
             untrained=_untrained(retriever, request.model),
+            second=request.second,
             progress=progress,
         )
         against_bm25 = wins_and_losses(
@@ -165,7 +169,7 @@ def evaluate_index(
         speed = None
         if request.speed:
             texts = [document.searchable_text for document in islice(retriever.engine.documents(), SPEED_DOCUMENTS)]
-            speed = measure_speed(retriever, [query.text for query in queries], texts)
+            speed = measure_speed(retriever, [query.text for query in queries], texts, second=request.second)
         seen = seen_in_training(retriever, request.model, [query.text for query in queries])
     return EvaluateResult(split, evaluation, speed, against_bm25, seen)
 

@@ -6,17 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 
 from hybrid_search.errors import UsageError
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import MODES, Mode
+from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.index import Fusion
 
 __all__ = ["Latency", "Speed", "measure_latency", "measure_speed"]
 
 _WARM_UP = 20
+_RERANKED = 40
+"""Queries that are timed when hits are ranked again, which may take a second each."""
+
 _BATCH = 256
 
 
@@ -37,24 +42,35 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Latency by mode, and encoding rates in texts per second (None for a retriever without towers)."""
+    """Latency by mode, and of ``reranked``; encoding rates in texts per second (None without towers)."""
 
-    latency: dict[Mode, Latency]
+    latency: dict[str, Latency]
     queries_encoded_per_second: float | None
     documents_encoded_per_second: float | None
 
 
 def measure_speed(
-    retriever: Retriever, queries: Sequence[str], documents: Sequence[str], *, k: int = 10, repeats: int = 200
+    retriever: Retriever,
+    queries: Sequence[str],
+    documents: Sequence[str],
+    *,
+    k: int = 10,
+    repeats: int = 200,
+    second: SecondStage | None = None,
 ) -> Speed:
     """Measure every mode that the retriever supports, and both towers.
 
     :param queries: query texts, reused in turn until ``repeats`` are reached.
     :param documents: texts to encode, as long as real ones; a few hundred are enough.
+    :param second: a second stage to measure too, after the default mode.
     :raises UsageError: as :func:`measure_latency`.
     """
     modes = [mode for mode in MODES if mode == "bm25" or retriever.searches_vectors]
-    latency = {mode: measure_latency(retriever, queries, mode=mode, k=k, repeats=repeats) for mode in modes}
+    latency: dict[str, Latency] = {
+        mode: measure_latency(retriever, queries, mode=mode, k=k, repeats=repeats) for mode in modes
+    }
+    if second is not None:
+        latency["reranked"] = measure_latency(retriever, queries, mode=None, k=k, repeats=repeats, second=second)
     if retriever.encoder is None:
         return Speed(latency, None, None)
     return Speed(
@@ -68,32 +84,47 @@ def measure_latency(
     retriever: Retriever,
     queries: Sequence[str],
     *,
-    mode: Mode = "hybrid",
+    mode: Mode | None = "hybrid",
     k: int = 10,
     repeats: int = 200,
     fusion: Fusion | None = None,
+    second: SecondStage | None = None,
 ) -> Latency:
     """Time single queries, then the same queries in batches, after a warm-up.
 
+    :param mode: None for the index's own.
     :param fusion: instead of the retriever's.
+    :param second: how hits are ranked again; at most 40 queries are timed then.
     :raises UsageError: if there is no query, or ``repeats`` is below 1.
     """
     if not queries or repeats < 1:
         raise UsageError(f"latency needs at least one query and one repeat; got {len(queries)} and {repeats}")
+    again: dict[str, Any] = {"rerank": False}
+    if second is not None:
+        repeats = min(repeats, _RERANKED)
+        again = {"rerank": second.rerank or False, "rerank_depth": second.depth, "diversity": second.diversity}
+
+    def answer(batch: Sequence[str]) -> object:
+        return retriever.search_many(batch, k, mode=mode, fusion=fusion, **again)
+
     texts = list(islice(cycle(queries), repeats))
-    for text in islice(cycle(queries), _WARM_UP):
-        retriever.search(text, k, mode=mode, fusion=fusion)
+    for text in islice(cycle(queries), _warm_up(repeats)):
+        answer([text])
     milliseconds = []
     for text in texts:
         started = perf_counter_ns()
-        retriever.search(text, k, mode=mode, fusion=fusion)
+        answer([text])
         milliseconds.append((perf_counter_ns() - started) / 1e6)
     p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99)).tolist()
-    return Latency(p50, p95, p99, _rate(lambda batch: retriever.search_many(batch, k, mode=mode, fusion=fusion), texts))
+    return Latency(p50, p95, p99, _rate(answer, texts))
+
+
+def _warm_up(repeats: int) -> int:
+    return min(_WARM_UP, 1 + repeats // 10)
 
 
 def _rate(work: Callable[[Sequence[str]], object], texts: Sequence[str]) -> float:
-    work(texts[:_WARM_UP])
+    work(texts[: _warm_up(len(texts))])
     started = perf_counter_ns()
     for first in range(0, len(texts), _BATCH):
         work(texts[first : first + _BATCH])

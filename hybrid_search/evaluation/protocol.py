@@ -2,7 +2,8 @@
 
 Every system ranks the full corpus, and BM25 is always among them (design, invariant 5). ``bm25``, ``knn`` and
 ``hybrid`` are what the index serves: ``hybrid`` with the index's fusion, which returns at most twice its window.
-``random`` is a seeded draw, ``untrained`` an exact search with an encoder that has learnt nothing from queries.
+``reranked`` is the default one of these, its first hits ranked again by a second stage; ``random`` is a seeded draw,
+``untrained`` an exact search with an encoder that has learnt nothing from queries.
 
 In some data sets the queries are documents of the corpus (ArguAna: find the argument against this one), and every
 system would rank the query itself first. BEIR leaves out the document with the query's id. An equal id alone is no
@@ -23,6 +24,7 @@ from hybrid_search.passages import OF, passage_id
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES, Mode
+from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.index import Bm25
 from hybrid_search.streams import in_batches
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 
-System = Literal["random", "bm25", "untrained", "knn", "hybrid"]
+System = Literal["random", "bm25", "untrained", "knn", "hybrid", "reranked"]
 
 SYSTEMS: tuple[System, ...] = get_args(System)
 """All systems, in the order of a report."""
@@ -158,20 +160,22 @@ def evaluate(
     *,
     settings: EvaluationSettings | None = None,
     untrained: Encoder | None = None,
+    second: SecondStage | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Rank the whole index for every judged query with every system, and measure.
 
     :param untrained: the encoder of the system ``untrained``.
+    :param second: the second stage of the system ``reranked``, which ranks at most as many documents as that does.
     :raises DataError: if no query has a relevant judgement.
     :raises ModelNotFound: if no systems are named, and the index holds vectors without the towers that made them.
     :raises UsageError: if a named system can't be run: ``knn`` and ``hybrid`` need a retriever with towers,
-        ``untrained`` needs its encoder; and if there is no such measure.
+        ``untrained`` needs its encoder, ``reranked`` a second stage; and if there is no such measure.
     """
     settings = settings or EvaluationSettings()
     if settings.measures:
         check_measures(settings.measures)
-    systems = _systems(settings, retriever, untrained)
+    systems = _systems(settings, retriever, untrained, second)
     given = {query.id: query for query in queries}
     judgements = list(judgements)
     without_text = {judgement.query_id for judgement in judgements} - given.keys()
@@ -188,6 +192,12 @@ def evaluate(
     served = [system for system in MODES if system in systems]
     with progress("evaluating", len(judged) * len(served)) as task:
         _run_served(retriever, served, judged, settings, collector, task)
+    if "reranked" in systems:
+        with progress("reranking", len(judged)) as task:
+            for query in judged:  # each may take a second
+                found = retriever.rankings([query.text], collector.depth, second=second)
+                collector.take("reranked", [query], found)
+                task.advance(1)
     if "random" in systems:
         ids = [document.id for document in retriever.engine.documents()]
         rankings = [random_ranking(ids, query.id, collector.depth, settings.seed) for query in judged]
@@ -200,15 +210,20 @@ def evaluate(
     return Evaluation(collector.values, collector.runs, counts, settings, own)
 
 
-def _systems(settings: EvaluationSettings, retriever: Retriever, untrained: Encoder | None) -> list[System]:
+def _systems(
+    settings: EvaluationSettings, retriever: Retriever, untrained: Encoder | None, second: SecondStage | None
+) -> list[System]:
     runnable = {
         "random": True,
         "bm25": True,
         "untrained": untrained is not None,
         "knn": retriever.searches_vectors,
         "hybrid": retriever.searches_vectors,
+        "reranked": second is not None,
     }
     for system in settings.systems or ():
+        if system == "reranked" and second is None:
+            raise UsageError("system 'reranked' can't be evaluated without a reranker; give one or leave it out")
         if not runnable[system]:
             raise UsageError(f"system {system!r} can't be evaluated without its towers; give them or leave it out")
     if not settings.systems:

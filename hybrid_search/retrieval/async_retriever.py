@@ -38,8 +38,8 @@ class _Awaited:
 class AsyncRetriever:
     """The retriever for ``asyncio``, for one event loop.
 
-    For an index on a server, even behind an alias, a search awaits the network; only encoding the query and opening
-    another index run in a worker thread. For a folder, and for changes, each call runs in a worker thread.
+    For an index on a server, even behind an alias, a search awaits the network; only encoding the query, reranking and
+    opening another index run in a worker thread. For a folder, and for changes, each call runs in a worker thread.
 
     The methods, their arguments and errors are :class:`Retriever`'s.
 
@@ -84,10 +84,13 @@ class AsyncRetriever:
         """Answer queries in one batch; see :meth:`Retriever.search_many`."""
         if self._awaited is None:
             return await asyncio.to_thread(partial(self.retriever.search_many, queries, k, mode=mode, **given))
-        search = Search.of(queries, k, mode, **only(SearchArguments, given))
+        search = Search.of(queries, k, mode, **self.retriever.completed(only(SearchArguments, given)))
 
         async def answered(index: OpenIndex, engine: AsyncEngine) -> list[list[Hit]]:
-            return index.finished(search, await engine.search(await _ready(index, search)))
+            hits = await engine.search(await _ready(index, search))
+            if search.second is None:
+                return index.finished(search, hits)
+            return await asyncio.to_thread(index.finished, search, hits)
 
         with retrieval(search.texts, k, mode or self.retriever.source.current.default_mode):
             return await self._read(answered)

@@ -53,7 +53,7 @@ class OpenIndex:
         return "hybrid" if self.searches_vectors or self.engine.settings.dimension else "bm25"
 
     def ready(self, search: Search) -> Search:
-        """Return a search completed with the fusion that was given for this index and the vectors of the texts.
+        """Return a search's first stage with the fusion that was given for this index and the vectors of the texts.
 
         Without a given one the engine fuses by the index's own, which another process may have fitted again.
 
@@ -61,13 +61,21 @@ class OpenIndex:
         """
         if search.unnamed and self.default_mode == "bm25":
             search = search.by_words()
+        search = search.first_stage()
         search = self.grouped(search.with_fusion(self._fusion) if self._fusion else search)
         if search.mode == "bm25" or (self.encoder is None and self.searches_vectors):
             return search
         return search.with_vectors(self._vectors(search.texts))
 
     def finished(self, search: Search, hits: list[list[Hit]]) -> list[list[Hit]]:
-        """Return the engine's hits with the highlights, if the search wants them."""
+        """Return the page of the engine's hits, ranked again and with highlights if the search wants these.
+
+        :raises RerankingFailed: as :func:`hybrid_search.retrieval.reranking.ranked_again`.
+        """
+        if search.second is not None:
+            from hybrid_search.retrieval.reranking import ranked_again
+
+            hits = ranked_again(search, hits, self.engine)
         return marked(search.texts, hits, analyzer(self.engine.settings.analyzer)) if search.highlight else hits
 
     def grouped(self, search: Search) -> Search:

@@ -17,16 +17,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
 from hybrid_search.engines.documents import ids_of
-from hybrid_search.errors import ModelNotFound, SearchIndexError
+from hybrid_search.errors import ModelNotFound, SearchIndexError, UsageError, shown
 from hybrid_search.filters import Filter
 from hybrid_search.indexing import fetched, with_passages
-from hybrid_search.protocols import Encoder, Engine, Vectors
+from hybrid_search.protocols import Encoder, Engine, Reranker, Vectors
 from hybrid_search.retrieval.adding import AddReport, added
 from hybrid_search.retrieval.open_index import IndexSource, OpenIndex, encoded
-from hybrid_search.search import MODES, MatchArguments, Mode, Search, SearchArguments, facets_of, only
+from hybrid_search.search import (
+    MODES,
+    MatchArguments,
+    Mode,
+    Search,
+    SearchArguments,
+    facets_of,
+    only,
+)
+from hybrid_search.second_stage import SecondStage, check_depth
 from hybrid_search.settings.index import Bm25, Fusion
 from hybrid_search.tracing import retrieval
 from hybrid_search.types import Document, Hit, Matches, Ranking
@@ -43,19 +53,46 @@ class Retriever:
     :param encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
     :param engine: the open index; closed by :meth:`close`.
     :param fusion: the default fusion of searches; the index's own unless given.
+    :ivar rerank: reranks all searches that do not say ``rerank=False``; see :meth:`reranking`.
     :ivar source: lends the index to each call; see :class:`~hybrid_search.retrieval.alias_retriever.AliasFollower`.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
     def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
         self.source = IndexSource(OpenIndex(encoder, engine, fusion))
+        self.rerank: Reranker | None = None
+        self._rerank_depth: int | None = None
 
     @classmethod
     def through(cls, source: IndexSource) -> Self:
         """Create a retriever that uses the indexes lent by a source."""
         made = cls.__new__(cls)
         made.source = source
+        made.rerank = made._rerank_depth = None
         return made
+
+    def reranking(self, rerank: Reranker | None, depth: int | None = None) -> Self:
+        """Set how searches are reranked that do not say it themselves; return this retriever.
+
+        :param rerank: scores the first hits of each query anew; None for no reranking.
+        :param depth: how many hits are ranked again, for ``diversity`` too; None for 50, or as many as a search asks
+            for if that is more.
+        :raises UsageError: if one is invalid.
+        """
+        if rerank is not None and not callable(rerank):
+            raise UsageError(f"rerank is {shown(rerank)}; give a callable of a query and its hits")
+        check_depth(depth)
+        self.rerank, self._rerank_depth = rerank, depth
+        return self
+
+    def completed(self, given: SearchArguments) -> SearchArguments:
+        """Return a search's arguments with the reranker that searches have by default."""
+        rerank, depth = given.get("rerank"), given.get("rerank_depth")
+        if rerank is None or rerank is True:
+            rerank = self.rerank or rerank
+        if not rerank and given.get("diversity") is None:
+            return given
+        return {**given, "rerank": rerank, "rerank_depth": self._rerank_depth if depth is None else depth}
 
     def __enter__(self) -> Self:
         return self
@@ -117,13 +154,22 @@ class Retriever:
         :param min_bm25: in mode ``hybrid``, what scores less in the BM25 leg counts as not found by that leg; it may
             still be found by the other.
         :param min_knn: the same of the k-NN leg, on OpenSearch's scale: for ``cosine`` half of 1 + the cosine.
+        :param rerank: scores the first hits anew: any callable of a query and its hits that returns a number for each,
+            such as :class:`~hybrid_search.retrieval.reranking.CrossEncoderReranker`. Hits are then those
+            ``rerank_depth`` first ones and no others, by the new score; a filter and least scores hold before. True or
+            None for the reranker that the index was opened with, False for none.
+        :param rerank_depth: how many hits; 50, or ``k`` if that is more. Pages must lie within it.
+        :param diversity: choose hits that differ from those before them, among as many first ones: 0 for relevance
+            alone, 1 for difference alone (maximal marginal relevance, whose lambda is 1 - diversity). By the stored
+            vectors, and after the reranker, if there is one.
         :return: per query, in the given order, the hits of ranks ``offset + 1`` to ``offset + k``; fewer or none
             if there are no more.
         :raises UsageError: if k or the mode is invalid, the offset is beyond the last possible rank, or the mode needs
             towers and there are none.
         :raises FilterError: if the filter is invalid, or names a field that the index does not have.
+        :raises RerankingFailed: if the reranker raises an error, or does not give one finite number for each hit.
         """
-        search = Search.of(queries, k, mode, **only(SearchArguments, given))
+        search = Search.of(queries, k, mode, **self.completed(only(SearchArguments, given)))
         with retrieval(search.texts, k, mode or self.source.current.default_mode):
             return self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
 
@@ -166,17 +212,23 @@ class Retriever:
         filter: Filter | str | None = None,
         bm25: Bm25 | None = None,
         fusion: Fusion | None = None,
+        second: SecondStage | None = None,
     ) -> list[Ranking]:
         """Rank without fetching texts, for evaluation and mining.
 
         :param bm25: k1 and b instead of the index's; only in mode ``bm25``.
         :param fusion: in mode ``hybrid``, instead of the default.
+        :param second: how the first hits are ranked again, whose texts are fetched then; the reranker that the index
+            was opened with is not used here.
         :return: a ranking of at most ``k`` documents per query, in the order of :meth:`search_many`.
         :raises UsageError: as :meth:`search_many`, and if ``bm25`` is given with another mode.
         """
-        search = Search.of(queries, k, mode, filter=filter, bm25=bm25, fusion=fusion)
+        search = replace(Search.of(queries, k, mode, filter=filter, bm25=bm25, fusion=fusion), second=second)
         with retrieval(search.texts, k, mode or self.source.current.default_mode):
-            return self._read(lambda index: index.engine.rank(index.ready(search)))
+            if second is None:
+                return self._read(lambda index: index.engine.rank(index.ready(search)))
+            found = self._read(lambda index: index.finished(search, index.engine.search(index.ready(search))))
+        return [Ranking(tuple(hit.id for hit in hits), tuple(hit.score for hit in hits)) for hits in found]
 
     def add(self, documents: Iterable[Document], *, batch_size: int = 1_024, allow_rejected: bool = False) -> AddReport:
         """Encode and add (or replace) documents, in batches, then commit.

@@ -13,12 +13,14 @@ from hybrid_search.api import open as open_index
 from hybrid_search.errors import MissingExtra
 from hybrid_search.opening import folder_of, is_on_server
 from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.settings.service import ServiceOptions
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from hybrid_search.engines.opensearch.transport import Connection
+    from hybrid_search.protocols import Reranker
     from hybrid_search.service.core import Service
     from hybrid_search.settings.server import SearchOptions
 
@@ -32,16 +34,23 @@ def create_app(
     options: ServiceOptions | None = None,
     connection: Connection | None = None,
     search: SearchOptions | None = None,
+    rerank: Reranker | None = None,
+    rerank_depth: int = RERANK_DEPTH,
 ) -> FastAPI:
     """Return the service of an index as an ASGI application, which opens the index when it is started.
 
     :param location: the index's folder, or ``opensearch://host:9200/name``; an alias is followed when it moves.
     :param model: as for :func:`hybrid_search.open`, as are ``connection`` and ``search``.
     :param options: limits and rights; by default nobody may change documents, and no key is asked for.
+    :param rerank: scores the first ``rerank_depth`` hits anew, unless a request says ``"rerank": false``; called from
+        several threads, and once when the index is opened.
     :raises MissingExtra: if the extra ``serve`` is not installed.
     :raises ConfigError: if the file of API keys can't be read.
     """
-    service = service_of(location, model=model, options=options, connection=connection, search=search)
+    service = service_of(
+        location, model=model, options=options, connection=connection, search=search, rerank=rerank,
+        rerank_depth=rerank_depth,
+    )  # fmt: skip
     from hybrid_search.service.app import application
 
     return application(service)
@@ -54,6 +63,8 @@ def service_of(
     options: ServiceOptions | None = None,
     connection: Connection | None = None,
     search: SearchOptions | None = None,
+    rerank: Reranker | None = None,
+    rerank_depth: int = RERANK_DEPTH,
     writes: bool = True,
 ) -> Service:
     """Return what :func:`create_app` makes an application of, not opened yet.
@@ -74,7 +85,10 @@ def service_of(
     def opened() -> Retriever:
         # A link is resolved here: an index opened through it would see the files of another one when it is moved.
         place = location if is_on_server(location) else folder_of(location).resolve()
-        return open_index(place, model=model, writable=writable, connection=connection, search=search)
+        return open_index(
+            place, model=model, writable=writable, connection=connection, search=search, rerank=rerank,
+            rerank_depth=rerank_depth,
+        )  # fmt: skip
 
     return Service(str(location), _with_connection(location, opened), given, writes=writable)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
-from hybrid_search.errors import HybridSearchError
+from hybrid_search.errors import HybridSearchError, RerankingFailed
 from hybrid_search.service.core import Service
 from hybrid_search.service.faults import fault_of
 from hybrid_search.service.forwarding import Forwarding
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
+_LOG = logging.getLogger(__name__)
 _WORTH_ZIPPING = 1_024
 _BATCHES = {"BatchRequest": "queries", "EmbedRequest": "texts", "TextsToEncode": "texts", "AddRequest": "documents"}
 """Body -> the field that ``max_batch`` limits."""
@@ -101,6 +103,9 @@ def _docs(app: FastAPI) -> Callable[[], Response]:
 def _answer_errors(app: FastAPI) -> None:
     async def of_library(request: Request, error: Exception) -> Response:
         assert isinstance(error, HybridSearchError)
+        if isinstance(error, RerankingFailed):  # what a reranker says may be for the operator alone
+            _LOG.error("the reranker failed", exc_info=error, extra={"request_id": request_id_of(request.scope)})
+            error = RerankingFailed("the reranker failed; the service's log has why, under the request's id")
         return _answer(problem_of(error, request_id_of(request.scope)))
 
     async def of_schema(request: Request, error: Exception) -> Response:

@@ -46,12 +46,19 @@ def serve(task: Task, sockets: list[socket.socket], ready: Callable[[], None]) -
     :raises HybridSearchError: if it can't be opened.
     """
     shared = is_on_server(task.location)  # its writers need not know of one another
+    rerank = None
+    if task.rerank:
+        from hybrid_search.retrieval.reranking import CrossEncoderReranker
+
+        rerank = CrossEncoderReranker(task.rerank)
     with _connected(task):
         service = service_of(
             task.location,
             model=task.model or None,
             options=task.options,
             search=SearchOptions(in_cluster=True) if task.in_cluster else None,
+            rerank=rerank,
+            rerank_depth=task.rerank_depth,
             writes=shared or task.writes or not task.writer,
         )
     service.open()

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from hybrid_search.errors import SearchIndexError, UsageError
+from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.service.core import own_threads
 from hybrid_search.settings.service import ServiceOptions
 
@@ -38,6 +39,7 @@ _TOO_SOON = 5.0
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker serves.
 
+    :ivar rerank: a cross-encoder, by folder or name; empty for none.
     :ivar connection: how to reach a server, by name.
     :ivar fd: the listening socket.
     :ivar writer: the path of the writer's socket; empty if nobody writes.
@@ -48,6 +50,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     options: ServiceOptions
     model: str = ""
     in_cluster: bool = False
+    rerank: str = ""
+    rerank_depth: int = RERANK_DEPTH
     connection: Mapping[str, Any] | None = None
     fd: int = -1
     writer: str = ""

@@ -25,7 +25,8 @@ def test_a_query_gives_five_hits_as_json_with_both_legs(home: Home) -> None:
     assert (answer["query"], answer["mode"]) == ("ice flows downhill", "hybrid")
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4, 5]
     first = answer["hits"][0]
-    assert set(first) == {"id", "rank", "score", "text", "title", "metadata", "legs", "passages", "highlights"}
+    more = {"passages", "highlights", "first_rank", "first_score"}
+    assert set(first) == {"id", "rank", "score", "text", "title", "metadata", "legs", *more}
     assert first["title"] == "glaciers"
     assert set(first["legs"]) <= {"bm25", "knn"}
     assert sum(leg["share"] for leg in first["legs"].values()) == pytest.approx(1, abs=1e-6)

@@ -17,6 +17,7 @@ PUBLIC = """
     open load load_in_sync train create backup restore create_app open_dataset pieces_of
     rejecting write_vectors __version__
     Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions ServiceOptions
+    Reranker CrossEncoderReranker
     Document Hit Highlights Leg Matches Ranking Rejection Query Judgement Example Dataset Allowance
     Fusion Bm25 Filter Term Terms Range Exists And Or Not
     LoadOptions LoadReport ServerLoad Synced DataSource TrainRequest TrainSummary
@@ -24,7 +25,7 @@ PUBLIC = """
     HybridSearchError UsageError ConfigError FilterError PartialAlias DataError DatasetNotFound RecordsRejected
     SearchIndexError IndexNotFound IndexExists IndexLocked AccessDenied Unreachable Overloaded UnfitIndex CorruptIndex
     ModelError ModelNotFound CorruptModel ModelMismatch TrainingError CollapsedTowers ResumeMismatch
-    StorageError MissingExtra UnsupportedCapability
+    StorageError MissingExtra UnsupportedCapability RerankingFailed
 """
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

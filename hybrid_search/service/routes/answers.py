@@ -47,7 +47,8 @@ def shown_hit(hit: Hit, similarity: Similarity, *, mode: str, explain: bool) -> 
     """Return a hit as the service shows it."""
     legs: Mapping[str, Leg] = hit.legs
     knn = legs.get("knn")
-    near = hit.score if mode == "knn" else knn.score if knn is not None else None
+    of_engine = hit.score if hit.first_score is None else hit.first_score
+    near = of_engine if mode == "knn" else knn.score if knn is not None else None
     distance = None if near is None else distance_of(near, similarity)
     shown = {
         "rank": hit.rank,
@@ -62,6 +63,8 @@ def shown_hit(hit: Hit, similarity: Similarity, *, mode: str, explain: bool) -> 
         shown["legs"] = {
             name: _shown_leg(leg) | ({"distance": distance} if name == "knn" else {}) for name, leg in legs.items()
         }
+        if hit.first_rank is not None:
+            shown["first_stage"] = {"rank": hit.first_rank, "score": hit.first_score}
     if hit.highlights is not None:
         shown["highlights"] = hit.highlights
     if hit.passages:

@@ -89,6 +89,17 @@ class _HowToSearch(_Asked):
         float | None, Field(allow_inf_nan=False, description="Of the hybrid's BM25 leg: what scores less is not found.")
     ] = None
     min_knn: Annotated[float | None, Field(allow_inf_nan=False, description="The same of its k-NN leg.")] = None
+    rerank: Annotated[
+        StrictBool | None,
+        Field(description="Score the first hits anew by the service's reranker; left out: if it has one."),
+    ] = None
+    diversity: Annotated[
+        float | None,
+        Field(
+            ge=0, le=1, allow_inf_nan=False, strict=True,
+            description="How much hits should differ from those before them (maximal marginal relevance).",
+        ),
+    ] = None  # fmt: skip
 
 
 class SearchRequest(_HowToSearch):
@@ -143,6 +154,13 @@ class PassageShown(BaseModel):
     text: str
 
 
+class FirstStage(BaseModel):
+    """Rank and score of a hit before it was ranked again."""
+
+    rank: int
+    score: float
+
+
 class HitShown(BaseModel):
     """A document that was found."""
 
@@ -154,6 +172,7 @@ class HitShown(BaseModel):
     text: str
     metadata: Metadata
     legs: Annotated[dict[str, LegShown] | None, Field(description="With explain only.")] = None
+    first_stage: Annotated[FirstStage | None, Field(description="With explain, of a hit that was ranked again.")] = None
     highlights: Annotated[HighlightsShown | None, Field(description="With highlight only.")] = None
     passages: Annotated[
         list[PassageShown] | None, Field(description="Of a document that was found by its passages: the best of them.")
@@ -174,6 +193,7 @@ class SearchAnswer(BaseModel):
     mode: Mode
     weight: Annotated[float | None, Field(description="BM25's weight; null unless the mode is hybrid.")]
     offset: int
+    reranked: Annotated[bool, Field(description="Whether a reranker gave the scores.")]
     took_ms: float
     total: Annotated[int | None, Field(description="With total or facets only: how many documents match.")] = None
     is_exact: Annotated[bool | None, Field(description="Whether these numbers are exact, or else at least so.")] = None
@@ -187,6 +207,7 @@ class BatchAnswer(BaseModel):
     mode: Mode
     weight: float | None
     offset: int
+    reranked: Annotated[bool, Field(description="Whether a reranker gave the scores.")]
     took_ms: float
     results: list[list[HitShown]]
 
@@ -291,6 +312,7 @@ class Stats(BaseModel):
     similarity: str
     writable: bool
     judges: Annotated[bool, Field(description="Whether judgements are noted.")]
+    reranks: Annotated[bool, Field(description="Whether there is a reranker.")]
     engine: dict[str, object]
 
 

@@ -36,6 +36,7 @@ class _Found:
     offset: int
     similarity: Similarity
     seconds: float
+    reranked: bool
     matches: Matches | None = None
 
 
@@ -105,13 +106,24 @@ def _searching(
             "filter": asked.filter, "offset": offset, "fusion": fusion, "group": asked.group,
             "min_score": asked.min_score, "min_bm25": asked.min_bm25, "min_knn": asked.min_knn,
         }  # fmt: skip
-        hits = retriever.search_many(queries, asked.k, mode=mode, highlight=asked.highlight, **meant)
+        if asked.rerank and retriever.rerank is None:
+            raise UsageError("rerank is true, and this service has no reranker; leave it out")
+        hits = retriever.search_many(
+            queries,
+            asked.k,
+            mode=mode,
+            highlight=asked.highlight,
+            rerank=asked.rerank,
+            diversity=asked.diversity,
+            **meant,
+        )
         matches = None
         if isinstance(asked, Asked) and (asked.total or asked.facets):
             matches = retriever.matches(asked.query, asked.k, facets=asked.facets, mode=mode, **meant)
         weight = fusion.weights[0] if fusion is not None else None
         similarity = retriever.engine.settings.similarity
-        return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began, matches)
+        reranked = retriever.rerank is not None and asked.rerank is not False
+        return _Found(hits, mode, weight, offset, similarity, time.perf_counter() - began, reranked, matches)
 
     return found
 
@@ -144,6 +156,7 @@ def _common(found: _Found) -> dict[str, Any]:
         "mode": found.mode,
         "weight": found.weight,
         "offset": found.offset,
+        "reranked": found.reranked,
         "took_ms": round(found.seconds * 1_000, 3),
     }
 

@@ -54,6 +54,7 @@ def watching_routes(service: Service, metrics: Metrics) -> APIRouter:
                 "similarity": settings.similarity,
                 "writable": service.options.writable,
                 "judges": bool(service.options.judgements),
+                "reranks": retriever.rerank is not None,
                 "engine": retriever.stats(),
             }
 

@@ -10,8 +10,9 @@ from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation import protocol
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.index import Bm25, IndexSettings
-from hybrid_search.types import Judgement, Query
+from hybrid_search.types import Judgement, Query, Ranking
 
 QUERIES = (Query("q1", "cat"), Query("q2", "sleeps"), Query("q3", "dog"), Query("q4", "oak"), Query("q5", "tree"))
 JUDGEMENTS = (
@@ -74,6 +75,22 @@ def test_batches_change_nothing(retriever, monkeypatch) -> None:
     whole = evaluate(retriever, QUERIES, JUDGEMENTS)
     monkeypatch.setattr(protocol, "_BATCH", 1)
     assert evaluate(retriever, QUERIES, JUDGEMENTS) == whole
+
+
+def test_a_second_stage_is_a_system_of_its_own_that_ranks_no_deeper_than_it_looks(retriever) -> None:
+    def by_length(query, hits):
+        return [len(hit.text) for hit in hits]
+
+    plain = evaluate(retriever, QUERIES, JUDGEMENTS)
+    found = evaluate(retriever, QUERIES, JUDGEMENTS, second=SecondStage(2, by_length))
+    assert list(found.values) == ["random", "bm25", "knn", "hybrid", "reranked"]
+    assert {**found.runs, "reranked": None} == {**plain.runs, "reranked": None}
+    # Of "sleeps" d5 and d2 are found, of 13 and 17 characters; "cat" has d1 (11) and d2.
+    assert found.runs["reranked"]["q2"] == Ranking(("d2", "d5"), (17.0, 13.0))
+    assert found.runs["reranked"]["q1"].ids == ("d2", "d1")
+    assert found.means["reranked"]["RR@10"] == pytest.approx((1 + 1 / 2) / 2)
+    with pytest.raises(UsageError, match="system 'reranked' can't be evaluated without a reranker"):
+        evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(systems=("reranked",)))
 
 
 def test_bm25_parameters_change_the_bm25_system_only(retriever) -> None:
