@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from hybrid_search.api import backup, create, load, load_in_sync, open, restore, train
+    from hybrid_search.api import backup, create, load, load_in_sync, open, restore, sweep, train
     from hybrid_search.engines.opensearch.transport import Connection
     from hybrid_search.errors import (
         AccessDenied,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
     from hybrid_search.towers.coverage import pieces_of
     from hybrid_search.training.request import DataSource, TrainRequest, TrainSummary
+    from hybrid_search.training.sweep.run import SweepReport, SweepRequest
     from hybrid_search.training.teacher.vector_store import write_vectors
     from hybrid_search.types import (
         Document,
@@ -84,17 +85,17 @@ __all__ = [
     "Matches", "MissingExtra", "Mode", "ModelError", "ModelMismatch", "ModelNotFound", "Not", "Or", "Overloaded",
     "PartialAlias", "Query", "Range", "Ranking", "RecordsRejected", "Rejection", "Reranker", "RerankingFailed",
     "ResumeMismatch", "Retriever", "SearchIndexError", "SearchOptions", "ServerLoad", "ServerOptions", "ServiceOptions",
-    "StorageError", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig", "TrainRequest", "TrainSummary",
-    "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError", "WordVectorConfig",
-    "__version__", "backup", "create", "create_app", "load", "load_in_sync", "open", "open_dataset", "pieces_of",
-    "rejecting", "restore", "train", "write_vectors",
+    "StorageError", "SweepReport", "SweepRequest", "Synced", "Term", "Terms", "TowerConfig", "TrainConfig",
+    "TrainRequest", "TrainSummary", "TrainingError", "UnfitIndex", "Unreachable", "UnsupportedCapability", "UsageError",
+    "WordVectorConfig", "__version__", "backup", "create", "create_app", "load", "load_in_sync", "open", "open_dataset",
+    "pieces_of", "rejecting", "restore", "sweep", "train", "write_vectors",
 ]  # fmt: skip
 
 switch_off()
 
 # Where each public name lives; imported when it is first used (PEP 562), so that the package imports nothing else.
 _NAMES = {
-    "hybrid_search.api": ("backup", "create", "load", "load_in_sync", "open", "restore", "train"),
+    "hybrid_search.api": ("backup", "create", "load", "load_in_sync", "open", "restore", "sweep", "train"),
     "hybrid_search.retrieval.adding": ("AddReport",),
     "hybrid_search.retrieval.async_retriever": ("AsyncRetriever",),
     "hybrid_search.settings.index": ("Bm25", "Fusion"),
@@ -123,6 +124,7 @@ _NAMES = {
     "hybrid_search.loading.load": ("LoadOptions", "LoadReport", "ServerLoad"),
     "hybrid_search.loading.sync": ("Synced",),
     "hybrid_search.training.request": ("DataSource", "TrainRequest", "TrainSummary"),
+    "hybrid_search.training.sweep.run": ("SweepReport", "SweepRequest"),
     "hybrid_search.loaders": ("Allowance", "open_dataset", "rejecting"),
 }  # fmt: skip
 

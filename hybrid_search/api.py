@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from hybrid_search.retrieval.retriever import Retriever
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
+    from hybrid_search.training.sweep.run import SweepReport, SweepRequest
 
-__all__ = ["backup", "create", "load", "load_in_sync", "open", "restore", "train"]
+__all__ = ["backup", "create", "load", "load_in_sync", "open", "restore", "sweep", "train"]
 
 
 def open(
@@ -108,6 +109,17 @@ def train(dataset: Dataset, out: str | Path, request: TrainRequest | None = None
         from hybrid_search.training import train as training
 
     return training.train(dataset, Path(out), request)
+
+
+def sweep(dataset: Dataset, out: str | Path, request: SweepRequest | None = None) -> SweepReport:
+    """Train with many settings and keep the best model; see :func:`hybrid_search.training.sweep.run.sweep`.
+
+    :raises MissingExtra: if the extra ``sweep`` is not installed.
+    """
+    with importing_extra("sweep"):
+        from hybrid_search.training.sweep import run
+
+    return run.sweep(dataset, Path(out), request)
 
 
 def load(

@@ -86,6 +86,7 @@ HOMES = {
     "langchain_core": ("hybrid_search.adapters.langchain",),
     "llama_index": ("hybrid_search.adapters.llama_index",),
     "opentelemetry": ("hybrid_search.tracing",),
+    "optuna": ("hybrid_search.training.sweep",),
     "uvicorn": ("hybrid_search.service.server",),
 }
 MAX_LINES = 400

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hybrid_search.training.request import DataSource, TrainSummary
     from hybrid_search.training.start import Start
 
-__all__ = ["WHOLE_HELP", "command", "print_training"]
+__all__ = ["WHOLE_HELP", "command", "print_training", "settings_of", "source_of", "tracker_of"]
 
 NO_START = "none"
 
@@ -158,16 +158,13 @@ def command(
         from hybrid_search.training.train import train
     from hybrid_search.training.request import TrainRequest
 
-    allow = given.pop("allow_rejected")
-    chosen = (given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))
-    start = _start(given.pop("start"), *chosen)
-    settings = _settings(*chosen, start)
-    tracker = _tracker(given.pop("tracker"), given["out"])
+    allow, out = given.pop("allow_rejected"), given.pop("out")
+    settings, start = settings_of(context, given)
+    tracker = tracker_of(given.pop("tracker"), out.parent)
     with opened_dataset(dataset, path, dataset_config, dead_letter, allow) as (opened, reject):
-        out = given.pop("out")
         request = TrainRequest(
             towers=settings.towers, config=settings.training, start=start.folder if start else None,
-            old_data=_old_data(start) if start else None, source=_source(dataset, path, dataset_config), **given,
+            old_data=_old_data(start) if start else None, source=source_of(dataset, path, dataset_config), **given,
         )  # fmt: skip
         report = train(opened, out, request, tracker=tracker, reject=reject, progress=progress, say=say)
         print_training(report, form)
@@ -176,6 +173,7 @@ def command(
 def print_training(summary: TrainSummary, form: str) -> None:
     """Print the result, and as a table that of each round if there were several."""
     report: dict[str, Any] = msgspec.to_builtins(summary)
+    del report["by_query"]
     if form != "table":
         facts(report, form)
         return
@@ -185,6 +183,13 @@ def print_training(summary: TrainSummary, form: str) -> None:
         columns = ["round", "kept", "steps", "best_step", "negatives", "bm25", "knn", "hybrid"]
         rows = [[str(each.get(name, "")) for name in columns] for each in rounds]
         print_table(columns, rows, title="nDCG@10 on the validation queries, round by round", right=columns)
+
+
+def settings_of(context: click.Context, given: dict[str, Any]) -> tuple[TrainSettings, Start | None]:
+    """Return all settings of a training, and the model that it goes on from; takes the options for these out."""
+    chosen = (given.pop("recipe"), given.pop("settings_file"), nested(given_settings(context)))
+    start = _start(given.pop("start"), *chosen)
+    return _settings(*chosen, start), start
 
 
 def _start(name: str | None, recipe: str, file: Path | None, given: dict[str, dict[str, Any]]) -> Start | None:
@@ -225,7 +230,7 @@ def _old_data(start: Start) -> Callable[[], Dataset]:
     return opened
 
 
-def _source(dataset: str, path: Path | None, config: str) -> DataSource | None:
+def source_of(dataset: str, path: Path | None, config: str) -> DataSource | None:
     """Return where the data set can be opened again; None for a stream."""
     from hybrid_search.loaders.opening import is_stream
     from hybrid_search.training.request import DataSource
@@ -258,9 +263,13 @@ def _read(path: Path | None) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _tracker(name: str, out: Path) -> Tracker | None:
-    if name == "jsonl":  # always written
+def tracker_of(name: str, folder: Path, *, group: str = "", run: str = "") -> Tracker | None:
+    """Return the tracker of that name; None for that of ``log.jsonl``, which is always written.
+
+    :param group: of several runs that belong together; ``run`` is the name of this one.
+    """
+    if name == "jsonl":
         return None
     from hybrid_search.training.tracking import WandbTracker
 
-    return WandbTracker("hybrid-search", out.parent)
+    return WandbTracker(folder, group=group, name=run)

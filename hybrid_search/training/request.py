@@ -81,6 +81,7 @@ class TrainSummary:
     :ivar training_seconds: duration of the steps alone, including those of an interrupted run before this call.
     :ivar steps: number of steps of the round that was kept; ``best_step`` and ``stopped_because`` likewise.
     :ivar validation: nDCG@10 of each system on the held-out training queries.
+    :ivar by_query: the hybrid's nDCG@10 for each of these queries, always in the same order.
     :ivar notes: remarks for people.
     :ivar parents: fingerprints of the models that this one goes back to, the nearest first.
     :ivar old_validation: the towers' nDCG@10 on the validation queries of the model that this one started from,
@@ -103,3 +104,4 @@ class TrainSummary:
     rounds: Sequence[Mapping[str, Any]] = ()
     parents: Sequence[str] = ()
     old_validation: Mapping[str, Any] = field(default_factory=dict)
+    by_query: Sequence[float] = ()

@@ -32,7 +32,7 @@ from hybrid_search.training.recipes import DEFAULT, RECIPES, Recipe, TrainSettin
 from hybrid_search.training.request import DEFAULT_START, DataSource, TrainRequest
 from hybrid_search.types import Document
 
-__all__ = ["ADAPT_RATES", "ADAPT_STEPS", "RATE", "KnownQueries", "Start", "settled", "told_of_words"]
+__all__ = ["ADAPT_RATES", "ADAPT_STEPS", "RATE", "KnownQueries", "Start", "settled", "told_of_words", "why_fixed"]
 
 RATE = 0.3
 """Factor for learning rates: large steps harm towers that are already trained."""
@@ -217,6 +217,22 @@ def settled(request: TrainRequest) -> tuple[Start | None, TowerConfig, TrainConf
     start.check_towers(towers)
     towers = towers.replace(adapted=start.card.tower.adapted or bool(config.adapt_steps))
     return start, towers, config.replace(residual_share=0.0)
+
+
+def why_fixed(name: str, start: Start | None, config: TrainConfig) -> str:
+    """Return why a setting can't vary between runs that go on from a model; empty if it can.
+
+    :param name: as ``hybrid-search settings`` lists it.
+    """
+    section, _, rest = name.partition(".")
+    first = rest.partition(".")[0]
+    if start is None:
+        return ""
+    if (section == "towers" and first not in _FREE[:-1]) or (section == "training" and first in _TAKEN_OVER):
+        return f"the runs take that from {start.name}; leave it out, or begin with new towers (no start)"
+    if section == "training" and config.adapt_steps and first in _OF_WHOLE_STEPS:
+        return "steps with the networks held do not have it; set training.adapt_steps=0, or leave it out"
+    return ""
 
 
 def _folder(request: TrainRequest) -> Path | None:

@@ -84,17 +84,22 @@ class ShiftedTracker:
 class WandbTracker:
     """Logs to Weights & Biases: offline, to be synchronised later, unless the environment says ``WANDB_MODE=online``.
 
+    The project is that of ``WANDB_PROJECT``, else ``hybrid-search``.
+
+    :param group: of several runs that belong together; empty for none.
+    :param name: of the run; empty for one that wandb makes up.
     :raises MissingExtra: if wandb is not installed.
     """
 
-    def __init__(self, project: str, folder: Path) -> None:
+    def __init__(self, folder: Path, *, group: str = "", name: str = "") -> None:
         if importlib.util.find_spec("wandb") is None:
             raise MissingExtra("wandb", "tracking")
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_MODE", "offline")
-        self._run: Any = wandb.init(project=project, dir=str(folder))
+        project = os.environ.get("WANDB_PROJECT") or "hybrid-search"
+        self._run: Any = wandb.init(project=project, dir=str(folder), group=group or None, name=name or None)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Log numbers at a step; other values become part of the run's configuration."""

@@ -305,4 +305,5 @@ def _summary(
         defaults=msgspec.to_builtins(card.defaults),
         notes=notes,
         rounds=[] if len(rounds) == 1 else [each.told(is_kept=each is best) for each in rounds],
+        by_query=best.fit.by_query,
     )

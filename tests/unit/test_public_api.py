@@ -14,13 +14,13 @@ from hybrid_search import errors
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = """
-    open load load_in_sync train create backup restore create_app open_dataset pieces_of
+    open load load_in_sync train sweep create backup restore create_app open_dataset pieces_of
     rejecting write_vectors __version__
     Retriever AsyncRetriever AddReport Mode Connection SearchOptions ServerOptions ServiceOptions
     Reranker CrossEncoderReranker
     Document Hit Highlights Leg Matches Ranking Rejection Query Judgement Example Dataset Allowance
     Fusion Bm25 Filter Term Terms Range Exists And Or Not
-    LoadOptions LoadReport ServerLoad Synced DataSource TrainRequest TrainSummary
+    LoadOptions LoadReport ServerLoad Synced DataSource TrainRequest TrainSummary SweepRequest SweepReport
     TowerConfig TrainConfig WordVectorConfig
     HybridSearchError UsageError ConfigError FilterError PartialAlias DataError DatasetNotFound RecordsRejected
     SearchIndexError IndexNotFound IndexExists IndexLocked AccessDenied Unreachable Overloaded UnfitIndex CorruptIndex

@@ -38,11 +38,15 @@ DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """The fitted defaults, each system's nDCG@10 on the validation queries, and notes for the user."""
+    """The fitted defaults, each system's nDCG@10 on the validation queries, and notes for the user.
+
+    :ivar by_query: the hybrid's nDCG@10 for each of these queries.
+    """
 
     defaults: ServingDefaults
     validation: Mapping[str, float]
     notes: Sequence[str]
+    by_query: Sequence[float] = ()
 
 
 def fit_defaults(
@@ -90,7 +94,8 @@ def fit_defaults(
         bm25 = fit_bm25(searched, queries, judgements)
         judged = _judgements((q.id for q in held_out), positives)
         fusion = fit_fusion(*ranked_legs(retriever, held_out, bm25.bm25, own), judged)
-    return FitReport(ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25), _validation(fusion), _notes(fusion))
+    defaults = ServingDefaults(fusion=fusion.fusion, bm25=bm25.bm25)
+    return FitReport(defaults, _validation(fusion), _notes(fusion), fusion.by_query)
 
 
 Leg = Mapping[str, Ranking]

@@ -56,6 +56,7 @@ class FusionFit:
     :ivar gain: mean nDCG@10 of the chosen fusion less that of BM25 alone; 0 if BM25 alone was chosen.
     :ivar queries: number of validation queries.
     :ivar is_sure: whether the middle of the plateau gains more than 1.96 standard errors over BM25 alone.
+    :ivar by_query: nDCG@10 of the chosen fusion for each query.
     """
 
     fusion: Fusion
@@ -63,6 +64,7 @@ class FusionFit:
     gain: float
     queries: int
     is_sure: bool
+    by_query: tuple[float, ...]
 
     @property
     def fuses(self) -> bool:
@@ -138,6 +140,7 @@ def _chosen(table: Values, fusion: Fusion) -> FusionFit:
         gain=float(means[row] - means[-1]),
         queries=table.shape[1],
         is_sure=standard_errors(table[plateau_centre(table)] - table[-1]) > _SURE,
+        by_query=tuple(table[row].tolist()),
     )
 
 

@@ -41,12 +41,12 @@ def test_a_resumed_log_goes_on_after_its_last_whole_line(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
 def test_a_missing_wandb_says_what_to_install(tmp_path):
     with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-towers\[tracking\]'"):
-        WandbTracker("project", tmp_path)
+        WandbTracker(tmp_path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
 def test_wandb_logs_offline(tmp_path):
-    tracker = WandbTracker("project", tmp_path)
+    tracker = WandbTracker(tmp_path)
     tracker.log(0, {"train": {"seed": 1}})
     tracker.log(1, {"loss": 0.5})
     tracker.close()

@@ -1,0 +1,1 @@
+"""Sweeps over settings of a training: what may be tried (``space``), what was tried (``study``), trials (``run``)."""
