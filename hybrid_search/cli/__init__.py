@@ -18,8 +18,8 @@ from hybrid_search.errors import HybridSearchError, StorageError, UsageError, sh
 __all__ = ["cli", "main"]
 
 VERBS = (
-    "quickstart", "example", "train", "sweep", "mine", "load", "query", "evaluate", "compare", "diagnose", "info",
-    "create", "add", "get", "list", "count", "delete", "backup", "restore",
+    "quickstart", "example", "train", "sweep", "labels", "mine", "load", "query", "evaluate", "compare", "diagnose",
+    "info", "create", "add", "get", "list", "count", "delete", "backup", "restore",
     "dashboards", "reindex", "tune", "refit", "indexes", "swap", "rollback", "drop", "repair", "serve", "new-key",
     "mcp", "deploy", "undeploy", "serve-towers", "doctor", "settings",
 )  # fmt: skip
