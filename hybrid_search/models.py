@@ -57,7 +57,7 @@ def _training_report(folder: Path) -> dict[str, Any]:
     """Return what it was trained on, what of the documents the towers read, and whether in order, as far as known."""
     with contextlib.suppress(OSError, RecursionError, msgspec.MsgspecError):
         report = msgspec.json.decode((folder / "training.json").read_bytes(), type=dict[str, Any])
-        names = ("data_set", "split", "teacher", "read_by_towers", "cosine_to_shuffled")
+        names = ("parameters", "data_set", "split", "teacher", "read_by_towers", "cosine_to_shuffled")
         return {name: report[name] for name in names if report.get(name)}
     return {}
 

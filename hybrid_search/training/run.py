@@ -36,6 +36,7 @@ from hybrid_search.training.data.arrays import (
 from hybrid_search.training.fit.defaults import FitReport, fit_defaults
 from hybrid_search.training.fit.made import fit_on_made_queries, sampling
 from hybrid_search.training.loop.loop import TrainReport, train_towers
+from hybrid_search.training.loop.weights import parameters_of
 from hybrid_search.training.request import DataSource
 from hybrid_search.training.resume import WorkFolder
 from hybrid_search.training.split import Split
@@ -168,6 +169,7 @@ class TrainingRun:
         training = {
             "split": self.split.name,
             "settings": msgspec.to_builtins(config),
+            "parameters": parameters_of(towers),
             "data": dict(data.report),
             "read_by_towers": msgspec.to_builtins(self.reading),
             "cosine_to_shuffled": cosines_to_shuffled(

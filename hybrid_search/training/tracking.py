@@ -11,12 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_search.errors import MissingExtra
 from hybrid_search.protocols import Tracker
 from hybrid_search.storage import disk_errors
 
-__all__ = ["EveryTracker", "JsonlTracker", "ShiftedTracker", "WandbTracker"]
+__all__ = ["EveryTracker", "Histogram", "JsonlTracker", "ShiftedTracker", "WandbTracker"]
+
+_BINS = 64
+
+
+class Histogram:
+    """Many numbers whose spread a tracker may show; they are counted only if it does.
+
+    :param values: of any shape, as they are when they are logged.
+    """
+
+    def __init__(self, values: NDArray[np.floating[Any]]) -> None:
+        self._values = values
+
+    def counted(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return (bins,) counts and (bins + 1,) edges of even bins between the least and the greatest finite value."""
+        finite = self._values[np.isfinite(self._values)]
+        return np.histogram(finite, bins=_BINS)
 
 
 class JsonlTracker:
@@ -35,12 +54,12 @@ class JsonlTracker:
             self._file = path.open("ab")
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write values at a step; NaN and infinite numbers are written as text.
+        """Write values at a step, but for histograms; NaN and infinite numbers are written as text.
 
         :raises StorageError: if the disk is full.
         """
         record = {"step": step, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        record |= {name: _jsonable(value) for name, value in values.items()}
+        record |= {name: _jsonable(value) for name, value in values.items() if not isinstance(value, Histogram)}
         with disk_errors(f"writing {self._path}"):
             self._file.write(msgspec.json.encode(record) + b"\n")
             self._file.flush()
@@ -96,15 +115,18 @@ class WandbTracker:
             raise MissingExtra("wandb", "tracking")
         import wandb
 
+        self._wandb: Any = wandb
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_MODE", "offline")
         project = os.environ.get("WANDB_PROJECT") or "hybrid-search"
         self._run: Any = wandb.init(project=project, dir=str(folder), group=group or None, name=name or None)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Log numbers at a step; other values become part of the run's configuration."""
-        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
-        settings = {name: value for name, value in values.items() if name not in numbers}
+        """Log numbers and histograms at a step; other values become part of the run's configuration."""
+        numbers: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        histograms = {name: value for name, value in values.items() if isinstance(value, Histogram)}
+        settings = {name: value for name, value in values.items() if name not in {**numbers, **histograms}}
+        numbers |= {name: self._wandb.Histogram(np_histogram=one.counted()) for name, one in histograms.items()}
         if settings:
             self._run.config.update(settings, allow_val_change=True)
         if numbers:

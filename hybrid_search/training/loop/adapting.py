@@ -30,6 +30,7 @@ from hybrid_search.training.data.rows import Rows
 from hybrid_search.training.loop.lessons import Aligned, Lessons, lessons_of
 from hybrid_search.training.loop.optimiser import EarlyStopping, clip_gradients, learning_rate_factor
 from hybrid_search.training.loop.validation import MEASURE, CollapseAlarm, measured
+from hybrid_search.training.loop.weights import weights_of
 
 __all__ = ["Adapted", "adapt_towers"]
 
@@ -175,7 +176,8 @@ class _Adapting:
             queries, documents = (held.vectors(self._shift) for held in self._held[2:] if held is not None)
         value = measured(queries, documents, data, self._towers.config.similarity)
         self._curve.append((self.step, value))
-        tracker.log(self.step, {MEASURE: value})
+        trained = {"shift": self._shift, **{f"last.{place}": one for place, one in enumerate(self._last)}}
+        tracker.log(self.step, {MEASURE: value, **weights_of(trained)})
         if self.stopping.improves(self.step, value):
             self._best = [part.detach().clone() for part in (self._shift, *self._last)]
 

@@ -33,6 +33,7 @@ from hybrid_search.training.loop.objective import Objective
 from hybrid_search.training.loop.optimiser import EarlyStopping, Optimisers, clip_gradients, learning_rate_factor
 from hybrid_search.training.loop.state import Progressed, State, load_state, save_state
 from hybrid_search.training.loop.validation import MEASURE, CollapseAlarm, validate
+from hybrid_search.training.loop.weights import parameters_of, weights_of
 
 __all__ = ["TrainReport", "deferred_interrupt", "train_towers"]
 
@@ -106,7 +107,7 @@ def _adapted(
 ) -> TrainReport:
     started = time.monotonic()
     settings = {"train": msgspec.to_builtins(config), "towers": msgspec.to_builtins(towers.config)}
-    tracker.log(0, {**settings, "data": dict(data.report)})
+    tracker.log(0, {**settings, "parameters": parameters_of(towers), "data": dict(data.report)})
     course = adapt_towers(towers, data, config, tracker=tracker, progress=progress)
     return TrainReport(
         best_step=course.best_step, best_measure=course.best_measure, untrained_measure=course.untrained_measure,
@@ -144,7 +145,8 @@ class _Run:
     def begin(self, state: State | None) -> None:
         settings = {"train": msgspec.to_builtins(self.config), "towers": msgspec.to_builtins(self.towers.config)}
         if state is None:
-            self.tracker.log(0, {**settings, "data": dict(self.data.report), "steps": self.batches.steps})
+            counts = {"parameters": parameters_of(self.towers), "data": dict(self.data.report)}
+            self.tracker.log(0, {**settings, **counts, "steps": self.batches.steps})
             self.choose_parts()
             self.evaluate()
         else:
@@ -182,7 +184,7 @@ class _Run:
             return
         measure = validate(self.towers, self.data.validation, self.device)
         self.curve.append((self.step, measure))
-        self.tracker.log(self.step, {MEASURE: measure})
+        self.tracker.log(self.step, {MEASURE: measure, **weights_of(dict(self.towers.named_parameters()))})
         if self.stopping.improves(self.step, measure):
             self.best = {name: tensor.detach().clone() for name, tensor in self.towers.state_dict().items()}
 

@@ -1,10 +1,11 @@
 import importlib.util
 import json
 
+import numpy as np
 import pytest
 
 from hybrid_search.errors import MissingExtra
-from hybrid_search.training.tracking import JsonlTracker, WandbTracker
+from hybrid_search.training.tracking import Histogram, JsonlTracker, WandbTracker
 
 
 def lines(path):
@@ -45,9 +46,16 @@ def test_a_missing_wandb_says_what_to_install(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
-def test_wandb_logs_offline(tmp_path):
-    tracker = WandbTracker(tmp_path)
+def test_wandb_logs_offline_to_the_project_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "knives")
+    tracker = WandbTracker(tmp_path, group="study", name="trial-0001")
     tracker.log(0, {"train": {"seed": 1}})
-    tracker.log(1, {"loss": 0.5})
+    tracker.log(1, {"loss": 0.5, "weights/head": Histogram(np.array([1.0, 2.0]))})
+    run = tracker._run
+    assert (run.project, run.group, run.name) == ("knives", "study", "trial-0001")
+    assert run.config["train"] == {"seed": 1}
+    tracker.log(2, {"loss": 0.25})  # which ends the step before
+    assert run.summary["loss"] == 0.5
+    assert run.summary["weights/head"]["_type"] == "histogram"
     tracker.close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
