@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 import hybrid_search
+from benchmarks.harness import write_result
 from hybrid_search.loaders.python_docs import PythonDocs
 from hybrid_search.types import Document
 
@@ -21,7 +22,7 @@ BYTES = 10_000_000
 
 
 def main() -> None:
-    """Make the files, load them, ask once, and print the seconds."""
+    """Make the files, load them, ask once, and write the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "docs")
         size = write_files(source)
@@ -32,8 +33,9 @@ def main() -> None:
             found = retriever.search("join the parts of a path", mode="bm25")
         seconds = perf_counter() - started
     counts = dict(report.read)
-    print(f"{counts['files']:,} files, {size / 1e6:.1f} MB, {counts['passages']:,} passages: {seconds:.1f} s")
-    print(f"found: {[hit.id for hit in found]}")
+    figures = {"files": counts["files"], "MB": round(size / 1e6, 1), "passages": counts["passages"]}
+    figures |= {"hits of one query": len(found), "seconds": round(seconds, 1)}
+    write_result("files_load", figures, command="python -m benchmarks.files_load")
 
 
 def write_files(folder: Path) -> int:

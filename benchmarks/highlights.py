@@ -1,39 +1,43 @@
 """What highlights and snippets add to a search of 10 hits: ``python -m benchmarks.highlights``.
 
-The passages and queries are those of the documentation that ships with Python; median of the differences.
+The passages and queries are those of the documentation that ships with Python. Each query is searched without and with
+highlights, and its hits are marked alone, turn by turn.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import hybrid_search
+from benchmarks.harness import milliseconds_in_turn, write_result
+from hybrid_search.analysis import analyzer
+from hybrid_search.highlights import marked
 
-QUERIES = 300
+QUERIES, HITS = 600, 10
 
 
 def main() -> None:
-    """Load, search each query with and without highlights, and print the medians."""
+    """Load, search each query with and without highlights, and write the percentiles."""
     data = hybrid_search.open_dataset("python_docs", None, reject=print)
     queries = [query.text for query, _ in zip(data.queries("test"), range(QUERIES), strict=False)]
     with tempfile.TemporaryDirectory() as folder:
         hybrid_search.load(data, Path(folder, "index"), options=hybrid_search.LoadOptions(lexical_only=True))
         with hybrid_search.open(Path(folder, "index")) as retriever:
-            seconds: dict[bool, list[float]] = {False: [], True: []}
-            for turn in range(2):
-                for query in queries:
-                    for highlight in (False, True):
-                        started = perf_counter()
-                        retriever.search(query, 10, mode="bm25", highlight=highlight)
-                        if turn:
-                            seconds[highlight].append(perf_counter() - started)
-    added = [(with_it - without) * 1e3 for without, with_it in zip(seconds[False], seconds[True], strict=True)]
-    print(
-        f"{len(added)} queries, 10 hits: {median(seconds[False]) * 1e3:.3f} ms, highlights add {median(added):.3f} ms"
-    )
+            of_index = analyzer(retriever.engine.settings.analyzer)
+            found = {query: retriever.search(query, HITS, mode="bm25") for query in queries}
+            length = sum(len(hit.text) for hits in found.values() for hit in hits) / len(queries)
+            without, with_them, alone = milliseconds_in_turn(
+                [
+                    lambda query: retriever.search(query, HITS, mode="bm25"),
+                    lambda query: retriever.search(query, HITS, mode="bm25", highlight=True),
+                    lambda query: marked([query], [found[query]], of_index),
+                ],
+                queries,
+            )
+    figures = {"search ms": without, "with highlights ms": with_them, "highlights alone ms": alone}
+    sizes = {"queries": len(queries), "hits": HITS, "characters of a page of hits": round(length)}
+    write_result("highlights", {**sizes, **figures}, command="python -m benchmarks.highlights")
 
 
 if __name__ == "__main__":

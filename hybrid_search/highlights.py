@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 
 from hybrid_search.analysis import Analyzer, asked_terms
+from hybrid_search.analysis.identifiers import places_of_parts
 from hybrid_search.types import Highlights, Hit, Span
 
 __all__ = ["marked"]
@@ -25,12 +25,20 @@ _LONGEST = 100_000
 """Most characters of a text that are looked at."""
 
 _BEFORE = 40
-_BLANKS = str.maketrans("\n\t\r\v\f\u2028\u2029\x85", " " * 8)
+_BLANK = re.compile("[\n\t\r\v\f\u2028\u2029\x85]")
 _MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
-_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}\u3099\u309a\u00ad\u200c\u200d])*")
+_INSIDE = rf"[{_MARKS}\u3099\u309a\u00ad\u200c\u200d]"
+_WORD = re.compile(rf"[^\W_](?:[^\W_]|{_INSIDE})*")
 _INNER = re.compile("[0-9a-z][A-Z]|[A-Z]{2}[a-z]")
-_IN_PARTS = f"[0-9A-Za-z]*(?:{_INNER.pattern})[0-9A-Za-z]*"
+_FOREIGN = re.compile("[^\x00-\x7f]+")
+_IN_WORD = re.compile(rf"[^\W_]|{_INSIDE}")
+_REST = re.compile(rb"[0-9A-Za-z]*")
+_LETTERS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
+"""ASCII in small letters, and a blank for all that separates words."""
+
 _KNOWN_WORDS = 1 << 16
+_OTHERWISE = re.compile("sky|.ie")
+"""Stems of words that begin otherwise: *skies*, *dying*."""
 
 
 def marked(queries: Sequence[str], hits: Sequence[Sequence[Hit]], analyzer: Analyzer) -> list[list[Hit]]:
@@ -42,8 +50,16 @@ def marked(queries: Sequence[str], hits: Sequence[Sequence[Hit]], analyzer: Anal
     found = []
     for query, of_query in zip(queries, hits, strict=True):
         terms = _Terms(frozenset(terms_of(query)), analyzer)
-        found.append([_marked(hit, terms) for hit in of_query])
+        places = terms.places(_texts(of_query))
+        found.append([_marked(hit, places) for hit in of_query])
     return found
+
+
+def _texts(hits: Iterable[Hit]) -> Iterator[str]:
+    for hit in hits:
+        yield hit.title
+        yield hit.text
+        yield from _texts(hit.passages)
 
 
 class _Terms(dict[str, tuple[Span, ...]]):
@@ -54,13 +70,11 @@ class _Terms(dict[str, tuple[Span, ...]]):
         self._terms_of = _terms_of_word(analyzer)
         self._analyzer = analyzer
         self._first_letters = frozenset(letter for term in terms for letter in (term[0], term[0].upper()))
-        letters = "".join(sorted(letter for letter in self._first_letters if letter.isascii() and letter.isalnum()))
-        # What may have a term in a text of ASCII: words with the first letter of one, and words that may have parts.
-        with_first = rf"[{letters}][0-9A-Za-z]*|" if letters else ""
-        self._likely = re.compile(rf"(?<![0-9A-Za-z])(?:{with_first}{_IN_PARTS})")
+        # How a word of ASCII begins that has one of the terms.
+        self._beginnings = {one.encode() for term in terms for one in beginnings(term, analyzer) if one.isascii()}
 
     def __missing__(self, word: str) -> tuple[Span, ...]:
-        if word.isascii() and not _INNER.search(word):  # most words: of one part
+        if word.isascii() and (word.islower() or not _INNER.search(word)):  # most words: of one part
             asked = word[0] in self._first_letters and not self._terms.isdisjoint(self._terms_of(word))
             whole: tuple[Span, ...] = ((0, len(word)),) if asked else ()
             self[word] = whole
@@ -90,13 +104,97 @@ class _Terms(dict[str, tuple[Span, ...]]):
         is_candidate = word[0] in self._first_letters or not word.isascii()
         return is_candidate and not self._terms.isdisjoint(self._terms_of(word))
 
-    def spans(self, text: str) -> list[Span]:
-        """Return the places of the words with a term of the query, in order."""
-        if not self._terms:
-            return []
-        words = self._likely if text.isascii() else _WORD
-        found = ((match.start(), match[0]) for match in words.finditer(text, 0, _LONGEST))
-        return [(at + start, at + end) for at, word in found for start, end in self[word]]
+    def places(self, texts: Iterable[str]) -> dict[str, list[Span]]:
+        """Return text -> the places of the words with a term of the query, in order."""
+        found: dict[str, list[Span]] = {text: [] for text in texts}
+        if not self._terms or not found:
+            return found
+        # All of a page at once: each step is C's work on much text then, and not Python's on little.
+        marked = self._marked_words("\n".join([text[:_LONGEST] for text in found]))
+        each = iter(found.items())
+        base, following, here = 0, 0, list[Span]()
+        for at in sorted(marked):
+            while at >= following:
+                text, here = next(each)
+                base, following = following, following + min(len(text), _LONGEST) + 1
+            first = at - base
+            for start, end in marked[at]:
+                here.append((first + start, first + end))
+        return found
+
+    def _marked_words(self, text: str) -> dict[int, tuple[Span, ...]]:
+        """Return the place of each word with a term -> which parts of it are to be marked.
+
+        Of ASCII few words are looked at: to look for beginnings in bytes takes a small part of that time.
+        """
+        found: dict[int, tuple[Span, ...]] = {}
+        letters = text.encode("ascii", "replace")  # as many bytes as the text has characters
+        if not text.isascii():
+            places = list(_foreign_places(text, letters))
+            for start, end in places:
+                found.update(
+                    (word.start(), marks) for word in _WORD.finditer(text, start, end) if (marks := self[word[0]])
+                )
+            letters = _without(letters, places)
+        words = b" %b " % letters.translate(_LETTERS)
+        for one in self._beginnings:
+            at = words.find(one)
+            while at >= 0:
+                end = words.find(b" ", at + 1)
+                if marks := self[text[at : end - 1]]:
+                    found[at] = marks
+                at = words.find(one, end)
+        if self._analyzer.parts:
+            for at in places_of_parts(letters):
+                start, end = words.rfind(b" ", 0, at + 2), words.find(b" ", at + 1)
+                if marks := self[text[start : end - 1]]:
+                    found[start] = marks
+        return found
+
+
+def beginnings(term: str, analyzer: Analyzer) -> tuple[str, ...]:
+    """Return what words of ASCII with this term begin with, after a blank, in small letters; a blank ends a word.
+
+    A stem of English is its word's beginning, but for a last letter of *i* (happy), *e* (hoping) or *l* (ability).
+    """
+    if not analyzer.stemmer:
+        return (f" {term} ",)
+    if analyzer.stemmer != "english" or _OTHERWISE.fullmatch(term):
+        return (f" {term[0]}",)
+    if len(term) == 1:
+        return f" {term} ", f" {term}ed", f" {term}ing"
+    return (f" {term[:-1]}" if len(term) > 2 and term[-1] in "iel" else f" {term}",)
+
+
+def _foreign_places(text: str, letters: bytes) -> Iterator[Span]:
+    """Yield the places of the words with a character outside of ASCII; neighbours of such words may be in them.
+
+    :param letters: the text's characters as ASCII, others as any that is no letter.
+    """
+    last = 0
+    for run in _FOREIGN.finditer(text):
+        if run.start() < last or not _IN_WORD.search(run[0]):
+            continue
+        start, last = run.span()
+        while start and letters[start - 1 : start].isalnum():
+            start -= 1
+        following: re.Match[str] | None = run
+        while following is not None:  # up to the next character of ASCII that separates words
+            last = _end(letters, following.end())
+            following = _FOREIGN.match(text, last)
+        yield start, last
+
+
+def _without(letters: bytes, places: Sequence[Span]) -> bytes:
+    left = bytearray(letters)
+    for start, end in places:
+        left[start:end] = b" " * (end - start)
+    return bytes(left)
+
+
+def _end(letters: bytes, at: int) -> int:
+    rest = _REST.match(letters, at)
+    return rest.end() if rest else at
 
 
 def _joined(spans: Sequence[Span]) -> Iterator[Span]:
@@ -113,12 +211,13 @@ def _joined(spans: Sequence[Span]) -> Iterator[Span]:
         yield joined
 
 
-def _marked(hit: Hit, terms: _Terms) -> Hit:
-    spans = terms.spans(hit.text)
+def _marked(hit: Hit, places: Mapping[str, Sequence[Span]]) -> Hit:
+    spans = places[hit.text]
     snippet, in_snippet = _snippet(hit.text, spans)
-    found = Highlights(tuple(terms.spans(hit.title)), tuple(spans), snippet, in_snippet)
-    passages = tuple(_marked(passage, terms) for passage in hit.passages)
-    return replace(hit, highlights=found, passages=passages)
+    found = Highlights(tuple(places[hit.title]), tuple(spans), snippet, in_snippet)
+    passages = tuple([_marked(passage, places) for passage in hit.passages])
+    # Three times as quick as dataclasses.replace.
+    return Hit(hit.id, hit.rank, hit.score, hit.text, hit.title, hit.metadata, hit.legs, passages, found)
 
 
 @cache
@@ -136,11 +235,12 @@ def _snippet(text: str, spans: Sequence[Span]) -> tuple[str, tuple[Span, ...]]:
     if end < len(text):
         end = max(text.rfind(" ", start, end), start + SNIPPET // 2)
     before, after = "…" if start else "", "…" if end < len(text) else ""
-    places = [(first, last) for first, last in spans if start <= first and last <= end]
     shift = len(before) - start
-    # Blanks stay one to one, so that places do.
-    part = text[start:end].translate(_BLANKS).rstrip()
-    return f"{before}{part}{after}", tuple((first + shift, last + shift) for first, last in places)
+    places = tuple([(first + shift, last + shift) for first, last in spans if start <= first and last <= end])
+    part = text[start:end]
+    if not part.isprintable():
+        part = _BLANK.sub(" ", part)  # one to one, so that places stay
+    return f"{before}{part.rstrip()}{after}", places
 
 
 def _best_start(text: str, spans: Sequence[Span]) -> int:

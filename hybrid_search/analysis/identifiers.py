@@ -12,13 +12,13 @@ pattern has one beyond the first 65,536, so there is one in them, which is a let
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from hybrid_search import mappings
 
-__all__ = ["MARK", "char_filters", "has_parts", "parts_of", "with_parts"]
+__all__ = ["MARK", "char_filters", "has_parts", "parts_of", "places_of_parts", "with_parts"]
 
 MARK = "\ue000"
 """What stands between a word and its parts on the way; of a text itself it is taken out before."""
@@ -39,6 +39,19 @@ def has_parts(text: str) -> bool:
     """Return whether a text may have such a word; quick, and True for some that have none."""
     kinds = text.encode("utf-8", "replace").translate(_KINDS)
     return any(hint in kinds for hint in _HINTS)
+
+
+def places_of_parts(letters: bytes) -> Iterator[int]:
+    """Yield places inside the words of a text that may have such parts, all of those words.
+
+    :param letters: a text of ASCII.
+    """
+    kinds = letters.translate(_KINDS)
+    for hint in _HINTS:
+        at = kinds.find(hint)
+        while at >= 0:
+            yield at
+            at = kinds.find(hint, at + 1)
 
 
 def parts_of(word: str) -> list[str]:

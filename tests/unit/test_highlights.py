@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.analysis import analyzer
-from hybrid_search.highlights import marked
+import hybrid_search
+from hybrid_search.analysis import analyzer, asked_terms
+from hybrid_search.highlights import beginnings, marked
 from hybrid_search.types import Hit
 
 ENGLISH = analyzer("english_parts")
 
 
-def highlights(query, text, title=""):
-    [[hit]] = marked([query], [[Hit("a", 1, 1.0, text, title)]], ENGLISH)
+def highlights(query, text, title="", analyzer=ENGLISH):
+    [[hit]] = marked([query], [[Hit("a", 1, 1.0, text, title)]], analyzer)
     return hit.highlights
 
 
@@ -91,3 +96,77 @@ def test_of_any_text_the_places_are_words_of_the_query_and_the_snippet_says_the_
     assert "\n" not in found.snippet
     for start, end in found.in_snippet:
         assert found.snippet[start:end] in text
+
+
+WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300\u0301\u0327\u064b\u093e\u094d\u0e31\u3099\u00ad\u200d])*")
+WORDS = """
+    parseHTTPResponse HTTP XMLHttpRequest utf8Decode DNAs running Runs run die dying tie tying sky skies happy Happily
+    hoping hope Use using rerun respond responsibilities x C 3 11 - _ . ' a file cafe CAFE istanbul kelvin cooperate
+    gr\u00f6\u00dfeMax Gr\u00f6\u00dfe gr\u00f6sse caf\u00e9 Caf\u00e9 caf\u00e9Latte latte na\u00efve \u00e9 \u0301
+    \u6771\u4eac\u90fd \u6771\u4eac \u30ab\u3099\u30b9 \ufb01le \u0130stanbul \u212aelvin co\u00adoperates
+    \u0441\u043b\u043e\u0432\u043e \u2014 \u201c \u2026 \U0001f642
+"""
+PIECES = st.lists(st.sampled_from([*WORDS.split(), " ", " ", "\n"]), max_size=40).map("".join)
+
+
+def slowly(query, text, analyzer):
+    """Look at every word of a text, and let the analyzer say which terms it and its parts have."""
+    terms_of, asked = analyzer.terms_of(), set(asked_terms(analyzer, log=False)(query))
+    found = []
+    for word in WORD.finditer(text):
+        runs, spans = analyzer.runs_of(word[0]), []
+        for start, end in runs:
+            run = word[0][start:end]
+            terms, parts = terms_of(run), analyzer.parts_of(run)
+            if asked.isdisjoint(terms):
+                continue
+            places, at = [], start
+            for part in parts:
+                places += [(at, at + len(part))] * (not asked.isdisjoint(terms_of(part)))
+                at += len(part)
+            spans += [(start, end)] if len(parts) == 1 or terms[0] in asked or not places else places
+        for start, end in sorted(spans):
+            if len(runs) > 1 and found and start + word.start() < found[-1][1]:
+                start = found.pop()[0] - word.start()
+            found.append((word.start() + start, word.start() + end))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("name", ["english_parts", "english", "plain", "german", "turkish", "french", "cjk"])
+def test_the_quick_way_marks_what_looking_at_every_word_marks(name):
+    @given(PIECES, PIECES)
+    def same(query, text):
+        assert highlights(query, text, analyzer=analyzer(name)).text == slowly(query, text, analyzer(name))
+
+    same()
+
+
+def test_every_word_of_english_begins_as_its_stem_says():
+    known = json.loads(Path(hybrid_search.__file__).with_name("shipped").joinpath("en/tokenizer.json").read_text())
+    words = [word for word in known["model"]["vocab"] if word.isascii() and word.isalnum()]  # letters, too
+    endings = [
+        "s",
+        "ying",
+        "es",
+        "ies",
+        "ed",
+        "ing",
+        "y",
+        "ly",
+        "ability",
+        "ization",
+        "fulness",
+        "ously",
+        "ational",
+        "ied",
+    ]
+    terms_of = ENGLISH.terms_of()
+    assert len(words) > 10_000
+    for word in words[:: len(words) // 4_000]:
+        for whole in [word, *(word.rstrip("eyi") + ending for ending in endings)]:
+            [term] = terms_of(whole)
+            assert f" {whole} ".startswith(beginnings(term, ENGLISH)), (whole, term)
+    of = {word: beginnings(*terms_of(word), ENGLISH) for word in ("dying", "happy", "hoping", "sets", "a")}
+    assert of == {
+        "dying": (" d",), "happy": (" happ",), "hoping": (" hop",), "sets": (" set",), "a": (" a ", " aed", " aing")
+    }  # fmt: skip
