@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hybrid_search.loading.sync import Rejecting, Synced
     from hybrid_search.protocols import Dataset, Reranker
     from hybrid_search.retrieval.retriever import Retriever
+    from hybrid_search.settings.index import FieldType
     from hybrid_search.settings.server import SearchOptions
     from hybrid_search.training.request import TrainRequest, TrainSummary
     from hybrid_search.training.sweep.run import SweepReport, SweepRequest
@@ -70,6 +71,7 @@ def create(
     *,
     model: str | Path | None = None,
     language: str | None = None,
+    fields: Mapping[str, FieldType] | None = None,
     connection: Connection | None = None,
 ) -> Retriever:
     """Create an empty index and open it to write.
@@ -77,13 +79,15 @@ def create(
     :param location: as for :func:`open`.
     :param model: the folder of the towers whose vectors the index will have; it keeps a copy. None for BM25 alone.
     :param language: whose words BM25 tells apart: ``en``, ``de``, ``cjk``, ``any`` … None for English.
+    :param fields: metadata fields and their types: ``keyword``, ``long``, ``double``, ``boolean``, ``date``. Others are
+        declared by their first value, which makes none a date.
     :raises IndexExists: if there is an index at the location.
     :raises ModelNotFound: if there is no model at the path.
     """
     from hybrid_search.loading.target import create as created
 
     with _connected(connection):
-        return created(location, _folder(model), language)
+        return created(location, _folder(model), language, fields)
 
 
 def backup(location: str | Path, to: str | Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hybrid_search.dates import of_milliseconds
 from hybrid_search.settings.index import FieldType
 
 __all__ = ["Value", "most_frequent", "value_of"]
@@ -18,7 +19,16 @@ def value_of(stored: Any, kind: FieldType) -> Value:
         return bool(stored)
     if kind == "double":
         return float(stored) + 0.0  # -0.0 is 0.0
+    if kind == "date" and isinstance(stored, int | float):
+        return _date(int(stored))
     return int(stored) if kind == "long" else str(stored)
+
+
+def _date(milliseconds: int) -> str:
+    try:
+        return of_milliseconds(milliseconds)
+    except ValueError:  # written by others: no document of this package has it
+        return str(milliseconds)
 
 
 def most_frequent(counts: Mapping[Value, int], most: int) -> dict[Value, int]:

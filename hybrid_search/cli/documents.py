@@ -15,11 +15,13 @@ from hybrid_search.cli.options import (
     MODEL,
     allow_rejected_option,
     dead_letter_option,
+    fields_option,
     format_option,
     language_option,
     model_option,
     opened_dataset,
     say_not_read,
+    types_of,
 )
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
 from hybrid_search.errors import DataError, UsageError
@@ -44,17 +46,19 @@ _RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
     help="The towers whose vectors the index will have; it keeps a copy. Left out: BM25 alone.",
 )
 @language_option
+@fields_option
 @format_option
-def create_command(location: str, model: Path | None, language: str | None, form: str) -> None:
+def create_command(location: str, model: Path | None, language: str | None, fields: tuple[str, ...], form: str) -> None:
     """Create an empty index, in a folder or on a server, to add documents to.
 
     \b
-    Example:
+    Examples:
       hybrid-search create ./index --model ./model
+      hybrid-search create ./index --model ./model --field published:date
     """  # noqa: D301
     from hybrid_search.loading.target import create
 
-    with create(location, model, language) as retriever:
+    with create(location, model, language, types_of(fields)) as retriever:
         settings = retriever.engine.settings
         facts({"location": location, "fingerprint": settings.fingerprint, "dimension": settings.dimension}, form)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,24 +15,27 @@ from hybrid_search.cli.options import (
     bm25_of,
     bm25_options,
     dataset_argument,
+    fields_option,
     format_option,
     fusion_of,
     fusion_options,
     language_option,
     opened_dataset,
     say_not_read,
+    types_of,
 )
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
 from hybrid_search.cli.swapped import alias_options, gate_of, load_and_swap
 from hybrid_search.errors import DataError, UsageError
-from hybrid_search.settings.index import FieldType, Fusion
+from hybrid_search.settings.index import Fusion
 
 if TYPE_CHECKING:
     from hybrid_search.loaders.intake import Intake
     from hybrid_search.loading.load import LoadReport
     from hybrid_search.protocols import Dataset
+    from hybrid_search.settings.index import FieldType
 
 __all__ = ["command"]
 
@@ -54,13 +57,7 @@ _MUCH = 0.1
     metavar="LOCATION",
     help="The index: a folder such as ./index, or opensearch://host:9200/name.",
 )
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME:TYPE",
-    help="Declare a metadata field (keyword, long, double, boolean); others are declared by their first value.",
-)
+@fields_option
 @language_option
 @click.option(
     "--faiss",
@@ -135,7 +132,7 @@ def command(
     towers = _towers(location, alias, model, lexical_only=given["lexical_only"])
     with ends_cleanly(), opened_dataset(dataset, path, dataset_config, dead_letter, allow, towers) as (opened, reject):
         source = opened
-        if declared := dict(map(_field, given["fields"])):
+        if declared := types_of(given["fields"]):
             opened = _in_types(opened, declared)
         if alias is not None:
             from hybrid_search.loading.blue_green import alias_address  # imports the client library, so only if needed
@@ -305,14 +302,7 @@ def _options(given: dict[str, Any]) -> Any:
     return LoadOptions(
         bm25=bm25_of(given.pop("bm25_k1"), given.pop("bm25_b")),
         fusion=fusion if fusion_given else None,
-        fields=dict(_field(text) for text in given.pop("fields")),
+        fields=types_of(given.pop("fields")),
         layout=layout_of(given),
         **given,
     )
-
-
-def _field(text: str) -> tuple[str, Any]:
-    name, _, kind = text.partition(":")
-    if not name or kind not in get_args(FieldType):
-        raise UsageError(f"--field {text!r}: write NAME:TYPE with a type of {', '.join(get_args(FieldType))}")
-    return name, kind

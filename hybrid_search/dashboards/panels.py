@@ -144,6 +144,8 @@ class Panels:
             id, title = f"field-{name}", f"documents by {name}"
             if kind in ("keyword", "boolean"):
                 yield self._vega(id, title, "values", self._shown.name, field=path)
+            elif kind == "date":
+                yield self._vega(id, title, "dates", self._shown.name, field=path, axis=name)
             else:
                 yield self._vega(id, title, "numbers", self._shown.name, field=path, axis=name)
 

@@ -1,21 +1,25 @@
-"""Checks of documents that all engines share; a metadata field's type is that of its first value."""
+"""Checks of documents that all engines share.
+
+A metadata field's type is that of its first value, unless it was declared before; only so it can be a date.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hybrid_search.dates import canonical
 from hybrid_search.errors import UsageError, shown
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
 
-__all__ = ["Limits", "Sifted", "ids_of", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "as_stored", "ids_of", "refusal", "sift"]
 
 
 LONGEST_KEYWORD = 32_766
@@ -50,10 +54,12 @@ class Sifted:
     """The result of checking a batch of documents.
 
     :ivar positions: of the documents to store; if an id occurs twice, of the last one.
+    :ivar documents: these documents, with their dates in the form in which an index stores them.
     :ivar fields: the declared fields, including those that these documents declare.
     """
 
     positions: list[int]
+    documents: list[Document]
     fields: dict[str, FieldType]
     rejections: list[Rejection]
 
@@ -69,12 +75,14 @@ def sift(
     if vectors is not None:
         finite = [bool(row.all()) for row in np.isfinite(vectors)]
     fields = dict(declared)
-    accepted: dict[str, int] = {}
+    dates = _dates_of(declared)
+    accepted: dict[str, tuple[int, Document]] = {}
     rejections: list[Rejection] = []
     for position, document in enumerate(documents):
         try:
             new_fields = _new_fields(document, fields, as_held=limits.as_held)
             _check_room(new_fields, len(fields) - len(declared), limits)
+            dated = _dated(document, dates)
             if not finite[position]:
                 raise _Refused("vector", "the vector has a number that is not finite")
         except _Refused as refused:
@@ -82,8 +90,42 @@ def sift(
             continue
         fields.update(new_fields)
         accepted.pop(document.id, None)
-        accepted[document.id] = position
-    return Sifted(list(accepted.values()), fields, rejections)
+        accepted[document.id] = position, dated
+    positions, stored = [position for position, _ in accepted.values()], [one for _, one in accepted.values()]
+    return Sifted(positions, stored, fields, rejections)
+
+
+def as_stored(document: Document, fields: Mapping[str, FieldType]) -> Document:
+    """Return a document as an index with these fields gives it back; unchanged if no index takes it."""
+    if not isinstance(document.metadata, Mapping):
+        return document
+    try:
+        return _dated(document, _dates_of(fields))
+    except _Refused:
+        return document
+
+
+def _dates_of(fields: Mapping[str, FieldType]) -> list[str]:
+    return [name for name, kind in fields.items() if kind == "date"]
+
+
+def _dated(document: Document, names: Sequence[str]) -> Document:
+    """Return a document with the dates in these fields in the form in which an index stores them."""
+    dates: dict[str, MetadataValue] = {}
+    for name in names:
+        value = document.metadata.get(name)
+        if isinstance(value, tuple):
+            dates[name] = tuple(_date(name, one) for one in value)
+        elif name in document.metadata:
+            dates[name] = _date(name, value)
+    return replace(document, metadata={**document.metadata, **dates}) if dates else document
+
+
+def _date(name: str, value: object) -> str:
+    try:
+        return canonical(value)
+    except ValueError as error:
+        raise _Refused(name, f"{name} {error}") from None
 
 
 def refusal(document: Document, field: str, reason: str) -> Rejection:
@@ -149,6 +191,8 @@ def _new_fields(
             raise _Refused("metadata", "a metadata field has no name")
         _check_text("metadata", name)
         expected = declared.get(name)
+        if expected == "date":
+            continue  # see _dated
         kind = _kind_of_several(name, value) if as_held and expected not in (None, "keyword") else _kind(name, value)
         if expected is None:
             new[name] = kind

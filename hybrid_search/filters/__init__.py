@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hybrid_search.dates import EXPECTED, first_and_last
 from hybrid_search.errors import FilterError, shown
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import is_unicode
@@ -26,7 +27,7 @@ _DEEPEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The field has this value (or it is among its values)."""
+    """The field has this value (or it is among its values); a day without a time is all of that day."""
 
     field: str
     value: Scalar
@@ -45,7 +46,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field lies between the bounds; a bound of None is open. Keywords compare by code point, so ISO dates work."""
+    """The field lies between the bounds; a bound of None is open.
+
+    Keywords compare by code point, so ISO dates that are all written alike work; a field of type ``date`` reads
+    any, and a day without a time is all of that day.
+    """
 
     field: str
     gte: Scalar | None = None
@@ -105,6 +110,7 @@ _WANTED: Mapping[FieldType, str] = {
     "long": "a number",
     "double": "a number",
     "boolean": "true or false",
+    "date": EXPECTED,
 }
 
 
@@ -163,9 +169,19 @@ def _check_value(field: str, value: Scalar, kind: FieldType) -> None:
         fits = isinstance(value, bool)
     elif kind == "keyword":
         fits = isinstance(value, str) and is_unicode(value)
+    elif kind == "date":
+        fits = _is_date(value)
     else:
         # Any number but NaN can be compared with a field's numbers: number_filters rewrites the comparison.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = is_number and not (isinstance(value, float) and math.isnan(value))
     if not fits:
         raise FilterError(f"field {field!r} is {kind}, so it compares with {_WANTED[kind]}, not with {shown(value)}")
+
+
+def _is_date(value: Scalar) -> bool:
+    try:
+        first_and_last(value)
+    except ValueError:
+        return False
+    return True

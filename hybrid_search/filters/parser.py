@@ -6,10 +6,10 @@ r"""A small language for filters: ``year >= 2020 and lang in (en, "pt-BR") and n
     and-part   = part {"and" part}
     part       = "not" part | "(" expression ")" | "exists" "(" field ")" | field test
     test       = ("=" | "!=" | "<" | "<=" | ">" | ">=") value | ["not"] "in" "(" value {"," value} ")"
-    value      = "text" | 'text' | number | true | false | word
+    value      = "text" | 'text' | number | true | false | date | word
 
-A field or value with characters other than letters, digits and ``_ . + -`` must be quoted; ``\`` escapes a quote
-inside the quotes.
+A field or value with characters other than letters, digits and ``_ . + -`` must be quoted, but for a date with a time
+(``2024-05-01T10:30:00Z``); ``\`` escapes a quote inside the quotes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
         (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
       | (?P<symbol><=|>=|!=|==|[=<>(),])
-      | (?P<word>[\w.+-]+)
+      | (?P<word>\d{4}-\d\d-\d\dT\d\d:[\w.:+-]+ | [\w.+-]+)
       | (?P<end>\Z)
     )""",
     re.VERBOSE | re.DOTALL,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hybrid_search.engines.documents import as_stored
 from hybrid_search.opening import open_encoder
 from hybrid_search.protocols import Encoder, Vectors
 from hybrid_search.search import Mode, Search
@@ -122,7 +123,9 @@ def _rejected(expected: Expected) -> Check:
 
 def _texts(engine: OpenSearchEngine, sample: Sequence[Document]) -> Check:
     stored = engine.get([document.id for document in sample])
-    other = [document.id for document, found in zip(sample, stored, strict=True) if found != document]
+    fields = engine.settings.fields
+    loaded = [as_stored(document, fields) for document in sample]
+    other = [document.id for document, found in zip(loaded, stored, strict=True) if found != document]
     return _of_sample("texts and metadata", sample, other, "as they were loaded")
 
 

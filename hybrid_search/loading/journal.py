@@ -12,6 +12,7 @@ from typing import Self
 import filelock
 import msgspec
 
+from hybrid_search.engines.documents import as_stored
 from hybrid_search.errors import DataError, IndexLocked, StorageError, UsageError
 from hybrid_search.protocols import Engine
 from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
@@ -194,7 +195,8 @@ def not_yet_there(engine: Engine, documents: Sequence[Document]) -> list[Documen
     # One with an id that none can have is missing too: to ask for it would end the load, to add it rejects it alone.
     asked = [one.id for one in documents if isinstance(one.id, str) and _may_be_held(one.id)]
     stored = dict(zip(asked, engine.get(asked), strict=True))
-    return [one for one in documents if not isinstance(one.id, str) or stored.get(one.id) != one]
+    fields = engine.settings.fields
+    return [one for one in documents if not isinstance(one.id, str) or stored.get(one.id) != as_stored(one, fields)]
 
 
 def _may_be_held(id: str) -> bool:

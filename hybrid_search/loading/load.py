@@ -164,7 +164,7 @@ def with_first(documents: Iterator[Document]) -> tuple[Iterator[Document], list[
 
 def texts_of(first: list[Document], declared: Mapping[str, FieldType]) -> list[str]:
     """Return how the first documents begin; those that no index takes are rejected when their turn comes."""
-    return [first[place].searchable_text[:_SEEN] for place in sift(first, None, declared).positions]
+    return [one.searchable_text[:_SEEN] for one in sift(first, None, declared).documents]
 
 
 def _pass(gate: Gate, live: str | Path, candidate: str | Path) -> None:

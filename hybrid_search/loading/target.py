@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -25,7 +25,7 @@ from hybrid_search.opening import (
 )
 from hybrid_search.protocols import Encoder, Engine
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.settings.index import IndexSettings
+from hybrid_search.settings.index import FieldType, IndexSettings
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
@@ -75,16 +75,21 @@ def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
     return NewIndex.prepared(model, options).settings
 
 
-def create(location: str | Path, model: Path | None, language: str | None = None) -> Retriever:
+def create(
+    location: str | Path,
+    model: Path | None,
+    language: str | None = None,
+    fields: Mapping[str, FieldType] | None = None,
+) -> Retriever:
     """Create an empty index with the towers of a model, and open it to write.
 
     :param language: as in :class:`LoadOptions`; None for English.
-
+    :param fields: name -> type of the metadata fields to declare.
     :raises IndexExists: if there is an index.
     """
     if index_exists(location):
         raise IndexExists(f"{location}: there is an index already; open it, or drop it first")
-    new = NewIndex.prepared(model, LoadOptions(language=language))
+    new = NewIndex.prepared(model, LoadOptions(language=language, fields=fields or {}))
     try:
         engine, encoder = opened(location, new, LoadOptions())
     except IndexExists:  # another process was quicker

@@ -22,7 +22,7 @@ __all__ = [
 Similarity = Literal["cosine", "dot", "l2"]
 Normalisation = Literal["min_max", "min_max_from_zero", "l2", "z_score", "rrf"]
 Combination = Literal["arithmetic", "geometric", "harmonic"]
-FieldType = Literal["keyword", "long", "double", "boolean"]
+FieldType = Literal["keyword", "long", "double", "boolean", "date"]
 
 
 class Bm25(Setting, frozen=True):
@@ -88,8 +88,8 @@ class IndexSettings(Setting, frozen=True):
     fields: Annotated[
         dict[str, FieldType],
         Meta(
-            title="name -> keyword, long, double or boolean",
-            description="Declared metadata fields; others are declared by their first value.",
+            title="name -> keyword, long, double, boolean or date",
+            description="Declared metadata fields; others are declared by their first value, which makes none a date.",
         ),
     ] = msgspec.field(default_factory=dict)
     faiss: Annotated[

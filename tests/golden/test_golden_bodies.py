@@ -22,7 +22,7 @@ from hybrid_search.settings.server import IN_QUERY, INDEX_DEFAULT, ServerOptions
 
 Compare = Callable[[str, Any], None]
 
-FIELDS = {"year": "long", "lang": "keyword", "score": "double", "open": "boolean", "a.b c": "keyword"}
+FIELDS = {"year": "long", "lang": "keyword", "score": "double", "open": "boolean", "a.b c": "keyword", "day": "date"}
 PASSAGES = IndexSettings(
     analyzer="english", fingerprint="0123", dimension=3, similarity="dot", bm25=Bm25(k1=0.9, b=0.4), fields=FIELDS
 )

@@ -20,6 +20,7 @@ from hybrid_search.errors import CorruptIndex, FilterError, ModelNotFound, Searc
 from hybrid_search.evaluation.protocol import EvaluationSettings, evaluate
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.loading.load import LoadOptions, load
+from hybrid_search.loading.reindex import reindex
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
 from hybrid_search.models import inspect_index
@@ -101,19 +102,20 @@ def test_a_strange_document_ends_no_search_that_would_show_it(index: str, client
 
 
 OTHER_TYPES = {
-    "when": {"type": "date"}, "words": {"type": "text"}, "small": {"type": "integer"}, "half": {"type": "float"},
-    "net": {"type": "ip"}, "place": {"type": "geo_point"}, "inside": {"properties": {"deep": {"type": "keyword"}}},
-    "lower": {"type": "keyword", "normalizer": "lowercase"}, "kept": {"type": "keyword", "index": False},
+    "when": {"type": "date", "format": "dd/MM/yyyy"}, "words": {"type": "text"}, "small": {"type": "integer"},
+    "half": {"type": "float"}, "net": {"type": "ip"}, "place": {"type": "geo_point"},
+    "inside": {"properties": {"deep": {"type": "keyword"}}}, "lower": {"type": "keyword", "normalizer": "lowercase"},
+    "kept": {"type": "keyword", "index": False},
 }  # fmt: skip
 
 
 def test_fields_of_other_types_are_left_out_of_filters_and_that_is_said(index: str, client: Client) -> None:
     client.call("PUT", f"/{NAME}/_mapping", {"properties": {"metadata": {"properties": OTHER_TYPES}}})
-    source = {"id": "one", "text": "dated", "metadata": {"when": "2026-01-02", "inside": {"deep": "x"}, "small": 3}}
+    source = {"id": "one", "text": "dated", "metadata": {"when": "02/01/2026", "inside": {"deep": "x"}, "small": 3}}
     client.call("PUT", f"/{NAME}/_doc/one?refresh=true", source)
     with open_retriever(index, writable=True) as retriever:
         [hit] = retriever.search("dated", 1, mode="bm25")
-        assert hit.metadata == {"when": "2026-01-02", "inside": '{"deep":"x"}', "small": 3}
+        assert hit.metadata == {"when": "02/01/2026", "inside": '{"deep":"x"}', "small": 3}
         assert not retriever.engine.settings.fields.keys() & OTHER_TYPES.keys()
         with pytest.raises(FilterError, match=r"no field 'when'.*declared by somebody else: .*when \(date\)"):
             retriever.search("dated", filter="when > 2000")
@@ -121,6 +123,54 @@ def test_fields_of_other_types_are_left_out_of_filters_and_that_is_said(index: s
     assert inspect_index(index)["not_filtered_by"].keys() == OTHER_TYPES.keys()
     [note] = [finding for finding in diagnose(index).findings if finding.check == "fields"]
     assert (note.severity, "half (float), inside (object), kept (keyword)" in note.fault) == ("note", True)
+
+
+DATES = {
+    "when": {"type": "date"}, "own": {"type": "date", "format": "dd/MM/yyyy"},
+    "seconds": {"type": "date", "format": "epoch_second"},
+}  # fmt: skip
+WRITTEN = {
+    "year": {"when": 2024, "own": "01/05/2024", "seconds": 1714559400},
+    "moment": {"when": 1714559400000, "own": "02/05/2024", "seconds": 1714559401},
+    "hour": {"when": "2024-05-01T12+02:00", "own": "03/05/2024", "seconds": 1714559402},
+    "several": {"when": ["2024-04", "1714559400001"]},
+}
+
+
+def test_dates_that_others_declared_are_compared_in_the_usual_format_and_nothing_is_lost_in_another(
+    index: str, model: Path, client: Client, tmp_path: Path
+) -> None:
+    client.call("PUT", f"/{NAME}/_mapping", {"properties": {"metadata": {"properties": DATES}}})
+    for id, metadata in WRITTEN.items():
+        client.call("PUT", f"/{NAME}/_doc/{id}?refresh=true", {"id": id, "text": "dated", "metadata": metadata})
+    found = {
+        "when = 2024-05-01": {"moment", "hour", "several"},
+        "when <= 2024-01-01": {"year"},
+        "when > 2024-05-01T10:00:00Z": {"moment", "several"},
+    }
+    texts = {"2024-01-01T00:00:00.000Z", "2024-05-01T10:00:00.000Z", "2024-05-01T10:30:00.000Z"}
+    with open_retriever(index) as retriever:
+        assert {name: kind for name, kind in retriever.engine.settings.fields.items() if name in DATES} == {
+            "when": "date"
+        }
+        for filter, ids in found.items():
+            hits = retriever.search("dated", 5, filter=filter, mode="bm25")
+            assert {hit.id for hit in hits} == ids
+            assert all(hit.metadata == as_read(WRITTEN[hit.id]) for hit in hits)
+        facets = retriever.matches("dated", facets=["when"], mode="bm25").facets["when"]
+        assert set(facets) == texts | {"2024-04-01T00:00:00.000Z", "2024-05-01T10:30:00.001Z"}
+    assert reindex(index, tmp_path / "copy", model).rejected == 0
+    with open_retriever(tmp_path / "copy") as retriever:
+        for filter, ids in found.items():
+            assert {hit.id for hit in retriever.search("dated", 5, filter=filter, mode="bm25")} == ids
+        assert retriever.matches("dated", facets=["when"], mode="bm25").facets["when"] == facets
+        [hour] = retriever.get(["hour"])
+        assert hour is not None
+        assert hour.metadata == {"when": "2024-05-01T10:00:00.000Z", "own": "03/05/2024", "seconds": 1714559402}
+
+
+def as_read(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in metadata.items()}
 
 
 UNFIT: list[Any] = [

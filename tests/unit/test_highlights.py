@@ -143,7 +143,7 @@ def test_the_quick_way_marks_what_looking_at_every_word_marks(name):
 
 def test_every_word_of_english_begins_as_its_stem_says():
     known = json.loads(Path(hybrid_search.__file__).with_name("shipped").joinpath("en/tokenizer.json").read_text())
-    words = [word for word in known["model"]["vocab"] if word.isascii() and word.isalnum()]  # letters, too
+    words = [word for word in known["model"]["vocab"] if word.isascii() and word.isalnum()]
     endings = [
         "s",
         "ying",

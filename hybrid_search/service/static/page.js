@@ -6,7 +6,9 @@ const FACETS = 20, VALUES = 10; // as many as the service counts at once, and of
 const LEGS = [["bm25", "BM25"], ["hybrid", "Hybrid"], ["knn", "k-NN"]];
 const COMPARISONS = {
   keyword: ["=", "!="], boolean: ["=", "!="], long: ["=", "!=", ">=", "<="], double: ["=", "!=", ">=", "<="],
+  date: ["=", "!=", ">=", "<="],
 };
+const COUNTED = ["keyword", "boolean", "long"], QUOTED = ["keyword", "date"];
 
 const one = (id) => document.getElementById(id);
 const form = one("form"), results = one("results"), status = one("status");
@@ -108,7 +110,7 @@ async function search() {
 
 // A field with ticked values is counted without them, so that its other values can be ticked too.
 async function count(query, mode, weight, controller) {
-  const fields = Object.keys(stats.fields).filter((name) => stats.fields[name] !== "double").slice(0, FACETS);
+  const fields = Object.keys(stats.fields).filter((name) => COUNTED.includes(stats.fields[name])).slice(0, FACETS);
   const ticked = fields.filter((name) => chosen.has(name)), others = fields.filter((name) => !chosen.has(name));
   const asked = [[others, null], ...ticked.map((name) => [[name], name])];
   const answers = await Promise.all(asked.map(([facets, left]) => ask("POST", "search", {
@@ -292,7 +294,7 @@ function conditions() {
 }
 
 function filter(leaving = null) {
-  const written = (field, value) => stats.fields[field] === "keyword" ? quoted(value) : value;
+  const written = (field, value) => QUOTED.includes(stats.fields[field]) ? quoted(value) : value;
   const parts = conditions().filter(([, , value]) => value.trim()).map(
     ([field, comparison, value]) => `${quoted(field)} ${comparison} ${written(field, value)}`);
   for (const [field, values] of chosen) {

@@ -148,7 +148,7 @@ def fit_on_made_queries(
     :return: None if the documents give fewer than 30 queries.
     """
     # What an index refuses no leg could find.
-    left, queries = _made([documents[place] for place in sift(documents, None, settings.fields).positions])
+    left, queries = _made(sift(documents, None, settings.fields).documents)
     if len(queries) < FEWEST_MADE:
         return None
     with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:

@@ -146,3 +146,29 @@ def test_what_is_not_there_is_said_and_nothing_is_replaced_unasked(run):
         run("get", "notes", "a")
     with pytest.raises(UsageError, match="other would be replaced by notes; say --yes"):
         run("restore", "notes", "other")
+
+
+def test_a_field_declared_as_a_date_is_one_in_every_verb(run, tmp_path):
+    (tmp_path / "notes.jsonl").write_text(
+        '{"id": "a", "text": "fleas", "published": "2024-05-01"}\n'
+        '{"id": "b", "text": "fleas", "published": 1714559400000}\n'
+        '{"id": "c", "text": "fleas"}\n'
+    )
+    table = 'id,text,published\nd,fleas,1714559400001\ne,fleas,"1.5.2024"\n'
+    (tmp_path / "table.csv").write_text(table)
+    load = ("load", "jsonl", "--path", "notes.jsonl", "--to", "notes", "--lexical-only")
+    assert run(*load, "--field", "published:date")["added"] == 3
+    assert run(*load)["unchanged"] == 3  # though the index holds another text
+    assert run("create", "more", "--field", "published:date")["dimension"] == 0
+    with pytest.raises(DataError):
+        run("add", "notes", "table.csv")
+    assert "'1.5.2024' is no date" in (tmp_path / "rejected.jsonl").read_text()
+    after = ("query", "flea", "--from", "notes", "--filter", "published > 2024-05-01T10:00Z", "--facet", "published")
+    found = run(*after)
+    assert {one["id"]: one["metadata"]["published"] for one in found["hits"]} == {
+        "b": "2024-05-01T10:30:00.000Z",
+        "d": "2024-05-01T10:30:00.001Z",
+    }
+    assert found["facets"]["published"][0] == {"value": "2024-05-01T10:30:00.000Z", "count": 1}
+    with pytest.raises(UsageError, match="write NAME:TYPE with a type of keyword, long, double, boolean, date"):
+        run("create", "others", "--field", "published:day")

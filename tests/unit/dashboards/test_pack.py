@@ -15,7 +15,10 @@ from hybrid_search.dashboards.pack import build_pack
 from hybrid_search.dashboards.panels import Shown
 from hybrid_search.engines.opensearch.index.side_index import COMPANIONS
 
-FIELDS = {"metadata.kind": "keyword", "metadata.year": "long", "metadata.done": "boolean", "metadata.weight": "double"}
+FIELDS = {
+    "metadata.kind": "keyword", "metadata.year": "long", "metadata.done": "boolean", "metadata.weight": "double",
+    "metadata.day": "date",
+}  # fmt: skip
 SHOWN = Shown("passages", FIELDS)
 
 
@@ -37,7 +40,7 @@ def test_there_is_one_dashboard_with_searches_visualisations_and_an_index_patter
     counted: dict[str, int] = {}
     for one in check_pack(lines):
         counted[one["type"]] = counted.get(one["type"], 0) + 1
-    assert counted == {"index-pattern": 4, "search": 5, "visualization": 17, "dashboard": 1}
+    assert counted == {"index-pattern": 4, "search": 5, "visualization": 18, "dashboard": 1}
 
 
 def test_ids_are_readable_and_the_same_each_time(lines: bytes) -> None:

@@ -7,7 +7,7 @@ from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Ter
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.settings.index import FieldType
 
-FIELDS: dict[str, FieldType] = {"lang": "keyword", "year": "long", "price": "double", "open": "boolean"}
+FIELDS: dict[str, FieldType] = {"lang": "keyword", "year": "long", "price": "double", "open": "boolean", "day": "date"}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ FIELDS: dict[str, FieldType] = {"lang": "keyword", "year": "long", "price": "dou
         ("price > 9223372036854775808", Range("price", gt=9_223_372_036_854_775_808.0)),
         ("price=.5", Term("price", 0.5)),
         ("date >= 2024-01-31", Range("date", gte="2024-01-31")),
+        ("date > 2024-01-31T10:30:00.5+02:00", Range("date", gt="2024-01-31T10:30:00.5+02:00")),
+        ("date in (2024-01-31T10:30Z,2024-01-31)", Terms("date", ("2024-01-31T10:30Z", "2024-01-31"))),
         ("open = true", Term("open", True)),
         ("open = FALSE", Term("open", False)),
         ("lang != en", Not(Term("lang", "en"))),
@@ -75,7 +77,16 @@ def test_a_mistake_is_named_with_its_position_and_what_was_expected(text: str, m
 
 @pytest.mark.parametrize(
     "text",
-    ["lang = en", "lang > a", "year in (1, 2)", "price > 1", "price > 1.5", "open = true", "exists(open) or year < 3"],
+    [
+        "lang = en",
+        "lang > a",
+        "year in (1, 2)",
+        "price > 1",
+        "price > 1.5",
+        "open = true",
+        "exists(open) or year < 3",
+        "day < 2024-01-31",
+    ],
 )
 def test_a_filter_that_fits_the_fields_passes(text: str) -> None:
     check_filter(parse_filter(text), FIELDS)
@@ -90,12 +101,14 @@ def test_a_filter_that_fits_the_fields_passes(text: str) -> None:
         (Range("year", gte=float("nan")), "a number, not with nan"),
         (Term("price", float("nan")), "'price' is double"),
         (Term("open", 1), "true or false, not with 1"),
+        (Range("day", gte=2024), "'day' is date, so it compares with a date, as in 2024-05-01, .*, not with 2024$"),
+        (Term("day", "1.5.2024"), "'day' is date, .* not with '1.5.2024'"),
         (Range("open", gt=True), "'open' is boolean and has no order"),
         (Range("year"), "range over 'year' has no bound"),
         (Terms("lang", ("en", 1)), "'lang' is keyword"),
         (
             And((Exists("year"), Not(Or((Exists("nowhere"),))))),
-            r"no field 'nowhere'; its fields are: lang \(keyword\), ",
+            r"no field 'nowhere'; its fields are: day \(date\), lang \(keyword\), ",
         ),
     ],
 )

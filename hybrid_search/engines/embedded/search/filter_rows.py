@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.store.store import Store, read_state
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms, check_filter
-from hybrid_search.filters.numbers import in_its_type
+from hybrid_search.filters.typed import in_its_type
 from hybrid_search.settings.index import FieldType
 
 __all__ = ["FilterCache", "RowFilter"]

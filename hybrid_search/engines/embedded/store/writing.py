@@ -138,7 +138,7 @@ class StoreWriter:
             if sifted.positions:
                 chosen = None if vectors is None else vectors[sifted.positions]
                 with self._changing() as (connection, transaction):
-                    self._put(connection, transaction, [documents[at] for at in sifted.positions], chosen)
+                    self._put(connection, transaction, sifted.documents, chosen)
                     transaction.settings = transaction.settings.replace(fields=sifted.fields)
         return sifted.rejections
 

@@ -9,12 +9,23 @@ from typing import Any
 from hybrid_search.engines.opensearch.index.document_json import field_name
 from hybrid_search.settings.index import FieldType
 
-__all__ = ["LEAST_PAGE", "declared_fields", "faults_of_mapping", "faults_of_settings", "other_fields", "pipelines_of"]
+__all__ = [
+    "DATE_FORMAT",
+    "LEAST_PAGE",
+    "declared_fields",
+    "faults_of_mapping",
+    "faults_of_settings",
+    "other_fields",
+    "pipelines_of",
+]
 
 LEAST_PAGE = 1_000
 """Hits per request when documents are read one after the other."""
 
 _TYPES = ("keyword", "long", "double", "boolean")
+DATE_FORMAT = "strict_date_optional_time||epoch_millis"
+_DATE_FORMATS = (DATE_FORMAT, f"strict_date_time_no_millis||{DATE_FORMAT}", "strict_date_optional_time")
+"""The formats of date fields that filters can use: this package's own, and those that read the same of a text."""
 _WINDOW = "index.max_result_window"
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 _SHOWN = ("id", "text", "title", "added")
@@ -70,7 +81,11 @@ def _properties(mapping: Json) -> Mapping[str, Json]:
 
 def _is_ours(declared: Json) -> bool:
     """Return whether a field is declared as this package does it, or compares in the same way."""
-    return declared.get("type") in _TYPES and declared.get("index", True) is not False and "normalizer" not in declared
+    if declared.get("type") == "date":
+        is_known = declared.get("format", DATE_FORMAT) in _DATE_FORMATS
+    else:
+        is_known = declared.get("type") in _TYPES and "normalizer" not in declared
+    return is_known and declared.get("index", True) is not False
 
 
 def _kept(mapping: Json) -> Iterator[str]:

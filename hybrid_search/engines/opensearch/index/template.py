@@ -10,7 +10,7 @@ import msgspec
 from hybrid_search import mappings
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.opensearch.index.document_json import stored_name
-from hybrid_search.engines.opensearch.index.fitness import declared_fields, faults_of_mapping
+from hybrid_search.engines.opensearch.index.fitness import DATE_FORMAT, declared_fields, faults_of_mapping
 from hybrid_search.engines.opensearch.index.tower_files import NOTE
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import taken_apart
@@ -153,7 +153,10 @@ def _shown(value: Any) -> str:
 
 def metadata_mapping(fields: Mapping[str, FieldType]) -> dict[str, Any]:
     """Return the properties of metadata fields; the names of types are the server's."""
-    return {stored_name(name): {"type": kind} for name, kind in fields.items()}
+    return {
+        stored_name(name): {"type": kind, "format": DATE_FORMAT} if kind == "date" else {"type": kind}
+        for name, kind in fields.items()
+    }
 
 
 @taken_apart("the index's settings")

@@ -21,7 +21,7 @@ from hybrid_search.engines.opensearch.search.searcher import Page, Searches, Sto
 from hybrid_search.engines.opensearch.transport.plan import Plan
 from hybrid_search.errors import FilterError, UnsupportedCapability, UsageError
 from hybrid_search.filters import Exists, Filter, check_filter
-from hybrid_search.filters.numbers import in_its_type
+from hybrid_search.filters.typed import in_its_type
 from hybrid_search.fusion import explain_one_leg
 from hybrid_search.location import Address
 from hybrid_search.passages import document_of, grouped, hits_of_documents

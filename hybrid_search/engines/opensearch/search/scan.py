@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.dates import as_a_server_reads
 from hybrid_search.engines.opensearch.index.document_json import field_name, from_source
 from hybrid_search.engines.opensearch.search.answers import checked, hits_of
 from hybrid_search.engines.opensearch.search.bodies import documents_page
@@ -242,6 +243,10 @@ def _coerced(value: Any, kind: FieldType | None) -> Any:
             return _number(value.rstrip("dDfF"), whole=False)  # suffixes of Java's literals
         case "boolean" if isinstance(value, str):
             return {"true": True, "false": False, "": False}.get(value, value)
+        case "date" if value == "":
+            return None
+        case "date":
+            return as_a_server_reads(value) or value
     return value
 
 

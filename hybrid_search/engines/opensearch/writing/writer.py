@@ -118,12 +118,11 @@ class Writer:
             first = max(self._last_added + 1, time.time_ns())
             self._last_added = first + len(sifted.positions)
         values = vector_values(vectors, sifted.positions, base64=self._base64)
-        chosen = [documents[position] for position in sifted.positions]
         items = [
             item_of(document, value, first + number)
-            for number, (document, value) in enumerate(zip(chosen, values, strict=True))
+            for number, (document, value) in enumerate(zip(sifted.documents, values, strict=True))
         ]
-        return Prepared(chosen, items, sifted.rejections)
+        return Prepared(sifted.documents, items, sifted.rejections)
 
     def send(self, prepared: Prepared) -> list[Rejection]:
         """Send documents; return all that were rejected, including by the server."""

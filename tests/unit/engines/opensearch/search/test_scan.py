@@ -16,6 +16,7 @@ FIELDS: dict[str, FieldType] = {
     "grp": "keyword",
     "open": "boolean",
     "a.b": "keyword",
+    "day": "date",
 }
 
 
@@ -51,6 +52,14 @@ FIELDS: dict[str, FieldType] = {
         ({"open": ""}, {"open": False}),
         ({"open": [True, "false"]}, {"open": (True, False)}),
         ({"a%2Eb": 1}, {"a.b": "1"}),
+        ({"day": "2024"}, {"day": "2024-01-01T00:00:00.000Z"}),
+        ({"day": 2024}, {"day": "2024-01-01T00:00:00.000Z"}),
+        ({"day": "2024-05"}, {"day": "2024-05-01T00:00:00.000Z"}),
+        ({"day": "2024-05-01T10"}, {"day": "2024-05-01T10:00:00.000Z"}),
+        ({"day": "2024-05-01T10:30:00.123456789+02:00"}, {"day": "2024-05-01T08:30:00.123Z"}),
+        ({"day": 500}, {"day": "1970-01-01T00:00:00.500Z"}),
+        ({"day": [1714559400000, "1714559400001"]}, {"day": ("2024-05-01T10:30:00.000Z", "2024-05-01T10:30:00.001Z")}),
+        ({"day": ""}, {}),
         ({"other": "2001-01-01"}, {"other": "2001-01-01"}),
         (None, {}),
         ([], {}),
@@ -81,5 +90,5 @@ def test_texts_are_read_as_the_server_read_them(source: dict[str, Any], document
 
 
 def test_what_no_server_takes_stays_as_it_is() -> None:
-    typed = {"year": "long ago", "price": "cheap", "open": "perhaps", "where": {"lat": 1}}
+    typed = {"year": "long ago", "price": "cheap", "open": "perhaps", "where": {"lat": 1}, "day": "+12024-01-01"}
     assert as_indexed("d", {"text": "t", "metadata": typed}, FIELDS).metadata == typed

@@ -1,4 +1,4 @@
-"""A field's numbers compared with any number: what passes is what arithmetic says, and engines get the field's type."""
+"""A field compared with any number or date: what passes is what arithmetic says, and engines get the field's type."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Term, Terms, check_filter
-from hybrid_search.filters.numbers import in_its_type
+from hybrid_search.filters.typed import in_its_type
 from hybrid_search.settings.index import FieldType
 
-FIELDS: dict[str, FieldType] = {"year": "long", "price": "double", "lang": "keyword", "open": "boolean"}
+FIELDS: dict[str, FieldType] = {"year": "long", "price": "double", "lang": "keyword", "open": "boolean", "day": "date"}
 LEAST, MOST = -(2**63), 2**63 - 1
 NOTHING: tuple[Any, ...] = ()
+DAY = Range("day", gte="2024-05-01T00:00:00.000Z", lte="2024-05-01T23:59:59.999Z")
+MOMENT = Range("day", gte="2024-05-01T10:30:00.000Z", lte="2024-05-01T10:30:00.000Z")
 
 
 @pytest.mark.parametrize(
@@ -52,10 +54,18 @@ NOTHING: tuple[Any, ...] = ()
         (Term("lang", "en"), Term("lang", "en")),
         (Range("lang", gte="a"), Range("lang", gte="a")),
         (Term("open", True), Term("open", True)),
+        (Range("day", gte="2024-05-01"), Range("day", gte="2024-05-01T00:00:00.000Z")),
+        (Range("day", gt="2024-05-01"), Range("day", gt="2024-05-01T23:59:59.999Z")),
+        (Range("day", lte="2024-05-01"), Range("day", lte="2024-05-01T23:59:59.999Z")),
+        (Range("day", lt="2024-05-01"), Range("day", lt="2024-05-01T00:00:00.000Z")),
+        (Range("day", gt="2024-05-01T02:00+02:00"), Range("day", gt="2024-05-01T00:00:00.000Z")),
+        (Term("day", "2024-05-01"), DAY),
+        (Term("day", 1714559400000), MOMENT),
+        (Terms("day", ("2024-05-01T10:30:00Z", "2024-05-01")), Or((MOMENT, DAY))),
     ],
     ids=repr,
 )  # fmt: skip
-def test_a_comparison_with_any_number_becomes_one_with_a_number_of_the_field(filter: Filter, asked: Filter) -> None:
+def test_a_comparison_becomes_one_with_a_value_of_the_fields_type(filter: Filter, asked: Filter) -> None:
     check_filter(filter, FIELDS)
     assert repr(in_its_type(filter, FIELDS)) == repr(asked)  # repr tells 9 from 9.0 and 0.0 from -0.0
 

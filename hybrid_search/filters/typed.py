@@ -1,8 +1,10 @@
-"""Rewrites numeric comparisons into equivalent ones with numbers of the field's own type.
+"""Rewrites comparisons with numbers and dates into equivalent ones with values of the field's own type.
 
 A field of whole numbers can't hold 9.5 or anything beyond 64 bits, but comparing with them has a meaning:
 ``price >= 9.5`` is ``price >= 10``, and ``price < 1e300`` holds for every price. So an engine only gets comparisons
 with numbers that the field can hold.
+
+A date becomes its canonical text, and a day what lies between its first and its last millisecond.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from hybrid_search.dates import first_and_last
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Scalar, Term, Terms
 from hybrid_search.settings.index import FieldType
 
@@ -27,7 +30,7 @@ _ZEROS = {"gte": -0.0, "gt": 0.0, "lte": 0.0, "lt": -0.0}
 
 
 def in_its_type(filter: Filter, fields: Mapping[str, FieldType]) -> Filter:
-    """Return an equivalent filter in which every numeric field is compared with numbers of its own type.
+    """Return an equivalent filter in which each field is compared with values of its own type.
 
     :param filter: checked by :func:`~hybrid_search.filters.check_filter`.
     """
@@ -45,7 +48,24 @@ def in_its_type(filter: Filter, fields: Mapping[str, FieldType]) -> Filter:
             return Terms(field, _storable(values, fields[field]))
         case Range(field) if _is_number(fields[field]):
             return _range(filter, fields[field])
+        case Term(field, value) if fields[field] == "date":
+            return _between(field, value)
+        case Terms(field, values) if fields[field] == "date":
+            return Or(tuple(_between(field, value) for value in dict.fromkeys(values)))
+        case Range(field) if fields[field] == "date":
+            return _range_of_dates(filter)
     return filter
+
+
+def _between(field: str, date: Scalar) -> Range:
+    # A server takes no list of more than 1,024 dates, and as ranges they are counted, and refused with a reason.
+    first, last = first_and_last(date)
+    return Range(field, gte=first, lte=last)
+
+
+def _range_of_dates(range_: Range) -> Range:
+    asked = {name: first_and_last(bound) for name in _ROUNDED if (bound := getattr(range_, name)) is not None}
+    return Range(range_.field, **{name: both[name in ("gt", "lte")] for name, both in asked.items()})
 
 
 def _is_number(kind: FieldType) -> bool:
