@@ -97,10 +97,8 @@ def sift(
 
 def as_stored(document: Document, fields: Mapping[str, FieldType]) -> Document:
     """Return a document as an index with these fields gives it back; unchanged if no index takes it."""
-    if not isinstance(document.metadata, Mapping):
-        return document
     try:
-        return _dated(document, _dates_of(fields))
+        return _dated(document, _dates_of(fields)) if isinstance(document.metadata, Mapping) else document
     except _Refused:
         return document
 
