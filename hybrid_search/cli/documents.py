@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 import msgspec
@@ -15,27 +15,50 @@ from hybrid_search.cli.options import (
     MODEL,
     allow_rejected_option,
     dead_letter_option,
-    fields_option,
     format_option,
     language_option,
     model_option,
     opened_dataset,
     say_not_read,
-    types_of,
 )
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.passages import COUNT, NUMBER, OF, document_of
+from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document
 
 if TYPE_CHECKING:
     from hybrid_search.loaders.allowance import Allowance
 
-__all__ = ["add_command", "count_command", "create_command", "get_command", "list_command"]
+__all__ = ["add_command", "count_command", "create_command", "fields_option", "get_command", "list_command", "types_of"]
 
 _LISTED = 20
 _SHOWN = 160
 _RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+
+
+fields_option = click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME:TYPE",
+    help="Declare a metadata field (keyword, long, double, boolean, date); others are declared by their first value, "
+    "which makes none a date.",
+)
+
+
+def types_of(texts: Iterable[str]) -> dict[str, FieldType]:
+    """Return name -> type of the fields that the option declares.
+
+    :raises UsageError: if a text is not NAME:TYPE.
+    """
+    declared: dict[str, FieldType] = {}
+    for text in texts:
+        name, _, kind = text.rpartition(":")
+        if not name or kind not in get_args(FieldType):
+            raise UsageError(f"--field {text!r}: write NAME:TYPE with a type of {', '.join(get_args(FieldType))}")
+        declared[name] = cast("FieldType", kind)
+    return declared
 
 
 @click.command("create")

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from hybrid_search.cli.documents import fields_option, types_of
 from hybrid_search.cli.options import (
     MODEL,
     bm25_of,
     bm25_options,
     dataset_argument,
-    fields_option,
     format_option,
     fusion_of,
     fusion_options,
     language_option,
     opened_dataset,
     say_not_read,
-    types_of,
 )
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options

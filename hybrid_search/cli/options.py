@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 import msgspec
@@ -18,7 +18,7 @@ from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.search import MAX_K
 from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.settings.base import Setting, meta_of
-from hybrid_search.settings.index import Bm25, Combination, FieldType, Fusion, Normalisation
+from hybrid_search.settings.index import Bm25, Combination, Fusion, Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,6 @@ __all__ = [
     "dataset_argument",
     "dead_letter_option",
     "fields_of",
-    "fields_option",
     "format_option",
     "from_option",
     "fusion_of",
@@ -53,7 +52,6 @@ __all__ = [
     "rerank_options",
     "reranker_of",
     "say_not_read",
-    "types_of",
 ]
 
 _NAMED = 10
@@ -91,30 +89,6 @@ def measures_of(context: click.Context, parameter: click.Parameter, value: str) 
     """Parse a list of measures' names; a comma in parentheses belongs to a name."""
     names = (name.strip() for name in re.split(r",(?![^(]*\))", value))
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-fields_option = click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="NAME:TYPE",
-    help="Declare a metadata field (keyword, long, double, boolean, date); others are declared by their first value, "
-    "which makes none a date.",
-)
-
-
-def types_of(texts: Iterable[str]) -> dict[str, FieldType]:
-    """Return name -> type of the fields that the option declares.
-
-    :raises UsageError: if a text is not NAME:TYPE.
-    """
-    declared: dict[str, FieldType] = {}
-    for text in texts:
-        name, _, kind = text.rpartition(":")
-        if not name or kind not in get_args(FieldType):
-            raise UsageError(f"--field {text!r}: write NAME:TYPE with a type of {', '.join(get_args(FieldType))}")
-        declared[name] = cast("FieldType", kind)
-    return declared
 
 
 language_option = click.option(
