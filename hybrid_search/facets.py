@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hybrid_search.dates import of_milliseconds
+from hybrid_search.filters.dates import of_milliseconds
 from hybrid_search.settings.index import FieldType
 
 __all__ = ["Value", "most_frequent", "value_of"]

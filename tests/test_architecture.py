@@ -28,7 +28,6 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.passages", 0),
     ("hybrid_search.settings", 1),
     ("hybrid_search.filters", 1),
-    ("hybrid_search.dates", 1),
     ("hybrid_search.protocols", 1),
     ("hybrid_search.search", 1),
     ("hybrid_search.second_stage", 1),

@@ -35,6 +35,9 @@ HOSTS = {
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 
+MEASURING = ("compare", "diagnose", "evaluate", "labels", "sweep", "tune")
+"""Modules that lie in the folder ``measuring``."""
+
 
 class VerbGroup(click.Group):
     """A group that imports a verb's module when it is needed."""
@@ -48,7 +51,8 @@ class VerbGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         name = cmd_name.replace("-", "_")
-        module = import_module(f"hybrid_search.cli.{HOSTS.get(cmd_name, name)}")
+        host = HOSTS.get(cmd_name, name)
+        module = import_module(f"hybrid_search.cli.{'measuring.' * (host in MEASURING)}{host}")
         command = getattr(module, f"{name}_command" if cmd_name in HOSTS else "command")
         assert isinstance(command, click.Command)
         return command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hybrid_search.cli.evaluate import print_evaluation
+from hybrid_search.cli.measuring.evaluate import print_evaluation
 from hybrid_search.cli.options import opened_dataset
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.query import print_hits

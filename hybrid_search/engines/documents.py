@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.dates import canonical
 from hybrid_search.errors import UsageError, shown
+from hybrid_search.filters.dates import canonical
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hybrid_search.dates import EXPECTED, first_and_last
 from hybrid_search.errors import FilterError, shown
+from hybrid_search.filters.dates import EXPECTED, first_and_last
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import is_unicode
 

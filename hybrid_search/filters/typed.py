@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hybrid_search.dates import first_and_last
 from hybrid_search.filters import And, Exists, Filter, Not, Or, Range, Scalar, Term, Terms
+from hybrid_search.filters.dates import first_and_last
 from hybrid_search.settings.index import FieldType
 
 __all__ = ["in_its_type"]

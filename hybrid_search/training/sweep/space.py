@@ -94,7 +94,7 @@ def read_space(path: Path) -> Space:
     :raises ConfigError: if it is no such file.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file; --show-space prints one to begin with")
+        raise ConfigError(f"{path}: there is no such file; `hybrid-search sweep --show-space` prints one to begin with")
     with disk_errors(f"reading {path}"):
         data = path.read_bytes()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_search.cli.evaluate import print_evaluation
+from hybrid_search.cli.measuring.evaluate import print_evaluation
 from hybrid_search.errors import DataError
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_index, evaluate_side_by_side
 from hybrid_search.loaders.registry import open_dataset

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.dates import as_a_server_reads
 from hybrid_search.engines.opensearch.index.document_json import field_name, from_source
 from hybrid_search.engines.opensearch.search.answers import checked, hits_of
 from hybrid_search.engines.opensearch.search.bodies import documents_page
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import failure, taken_apart
+from hybrid_search.filters.dates import as_a_server_reads
 from hybrid_search.settings.index import FieldType
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document

@@ -21,7 +21,7 @@ __all__ = ["command"]
     "logs", metavar="LOG...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
-    "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False),
+    "-o", "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False),
     help="The data set's folder: queries.jsonl is added to, qrels/SPLIT.tsv is written.",
 )  # fmt: skip
 @click.option("--split", default="clicks", show_default=True, help="What the judgements are called.")
@@ -54,8 +54,8 @@ def command(
 
     \b
     Examples:
-      hybrid-search labels clicks.jsonl --to ./my-data
-      hybrid-search labels ubi_queries.jsonl ubi_events.jsonl --to ./my-data --min-clicks 5
+      hybrid-search labels clicks.jsonl --out ./my-data
+      hybrid-search labels ubi_queries.jsonl ubi_events.jsonl --out ./my-data --min-clicks 5
     """  # noqa: D301
     from hybrid_search.loaders.labels import LabelRules, labels_of
     from hybrid_search.loaders.use_log import read_use_log

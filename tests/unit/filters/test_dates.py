@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.dates import canonical, first_and_last, of_milliseconds
+from hybrid_search.filters.dates import canonical, first_and_last, of_milliseconds
 
 READ = [
     ("2024-05-01", "2024-05-01T00:00:00.000Z"),
