@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def figures(
 
 
 def _anywhere(text: str) -> str:
-    """Return a text without the place of this checkout: a report is kept, and tells nothing of a machine's folders."""
-    return text.replace(_CHECKOUT, "")
+    """Return a text without this machine's folders, those of the checkout and of temporary files: a report is kept."""
+    return text.replace(_CHECKOUT, "").replace(f"{tempfile.gettempdir()}/", "")
 
 
 def table(kept: Mapping[str, Any]) -> str:

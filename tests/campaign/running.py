@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from campaign.attack import Attack
 from campaign.journal import Journal
 
-__all__ = ["Plan", "campaign"]
+__all__ = ["Plan", "campaign", "ended_early"]
 
 _LOOK = 2.0
 _CRASHES = 3
@@ -73,7 +73,7 @@ def campaign(attacks: Sequence[Attack], plan: Plan) -> dict[str, int]:
                 shown()
                 for one in [one for one in running if one.process.poll() is not None]:
                     running.remove(one)
-                    died = one.crashes + 1 if one.process.returncode else 0
+                    died = one.crashes + 1 if one.process.returncode or ended_early(one.attack, plan, deadline) else 0
                     crashes[one.attack.name] = died
                     if died and died < _CRASHES and time.time() < deadline:
                         waiting.appendleft((one.attack, died))
@@ -83,6 +83,11 @@ def campaign(attacks: Sequence[Attack], plan: Plan) -> dict[str, int]:
                 one.process.wait()
             shown()
     return crashes
+
+
+def ended_early(attack: Attack, plan: Plan, deadline: float) -> bool:
+    """Return whether an attack did less than it should have; whatever ended it, it must not look as if it were done."""
+    return plan.journal(attack).tally().counted < plan.wanted(attack) and time.time() < deadline
 
 
 def _started(attack: Attack, plan: Plan, deadline: float) -> subprocess.Popen[bytes]:

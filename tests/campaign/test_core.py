@@ -12,6 +12,7 @@ from campaign.attack import Attempt, Bench, Finding, Outcome, Tally
 from campaign.controls import caught
 from campaign.journal import Journal
 from campaign.report import figures
+from campaign.running import Plan, ended_early
 from campaign.worker import run_until, tried
 
 
@@ -64,6 +65,24 @@ def test_an_attack_ends_at_its_deadline_and_one_that_breaks_is_itself_a_finding(
 
     run_until(Broken(), Bench(tmp_path), journal, 1, time.time() + 60)
     assert "ValueError: the attack is wrong" in journal.tally().findings[0][1].what
+
+
+def test_an_attack_that_leaves_the_process_is_a_finding_and_one_that_ends_early_has_died(tmp_path: Path) -> None:
+    class Leaving(Counting):
+        @contextmanager
+        def prepared(self, bench: Bench) -> Iterator[Attempt]:
+            def attempt(trial: int) -> Outcome:
+                raise SystemExit(0)
+
+            yield attempt
+
+    plan = Plan(tmp_path, seed=0, share=1.0, minutes=1, jobs=1, server=None)
+    run_until(Leaving(), Bench(tmp_path), plan.journal(Counting()), 3, time.time() + 60)
+    assert "SystemExit" in plan.journal(Counting()).tally().findings[0][1].what
+    assert ended_early(Counting(), plan, time.time() + 60)
+    assert not ended_early(Counting(), plan, time.time() - 1), "its time was over"
+    run_until(Counting(), Bench(tmp_path), plan.journal(Counting()), 30, time.time() + 60)
+    assert not ended_early(Counting(), plan, time.time() + 60)
 
 
 def test_a_trial_that_found_something_is_made_again_and_its_last_run_counts(tmp_path: Path) -> None:

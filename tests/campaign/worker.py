@@ -54,7 +54,9 @@ def _recorded(attempt: Attempt, trial: int, journal: Journal) -> int:
 def _guarded(attempt: Attempt, trial: int) -> Outcome:
     try:
         return attempt(trial)
-    except Exception as error:  # the attack itself broke: that must be seen, and the others go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the attack itself broke: that must be seen, and the others go on
         return Outcome(1, (Finding(f"the attack ended with {type(error).__name__}: {error}", f"trial {trial}"),))
 
 
