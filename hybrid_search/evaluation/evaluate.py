@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_search.errors import DataError, UsageError
+from hybrid_search.evaluation.answer_hits import answers_of, is_answer_hit, with_answer_hits
 from hybrid_search.evaluation.latency import Speed, measure_speed
 from hybrid_search.evaluation.measures import qrels_of
 from hybrid_search.evaluation.protocol import Evaluation, EvaluationSettings, evaluate
@@ -141,24 +142,30 @@ def evaluate_index(
 
     :raises UsageError: if the data set has no such split or judgement set, or no split is named and it has none of
         ``test``, ``dev`` and ``validation``.
-    :raises DataError: if it has no judged query.
+    :raises DataError: if it has no judged query, or ``AnswerHit@k`` is asked for and it knows no answers.
     :raises StorageError: if ``run_out`` can't be written; nothing was measured then.
     """
     request = request or EvaluateRequest()
     split = _split(dataset, request.split)
     if request.run_out is not None:
         check_writable(request.run_out)
+    asked = request.settings.measures
+    hits = tuple(name for name in asked if is_answer_hit(name))
+    answers = answers_of(dataset, split) if hits else {}
+    measures = tuple(name for name in asked if name not in hits)
+    settings = request.settings.replace(measures=measures, keep_runs=request.settings.keep_runs or bool(hits))
     with open_retriever(location, model=request.model, search=request.search) as retriever:
         queries, judgements = _judged(dataset, split, request.judgement_set)
         evaluation = evaluate(
             retriever,
             queries,
             judgements,
-            settings=request.settings,
+            settings=settings,
             untrained=_untrained(retriever, request.model),
             second=request.second,
             progress=progress,
         )
+        evaluation = with_answer_hits(evaluation, hits, answers, retriever.engine.get)
         against_bm25 = wins_and_losses(
             retriever,
             evaluation,

@@ -60,7 +60,8 @@ class EvaluationSettings(Setting, frozen=True):
     :ivar seed: of the random system.
     :ivar keep_identical: leave a document in the ranking of the query that it is itself; BEIR leaves it out.
     :ivar keep_runs: keep the rankings themselves; 10,000 queries to depth 1,000 are about 1 GB a system.
-    :ivar measures: more measures, by their names in ir-measures.
+    :ivar measures: more measures, by their names in ir-measures; :func:`.evaluate.evaluate_index` knows ``AnswerHit@k``
+        too.
     """
 
     systems: tuple[System, ...] | None = None

@@ -56,7 +56,7 @@ __all__ = ["command", "print_evaluation"]
     default="",
     metavar="LIST",
     callback=measures_of,
-    help="More measures, by their names in ir-measures: nDCG@5,Success@5,Rprec …",
+    help="More measures, by their names in ir-measures: nDCG@5,Success@5,Rprec …; AnswerHit@5 …: the answer in words.",
 )
 @click.option(
     "--min-grade",

@@ -22,7 +22,16 @@ from hybrid_search.training.data.pairs import GetDocuments
 from hybrid_search.training.teacher.scores import Case, Judge
 from hybrid_search.types import Document, Example, Ranking, by_score_then_id, normalise_text, text_hash
 
-__all__ = ["MinedQuery", "Miner", "Negative", "Search", "mine_in_row", "rank_candidates"]
+__all__ = [
+    "MinedQuery",
+    "Miner",
+    "Negative",
+    "Search",
+    "has_answer",
+    "known_answers",
+    "mine_in_row",
+    "rank_candidates",
+]
 
 Search = Callable[[Sequence[str], int], Sequence[Ranking]]
 """Ranks documents for a batch of query texts: (texts, k) -> one ranking each."""
@@ -49,6 +58,19 @@ class MinedQuery(msgspec.Struct, frozen=True):
     negatives: tuple[Negative, ...]
 
 
+def known_answers(answers: Iterable[str]) -> frozenset[str]:
+    """Normalise answers, and leave out those that would be found in any text."""
+    return frozenset(answer for answer in map(normalise_text, answers) if len(answer) >= _SHORTEST_ANSWER)
+
+
+def has_answer(document: Document, answers: frozenset[str]) -> bool:
+    """Return whether a document's text contains one of these normalised answers as whole words."""
+    if not answers:
+        return False
+    text = normalise_text(document.searchable_text)
+    return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) for answer in answers)
+
+
 @dataclass(slots=True)
 class _Target:
     """A query, and what is known about it before mining."""
@@ -58,15 +80,12 @@ class _Target:
     positives: frozenset[str]
     hashes: set[str] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)
-    answers: set[str] = field(default_factory=set)
+    answers: frozenset[str] = frozenset()
     candidates: dict[str, Document] = field(default_factory=dict)
 
     def is_answered_by(self, document: Document) -> bool:
-        """Return whether the document's text contains one of the known answers as whole words."""
-        if not self.answers:
-            return False
-        text = normalise_text(document.searchable_text)
-        return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) for answer in self.answers)
+        """Return whether the document's text contains one of the known answers."""
+        return has_answer(document, self.answers)
 
 
 @dataclass(slots=True)
@@ -208,6 +227,6 @@ def _targets(examples: Iterable[Example], positives: Mapping[str, frozenset[str]
         target.positives |= {example.positive.id}
         target.texts.append(example.positive.searchable_text)
         target.hashes.add(text_hash(example.positive.searchable_text))
-        target.answers |= {a for a in map(normalise_text, example.answers) if len(a) >= _SHORTEST_ANSWER}
+        target.answers |= known_answers(example.answers)
         target.candidates.update({document.id: document for document in example.negatives})
     return targets
