@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hybrid_search.passages import COUNT, NUMBER, OF, joined, passage_id, passages_of
+from hybrid_search.passages import COUNT, NUMBER, OF, count_of, joined, passage_id
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.streams import in_batches, in_document_batches
 from hybrid_search.tracing import embeddings
-from hybrid_search.types import LONGEST_ID, Document, Rejection
+from hybrid_search.types import LONGEST_ID, Document, Rejection, id_fault
 
 __all__ = [
     "BATCH",
@@ -29,6 +29,9 @@ BATCH = 1_024
 
 COMMIT_EVERY = 16_384
 """Documents between commits; after a kill at most these are encoded again by the next run."""
+
+_FEW = 1_000
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +110,25 @@ class PassageCounts:
         for document in documents:
             metadata = document.metadata if isinstance(document.metadata, Mapping) else {}  # else rejected later on
             of, count = metadata.get(OF), metadata.get(COUNT)
-            if isinstance(of, str) and isinstance(count, int) and metadata.get(NUMBER) == 1:
+            if isinstance(of, str) and isinstance(count, int) and count < _NEVER and metadata.get(NUMBER) == 1:
                 self._counts[of] = count
             yield document
 
     def remove_stale(self, engine: Engine) -> int:
-        """Delete the passages beyond the noted counts, and commit; return how many there were."""
+        """Delete the passages beyond the noted counts, and commit; return how many there were.
+
+        Those of a document whose first passage is not there with that count stay: its new version was rejected.
+        """
         removed = 0
-        for batch in in_batches(self._counts.items(), BATCH):
+        noted = {of: count for of, count in self._counts.items() if not id_fault(passage_id(of, count + 1))}
+        for batch in in_batches(noted.items(), BATCH):
+            firsts = engine.get([passage_id(of, 1) for of, _ in batch])
             beyond = engine.get([passage_id(of, count + 1) for of, count in batch])
             stale = [
                 id
-                for (of, count), first in zip(batch, beyond, strict=True)
-                if first is not None
-                for id in passages_of(of, first)[count:]
+                for (of, count), first, other in zip(batch, firsts, beyond, strict=True)
+                if first is not None and other is not None and count_of(first) == count
+                for id in _numbered(of, count + 1, _credible(engine, other))
             ]
             removed += engine.delete(stale) if stale else 0
         if removed:
@@ -134,7 +142,17 @@ def with_passages(engine: Engine, ids: Sequence[str]) -> dict[str, list[str]]:
         return {id: [id] for id in ids}
     # An id that is too long for a passage's has none.
     firsts = engine.get([first if len((first := passage_id(id, 1)).encode()) <= LONGEST_ID else id for id in ids])
-    return {id: [id, *passages_of(id, first)] for id, first in zip(ids, firsts, strict=True)}
+    return {id: [id, *_numbered(id, 1, _credible(engine, first))] for id, first in zip(ids, firsts, strict=True)}
+
+
+def _numbered(document_id: str, first: int, last: int) -> list[str]:
+    return [passage_id(document_id, number) for number in range(first, last + 1)]
+
+
+def _credible(engine: Engine, first: Document | None) -> int:
+    """Return how many passages a document has: what its first one says, but no more than there can be."""
+    count = count_of(first)
+    return count if count <= _FEW else min(count, max(_FEW, engine.count()))
 
 
 def fetched(engine: Engine, ids: Sequence[str]) -> list[Document | None]:

@@ -20,12 +20,12 @@ __all__ = [
     "NUMBER",
     "OF",
     "Pieces",
+    "count_of",
     "document_of",
     "grouped",
     "hits_of_documents",
     "joined",
     "passage_id",
-    "passages_of",
 ]
 
 OF = "passage_of"
@@ -69,13 +69,13 @@ def document_of(id: str) -> str:
     return found[1] if found else id
 
 
-def passages_of(document_id: str, first: Document | None) -> list[str]:
-    """Return the ids of a document's passages.
+def count_of(first: Document | None) -> int:
+    """Return how many passages a document has.
 
-    :param first: its first passage, which knows their number; None if there is none.
+    :param first: its first passage, which says so, whoever wrote it; None if there is none.
     """
     count = first.metadata.get(COUNT, 0) if first is not None else 0
-    return [passage_id(document_id, number) for number in range(1, count + 1)] if isinstance(count, int) else []
+    return count if isinstance(count, int) else 0
 
 
 def joined(document_id: str, passages: Sequence[Document]) -> Document:

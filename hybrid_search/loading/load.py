@@ -124,16 +124,17 @@ def load(
         if options.language is None:
             language = seen_in(texts)
             new = replace(new, settings=new.settings.replace(analyzer=analyzer_of(language)))
+    aside = exists and options.recreate and not is_on_server(location)
     try:
         with target_of(location, recreate=options.recreate) as target:
             journal = Journal(str(target), f"{dataset.name} {options.server.source}".strip())
-            with not_left_empty(target, dataset.name, aside=target != location) as check:
+            with not_left_empty(target, dataset.name, aside=aside) as check:
                 report = _load(documents, target, new, options, journal, Reporter(progress, reject=reject))
                 check(report.documents, report.rejected)
-            if gate is not None and exists and target != location:
+            if gate is not None and aside:
                 _pass(gate, location, target)
     except KeyboardInterrupt as interruption:
-        interruption.add_note(_kept(location, aside=options.recreate and not is_on_server(location)))
+        interruption.add_note(_kept(location, aside=aside))
         raise
     read, seconds = dict(dataset.report()), perf_counter() - started
     in_pieces, unknown = (round(share, 3) for share in unlike)

@@ -156,12 +156,14 @@ def test_recreate_on_a_server_takes_the_indexes_own_towers_or_is_refused(
     OpenSearchEngine.drop(location)
 
 
+@pytest.mark.parametrize("recreate", [False, True])
 @pytest.mark.parametrize("lines", ["", json.dumps({"id": "a", "text": "t", "metadata": {"year": "old"}})])
-def test_a_load_that_takes_no_document_leaves_no_index(tmp_path: Path, lines: str) -> None:
+def test_a_load_that_takes_no_document_leaves_no_index(tmp_path: Path, lines: str, recreate: bool) -> None:
     data = corpus(tmp_path / "data")
     (data / "documents.jsonl").write_text(lines)
+    options = LoadOptions(lexical_only=True, fields={"year": "long"}, recreate=recreate)
     with pytest.raises(DataError, match=r"there are no documents in it|could be indexed.*; no index was made"):
-        load(opened(data), tmp_path / "index", options=LoadOptions(lexical_only=True, fields={"year": "long"}))
+        load(opened(data), str(tmp_path / "index"), options=options)
     assert not (tmp_path / "index").exists()
 
 

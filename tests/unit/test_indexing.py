@@ -9,7 +9,9 @@ from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.indexing import Indexed, index_corpus, vectors_of
-from hybrid_search.types import Document
+from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.settings.index import IndexSettings
+from hybrid_search.types import Document, MetadataValue
 
 
 def test_each_batch_is_told_with_what_the_index_refused_and_all_is_committed_at_the_end(tmp_path: Path) -> None:
@@ -51,3 +53,35 @@ def test_without_an_encoder_there_are_no_vectors() -> None:
     vectors = vectors_of(AxisEncoder(), PETS)
     assert vectors is not None
     assert vectors.shape == (5, 4)
+
+
+def passages(count: int, text: str, **more: MetadataValue) -> list[Document]:
+    return [
+        Document(f"d#p{number}", text, metadata={"passage_of": "d", "passage": number, "passages": count, **more})
+        for number in range(1, count + 1)
+    ]
+
+
+def test_the_passages_of_a_document_stay_when_its_next_version_is_refused(tmp_path: Path) -> None:
+    with Retriever(None, EmbeddedEngine.create(tmp_path / "index", IndexSettings())) as retriever:
+        retriever.add(passages(3, "old", year=2001))
+        assert retriever.add(passages(1, "new", year="last"), allow_rejected=True).added == 0
+        assert [one.text for one in retriever.get(["d#p1", "d#p2", "d#p3"]) if one] == ["old"] * 3
+        retriever.add(passages(1, "new", year=2002))
+        assert [one and one.text for one in retriever.get(["d#p1", "d#p2", "d#p3"])] == ["new", None, None]
+
+
+@pytest.mark.parametrize(
+    ("of", "count", "added"), [("\ud800", 1, 1), ("x" * 520, 1, 2), ("d", 10**30, 1), ("d", 10**18, 2)]
+)
+def test_what_a_passage_says_of_its_document_ends_nothing_and_takes_no_memory(
+    tmp_path: Path, of: str, count: int, added: int
+) -> None:
+    lying = Document("d#p1", "word", metadata={"passage_of": of, "passage": 1, "passages": count})
+    with Retriever(None, EmbeddedEngine.create(tmp_path / "index", IndexSettings())) as retriever:
+        assert (
+            retriever.add([lying, Document("other", "word", metadata={"passage_of": "e"})], allow_rejected=True).added
+            == added
+        )
+        assert retriever.get(["d", "other"])[1] is not None
+        assert retriever.delete(["d"]) == added - 1

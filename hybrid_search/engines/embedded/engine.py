@@ -87,7 +87,8 @@ class EmbeddedEngine:
         :raises CorruptIndex: if the stored data fail their checksums.
         """
         opened = lifecycle.open_to_write if writable else lifecycle.open_to_read
-        return cls(opened(Layout(Path(folder))))
+        # What a link stands for now: it may be set to another index while this one is open.
+        return cls(opened(Layout(Path(folder).resolve())))
 
     @staticmethod
     def drop(folder: Path) -> None:

@@ -184,6 +184,14 @@ def _check_same(layout: Layout, existing: IndexSettings, requested: IndexSetting
 
 def open_to_read(layout: Layout) -> Opened:
     """Open an index to search it; see :meth:`EmbeddedEngine.open`."""
+    while True:
+        opened = _opened_to_read(layout)
+        if not opened.store.database.is_replaced():
+            return opened
+        opened.store.database.close()  # its caches may be those of the index that has just taken its place
+
+
+def _opened_to_read(layout: Layout) -> Opened:
     check_exists(layout)
     lock = WriterLock.for_checking(layout, patience=_CHECK_PATIENCE)
     try:

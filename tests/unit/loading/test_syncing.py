@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -163,6 +164,17 @@ def test_ids_are_known_once_the_stream_has_ended() -> None:
     assert list(stream) == [Document("ü", "y")]
     assert present.is_complete
     assert present.absent(iter(["b", "a", "ü", "u"])) == ["b", "u"]
+    assert Present().absent(iter(["b"])) == ["b"]
+
+
+def test_what_is_absent_among_many_is_told_without_sorting_all_of_them_for_each_thousand() -> None:
+    present = Present()
+    list(present.watching(Document(f"d{number}", "x") for number in range(200_000)))
+    began = time.process_time()
+    assert present.absent(f"d{number}" for number in range(0, 300_000, 3)) == [
+        f"d{n}" for n in range(200_001, 300_000, 3)
+    ]
+    assert time.process_time() - began < 10  # a second; sorting for each thousand took thirty
 
 
 def test_what_could_not_be_read_goes_too_if_that_is_wanted(index: Path) -> None:

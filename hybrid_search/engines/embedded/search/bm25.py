@@ -100,7 +100,8 @@ class LexicalLeg:
 
     def rows(self) -> Rows:
         """Return the rows that can be found, (n,), in no particular order."""
-        return np.concatenate([self._of_caches(self._index.rows()), self._tail.rows])
+        early = self._index.rows()
+        return np.concatenate([early[self._is_here(early)], self._tail.rows])
 
     def search(self, text: str, k: int, allowed: RowFilter | None, bm25: Bm25) -> ScoredRows:
         """Return the k documents with the highest BM25 scores; none for a text without known terms."""
@@ -115,14 +116,16 @@ class LexicalLeg:
         asked = None if is_whole else self._weighed(terms)
         while True:
             rows, found = self._index.search(terms, limit, allowed)
-            early = self._of_caches(rows)
-            if asked is None and len(early) < len(rows):
-                asked = self._weighed(terms)
+            is_all = len(rows) < limit
+            if not (here := self._is_here(rows)).all():
+                # What is gone must not count among the k: beyond it others may tie at the cut.
+                rows, found = rows[here], found[here]
+                asked = asked or self._weighed(terms)
             if asked is None:
-                rows, scores = early, joined(found, _NOISE) / (_TANTIVY.k1 + 1)
+                scores = joined(found, _NOISE) / (_TANTIVY.k1 + 1)
             else:
-                rows, scores = self._ranked(early, asked, allowed, bm25)
-            if len(found) < limit or limit >= most or self._is_settled(k, found, scores, asked, bm25):
+                rows, scores = self._ranked(rows, asked, allowed, bm25)
+            if is_all or limit >= most or self._is_settled(k, found, scores, asked, bm25):
                 return best(rows, scores, k, self._store.row_ids)
             limit = min(4 * limit, most)
 
@@ -131,18 +134,18 @@ class LexicalLeg:
         terms = self._terms_of(text)
         if not terms:
             return np.empty(0, np.int64)
-        early = self._of_caches(self._index.search(terms, max(1, self._index.count()), allowed)[0])
-        rows = np.concatenate([early, self._tail.matching(terms, allowed)[0]])
+        early = self._index.search(terms, max(1, self._index.count()), allowed)[0]
+        rows = np.concatenate([early[self._is_here(early)], self._tail.matching(terms, allowed)[0]])
         return rows[self._store.row_ids.there(rows)] if len(rows) else rows
 
     def _terms_of(self, text: str) -> list[str]:
         # A lone surrogate has no UTF-8 form; its replacement separates words.
         return self._asked(text if text.isascii() else text.encode("utf-8", "replace").decode())
 
-    def _of_caches(self, rows: Rows) -> Rows:
-        """Leave out the rows of tantivy's that are in the tail, too, or known there to be gone."""
-        rows = rows[rows < self._forward.end]
-        return rows if self._tail.is_empty else rows[~self._tail.hides(rows)]
+    def _is_here(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return which rows of tantivy's are not in the tail, too, nor known there to be gone: (n,) -> (n,)."""
+        inside = rows < self._forward.end
+        return inside if self._tail.is_empty else inside & ~self._tail.hides(rows)
 
     def _weighed(self, terms: list[str]) -> _Asked:
         times = Counter(terms)
@@ -184,6 +187,8 @@ class LexicalLeg:
         """
         if asked is None or self._tail.is_empty or bm25 != _TANTIVY:
             return not _tied_at_end(found, k)
+        if not len(found):
+            return False
         longer = max(1.0, self.average_length * self._index.count() / max(1, self._forward.terms))
         most = longer * (found[-1] / (_TANTIVY.k1 + 1) + asked.grown)
         return len(scores) >= k and bool(scores[k - 1] > most * (1 + _PRECISION))

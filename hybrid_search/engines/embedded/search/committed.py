@@ -54,17 +54,21 @@ class CommittedState:
         self._given_up = 0
         self._process = os.getpid()
         self._closed = False
+        self._is_lost = False
 
     def check_open(self) -> None:
         """Refuse what is done with a closed index.
 
         :raises UsageError: if it is closed, or was opened before this process was forked.
+        :raises StorageError: if another index has taken its place, and it can't be read on.
         """
         folder = self._store.layout.folder
         if self._closed:
             raise UsageError(f"{folder}: the index is closed; open it again")
         if os.getpid() != self._process:
             raise UsageError(f"{folder}: opened before this process was forked; open it again in this one")
+        if self._is_lost:
+            raise StorageError(f"{folder}: the index that was opened is not there any more; open it again")
 
     def close(self) -> bool:
         """Refuse everything from now on; return False if that was so before. Requires :meth:`alone`."""
@@ -140,11 +144,18 @@ class CommittedState:
                 self._load(newest)
             finally:
                 self._note_reached()
+                self._check_there()
             if self.generation != newest:
                 self.settings = self._store.settings()
                 self.generation = newest
 
+    def _check_there(self) -> None:
+        """Refuse all searches from now on if the caches that were loaded may be another index's, put in the place."""
+        self._is_lost = self._is_lost or self._store.database.is_replaced()
+        self.check_open()
+
     def _load(self, newest: int) -> None:
+        self._check_there()
         self._caches.reload()
         self._filters.forget()
         is_complete = self._caches.generation >= newest and self._caches.is_settled

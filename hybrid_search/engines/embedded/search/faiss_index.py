@@ -58,8 +58,14 @@ def check_factory(factory: str, dimension: int) -> None:
     :param dimension: 0 for an index without vectors; the string must be valid all the same.
     :raises ConfigError: if FAISS refuses it, with the reason.
     """
-    if factory != "auto":
-        _make(factory, dimension, "dot")
+    if factory == "auto":
+        return
+    index = _make(factory, dimension, "dot")
+    if is_graph(index) and _has_no_way_back(index):
+        raise ConfigError(
+            f"faiss is {factory!r}, a graph whose vectors can't be compared one by one, as a search through few of "
+            f"them must; use PCA or OPQ before it, or IVF instead of HNSW"
+        )
 
 
 def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
@@ -81,6 +87,15 @@ def _make(factory: str, dimension: int, similarity: Similarity) -> Any:
     if isinstance(graph := _inner(index), faiss.IndexHNSW):
         graph.hnsw.efConstruction = _EF_CONSTRUCTION
     return index
+
+
+def _has_no_way_back(index: Any) -> bool:
+    """Return whether vectors are transformed in a way that FAISS can't undo: whitened, or to binary codes."""
+    if not is_transformed(index):
+        return False
+    chain: Any = index.chain
+    steps = [_swig.downcast_VectorTransform(chain.at(number)) for number in range(chain.size())]
+    return any(isinstance(step, _swig.ITQTransform) or getattr(step, "eigen_power", 0) for step in steps)
 
 
 def reason(error: RuntimeError) -> str:

@@ -44,6 +44,7 @@ _WRITING = (
     "free some space (or check the permissions) and do it again"
 )
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PATIENCE = 10.0
 
 
 @contextlib.contextmanager
@@ -67,6 +68,10 @@ def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
         raise CorruptIndex(
             f"{path}: its schema is damaged; restore it from a backup, or load the data again"
         ) from error
+
+
+class _Replaced(Exception):
+    """Another file has taken the place of the one that was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,18 @@ class _Lent:
 
 
 class Database:
-    """One writing connection if the index was opened to write, and as many reading connections as threads need."""
+    """One writing connection if the index was opened to write, and as many reading connections as threads need.
+
+    If another index is put in this one's place (``load --recreate``), nothing can be opened any more. The connections
+    there are go on reading the old file, and threads that have none wait for one of them.
+    """
 
     def __init__(self, path: Path, *, writable: bool, create: bool = False) -> None:
         self.path = path
         self._idle: list[_Lent] = []
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._closed = False
+        self._opened: tuple[int, int] | None = None
         self._writer = self._connect("rwc" if create else "rw") if writable else None
 
     def create_tables(self) -> None:
@@ -137,17 +147,41 @@ class Database:
     def _lend(self) -> _Lent:
         with self._guard:
             lent = self._idle.pop() if self._idle else None
-        if lent is not None and lent.seen is not None and lent.seen != self._stamp():
+        if lent is not None and lent.seen is not None and not self.is_replaced() and lent.seen != self._stamp():
             lent.connection.close()
             lent = None
-        return lent or self._open_to_read()
+        if lent is not None:
+            return lent
+        if not self.is_replaced():
+            with contextlib.suppress(_Replaced):  # just now
+                return self._open_to_read()
+        return self._given_back()
+
+    def _given_back(self) -> _Lent:
+        """Wait for a connection that another thread uses."""
+        with self._guard:
+            if self._guard.wait_for(lambda: self._idle, _PATIENCE):
+                return self._idle.pop()
+        raise StorageError(f"{self.path.parent}: the index that was opened is not there any more; open it again")
 
     def _give_back(self, lent: _Lent) -> None:
         with self._guard:
             if not self._closed:
                 self._idle.append(lent)
+                self._guard.notify()
                 return
         lent.connection.close()
+
+    def is_replaced(self) -> bool:
+        """Return whether the path stands for another file than the one that was opened, or for none."""
+        return self._opened is not None and self._file() != self._opened
+
+    def _file(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _open_to_read(self) -> _Lent:
         """Open a reading connection; as immutable if SQLite can't create its files beside the database."""
@@ -170,6 +204,24 @@ class Database:
             return _Stamp(file.st_mtime_ns, file.st_size, log.exists() and log.stat().st_size > 0)
 
     def _connect(self, mode: str) -> Reader:
+        """Open a connection to the same file as the first one.
+
+        :raises _Replaced: if there is another file at the path now.
+        """
+        while True:
+            before = self._opened or self._file()
+            connection = self._connected(mode)
+            now = self._file()
+            if before in (now, None) or self._opened:
+                break
+            connection.close()  # the first one, and which of the two files it reads is not known
+        self._opened = self._opened or now
+        if now != self._opened:
+            connection.close()
+            raise _Replaced
+        return connection
+
+    def _connected(self, mode: str) -> Reader:
         with sqlite_errors(self.path, reading=mode != "rwc"):
             connection = sqlite3.connect(
                 # "rw": a file that has vanished must not be created anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hybrid_search.engines.embedded import EmbeddedEngine, damage, replacement
 from hybrid_search.engines.embedded.search.faiss_index import check_factory
 from hybrid_search.errors import ConfigError, DataError, IndexLocked, IndexNotFound, StorageError, UsageError
+from hybrid_search.search import Search
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document
 
@@ -36,6 +38,31 @@ def test_a_finished_replacement_takes_the_place_of_the_old_index(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
     with EmbeddedEngine.open(tmp_path / "index", writable=True):
         pass
+
+
+@pytest.mark.parametrize("how", ["recreated", "link"])
+def test_whoever_has_an_index_open_reads_on_in_it_alone_when_another_takes_its_place(tmp_path: Path, how: str) -> None:
+    place = tmp_path / "index"
+    if how == "link":
+        fill(tmp_path / "first")
+        place.symlink_to(tmp_path / "first")
+    else:
+        fill(place)
+    with EmbeddedEngine.open(place) as engine, ThreadPoolExecutor(8) as threads:
+        if how == "link":
+            fill(tmp_path / "second", "new")
+            place.unlink()
+            place.symlink_to(tmp_path / "second")
+        else:
+            with replacement(place) as new:
+                fill(new, "new")
+        # More threads than connections: those opened now by the path would read the other index.
+        found = list(threads.map(lambda _: engine.search(Search.of(["one"], 5, "bm25"))[0], range(100)))
+        assert {(hit.id, hit.text) for hits in found for hit in hits} == {("old", "the old one")}
+        assert all(
+            threads.map(lambda _: [one and one.id for one in engine.get(["old", "new"])] == ["old", None], [0] * 50)
+        )
+    assert ids(place) == ["new"]
 
 
 def test_a_failed_replacement_leaves_the_old_index_and_says_so(tmp_path: Path) -> None:

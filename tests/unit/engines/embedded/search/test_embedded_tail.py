@@ -153,3 +153,18 @@ def test_a_reader_that_meets_a_writer_among_its_files_finds_no_document_twice(
         assert by_text(reader, ["late"], 10)[0].ids == ("e1",)
         found = by_text(reader, ["w0 w1 w2 w3 late"], 100)[0].ids
         assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("bm25", PAIRS, ids=str)
+def test_documents_that_tie_at_the_cut_are_told_apart_by_id_whatever_better_ones_are_gone(
+    tmp_path: Path, bm25: Bm25
+) -> None:
+    alike = [Document(f"d{number:03}", "apple pear plum") for number in reversed(range(400))]
+    gone = [Document(f"gone{number}", "apple") for number in range(20)]
+    with EmbeddedEngine.create(tmp_path / "index", IndexSettings(bm25=bm25)) as engine:
+        engine.add(gone + alike, None)
+        engine.commit()
+        engine.delete([document.id for document in gone])
+        engine.commit()
+        [ranking] = by_text(engine, ["apple"], 10)
+        assert list(ranking.ids) == [f"d{number:03}" for number in range(10)]

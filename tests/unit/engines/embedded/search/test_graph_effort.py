@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded.search import effort, faiss_index
 from hybrid_search.engines.embedded.search.effort import EFFORTS, Effort, measured
+from hybrid_search.errors import ConfigError
+from hybrid_search.filters import Term
 from hybrid_search.search import Search
 from hybrid_search.settings.index import IndexSettings, Similarity
 from hybrid_search.types import Document
@@ -110,3 +112,23 @@ def test_an_index_whose_manifest_lies_is_built_again(tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**outer, "checksum": zlib.crc32(outer["body"].encode())}))
     with EmbeddedEngine.open(tmp_path / "index") as engine:
         assert engine.stats()["dense"]["effort"] == EFFORTS[0]
+
+
+@pytest.mark.parametrize("factory", ["PCAW16,HNSW32", "ITQ16,HNSW32", "PCAW16,IVF4,Flat", "PCAR16,HNSW32"])
+def test_a_graph_of_vectors_that_can_t_be_compared_one_by_one_is_refused_and_others_are_searched(
+    tmp_path: Path, factory: str
+) -> None:
+    settings = IndexSettings(dimension=DIMENSION, faiss=factory)
+    if factory.startswith(("PCAW16,HNSW", "ITQ")):
+        with pytest.raises(ConfigError, match="a graph whose vectors can't be compared one by one"):
+            EmbeddedEngine.create(tmp_path / "index", settings)
+        return
+    vectors = vectors_of(1_000)
+    with EmbeddedEngine.create(tmp_path / "index", settings) as engine:
+        engine.add([Document(f"d{number}", "text") for number in range(1_000)], vectors)
+        engine.commit()
+        assert engine.rank(Search.near(vectors[:1], 1))[0].ids == ("d0",)
+        # Of few that pass a filter each is compared.
+        engine.add([Document("d7", "text", metadata={"few": True})], vectors[7:8])
+        engine.commit()
+        assert engine.rank(Search.near(vectors[:1], 5, filter=Term("few", True)))[0].ids == ("d7",)
