@@ -184,6 +184,7 @@ class TrainingRun:
             positives=self.split.pairs.positives, progress=self.reporter.progress,
             otherwise=self._of_start if self.start else None,
         )  # fmt: skip
+        tracker.log(report.steps, {f"validation/{name}": value for name, value in fit.validation.items()})
         return report, fit
 
     def _of_start(self) -> tuple[ServingDefaults, str]:

@@ -15,6 +15,19 @@ if not can_watch_the_network():
 # The data set's loader and the index are on this machine, so nothing has a reason to leave it.
 VERBS: dict[str, Sequence[object]] = {
     "train": ("train", "jsonl", "--path", "data", "--out", "watched-model", *TINY),
+    "sweep": (
+        "sweep",
+        "jsonl",
+        "--path",
+        "data",
+        "--out",
+        "watched-study",
+        "--trials",
+        "1",
+        "--check-on",
+        "none",
+        *TINY,
+    ),
     "mine": ("mine", "jsonl", "--path", "data", "--from", "index", "--out", "watched.jsonl"),
     "load": ("load", "jsonl", "--path", "data", "--model", "model", "--to", "watched-index"),
     "query": ("query", "honey in the comb", "--from", "index"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from hybrid_search.evaluation.measures import PRIMARY
 from hybrid_search.evaluation.significance import Comparison
 from hybrid_search.loading.load import load
 from hybrid_search.protocols import Dataset, Progress, Tracker, silent
-from hybrid_search.storage import check_outside_indexes, disk_errors
+from hybrid_search.storage import check_outside_indexes
 from hybrid_search.training.fit.defaults import FEWEST_QUERIES
 from hybrid_search.training.loop.validation import MEASURE
 from hybrid_search.training.recipes import TrainSettings
@@ -149,7 +148,7 @@ def sweep(
                 raise
         study.settle()
         report = _report(out, study, seconds=0.0)
-        checked_on, checked = job.checked(study, out) if not report.running else ("", {})
+        checked_on, checked = job.checked(study) if not report.running else ("", {})
     return replace(report, checked_on=checked_on, checked=checked, seconds=round(monotonic() - started, 1))
 
 
@@ -275,24 +274,24 @@ class _Job:
                 "sweep began: the documents changed, so its trials can't be compared; give another folder"
             )
 
-    def checked(self, study: Study, out: Path) -> tuple[str, dict[str, Comparison]]:
+    def checked(self, study: Study) -> tuple[str, dict[str, Comparison]]:
         """Compare the best model with that of the default settings on queries that chose nothing."""
         best, default = study.best, study.default
         if not self.check_on or best is None or default is None or best.number == default.number:
             return "", {}
-        folder = out / "trials" / "check"
-        with disk_errors(f"removing {folder}"):
-            shutil.rmtree(folder, ignore_errors=True)
-        contenders = []
-        for name, trial in zip(_CHECKED, (default, best), strict=True):
-            index = folder / name
-            load(self.dataset, index, model=study.model_of(trial), reject=self.talk.reject, progress=self.talk.progress)
-            contenders.append(Contender(name, str(index), {}))
-        request = CompareRequest(split=self.check_on, measures=(PRIMARY,), speed=False, seed=self.base.training.seed)
-        found = compare_systems(self.dataset, contenders, request, progress=self.talk.progress)
-        with disk_errors(f"removing {folder}"):
-            shutil.rmtree(folder)
-        return self.check_on, {row.name: row.comparison for row in found.rows}
+
+        def compared(folder: Path) -> dict[str, Comparison]:
+            contenders = []
+            for name, trial in zip(_CHECKED, (default, best), strict=True):
+                index, model = folder / name, study.model_of(trial)
+                load(self.dataset, index, model=model, reject=self.talk.reject, progress=self.talk.progress)
+                contenders.append(Contender(name, str(index), {}))
+            seed = self.base.training.seed
+            request = CompareRequest(split=self.check_on, measures=(PRIMARY,), speed=False, seed=seed)
+            found = compare_systems(self.dataset, contenders, request, progress=self.talk.progress)
+            return {row.name: row.comparison for row in found.rows}
+
+        return self.check_on, study.check_once(f"{best.number} {self.check_on}", compared)
 
 
 class _Reporting:

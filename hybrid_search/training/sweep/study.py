@@ -17,7 +17,7 @@ what it would have tried.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -31,6 +31,7 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from hybrid_search.errors import ResumeMismatch, UsageError
+from hybrid_search.evaluation.significance import Comparison
 from hybrid_search.storage import atomic_write_bytes, disk_errors, make_folder, replace_folder
 from hybrid_search.training.fit.weights import standard_errors
 from hybrid_search.training.recipes import TrainSettings
@@ -51,6 +52,7 @@ from hybrid_search.training.sweep.space import Sampler, Space, contains, grid, v
 __all__ = ["Plan", "Study", "Trial"]
 
 _KILLED = "killed"
+_CHECKED = "checked"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +204,24 @@ class Study:
         with self._alone():
             self._reap()
             self._settle()
+
+    def check_once(self, key: str, compared: Callable[[Path], dict[str, Comparison]]) -> dict[str, Comparison]:
+        """Return a comparison of models, which is made once, whichever process gets there first.
+
+        :param key: what is compared.
+        :param compared: makes it, in an empty folder of its own, which is removed afterwards.
+        """
+        folder = self.folder / "trials" / "check"
+        with disk_errors(f"locking {folder}.lock"), FileLock(f"{folder}.lock"):
+            known = self._study.user_attrs.get(_CHECKED, {})
+            if key not in known:
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+                made = compared(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                known = {key: msgspec.to_builtins(made)}
+                with self._alone():
+                    self._study.set_user_attr(_CHECKED, known)
+        return msgspec.convert(known[key], dict[str, Comparison])
 
     @property
     def killed(self) -> Sequence[int]:

@@ -34,7 +34,7 @@ import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from test_sweep import swept
-swept(Path(sys.argv[1]), Path(sys.argv[2]))
+swept(Path(sys.argv[1]), Path(sys.argv[2]), check_on="test")
 """
 
 
@@ -98,7 +98,8 @@ def test_a_sweep_that_was_killed_is_ended_by_two_processes_as_if_nothing_had_hap
     first.wait()
     others = [started(data, out) for _ in range(2)]
     assert [other.wait(120) for other in others] == [0, 0]
-    report = swept(data, out)  # the same command once more has nothing left to do but to tell
+    report = swept(data, out, check_on="test")  # the same once more has nothing left to do but to tell
+    assert report.checked["best"].difference > 0
     assert [row.number for row in report.trials if row.state == "killed"] == [1]
     done = [row for row in report.trials if row.state != "killed"]
     assert [row.state for row in done] == ["complete"] * 4
