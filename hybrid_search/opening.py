@@ -187,10 +187,12 @@ def open_engine(location: str | Path, *, writable: bool = False, search: SearchO
 
 def open_encoder(engine: Engine, model: Path | None, *, threads: int = 0) -> OnnxEncoder | None:
     """Open ``model``, or else the towers stored in the index; None for an index without vectors."""
-    from hybrid_search.towers.onnx.encoder import OnnxEncoder
-
     folder = model or engine.model_folder()
-    return None if folder is None else OnnxEncoder.load(folder, threads=threads)
+    if folder is None:
+        return None
+    from hybrid_search.towers.onnx.encoder import OnnxEncoder  # its runtime takes a while to import
+
+    return OnnxEncoder.load(folder, threads=threads)
 
 
 def own_towers(location: str | Path) -> Path | None:
