@@ -249,16 +249,17 @@ def _best_start(text: str, spans: Sequence[Span]) -> int:
     if spans[-1][1] - spans[0][0] <= room:
         return spans[0][0]
     best, most, first = spans[0][0], 0, 0
-    words: dict[str, int] = {}
-    for start, end in spans:
-        word = text[start:end]
-        words[word] = words.get(word, 0) + 1
+    words = [text[start:end] for start, end in spans]
+    counts: dict[str, int] = {}
+    for word, (start, end) in zip(words, spans, strict=True):
+        counts[word] = counts.get(word, 0) + 1
         while end - spans[first][0] > room and spans[first][0] < start:
-            gone = text[slice(*spans[first])]
-            words[gone] -= 1
-            if not words[gone]:
-                del words[gone]
+            gone = words[first]
+            if counts[gone] == 1:
+                del counts[gone]
+            else:
+                counts[gone] -= 1
             first += 1
-        if len(words) > most:
-            best, most = spans[first][0], len(words)
+        if len(counts) > most:
+            best, most = spans[first][0], len(counts)
     return best

@@ -33,6 +33,7 @@ _KINDS = bytes(
     for code in range(256)
 )
 _HINTS = (b"lU", b"dU", b"UUll")
+_ROUGH_KINDS, _ROUGH_HINTS = _KINDS.replace(b"d", b"l"), (b"lU", b"UUll")
 
 
 def has_parts(text: str) -> bool:
@@ -46,8 +47,8 @@ def places_of_parts(letters: bytes) -> Iterator[int]:
 
     :param letters: a text of ASCII.
     """
-    kinds = letters.translate(_KINDS)
-    for hint in _HINTS:
+    kinds = letters.translate(_ROUGH_KINDS)
+    for hint in _ROUGH_HINTS:
         at = kinds.find(hint)
         while at >= 0:
             yield at
