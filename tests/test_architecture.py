@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("hybrid_search.doctor", 5),
     ("hybrid_search.dashboards", 5),
     ("hybrid_search.training", 5),
+    ("hybrid_search.report", 5),
     ("hybrid_search.loading", 5),
     ("hybrid_search.indexes", 5),
     ("hybrid_search.models", 5),
@@ -81,6 +82,7 @@ HOMES = {
     "gensim": ("hybrid_search.towers",),
     "datasets": ("hybrid_search.loaders",),
     "fastapi": ("hybrid_search.service",),
+    "matplotlib": ("hybrid_search.report",),
     "mcp": ("hybrid_search.adapters.mcp",),
     "haystack": ("hybrid_search.adapters.haystack",),
     "langchain_core": ("hybrid_search.adapters.langchain",),
@@ -275,6 +277,7 @@ def test_importing_the_package_or_asking_for_help_loads_nothing_heavy(statement:
         "onnxruntime",
         "scipy",
         "pandas",
+        "matplotlib",
     }
     assert not loaded & heavy
 

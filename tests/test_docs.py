@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docs.how_it_works import PICTURES
 from hybrid_search.cli import VERBS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,11 @@ def test_every_verb_is_in_the_reference(verb: str) -> None:
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_the_pictures_of_how_it_works_are_what_their_script_draws(name: str) -> None:
+    assert (ROOT / "docs" / "pictures" / name).read_text(encoding="utf-8") == PICTURES[name]().svg()
 
 
 def test_the_changelog_names_the_version_or_what_is_unreleased() -> None:

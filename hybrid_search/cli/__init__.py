@@ -19,7 +19,7 @@ __all__ = ["cli", "main"]
 
 VERBS = (
     "quickstart", "example", "train", "sweep", "labels", "mine", "load", "query", "evaluate", "compare", "diagnose",
-    "info", "create", "add", "get", "list", "count", "delete", "backup", "restore",
+    "report", "info", "create", "add", "get", "list", "count", "delete", "backup", "restore",
     "dashboards", "reindex", "tune", "refit", "indexes", "swap", "rollback", "drop", "repair", "serve", "new-key",
     "mcp", "deploy", "undeploy", "serve-towers", "doctor", "settings",
 )  # fmt: skip

@@ -7,7 +7,7 @@ sample of 5,000 documents. With judged queries the two legs are compared as well
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,14 +30,18 @@ from hybrid_search.towers.coverage import Words, read_by_towers, unlike_words
 from hybrid_search.training.fit.made import sampling
 from hybrid_search.types import Document, Query, Ranking, text_hash
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
+__all__ = ["BINS", "Diagnosis", "Finding", "diagnose"]
 
 State = Literal["good", "look", "bad"]
+
+BINS = 40
+"""Bins of equal width that cosines from -1 to 1 are counted in."""
 
 _DEPTH = 100
 _TOP = 10
 _EXAMPLES = 3
 _MOST_QUERIES = 1_000
+_PAIRS = 10_000
 _SNIPPET = 80
 
 
@@ -63,7 +67,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found; ``queries`` is 0 without judged queries."""
+    """What was found; ``queries`` is 0 without judged queries.
+
+    :ivar cosines: kind of pair -> how many such pairs have a cosine in each of :data:`BINS` bins from -1 to 1.
+    """
 
     location: str
     documents: int
@@ -71,6 +78,7 @@ class Diagnosis:
     split: str
     queries: int
     findings: tuple[Finding, ...]
+    cosines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def diagnose(
@@ -102,17 +110,19 @@ def diagnose(
     with open_retriever(location, model=model) as retriever:
         count = retriever.engine.count()
         sample: list[Document] = []
+        cosines: dict[str, tuple[int, ...]] = {}
         findings = [_duplicates(retriever, sample, count, progress)]
         if retriever.engine.settings.dimension and sample:
             folder = model or retriever.engine.model_folder()
             findings += _of_texts(folder, sample) if folder is not None else []
             vectors = _vectors(retriever.engine, [document.id for document in sample])
             findings += _of_vectors(vectors, sample)
+            cosines["two random documents"] = _of_random_pairs(vectors)
             if queries and retriever.encoder is not None:
-                findings += _of_positives(retriever, queries, qrels, vectors)
+                findings += _of_positives(retriever, queries, qrels, vectors, cosines)
         if queries and retriever.searches_vectors:
             findings += _of_legs(retriever, queries, qrels, str(location))
-    return Diagnosis(str(location), count, len(sample), chosen, len(queries), tuple(findings))
+    return Diagnosis(str(location), count, len(sample), chosen, len(queries), tuple(findings), cosines)
 
 
 def _vectors(engine: Engine, ids: Sequence[str]) -> Vectors:
@@ -217,10 +227,32 @@ def _short(document: Document) -> str:
     return text if len(text) <= _SNIPPET else text[: _SNIPPET - 1] + "…"
 
 
+def _counted(cosines: Vectors) -> tuple[int, ...]:
+    return tuple(np.histogram(np.clip(cosines, -1, 1), bins=BINS, range=(-1, 1))[0].tolist())
+
+
+def _of_random_pairs(vectors: Vectors, seed: int = 0) -> tuple[int, ...]:
+    points = unit(vectors)
+    if len(points) < 2:
+        return _counted(points[:0, :0])
+    chance = np.random.default_rng(seed)
+    one = chance.integers(len(points), size=_PAIRS)
+    other = (one + chance.integers(1, len(points), size=_PAIRS)) % len(points)  # never the same one
+    return _counted((points[one] * points[other]).sum(axis=1))
+
+
 def _of_positives(
-    retriever: Retriever, queries: Sequence[Query], qrels: Qrels, sample: Vectors, seed: int = 0
+    retriever: Retriever,
+    queries: Sequence[Query],
+    qrels: Qrels,
+    sample: Vectors,
+    cosines: dict[str, tuple[int, ...]],
+    seed: int = 0,
 ) -> list[Finding]:
-    """Compare the cosines of queries and their answers with those of queries and random documents."""
+    """Compare the cosines of queries and their answers with those of queries and random documents.
+
+    :param cosines: gets how many there are of each.
+    """
     pairs = [
         (row, id)
         for row, query in enumerate(queries)
@@ -234,7 +266,10 @@ def _of_positives(
     drawn = random[np.random.default_rng(seed).integers(len(random), size=len(pairs))]
     rows = [row for row, _ in pairs]
     known = asked[rows].any(axis=1) & answers.any(axis=1)
-    both = separation((asked[rows] * answers).sum(axis=1)[known], (asked[rows] * drawn).sum(axis=1)[known])
+    of_answers, of_drawn = ((asked[rows] * others).sum(axis=1)[known] for others in (answers, drawn))
+    both = separation(of_answers, of_drawn)
+    cosines["a query and a relevant document"] = _counted(of_answers)
+    cosines["a query and a random document"] = _counted(of_drawn)
     if both is None:
         return []
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from hybrid_search.evaluation.measures import PRIMARY, Qrels
@@ -57,13 +57,17 @@ class QueryExample:
 
 @dataclass(frozen=True, slots=True)
 class WinsAndLosses:
-    """Numbers of queries on which the hybrid's nDCG@10 is above, equal to and below BM25's; and the largest changes."""
+    """Numbers of queries on which the hybrid's nDCG@10 is above, equal to and below BM25's; and the largest changes.
+
+    :ivar changes: query id -> the hybrid's less BM25's, by id.
+    """
 
     wins: int
     ties: int
     losses: int
     largest_wins: tuple[QueryExample, ...]
     largest_losses: tuple[QueryExample, ...]
+    changes: Mapping[str, float] = field(default_factory=dict)
 
 
 def wins_and_losses(
@@ -94,6 +98,7 @@ def wins_and_losses(
         losses=len(losses),
         largest_wins=tuple(found[:shown]),
         largest_losses=tuple(found[shown:]),
+        changes=changes,
     )
 
 
@@ -142,7 +147,7 @@ def _short(text: str) -> str:
 
 
 def as_json(found: WinsAndLosses) -> dict[str, Any]:
-    """Return JSON values: the measure, the three counts, and the examples under ``examples``."""
+    """Return JSON values: the measure, the three counts, the examples under ``examples``, each query's ``changes``."""
     return {
         "measure": PRIMARY,
         "wins": found.wins,
@@ -152,6 +157,7 @@ def as_json(found: WinsAndLosses) -> dict[str, Any]:
             "wins": [asdict(example) for example in found.largest_wins],
             "losses": [asdict(example) for example in found.largest_losses],
         },
+        "changes": dict(found.changes),
     }
 
 
