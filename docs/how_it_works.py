@@ -66,17 +66,15 @@ def towers() -> Drawing:
     drawing.words(705, 28, "Cross-encoder", weight="600", colour=_INK)
     for x, side, when in ((30, "query", "when it is asked"), (290, "document", "once, when it is indexed")):
         drawing.box(x, 325, 180, 50, f"{side}'s text", when, fill="text")
-        drawing.box(x, 255, 180, 46, "words → vectors", "one table for both towers", fill="network")
-        drawing.box(x, 180, 180, 50, f"{side} tower", "recurrent network, pooling", fill="network")
+        drawing.box(x, 255, 180, 46, "words → vectors", "one shared table", fill="network")
+        drawing.box(x, 180, 180, 50, f"{side} tower", "network, pooling", fill="network")
         drawing.box(x, 120, 180, 36, "one vector of length 1", fill="index")
         for y in (325, 255, 180):
             drawing.arrow((x + 90, y), (x + 90, y - 23))
-    drawing.box(160, 50, 180, 42, "cosine", "one multiplication a number", fill="score")
+    drawing.box(160, 50, 180, 42, "cosine", "inner product", fill="score")
     drawing.arrow((120, 120), (200, 94))
     drawing.arrow((380, 120), (300, 94))
-    drawing.box(
-        560, 325, 290, 50, "query's text [SEP] document's text", "when it is asked, for each document", fill="text"
-    )
+    drawing.box(560, 325, 290, 50, "query's text, document's text", "when it is asked, for each document", fill="text")
     drawing.box(
         560,
         160,
@@ -97,13 +95,13 @@ def loop() -> Drawing:
     """Draw the loop of indexing, mining, training, reindexing, fusing and measuring."""
     drawing = Drawing(860, 360, "The loop: index, mine BM25 negatives, train, reindex, fuse, measure")
     drawing.box(30, 60, 150, 56, "1 index", "texts, for BM25", fill="index")
-    drawing.box(250, 60, 170, 56, "2 mine", "BM25's best wrong answers", fill="plain")
+    drawing.box(250, 60, 170, 56, "2 mine", "BM25 negatives", fill="plain")
     drawing.box(490, 60, 150, 56, "3 train", "InfoNCE", fill="network")
     drawing.box(690, 60, 140, 56, "checkpoint", "two towers, ONNX", fill="network")
     drawing.box(690, 190, 140, 56, "4 reindex", "text and vector", fill="index")
-    drawing.box(490, 190, 150, 56, "5 fuse", "BM25 and k-NN, weighed", fill="score")
-    drawing.box(250, 190, 170, 56, "6 measure", "all documents, BM25 beside", fill="plain")
-    drawing.box(30, 190, 150, 56, "queries, judgements", "a part is held out", fill="text")
+    drawing.box(490, 190, 150, 56, "5 fuse", "BM25 and k-NN", fill="score")
+    drawing.box(250, 190, 170, 56, "6 measure", "the whole corpus", fill="plain")
+    drawing.box(30, 190, 150, 56, "judged queries", "a part is held out", fill="text")
     drawing.arrow((180, 88), (248, 88))
     drawing.arrow((420, 88), (488, 88))
     drawing.arrow((640, 88), (688, 88))

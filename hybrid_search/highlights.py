@@ -217,7 +217,10 @@ def _marked(hit: Hit, places: Mapping[str, Sequence[Span]]) -> Hit:
     found = Highlights(tuple(places[hit.title]), tuple(spans), snippet, in_snippet)
     passages = tuple([_marked(passage, places) for passage in hit.passages])
     # Three times as quick as dataclasses.replace.
-    return Hit(hit.id, hit.rank, hit.score, hit.text, hit.title, hit.metadata, hit.legs, passages, found)
+    return Hit(
+        hit.id, hit.rank, hit.score, hit.text, hit.title, hit.metadata, hit.legs, passages, found, hit.first_rank,
+        hit.first_score,
+    )  # fmt: skip
 
 
 @cache

@@ -145,6 +145,9 @@ class CrossEncoderReranker:
     def __init__(self, model: str | Path, *, device: str | None = None, batch_size: int = 32) -> None:
         with importing_extra("rerank"):
             import sentence_transformers
+            import transformers
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
         name = str(model)
         if isinstance(model, Path) or name.startswith((".", "/", "~")):
             folder = Path(model).expanduser()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,8 @@ def test_an_index_without_vectors_has_no_diversity(tmp_path: Path) -> None:
 
 def test_highlights_are_of_the_page_that_is_shown(retriever: Retriever) -> None:
     [hit] = retriever.search("sleeps", 1, mode="bm25", rerank=by_length, highlight=True)
+    [plain] = retriever.search("sleeps", 1, mode="bm25", rerank=by_length)
+    assert replace(hit, highlights=None) == plain
     assert (hit.id, hit.highlights and hit.highlights.text) == ("d2", ((11, 17),))
 
 
