@@ -35,7 +35,7 @@ HOSTS = {
 }
 """Verb -> the module of another verb that defines it, as ``VERB_command``."""
 
-MEASURING = ("compare", "diagnose", "evaluate", "labels", "sweep", "tune")
+MEASURING = ("compare", "diagnose", "evaluate", "labels", "report", "sweep", "tune")
 """Modules that lie in the folder ``measuring``."""
 
 

@@ -31,16 +31,19 @@ p, figcaption, .soft { color: var(--soft); margin: .25rem 0; } nav a { margin-ri
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr));
   gap: 1.25rem; margin: 1rem 0; }
 figure { margin: 0; min-width: 0; break-inside: avoid; } figure strong { display: block; margin-bottom: .25rem; }
-figcaption { font-size: .8rem; max-height: 6em; overflow-y: auto; }
+figcaption { font-size: .8rem; }
 svg { width: 100%; height: auto; display: block; }
 .wide { overflow-x: auto; margin: .5rem 0; } table { border-collapse: collapse; font-size: .875rem; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--faint);
   overflow-wrap: normal; } td.name { min-width: 7rem; } td.text { min-width: 14rem; overflow-wrap: anywhere; }
 th.number, td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .good { color: var(--good); } .look { color: var(--look); } .bad { color: var(--bad); } code { font-size: .85em; }
+pre { white-space: pre-wrap; }
 @media print { :root { --ink: #000; --faint: #bbb; --soft: #444; --paper: #fff; --band: #fff; --good: #060;
   --look: #840; --bad: #a00; }
-  body { max-width: none; padding: 0; font-size: 9.5pt; } nav { display: none; } figcaption { max-height: none; }
+  body { max-width: none; padding: 0; font-size: 9.5pt; } nav { display: none; }
+  table { font-size: 7.5pt; width: 100%; } th, td { padding-right: .35rem; } td.name, td.text { min-width: 0; }
+  th.number, td.number { white-space: normal; }
   .wide { overflow: visible; } .pictures { grid-template-columns: 1fr 1fr; } h2, h3 { break-after: avoid; } }
 """
 
@@ -146,7 +149,7 @@ def _compared(value: Any, texts: bool) -> Iterator[_Markup]:
     first = value.measures[0] if value.measures else ""
     yield _tag("p", f"{value.queries:,} queries of split {plain(value.split)}; against {plain(value.baseline)}.")
     header = (
-        "", "system", f"{first} [95 %]", *value.measures[1:], "difference [95 %]", "p (Holm)", "wins/losses/ties",
+        "best", "system", f"{first} [95 %]", *value.measures[1:], "difference [95 %]", "p (Holm)", "wins/losses/ties",
         "p50 ms", "p99 ms", "queries/s", "MB",
     )  # fmt: skip
     yield _table(header, [_row(row, value) for row in value.rows], numbers_from=2)
@@ -190,7 +193,7 @@ def _evaluated(value: Any, texts: bool) -> Iterator[_Markup]:
         sides = (("win", against.examples.wins), ("loss", against.examples.losses))
         examples = [_example(side, one, texts) for side, of_side in sides for one in of_side]
         if examples:
-            header = ("", "query", "BM25", "hybrid", "rank in BM25", "in k-NN", "in hybrid", "relevant document")
+            header = ("change", "query", "BM25", "hybrid", "rank in BM25", "in k-NN", "in hybrid", "relevant document")
             yield _table(header, examples, numbers_from=2, text_at=(1, 7))
 
 
@@ -217,7 +220,7 @@ def _tuned(value: Any, texts: bool) -> Iterator[_Markup]:
         for name, one in value.checked.items()
     ]  # fmt: skip
     yield _table(
-        ("", f"{plain(value.measure)} [95 %]", "difference to before [95 %]", "p (Holm)"), rows, numbers_from=1
+        ("setting", f"{plain(value.measure)} [95 %]", "difference to before [95 %]", "p (Holm)"), rows, numbers_from=1
     )
 
 
@@ -235,7 +238,7 @@ def _diagnosed(value: Any, texts: bool) -> Iterator[_Markup]:
                 _tag("span", told),
             ]
         )
-    yield _table(("", "what", "found", "what to do"), rows, numbers_from=4, text_at=(2, 3))
+    yield _table(("state", "what", "found", "what to do"), rows, numbers_from=4, text_at=(2, 3))
 
 
 def _benchmarks(value: Any, texts: bool) -> Iterator[_Markup]:

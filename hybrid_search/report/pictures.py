@@ -102,7 +102,8 @@ def _of_benchmark(number: int, name: str, benchmark: Any) -> Iterator[Picture]:
     if latencies := dict(timings(benchmark.figures)):
         yield _latencies(f"latency-{number}", "benchmarks", f"{name}: milliseconds", latencies)
     for place, (what, size, points) in enumerate(growth(benchmark.figures), 1):
-        yield _growth(f"growth-{number}-{place}", f"{name}: {plain(what, 60)}", size, points)
+        of = plain(what.removeprefix(f"{benchmark.benchmark}, "), 60)
+        yield _growth(f"growth-{number}-{place}", f"{name}: {of}", size, points)
 
 
 def _of_trainings(inputs: Inputs) -> Iterator[Picture]:
@@ -160,16 +161,25 @@ def _pareto(name: str, of: str, measure: str, rows: Sequence[Any]) -> Picture:
                 [row.latency.p50], [row.means[measure]], _MARKERS[number % len(_MARKERS)], markersize=7,
                 label=plain(row.name, 24), markeredgecolor=_colour(number), linestyle="none", **full,
             )  # fmt: skip
-        front = sorted((row.latency.p50, row.means[measure]) for row in rows if row.is_optimal)
-        axes.plot([x for x, _ in front], [y for _, y in front], color=_faint(), linewidth=1, zorder=0)
+        front = _front([(row.latency.p50, row.means[measure]) for row in rows])
+        axes.plot([x for x, _ in front], [y for _, y in front], color=_faint(), linewidth=1.2, zorder=0)
         _logarithmic(axes, "x", [row.latency.p50 for row in rows])
         axes.set_xlabel("p50 of one query, ms")
         axes.set_ylabel(measure)
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=2)
 
     best = ", ".join(plain(row.name) for row in rows if row.is_optimal)
-    text = f"Filled: none is better in quality, time and size together: {best}."
+    text = f"On the line: none is better in quality and time. Filled: none in quality, time and size together: {best}."
     return Picture(name, "comparisons", f"{of}: quality against time", text, draw, _HEIGHT + 0.2 * (len(rows) // 2))
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (time, quality) that no other is as good as in both."""
+    front: list[tuple[float, float]] = []
+    for time, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((time, quality))
+    return front
 
 
 def _changes(name: str, of: str, measure: str, changes: Mapping[str, float]) -> Picture:
@@ -230,6 +240,8 @@ def _growth(name: str, title: str, size: str, points: Sequence[tuple[float, floa
         axes.plot([x for x, _ in points], [y for _, y in points], "o-", color=_colour(0), markersize=4)
         _logarithmic(axes, "x", [x for x, _ in points])
         _logarithmic(axes, "y", [y for _, y in points])
+        if axes.get_yscale() == "linear":
+            axes.set_ylim(min(0.0, *(y for _, y in points)), None)
         axes.set_xlabel(size)
 
     text = "; ".join(f"{x:,.0f}: {y:.4g}" for x, y in points)

@@ -145,9 +145,9 @@ class CrossEncoderReranker:
     def __init__(self, model: str | Path, *, device: str | None = None, batch_size: int = 32) -> None:
         with importing_extra("rerank"):
             import sentence_transformers
-            import transformers
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
+            from transformers.utils import logging as of_library
+        of_library.set_verbosity_error()  # type: ignore[no-untyped-call]
+        of_library.disable_progress_bar()  # type: ignore[no-untyped-call]
         name = str(model)
         if isinstance(model, Path) or name.startswith((".", "/", "~")):
             folder = Path(model).expanduser()

@@ -27,10 +27,28 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "model").mkdir()
     lines = [json.dumps({"step": step, "loss": 1 / (1 + step), "nDCG@10": step / 100}) for step in range(0, 60, 10)]
     (folder / "model" / "log.jsonl").write_text("\n".join(lines) + "\n")
+    comparison = {
+        "mean": 0.4, "interval": (0.3, 0.5), "difference": 0.1, "difference_interval": (0.05, 0.15), "p_value": 0.01,
+        "p_holm": 0.02, "wins": 160, "losses": 100, "ties": 63,
+    }  # fmt: skip
+    latency = {"p50": 1.5, "p95": 2.5, "p99": 3.5, "queries_per_second": 1_234.5}
+    rows = [
+        {"name": name, "means": {"nDCG@10": 0.4, "RR@10": 0.5, "R@100": 0.6}, "comparison": comparison, "missing": 0,
+         "latency": latency, "bytes": 123_456_789, "is_optimal": True, "trained_on": 0.0}
+        for name in ("bm25", "a rather long name of a system")
+    ]  # fmt: skip
+    compared = {
+        "split": "test",
+        "baseline": "bm25",
+        "queries": 323,
+        "measures": ["nDCG@10", "RR@10", "R@100"],
+        "rows": rows,
+    }
+    (folder / "compared.json").write_text(json.dumps(compared))
     (folder / "search.json").write_text(json.dumps({"benchmark": "search", "command": "x", "figures": FIGURES}))
-    done: Ran = run("report", folder, "--to", folder / "report.html", cwd=folder)
+    done: Ran = run("report", folder, "--out", folder / "report.html", cwd=folder)
     assert done.code == 0, done.err
-    assert "missing: a comparison of systems" in done.err
+    assert "missing: a choice of the fusion" in done.err
     return folder / "report.html"
 
 
@@ -48,12 +66,12 @@ def test_it_fits_a_phone_and_a_desktop_light_and_dark_and_asks_nobody(report: Pa
             page.on("console", lambda message: faults.append(message.text))
             page.goto(report.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert page.locator("figure svg").count() == 4
+            assert page.locator("figure svg").count() == 6
             drawn = page.locator("figure svg text").first.evaluate("one => getComputedStyle(one).fill")
             assert drawn == page.locator("body").evaluate("one => getComputedStyle(one).color")
-            page.emulate_media(media="print")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.emulate_media(media="screen")
+        page.set_viewport_size({"width": 794, "height": 1_123})  # A4
+        page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 794
         plain = browser.new_context(bypass_csp=True).new_page()  # the checker is a script
         plain.goto(report.as_uri())
         assert Axe().run(plain).violations_count == 0

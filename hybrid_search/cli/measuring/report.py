@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 @click.command("report")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", "out", type=click.Path(path_type=Path, dir_okay=False), help="The HTML file to write.")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="The HTML file to write.")
 @click.option(
     "--pictures", "folder", type=click.Path(path_type=Path, file_okay=False), help="A folder for the pictures, as PNG."
 )
@@ -37,14 +37,14 @@ def command(
     \b
     Examples:
       hybrid-search compare beir --path ./nfcorpus ./index ./other --format json > results/compared.json
-      hybrid-search report ./results ./model --to report.html --pictures ./pictures
+      hybrid-search report ./results ./model --out report.html --pictures ./pictures
     """  # noqa: D301
     from hybrid_search.errors import UsageError
     from hybrid_search.report.inputs import read_inputs
     from hybrid_search.report.page import write_pictures, write_report
 
     if out is None and folder is None:
-        raise UsageError("nothing to write: give --to report.html, --pictures FOLDER, or both")
+        raise UsageError("nothing to write: give --out report.html, --pictures FOLDER, or both")
     found = read_inputs(inputs)
     lines = commands.read_text(encoding="utf-8", errors="replace").splitlines() if commands else []
     if out is not None:
