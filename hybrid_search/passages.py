@@ -50,7 +50,7 @@ _ID = re.compile(r"(.+)#p([1-9]\d*)", re.DOTALL)
 class Pieces:
     """How towers read a text.
 
-    :ivar count: returns the number of word pieces of a text.
+    :ivar count: returns the number of word pieces of a text; of a long one at least as many as a passage can have.
     :ivar most: number of pieces of a title and a text that the document tower reads.
     """
 

@@ -350,19 +350,28 @@ def _check_page(k: int, offset: int) -> None:
     if not (isinstance(k, int) and isinstance(offset, int)):
         raise UsageError(f"k is {shown(k)} and offset {shown(offset)}; both must be whole numbers")
     if not 1 <= k <= MAX_K:
-        raise UsageError(f"k is {k}; it must be from 1 to {MAX_K}")
+        raise UsageError(f"k is {shown(k)}; it must be from 1 to {MAX_K}")
     if not 0 <= offset <= MAX_K - k:
-        raise UsageError(f"offset is {offset}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit")
+        raise UsageError(
+            f"offset is {shown(offset)}; it must be from 0 to {MAX_K - k} with k {k}: {MAX_K} ranks is the limit"
+        )
 
 
 def _check_least(mode: Mode, **least: float | None) -> None:
     for name, score in least.items():
         if score is None:
             continue
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, int | float) or not _is_finite(score):
             raise UsageError(f"{name} is {shown(score)}; it must be a finite number")
         if name != "min_score" and mode != "hybrid":
             raise UsageError(f"{name} was given with mode {mode!r}; it is for mode 'hybrid', use min_score")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer that no float is near
+        return False
 
 
 def _check_window(offset: int, fusion: Fusion) -> None:

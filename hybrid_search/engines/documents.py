@@ -132,9 +132,18 @@ def refusal(document: Document, field: str, reason: str) -> Rejection:
     try:
         text = json.dumps(record, default=repr)
     except (TypeError, ValueError, RecursionError):  # a name that is not a string, a mapping that contains itself
-        text = json.dumps({name: value if isinstance(value, str) else repr(value) for name, value in record.items()})
+        text = json.dumps(
+            {name: value if isinstance(value, str) else _written(value) for name, value in record.items()}
+        )
     source, line = document.origin or ("index", 0)
     return Rejection(source=source, line=line, field=field, reason=reason, record=text)
+
+
+def _written(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits
+        return shown(value)
 
 
 def ids_of(ids: Sequence[str]) -> list[str]:
@@ -242,7 +251,7 @@ def _kind(name: str, value: MetadataValue) -> FieldType:
             return "boolean"
         case int():
             if not -(2**63) <= value < 2**63:
-                raise _Refused(name, f"{name} is {value}; a whole number must fit in 64 bits")
+                raise _Refused(name, f"{name} is {shown(value)}; a whole number must fit in 64 bits")
             return "long"
         case float():
             if not math.isfinite(value):

@@ -43,6 +43,8 @@ _EXAMPLES = 3
 _MOST_QUERIES = 1_000
 _PAIRS = 10_000
 _SNIPPET = 80
+_READ = 20_000
+"""Characters of a document whose words are looked up; they are in memory as tokens, all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _of_texts(folder: Path, sample: Sequence[Document]) -> list[Finding]:
     if words.tokenizer is None or not sample:
         return []
     read = read_by_towers(sample, words.tokenizer, words.longest)
-    in_pieces, unknown = unlike_words(words, [document.searchable_text for document in sample])
+    in_pieces, unknown = unlike_words(words, [document.searchable_text[:_READ] for document in sample])
     cut = read.cut / read.documents
     return [
         Finding(

@@ -9,6 +9,9 @@ from pathlib import Path
 from hybrid_search.engines.opensearch.search import filter_query
 from hybrid_search.engines.opensearch.transport import Client
 from hybrid_search.evaluation.evaluate import EvaluateRequest, evaluate_side_by_side
+from hybrid_search.evaluation.measures import PRIMARY
+from hybrid_search.evaluation.protocol import Evaluation, System
+from hybrid_search.evaluation.significance import compare
 from hybrid_search.filters import Exists, Not, Or, Term
 from hybrid_search.loading.checks import Check
 from hybrid_search.opening import open_engine
@@ -66,16 +69,24 @@ def _documents(client: Client, index: str) -> int:
 def against(live: str, candidate: str, judged: Dataset) -> Check:
     """Compare the quality of two indexes on judged queries: nDCG@10 of what a search does by default, paired by query.
 
+    Of an index without vectors that is BM25, of another the hybrid.
+
     :param live: location of the index that is live; ``candidate`` that of the next one.
     :raises HybridSearchError: as :func:`~hybrid_search.evaluation.evaluate.evaluate_side_by_side`.
     """
-    compared = evaluate_side_by_side(judged, live, candidate, EvaluateRequest(speed=False))
-    system = "hybrid" if "hybrid" in compared.differences else "bm25"
-    found = compared.differences[system].comparison
+    both = evaluate_side_by_side(judged, live, candidate, EvaluateRequest(speed=False))
+    of_live, of_next = (_by_default(evaluation) for evaluation in (both.one, both.other))
+    values = {"live": both.one.values[of_live][PRIMARY], "next": both.other.values[of_next][PRIMARY]}
+    found = compare(values, baseline="live")["next"]
     is_worse = found.difference < 0 and found.p_value < _SIGNIFICANT
     before = found.mean - found.difference
+    other = f" with {of_live}" if of_live != of_next else ""
     told = (
-        f"nDCG@10 of {system} {found.mean:.4f}, {before:.4f} live, {found.difference:+.4f}, p {found.p_value:.3f}, "
-        f"{found.wins} queries better, {found.losses} worse"
+        f"{PRIMARY} of {of_next} {found.mean:.4f}, {before:.4f} live{other}, {found.difference:+.4f}, "
+        f"p {found.p_value:.3f}, {found.wins} queries better, {found.losses} worse"
     )
     return Check("quality against the live index", not is_worse, f"{told}; significantly worse" if is_worse else told)
+
+
+def _by_default(evaluation: Evaluation) -> System:
+    return "hybrid" if "hybrid" in evaluation.values else "bm25"

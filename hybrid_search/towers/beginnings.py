@@ -14,12 +14,12 @@ from itertools import islice
 
 from hybrid_search.mappings.folding import IGNORED
 
-__all__ = ["Alphabet", "beginning"]
+__all__ = ["LARGE", "Alphabet", "beginning"]
 
 _OFTEN = 8
 """Characters per requested token; in shorter texts looking for a cut takes longer than it saves."""
 
-_LARGE = 1 << 14
+LARGE = 1 << 14
 """Length in characters from which a text without a simple cut is analysed closely."""
 
 _SLICE = 1 << 16
@@ -76,7 +76,7 @@ class Alphabet:
         :param text: must be encodable as UTF-8.
         """
         text = beginning(text, tokens)
-        if len(text) <= _LARGE:
+        if len(text) <= LARGE:
             return text
         text = self._composed(text)
         words, gaps = self._sorted(text)

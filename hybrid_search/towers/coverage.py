@@ -29,6 +29,8 @@ MOSTLY = 0.4
 """From this share of words on that towers don't have as a whole, texts are ids, or in a language they don't know."""
 
 _WHOLE = 1 << 30
+_COUNTED = 1 << 14
+"""Tokens of a text that are counted to cut it: more than any passage has, and few enough to be held."""
 _PIECE = "##"
 
 
@@ -151,7 +153,7 @@ def pieces_of(model: Path | str) -> Pieces:
 
     longest = read_model_card(Path(model)).tower.max_document_tokens
     tokenizer = TextTokenizer.from_file(Path(model) / "tokenizer.json")
-    return Pieces(lambda text: len(tokenizer.encode([text], _WHOLE)[0]), longest)
+    return Pieces(lambda text: len(tokenizer.encode([text], _COUNTED)[0]), longest)
 
 
 def of_index(engine: Engine) -> dict[str, Any]:

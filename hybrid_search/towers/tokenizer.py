@@ -23,6 +23,7 @@ from hybrid_search.errors import ConfigError, CorruptModel
 from hybrid_search.mappings.folding import IGNORED, REPLACED
 from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_sized_batches
+from hybrid_search.towers import beginnings
 from hybrid_search.towers.beginnings import Alphabet, beginning
 
 __all__ = ["PAD", "UNK", "TextTokenizer", "train_tokenizer"]
@@ -118,7 +119,19 @@ class TextTokenizer:
     def _part(self, text: str, max_tokens: int) -> str:
         """Return the part of a text that determines its first tokens, in a form that UTF-8 can encode."""
         text = _encodable(beginning(text, max_tokens))
-        return text if self._alphabet is None else self._alphabet.deciding_part(text, max_tokens)
+        return (
+            self._prefix(text, max_tokens) if self._alphabet is None else self._alphabet.deciding_part(text, max_tokens)
+        )
+
+    def _prefix(self, text: str, max_tokens: int) -> str:
+        """Return a prefix that has its first tokens before its last word, which the cut may have changed."""
+        size = max(beginnings.LARGE, 8 * max_tokens)
+        while size < len(text):
+            words = self._tokenizer.encode(text[:size], add_special_tokens=False).word_ids
+            if words and words.index(words[-1]) >= max_tokens:
+                return text[:size]
+            size *= 4
+        return text
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, min_frequency: int) -> TextTokenizer:

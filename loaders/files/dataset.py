@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -165,10 +166,10 @@ class Files(BaseDataset):
 
 def _document(found: Found, kind: str, page: Page) -> SectionedDocument:
     path = PurePosixPath(found.name)
-    changed = datetime.fromtimestamp(os.stat(found.path).st_mtime, UTC)
-    metadata: dict[str, MetadataValue] = {
-        **page.metadata, "path": found.name, "kind": kind, "modified": changed.date().isoformat()
-    }  # fmt: skip
+    metadata: dict[str, MetadataValue] = {**page.metadata, "path": found.name, "kind": kind}
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # a file system takes times that no calendar has
+        changed = datetime.fromtimestamp(os.stat(found.path).st_mtime, UTC)
+        metadata["modified"] = changed.date().isoformat()
     if path.parent.name:
         metadata["folder"] = str(path.parent)
     sections = tuple(page.sections)

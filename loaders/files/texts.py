@@ -14,6 +14,7 @@ __all__ = ["decoded", "plain", "with_front_matter"]
 _SAMPLE = 1 << 16
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _LARGEST_FRONT_MATTER = 1 << 16
+_MOST_VALUES = 1_000
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 _OVERPRINTED = re.compile(".\x08")
 _CONTROLS = re.compile("\x1b\\[[0-9;]*m|[\0-\x08\x0e-\x1f\x7f]")
@@ -86,8 +87,16 @@ def with_front_matter(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     import yaml
 
+    class Bounded(yaml.SafeLoader):
+        """Merges (``<<: [*a, *a]``) of merges double a mapping again and again; no front matter needs that."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            super().flatten_mapping(node)
+            if len(node.value) > _MOST_VALUES:
+                raise yaml.YAMLError(f"a mapping of more than {_MOST_VALUES} values")
+
     try:
-        values = yaml.safe_load(found[1])
+        values = yaml.load(found[1], Bounded)  # noqa: S506, a safe loader
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}, text
     return (values, text[found.end() :]) if isinstance(values, dict) else ({}, text)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 
 from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import UsageError
 from hybrid_search.indexing import Indexed, index_corpus, vectors_of
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
@@ -85,3 +88,21 @@ def test_what_a_passage_says_of_its_document_ends_nothing_and_takes_no_memory(
         )
         assert retriever.get(["d", "other"])[1] is not None
         assert retriever.delete(["d"]) == added - 1
+
+
+HUGE = 10**5_000
+"""Python writes out no integer of so many digits."""
+
+
+@pytest.mark.parametrize("part", ["id", "text", "metadata", "value", "words", "name"])
+def test_a_number_of_too_many_digits_is_refused_alone_wherever_it_stands(tmp_path: Path, part: str) -> None:
+    metadata: dict[str, Any] = {"value": {"n": HUGE}, "words": {"n": (HUGE,)}, "name": {HUGE: 1}}
+    lying = Document("a", "word", metadata=metadata.get(part, {}))
+    lying = replace(lying, **{part: HUGE}) if part not in metadata else lying
+    with Retriever(None, EmbeddedEngine.create(tmp_path / "index", IndexSettings())) as retriever:
+        report = retriever.add([lying, Document("b", "word")], allow_rejected=True)
+        assert (report.added, len(report.rejected)) == (1, 1)
+        assert "too large to show" in report.rejected[0].reason
+        for asked in ({"k": HUGE}, {"offset": HUGE}, {"min_score": HUGE}):
+            with pytest.raises(UsageError, match="too large to show"):
+                retriever.search("word", **asked)

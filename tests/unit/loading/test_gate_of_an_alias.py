@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from made_models import make_model
 
 import hybrid_search
 from hybrid_search.cli.swapped import gate_of
@@ -14,6 +16,7 @@ from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.loading.gate import Gate, against
 from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
+from hybrid_search.settings.index import Fusion
 from hybrid_search.types import Document
 
 WORDS = [f"word{number}" for number in range(12)]
@@ -46,6 +49,23 @@ def test_an_index_as_good_as_the_live_one_passes_and_one_that_finds_less_does_no
     assert not worse.passed
     # Eight of twelve queries lose all; of the 2^8 ways to swap them two are as far from 0: p = 2/256.
     assert "0.3333, 1.0000 live, -0.6667, p 0.008, 0 queries better, 8 worse; significantly worse" in worse.told
+
+
+def test_what_either_index_answers_by_default_is_compared_with_vectors_or_without(tmp_path, judged) -> None:
+    # Random towers: the hybrid that gives them all the weight finds next to nothing of what BM25 does.
+    model = make_model(tmp_path / "model", WORDS, seed=1)
+    with_towers = LoadOptions(fusion=Fusion(weights=(0.0, 1.0)))
+    shuffled = [
+        Document(f"d{number}", f"{word} {WORDS[number - 1]} {WORDS[number - 2]}") for number, word in enumerate(WORDS)
+    ]
+    load(Corpus("made", lambda: iter(shuffled)), tmp_path / "towers", model=model, options=with_towers)
+    plain = index(tmp_path, "plain", WORDS)
+    lost = against(plain, str(tmp_path / "towers"), judged)
+    assert not lost.passed
+    assert re.match(r"nDCG@10 of hybrid 0\.\d+, 1\.0000 live with bm25, -0", lost.told)
+    won = against(str(tmp_path / "towers"), plain, judged)
+    assert won.passed
+    assert re.match(r"nDCG@10 of bm25 1\.0000, 0\.\d+ live with hybrid, \+0", won.told)
 
 
 def test_a_little_worse_by_chance_passes(tmp_path, judged) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 import unicodedata
+from importlib.resources import files
 from itertools import chain
 
 import numpy as np
@@ -35,6 +36,12 @@ def tokenizer() -> TextTokenizer:
     return train_tokenizer(["word words a x acgt query search tokens été ж"] * 3, vocabulary=120, min_frequency=1)
 
 
+@pytest.fixture(scope="module")
+def pretrained() -> TextTokenizer:
+    """One of another pipeline: that of the model in the package."""
+    return TextTokenizer.from_file(files("hybrid_search") / "shipped" / "en" / "tokenizer.json")
+
+
 def whole(tokenizer: TextTokenizer, text: str, count: int) -> list[int]:
     """What the tokenizer gives without any cut."""
     return tokenizer._tokenizer.encode(_encodable(text), add_special_tokens=False).ids[:count]
@@ -45,7 +52,7 @@ def eager() -> object:
     """Look for a cut in short texts too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beginnings, "_OFTEN", 0)
-        patch.setattr(beginnings, "_LARGE", 0)
+        patch.setattr(beginnings, "LARGE", 0)
         patch.setattr(beginnings, "_SLICE", 40)
         yield patch
 
@@ -59,6 +66,15 @@ def test_the_first_tokens_are_those_of_the_whole_text(tokenizer: TextTokenizer, 
     wanted = whole(tokenizer, text, count)
     assert tokenizer.encode([text], count)[0].tolist() == wanted
     assert tokenizer.encode_one(text, count).tolist() == (wanted or [0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, count=st.integers(1, 12))
+@example(text="搜索" * 40 + "\u0301x", count=9)
+def test_the_first_tokens_of_a_pretrained_pipeline_are_those_of_the_whole_text(
+    pretrained: TextTokenizer, text: str, count: int
+) -> None:
+    assert pretrained.encode([text], count)[0].tolist() == whole(pretrained, text, count)
 
 
 @settings(max_examples=200, deadline=None)
@@ -117,9 +133,18 @@ def test_of_two_megabytes_few_kilobytes_are_tokenized(
     tokenizer: TextTokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(beginnings, "_OFTEN", 8)
-    monkeypatch.setattr(beginnings, "_LARGE", 1 << 14)
+    monkeypatch.setattr(beginnings, "LARGE", 1 << 14)
     assert len(KINDS[kind].encode()) > 1_900_000
     assert len(tokenizer._part(KINDS[kind], 160).encode()) < 50_000
+
+
+@pytest.mark.parametrize("kind", ["words", "without a space", "dots"])
+def test_of_two_megabytes_a_pretrained_pipeline_is_given_few_kilobytes(
+    pretrained: TextTokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beginnings, "_OFTEN", 8)
+    monkeypatch.setattr(beginnings, "LARGE", 1 << 14)
+    assert len(pretrained._part(KINDS[kind], 160).encode()) < 50_000
 
 
 def test_encoding_holds_the_text_and_little_more(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +128,24 @@ def test_a_missing_reader_is_said_with_its_extra(put, folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "markdown-it-py is not installed; it comes with the extra 'files'" in done.stderr
+
+
+def test_a_front_matter_that_merges_itself_again_and_again_is_text(put, load):
+    merged = [f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 9)}]}}" for before, name in pairwise("abcdefghij")]
+    put("a.md", "\n".join(["---", "a: &a {x: 1}", *merged, "---", "They jump."]))
+    put("b.md", "---\nbase: &base {author: Ann}\nmore: {<<: *base}\nauthor: Ben\n---\nThey run.")
+    loaded = load()
+    assert "They jump." in loaded.documents["a.md"].text
+    assert (loaded.documents["b.md"].text, loaded.documents["b.md"].metadata["author"]) == ("They run.", "Ben")
+
+
+@pytest.mark.parametrize("seconds", [99_999_999_999_999, -99_999_999_999])
+def test_a_file_changed_at_a_time_that_no_calendar_has_is_read(seconds):
+    memory = "/dev/shm"  # most file systems on disks keep no such time
+    with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as place:
+        file = Path(place, "a.txt")
+        file.write_text("They jump.")
+        os.utime(file, (seconds, seconds))
+        assert [one.text for one in open_dataset(Path(place), reject=pytest.fail, config="whole").documents()] == [
+            "They jump."
+        ]
