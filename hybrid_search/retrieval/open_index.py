@@ -12,9 +12,9 @@ from hybrid_search.engines.documents import ids_of
 from hybrid_search.errors import ModelMismatch, UsageError
 from hybrid_search.highlights import marked
 from hybrid_search.indexing import fetched
-from hybrid_search.passages import DEFAULT_SHOWN, OF
+from hybrid_search.passages import DEFAULT_SHOWN, OF, document_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
-from hybrid_search.search import Mode, Search, texts_of
+from hybrid_search.search import MAX_K, Mode, Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.tracing import embeddings, retrieval
 from hybrid_search.types import Hit
@@ -96,9 +96,10 @@ class OpenIndex:
         if document is None:
             return None
         with retrieval((), k, "knn"):
-            search = Search.near(encoded(self.towers(), "document", [document.searchable_text]), k + 1)
-            [hits] = self.engine.search(self.grouped(search))
-        others = [hit for hit in hits if hit.id != id][:k]
+            search = self.grouped(Search.near(encoded(self.towers(), "document", [document.searchable_text]), k))
+            [hits] = self.engine.search(replace(search, k=min(k + 1, MAX_K)))
+        itself = document_of(id) if search.group else id  # a passage is found as its document
+        others = [hit for hit in hits if hit.id != itself][:k]
         return [replace(hit, rank=rank) for rank, hit in enumerate(others, 1)]
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:

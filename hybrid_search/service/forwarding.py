@@ -13,6 +13,7 @@ from hybrid_search.tracing import handed_on
 __all__ = ["Forwarding"]
 
 _SENT = (b"authorization", b"content-type", b"x-request-id")
+_TOLD = (b"content-type", b"retry-after")
 _PATIENCE = 600.0
 
 
@@ -32,12 +33,12 @@ class Forwarding:
             await self._app(scope, receive, send)
             return
         body = (await receive()).get("body", b"")
-        status, kind, answer = await asyncio.to_thread(self._asked, scope, body)
-        headers = [(b"content-type", kind), (b"content-length", str(len(answer)).encode())]
+        status, headers, answer = await asyncio.to_thread(self._asked, scope, body)
+        headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    def _asked(self, scope: Scope, body: bytes) -> tuple[int, bytes, bytes]:
+    def _asked(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _SENT}
         headers["x-request-id"] = scope["request_id"]
         handed_on(headers)
@@ -46,7 +47,8 @@ class Forwarding:
         try:
             writer.request(scope["method"], scope["raw_path"].decode("latin-1") + query, body, headers)
             answer = writer.getresponse()
-            return answer.status, (answer.getheader("content-type") or "").encode("latin-1"), answer.read()
+            told = [(name, value) for name in _TOLD if (value := answer.getheader(name.decode())) is not None]
+            return answer.status, [(name, value.encode("latin-1")) for name, value in told], answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise Busy(
                 f"the process that makes changes does not answer ({type(error).__name__}); the change may have been "

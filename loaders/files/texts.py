@@ -96,7 +96,7 @@ def with_front_matter(text: str) -> tuple[dict[str, Any], str]:
                 raise yaml.YAMLError(f"a mapping of more than {_MOST_VALUES} values")
 
     try:
-        values = yaml.load(found[1], Bounded)  # noqa: S506, a safe loader
+        values = yaml.load(found[1], Bounded)
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}, text
     return (values, text[found.end() :]) if isinstance(values, dict) else ({}, text)
