@@ -231,7 +231,7 @@ def why_fixed(name: str, start: Start | None, config: TrainConfig) -> str:
     if (section == "towers" and first not in _FREE[:-1]) or (section == "training" and first in _TAKEN_OVER):
         return f"the runs take that from {start.name}; leave it out, or begin with new towers (no start)"
     if section == "training" and config.adapt_steps and first in _OF_WHOLE_STEPS:
-        return "steps with the networks held do not have it; set training.adapt_steps=0, or leave it out"
+        return "steps with the networks held do not have it; give training.adapt_steps=0, or leave it out"
     return ""
 
 

@@ -144,7 +144,8 @@ def sweep(
             except BaseException as error:
                 study.abandon(trial)
                 if isinstance(error, KeyboardInterrupt):
-                    error.add_note(f"{out} holds the trials that are done; the same command goes on from there")
+                    # In place of what the training said of its part files, which are removed.
+                    error.__notes__ = [f"{out} holds the trials that are done; the same command goes on from there"]
                 raise
         study.settle()
         report = _report(out, study, seconds=0.0)

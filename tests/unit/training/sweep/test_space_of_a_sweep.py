@@ -97,7 +97,7 @@ def test_a_setting_that_cannot_be_tried_is_refused_before_anything_is_trained(sp
     [
         ("towers.hidden", "take that from en"),
         ("training.word_vectors.window", "take that from en"),
-        ("training.batch_size", "steps with the networks held do not have it; set training.adapt_steps=0"),
+        ("training.batch_size", "steps with the networks held do not have it; give training.adapt_steps=0"),
         ("towers.max_document_tokens", ""),
         ("training.temperature", ""),
     ],

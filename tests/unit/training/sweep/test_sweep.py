@@ -174,3 +174,26 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_written(data: Path, 
         assert not (tmp_path / "study").exists()
     with pytest.raises(DataError, match="fewer than 10 judged queries are held out"):
         swept(few, tmp_path / "study")
+
+
+class Interrupts:
+    """A tracker that is there when somebody presses Ctrl-C."""
+
+    def log(self, step: int, values: object) -> None:
+        if step:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_sweep_that_is_interrupted_says_how_to_go_on_and_leaves_no_part_files(data: Path, tmp_path: Path) -> None:
+    request = SweepRequest(train=TrainRequest(towers=TOWERS, config=CONFIG, start=None), space=SPACE, trials=1)
+    dataset = open_dataset("jsonl", data, reject=print)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        sweep(dataset, tmp_path / "study", request, tracker_of=lambda name: Interrupts())
+    assert interrupted.value.__notes__ == [
+        f"{tmp_path / 'study'} holds the trials that are done; the same command goes on from there"
+    ]
+    assert list((tmp_path / "study" / "trials").iterdir()) == []
+    assert [row.state for row in sweep(dataset, tmp_path / "study", request).trials] == ["killed", "complete"]
