@@ -116,6 +116,15 @@ class Marked(str):
         made.spans = spans
         return made
 
+    def without_gaps(self) -> Marked:
+        """Return the text with one blank for each run of them, as tables and manuals have."""
+        gaps = [(gap.start() + 1, gap.end()) for gap in re.finditer("  +", self)]
+
+        def moved(at: int) -> int:
+            return at - sum(min(end, at) - start for start, end in gaps if start < at)
+
+        return self.of(re.sub("  +", " ", self), [(moved(start), moved(end)) for start, end in self.spans])
+
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()

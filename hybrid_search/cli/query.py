@@ -292,6 +292,6 @@ def _leg(hit: Hit, name: str) -> str:
 def _shown(title: str, hit: Hit, *, full_text: bool) -> Marked:
     """Return a title and the part of a text that matches, or all of it."""
     found = hit.highlights or Highlights(snippet=" ".join(hit.text.split()))
-    body = Marked.of(hit.text, found.text) if full_text else Marked.of(found.snippet, found.in_snippet)
+    body = Marked.of(hit.text, found.text) if full_text else Marked.of(found.snippet, found.in_snippet).without_gaps()
     title = " ".join(title.split())
     return Marked.joined([title, body] if title and body else [title or body], ": ")

@@ -63,3 +63,11 @@ def test_text_is_broken_where_numbers_are_not(
     assert "0.9912" in out
     assert out.count("word") == 30
     assert max(map(len, out.splitlines())) <= 40
+
+
+def test_gaps_in_a_snippet_are_closed_and_marks_stay_on_their_words() -> None:
+    text = "  a   flea and      a cat"
+    marked = output.Marked.of(text, [(text.index(word), text.index(word) + len(word)) for word in ("flea", "cat")])
+    closed = marked.without_gaps()
+    assert closed == " a flea and a cat"
+    assert [closed[start:end] for start, end in closed.spans] == ["flea", "cat"]
