@@ -21,7 +21,7 @@ from hybrid_search.evaluation.significance import Comparison
 from hybrid_search.evaluation.wins_and_losses import QueryExample
 from hybrid_search.training.fit.tune import TuneReport
 
-__all__ = ["Benchmark", "Evaluated", "Inputs", "Training", "growth", "read_inputs", "timings"]
+__all__ = ["Benchmark", "Evaluated", "Inputs", "Swept", "Training", "growth", "read_inputs", "timings"]
 
 _LARGEST = 64 << 20
 _LONGEST_NAME = 60
@@ -68,6 +68,28 @@ class Evaluated(msgspec.Struct, frozen=True):
     against_bm25: _Against | None = None
 
 
+class Trial(msgspec.Struct, frozen=True):
+    """One training of a sweep; ``measure`` is None unless it is complete."""
+
+    number: int
+    state: str
+    settings: dict[str, Any]
+    measure: float | None = None
+    seconds: float = 0.0
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What ``sweep --format json`` printed."""
+
+    measure: str
+    best: int
+    trials: list[Trial]
+    importance: dict[str, float] = {}
+    queries: int = 0
+    checked_on: str = ""
+    checked: dict[str, Comparison] = {}
+
+
 class Benchmark(msgspec.Struct, frozen=True):
     """A file of ``benchmarks/results``."""
 
@@ -87,6 +109,7 @@ class Inputs:
     evaluations: Mapping[str, Evaluated] = field(default_factory=dict)
     diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
     tunings: Mapping[str, TuneReport] = field(default_factory=dict)
+    sweeps: Mapping[str, Swept] = field(default_factory=dict)
     benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,6 +125,7 @@ _WANTED = (
     ("evaluations", "wins and losses of queries", "hybrid-search evaluate DATASET --from INDEX --format json > x.json"),
     ("diagnoses", "cosines and findings", "hybrid-search diagnose INDEX DATASET --format json > diagnosed.json"),
     ("tunings", "a choice of the fusion", "hybrid-search tune INDEX DATASET --format json > tuned.json"),
+    ("sweeps", "trials of a sweep", "hybrid-search sweep DATASET --out STUDY --format json > swept.json"),
     ("benchmarks", "latency and growth", "python -m benchmarks.search, in a checkout"),
 )  # fmt: skip
 
@@ -110,6 +134,7 @@ _KINDS: tuple[tuple[frozenset[str], str, type[Any]], ...] = (
     (frozenset({"systems", "significance"}), "evaluations", Evaluated),
     (frozenset({"findings", "sampled"}), "diagnoses", Diagnosis),
     (frozenset({"techniques", "checked"}), "tunings", TuneReport),
+    (frozenset({"trials", "best", "importance"}), "sweeps", Swept),
     (frozenset({"benchmark", "figures"}), "benchmarks", Benchmark),
 )
 """Names that such a file has at its top, the kind, and its type."""

@@ -16,6 +16,8 @@ from hybrid_search.storage import atomic_write_bytes
 __all__ = ["page", "write_pictures", "write_report"]
 
 _LONGEST = 300
+_TRIALS, _MOST_SETTINGS = 10, 12
+"""Trials of a sweep in a table, and settings of each."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --faint: #c4c4c4; --soft: #5a5a5a; --paper: #ffffff; --band: #f4f4f2;
@@ -52,6 +54,7 @@ _NAMES = (
     ("evaluations", "Evaluation, query by query"),
     ("tunings", "Choice of the fusion"),
     ("diagnoses", "Diagnosis"),
+    ("sweeps", "Sweeps over settings"),
     ("trainings", "Training"),
     ("benchmarks", "Latency and growth"),
 )
@@ -129,7 +132,7 @@ def page(inputs: Inputs, *, title: str, texts: bool = False, commands: Sequence[
 def _section(kind: str, name: str, inputs: Inputs, drawn: Sequence[Picture], texts: bool) -> _Markup:
     tables = {
         "comparisons": _compared, "evaluations": _evaluated, "tunings": _tuned, "diagnoses": _diagnosed,
-        "benchmarks": _benchmarks,
+        "sweeps": _swept, "benchmarks": _benchmarks,
     }  # fmt: skip
     own = [_figure(picture) for picture in drawn if picture.kind == kind]
     shown: list[str] = []
@@ -239,6 +242,21 @@ def _diagnosed(value: Any, texts: bool) -> Iterator[_Markup]:
             ]
         )
     yield _table(("state", "what", "found", "what to do"), rows, numbers_from=4, text_at=(2, 3))
+
+
+def _swept(value: Any, texts: bool) -> Iterator[_Markup]:
+    names = sorted({name for trial in value.trials for name in trial.settings})[:_MOST_SETTINGS]
+    best = sorted(value.trials, key=lambda trial: (trial.measure is None, -(trial.measure or 0.0), trial.number))
+    yield _tag(
+        "p", f"{len(value.trials):,} trials, {value.queries:,} queries; trial {value.best} is kept. The best {_TRIALS}:"
+    )
+    rows = [
+        ["*" if one.number == value.best else "", str(one.number), "" if one.measure is None else f"{one.measure:.4f}",
+         plain(one.state, 20), f"{one.seconds:,.0f}", *(plain(str(one.settings.get(name, "")), 30) for name in names)]
+        for one in best[:_TRIALS]
+    ]  # fmt: skip
+    header = ("kept", "trial", plain(value.measure), "state", "seconds", *(plain(name, 60) for name in names))
+    yield _table(header, rows, numbers_from=1)
 
 
 def _benchmarks(value: Any, texts: bool) -> Iterator[_Markup]:

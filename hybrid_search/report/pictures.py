@@ -65,7 +65,7 @@ def pictures(inputs: Inputs) -> Iterator[Picture]:
     yield from _of_trainings(inputs)
     for draw, kind in (
         (_of_comparison, inputs.comparisons), (_of_evaluation, inputs.evaluations), (_of_diagnosis, inputs.diagnoses),
-        (_of_tuning, inputs.tunings), (_of_benchmark, inputs.benchmarks),
+        (_of_tuning, inputs.tunings), (_of_sweep, inputs.sweeps), (_of_benchmark, inputs.benchmarks),
     ):  # fmt: skip
         for number, (name, value) in enumerate(kind.items(), 1):
             yield from draw(number, plain(name), value)
@@ -96,6 +96,16 @@ def _of_diagnosis(number: int, name: str, diagnosis: Any) -> Iterator[Picture]:
 
 def _of_tuning(number: int, name: str, tuned: Any) -> Iterator[Picture]:
     yield _forest(f"fusion-{number}", "tunings", f"{name}: {tuned.measure} on held-out queries", tuned.checked)
+
+
+def _of_sweep(number: int, name: str, swept: Any) -> Iterator[Picture]:
+    done = [(trial.number, trial.measure) for trial in swept.trials if trial.measure is not None]
+    if done:
+        yield _trials(f"trials-{number}", name, swept.measure, done)
+    if swept.importance:
+        yield _shares(f"importance-{number}", f"{name}: what the measure depends on", swept.importance)
+    if swept.checked:
+        yield _forest(f"swept-{number}", "sweeps", f"{name}: {swept.measure} on held-out queries", swept.checked)
 
 
 def _of_benchmark(number: int, name: str, benchmark: Any) -> Iterator[Picture]:
@@ -198,6 +208,34 @@ def _changes(name: str, of: str, measure: str, changes: Mapping[str, float]) -> 
 
     text = f"{wins:,} queries gain, {losses:,} lose, {len(ordered) - wins - losses:,} stay, by {measure}."
     return Picture(name, "evaluations", f"{of}: hybrid against BM25, query by query", text, draw)
+
+
+def _trials(name: str, of: str, measure: str, done: Sequence[tuple[int, float]]) -> Picture:
+    numbers, values = zip(*sorted(done), strict=True)
+    best = np.maximum.accumulate(values)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot(numbers, values, "o", color=_colour(0), markersize=4)
+        axes.step(numbers, best, where="post", color=_colour(1), linewidth=1.2)
+        axes.set_xlabel("trial")
+        axes.set_ylabel(measure)
+
+    text = f"{len(done):,} complete trials; the line is the best so far, {best[-1]:.4f} at the end."
+    return Picture(name, "sweeps", f"{of}: trials", text, draw)
+
+
+def _shares(name: str, title: str, shares: Mapping[str, float]) -> Picture:
+    rows = sorted(shares.items(), key=lambda row: -row[1])[:_MOST_ROWS]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.barh(range(len(rows)), [share for _, share in rows], color=_colour(0), height=0.6)
+        _named_rows(axes, [setting for setting, _ in rows])
+        axes.set_xlabel("share")
+
+    text = "; ".join(f"{plain(setting, 60)} {share:.0%}" for setting, share in rows)
+    return Picture(name, "sweeps", title, f"{text}.", draw, _height(len(rows)))
 
 
 def _latencies(name: str, kind: str, title: str, latencies: Mapping[str, Any]) -> Picture:

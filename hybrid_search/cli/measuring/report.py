@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Show results in pictures: one HTML file that works offline, in print, light and dark, on a phone (extra report).
 
-    An INPUT is a checkpoint (its training curves), what compare, evaluate, diagnose and tune print with --format json,
-    a result of a benchmark, or a folder of these. The page says what it could have shown besides.
+    An INPUT is a checkpoint (its training curves), what compare, evaluate, diagnose, tune and sweep print with
+    --format json, a result of a benchmark, or a folder of these. The page says what it could have shown besides.
 
     \b
     Examples:

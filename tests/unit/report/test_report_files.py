@@ -77,6 +77,12 @@ def write_all(folder: Path, name: str, text: str) -> Path:
             {"benchmark": "search", "command": f"run {name}", "date": "d", "machine": {"cpu": name}, "figures": figures}
         )
     )
+    trials = [
+        {"number": number, "state": "complete", "settings": {name: number}, "measure": measure, "seconds": 2.0}
+        for number, measure in enumerate((0.3, 0.5, None))
+    ]
+    swept = {"measure": "nDCG@10", "best": 1, "trials": trials, "importance": {name: 0.9}, "checked": {}}
+    (folder / "swept.json").write_text(json.dumps(swept))
     model = folder / "model"
     model.mkdir()
     lines = [{"step": 0, "nDCG@10": 0.1}, {"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "nDCG@10": 0.2}]
@@ -125,7 +131,8 @@ def test_every_kind_of_input_is_shown_and_nothing_is_missing_but_what_is(tmp_pat
     files = write_pictures(tmp_path / "pictures", inputs)
     assert {file.read_bytes()[:4] for file in files} == {b"\x89PNG"}
     assert {re.sub(r"-\d.*", "", file.stem) for file in files} == {
-        "training", "quality", "pareto", "systems", "changes", "speed", "cosines", "latency", "growth"
+        "training", "quality", "pareto", "systems", "changes", "speed", "cosines", "trials", "importance", "latency",
+        "growth"
     }  # fmt: skip
 
 
