@@ -29,6 +29,7 @@ __all__ = [
     "SectionedDocument",
     "Span",
     "by_score_then_id",
+    "can_be_held",
     "id_fault",
     "is_unicode",
     "normalise_text",
@@ -269,6 +270,12 @@ def id_fault(id: str) -> str:
     if size > LONGEST_ID:
         return f"{size} bytes long in UTF-8, at most {LONGEST_ID} can be stored"
     return ID_FAULTS_OF_OLD[1] if any(ord(character) < 32 for character in id) else ""
+
+
+def can_be_held(id: str) -> bool:
+    """Return whether a document of an index can have an id: of any index, as earlier versions took more of them."""
+    fault = id_fault(id)
+    return not fault or (bool(id) and fault in ID_FAULTS_OF_OLD)
 
 
 def is_unicode(text: str) -> bool:

@@ -17,7 +17,7 @@ from hybrid_search.errors import UsageError, shown
 from hybrid_search.filters.dates import canonical
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import FieldType
-from hybrid_search.types import ID_FAULTS_OF_OLD, Document, MetadataValue, Rejection, id_fault
+from hybrid_search.types import Document, MetadataValue, Rejection, can_be_held, id_fault
 
 __all__ = ["Limits", "Sifted", "as_stored", "ids_of", "refusal", "sift"]
 
@@ -160,8 +160,8 @@ def ids_of(ids: Sequence[str]) -> list[str]:
     for id in checked:
         if not isinstance(id, str):
             raise UsageError(f"ids holds {shown(id)}; an id is text")
-        if (fault := id_fault(id)) and (not id or fault not in ID_FAULTS_OF_OLD):
-            raise UsageError(f"ids holds {shown(id)}, which no document can have: {fault}")
+        if not can_be_held(id):
+            raise UsageError(f"ids holds {shown(id)}, which no document can have: {id_fault(id)}")
     return checked
 
 
@@ -186,7 +186,7 @@ def _new_fields(
     _check_text("title", document.title)
     _check_text("text", document.text)
     fault = id_fault(document.id)
-    if fault and not (as_held and document.id and fault in ID_FAULTS_OF_OLD):
+    if fault and not (as_held and can_be_held(document.id)):
         raise _Refused("id", f"the id {shown(document.id)} can't be taken: {fault}")
     if not (as_held or document.searchable_text.strip()):
         raise _Refused("text", "text and title are empty")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from hybrid_search.errors import UsageError
 from hybrid_search.evaluation.evaluate import judged_queries, seen_in_training
 from hybrid_search.evaluation.latency import Latency, measure_latency
-from hybrid_search.evaluation.measures import Measurer, Qrels, means, qrels_of
+from hybrid_search.evaluation.measures import Measurer, Qrels, check_depth, means, qrels_of
 from hybrid_search.evaluation.protocol import own_documents, without_own
 from hybrid_search.evaluation.report import read_run
 from hybrid_search.evaluation.significance import Comparison, compare
@@ -81,7 +81,7 @@ class Contender:
         """
         try:
             changes: dict[str, Any] = {key: _FUSION[key](self.settings[key]) for key in _FUSION if key in self.settings}
-            if weight := self.settings.get("bm25_weight"):
+            if (weight := self.settings.get("bm25_weight")) is not None:
                 changes["weights"] = (float(weight), round(1 - float(weight), 12))
             return present.replace(**changes) if changes else None
         except ValueError as error:
@@ -95,7 +95,7 @@ class Contender:
         """
         depth, diversity = (self.settings.get(name) for name in ("rerank_depth", "diversity"))
         try:
-            asked = (int(depth) if depth else None, float(diversity) if diversity else None)
+            asked = (None if depth is None else int(depth), None if diversity is None else float(diversity))
         except ValueError as error:
             raise UsageError(f"{self.name}: {error}") from error
         rerank = None
@@ -184,6 +184,9 @@ def compare_systems(
     request = request or CompareRequest()
     if not request.measures:
         raise UsageError("there is no measure to compare by; name one, such as nDCG@10")
+    if not contenders:
+        raise UsageError("there is nothing to compare; name an index or a run file")
+    check_depth(request.measures, request.depth)
     names = [one.name for one in contenders]
     if doubled := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"two contenders are called {doubled!r}; name them: first={doubled} second={doubled}")

@@ -28,7 +28,7 @@ from hybrid_search.protocols import Dataset, Engine, Progress, Vectors, silent
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.towers.coverage import Words, read_by_towers, unlike_words
 from hybrid_search.training.fit.made import sampling
-from hybrid_search.types import Document, Query, Ranking, text_hash
+from hybrid_search.types import Document, Query, Ranking, can_be_held, text_hash
 
 __all__ = ["BINS", "Diagnosis", "Finding", "diagnose"]
 
@@ -130,7 +130,7 @@ def diagnose(
 def _vectors(engine: Engine, ids: Sequence[str]) -> Vectors:
     """Return the stored vectors, (n, dimension), a zero row where there is none."""
     vectors = np.zeros((len(ids), engine.settings.dimension), np.float32)
-    stored = engine.vectors(ids)
+    stored = engine.vectors([id for id in ids if can_be_held(id)])
     for row, id in enumerate(ids):
         if id in stored:
             vectors[row] = stored[id]

@@ -15,18 +15,20 @@ Conventions, where tools differ:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hybrid_search.errors import MissingExtra, UsageError
-from hybrid_search.types import Judgement, Ranking
+from hybrid_search.errors import MissingExtra, UsageError, shown
+from hybrid_search.types import Judgement, Ranking, is_unicode
 
 __all__ = [
     "MEASURES",
     "PRIMARY",
     "Measurer",
     "Qrels",
+    "check_depth",
     "check_measures",
     "cutoff_of",
     "means",
@@ -41,6 +43,7 @@ MEASURES = ("nDCG@10", "RR@10", "AP", "P@10", "R@10", "R@100", "R@1000", "F1@10"
 PRIMARY = "nDCG@10"
 """The measure that is tested for significance and by which parameters are chosen."""
 
+_MOST = 1_000_000
 _F1_PARTS = ("P@10", "R@10")
 
 
@@ -61,12 +64,16 @@ class Qrels:
 def qrels_of(judgements: Iterable[Judgement], *, min_grade: int = 1) -> Qrels:
     """Group judgements by query; of two judgements of one pair the higher grade counts.
 
-    :raises UsageError: if ``min_grade`` is below 1: grade 0 means judged and not relevant.
+    :raises UsageError: if ``min_grade`` is below 1: grade 0 means judged and not relevant; and if an id has a NUL or
+        half a character, which pytrec_eval reads wrongly or ends the process at.
     """
     if min_grade < 1:
         raise UsageError(f"min_grade is {min_grade}; it must be at least 1 (grade 0 means not relevant)")
     grades: dict[str, dict[str, int]] = {}
     for judgement in judgements:
+        for id in (judgement.query_id, judgement.document_id):
+            if "\0" in id or not is_unicode(id):
+                raise UsageError(f"the judgements have the id {shown(id)}, which is no text that can be measured with")
         of_query = grades.setdefault(judgement.query_id, {})
         of_query[judgement.document_id] = max(judgement.grade, of_query.get(judgement.document_id, judgement.grade))
     judged = {query: of_query for query, of_query in grades.items() if max(of_query.values()) >= min_grade}
@@ -88,10 +95,8 @@ class Measurer:
         self._named: dict[Any, list[str]] = {}
         for name in measured:  # AP and MAP are one measure
             self._named.setdefault(_parse(library, name, qrels.min_grade), []).append(name)
-        try:
+        with self._errors():
             self._evaluator = library.evaluator(list(self._named), qrels.grades)
-        except (ValueError, RuntimeError) as error:  # its providers are programs that may not be there
-            raise UsageError(f"{', '.join(names)}: not all of these can be measured here ({error})") from error
 
     def __call__(self, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, float]]:
         """Measure one system; as :func:`measure`."""
@@ -110,11 +115,24 @@ class Measurer:
         run = {query: ranking for query, ranking in run.items() if ranking}
         if run:
             alone = next(iter(self._named.values())) if len(self._named) == 1 else None
-            for value in self._evaluator.iter_calc(run):
+            with self._errors():
+                found = list(self._evaluator.iter_calc(run))
+            for value in found:
                 if value.query_id in run:
                     # Looking up a measure writes out its name, which takes longer than measuring.
                     for name in alone or self._named[value.measure]:
                         yield name, value.query_id, value.value
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what ir-measures' providers raise, which are programs of others and may not be there, into an error."""
+        try:
+            yield
+        except Exception as error:
+            names = ", ".join(self.names)
+            raise UsageError(
+                f"{names}: not all of these can be measured here ({error or type(error).__name__})"
+            ) from error
 
 
 def measure(
@@ -138,6 +156,16 @@ def check_measures(names: Sequence[str]) -> None:
     :raises MissingExtra: if ir-measures is not installed.
     """
     Measurer(Qrels({}, 1, ()), names=names)
+
+
+def check_depth(names: Sequence[str], depth: int) -> None:
+    """Check that rankings are as deep as the measures look; else they would be called what they are not.
+
+    :raises UsageError: names the first measure that looks further. Those at 10 are always measured.
+    """
+    for name in names:
+        if (cutoff := cutoff_of(name) or 0) > max(depth, 10):
+            raise UsageError(f"{name} looks at {cutoff:,} documents, of which depth={depth} ranks fewer; raise depth")
 
 
 def cutoff_of(name: str) -> int | None:
@@ -171,10 +199,15 @@ def _ir_measures() -> ModuleType:
 def _parse(library: ModuleType, name: str, min_grade: int) -> Any:
     try:
         parsed = library.parse_measure(name)
-    except (NameError, ValueError, SyntaxError) as error:
+        cutoff = parsed.params.get("cutoff", 1)
+        parsed.validate_params()
+    except (NameError, ValueError, SyntaxError, AssertionError, KeyError, TypeError) as error:
         raise UsageError(
             f"no measure is called {name!r}; there are {', '.join(MEASURES)}, and ir-measures' others, such as nDCG@5"
         ) from error
+    for what, number in (("looks at", cutoff), ("takes grades from", parsed.params.get("rel", 1))):
+        if not 1 <= number <= _MOST:  # at 0 pytrec_eval ends the process
+            raise UsageError(f"measure {name!r} {what} {shown(number)}; it must be from 1 to {_MOST:,}")
     return parsed(rel=min_grade) if "rel" in parsed.SUPPORTED_PARAMS and "rel" not in parsed.params else parsed
 
 

@@ -19,7 +19,15 @@ from typing import Literal, get_args
 
 from hybrid_search.errors import ConfigError, DataError, UsageError
 from hybrid_search.evaluation.baselines import exact_rankings, random_ranking
-from hybrid_search.evaluation.measures import Qrels, check_measures, means, measure, measures_of_depth, qrels_of
+from hybrid_search.evaluation.measures import (
+    Qrels,
+    check_depth,
+    check_measures,
+    means,
+    measure,
+    measures_of_depth,
+    qrels_of,
+)
 from hybrid_search.passages import OF, passage_id
 from hybrid_search.protocols import Encoder, Engine, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
@@ -28,7 +36,7 @@ from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.base import Setting
 from hybrid_search.settings.index import Bm25
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Document, Judgement, Query, Ranking, id_fault, normalise_text
+from hybrid_search.types import Document, Judgement, Query, Ranking, can_be_held, id_fault, normalise_text
 
 __all__ = [
     "SYSTEMS",
@@ -176,6 +184,7 @@ def evaluate(
     settings = settings or EvaluationSettings()
     if settings.measures:
         check_measures(settings.measures)
+        check_depth(settings.measures, settings.depth)
     systems = _systems(settings, retriever, untrained, second)
     given = {query.id: query for query in queries}
     judgements = list(judgements)
@@ -267,6 +276,7 @@ def _counts(given: Mapping[str, Query], qrels: Qrels, engine: Engine) -> Evaluat
 
 def _stored(engine: Engine, ids: Sequence[str]) -> Iterator[str]:
     """Yield the ids that an index has a document of; in an index of passages it has these by its first one."""
+    ids = [id for id in ids if can_be_held(id)]
     missing = [id for id, document in zip(ids, engine.get(ids), strict=True) if document is None]
     gone = set(missing)
     if missing and OF in engine.settings.fields:
@@ -294,7 +304,7 @@ def own_documents(
     """
     found: set[str] = set()
     alike = 0
-    for batch in in_batches(queries, _BATCH):
+    for batch in in_batches((query for query in queries if can_be_held(query.id)), _BATCH):
         for query, document in zip(batch, get([query.id for query in batch]), strict=True):
             if document is None:
                 continue

@@ -16,7 +16,7 @@ from hybrid_search.engines.documents import as_stored
 from hybrid_search.errors import DataError, IndexLocked, StorageError, UsageError
 from hybrid_search.protocols import Engine
 from hybrid_search.storage import atomic_write_bytes, cache_folder, disk_errors
-from hybrid_search.types import ID_FAULTS_OF_OLD, Document, id_fault
+from hybrid_search.types import Document, can_be_held
 
 __all__ = ["Digest", "Entry", "Journal", "not_yet_there"]
 
@@ -193,12 +193,7 @@ def _remove(lock: filelock.BaseFileLock) -> None:
 def not_yet_there(engine: Engine, documents: Sequence[Document]) -> list[Document]:
     """Return the documents that are missing in the index, or have other content there."""
     # One with an id that none can have is missing too: to ask for it would end the load, to add it rejects it alone.
-    asked = [one.id for one in documents if isinstance(one.id, str) and _may_be_held(one.id)]
+    asked = [one.id for one in documents if isinstance(one.id, str) and can_be_held(one.id)]
     stored = dict(zip(asked, engine.get(asked), strict=True))
     fields = engine.settings.fields
     return [one for one in documents if not isinstance(one.id, str) or stored.get(one.id) != as_stored(one, fields)]
-
-
-def _may_be_held(id: str) -> bool:
-    fault = id_fault(id)
-    return not fault or (bool(id) and fault in ID_FAULTS_OF_OLD)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import builtins
 import math
+import re
 
 import pytest
 
 from hybrid_search.errors import MissingExtra, UsageError
-from hybrid_search.evaluation.measures import MEASURES, means, measure, qrels_of
+from hybrid_search.evaluation.measures import MEASURES, check_measures, means, measure, qrels_of
 from hybrid_search.types import Judgement, Ranking
 
 
@@ -100,6 +101,22 @@ def test_only_the_measures_asked_for_are_computed() -> None:
 def test_an_unknown_measure_is_refused_with_the_good_ones() -> None:
     with pytest.raises(UsageError, match="no measure is called 'nDGC@10'; there are nDCG@10"):
         measure({}, qrels_of(judged("q", a=1)), names=("nDGC@10",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nDCG@0", "P@0", "Judged@0", "P@99999999999999999999", "P(rel=0)@10", "P(rel=99999999999)@10", "SetF(beta=0)"],
+)
+def test_a_measure_that_would_end_the_process_or_its_library_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(repr(name))):
+        check_measures((name,))
+
+
+@pytest.mark.parametrize("id", ["half \ud800", "a\0b"])
+def test_an_id_that_the_measuring_library_reads_wrongly_is_refused(id: str) -> None:
+    for judgement in (Judgement(id, "d", 1), Judgement("q", id, 1)):
+        with pytest.raises(UsageError, match="which is no text that can be measured with"):
+            qrels_of([judgement])
 
 
 def test_any_measure_of_ir_measures_can_be_asked_for_by_its_name() -> None:

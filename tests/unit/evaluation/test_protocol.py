@@ -148,3 +148,16 @@ def test_more_measures_stand_behind_the_usual_ones(retriever) -> None:
     assert list(found.means["bm25"]).count("AP") == 1
     with pytest.raises(UsageError, match="no measure is called 'nDGC@5'"):
         evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(measures=("nDGC@5",)))
+
+
+def test_a_measure_that_looks_deeper_than_is_ranked_is_refused(retriever) -> None:
+    with pytest.raises(UsageError, match="R@50 looks at 50 documents, of which depth=20 ranks fewer; raise depth"):
+        evaluate(retriever, QUERIES, JUDGEMENTS, settings=EvaluationSettings(depth=20, measures=("R@50",)))
+
+
+@pytest.mark.parametrize("id", ["z" * 600, "", " "])
+def test_judged_documents_and_queries_whose_ids_no_index_can_hold_are_only_not_found(retriever, id: str) -> None:
+    queries, judgements = [*QUERIES, Query(id, "cat")], [*JUDGEMENTS, Judgement("q1", id, 1), Judgement(id, "d1", 1)]
+    found = evaluate(retriever, queries, judgements)
+    assert found.counts.relevant_missing == 2
+    assert found.values["bm25"]["RR@10"][id] == 1.0
