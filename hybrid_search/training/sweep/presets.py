@@ -66,7 +66,7 @@ _BASIC_NEW: Space = {
 }
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "quick": Preset(8, 600, _QUICK_HELD, _QUICK_NEW),
+    "quick": Preset(8, 720, _QUICK_HELD, _QUICK_NEW),
     "basic": Preset(30, 0, _BASIC_HELD, _BASIC_NEW),
     "extensive": Preset(
         150,
