@@ -218,6 +218,7 @@ def _trials(name: str, of: str, measure: str, done: Sequence[tuple[int, float]])
         axes = figure.add_subplot()
         axes.plot(numbers, values, "o", color=_colour(0), markersize=4)
         axes.step(numbers, best, where="post", color=_colour(1), linewidth=1.2)
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("trial")
         axes.set_ylabel(measure)
 

@@ -53,22 +53,20 @@ class Retriever:
     :param encoder: the towers; None for BM25 only, or if the engine encodes queries itself.
     :param engine: the open index; closed by :meth:`close`.
     :param fusion: the default fusion of searches; the index's own unless given.
-    :ivar rerank: reranks all searches that do not say ``rerank=False``; see :meth:`reranking`.
     :ivar source: lends the index to each call; see :class:`~hybrid_search.retrieval.alias_retriever.AliasFollower`.
     :raises ModelMismatch: if the towers are not those of the index.
     """
 
     def __init__(self, encoder: Encoder | None, engine: Engine, fusion: Fusion | None = None) -> None:
         self.source = IndexSource(OpenIndex(encoder, engine, fusion))
-        self.rerank: Reranker | None = None
-        self._rerank_depth: int | None = None
+        self._again: tuple[Reranker | None, int | None] = (None, None)  # replaced as a whole
 
     @classmethod
     def through(cls, source: IndexSource) -> Self:
         """Create a retriever that uses the indexes lent by a source."""
         made = cls.__new__(cls)
         made.source = source
-        made.rerank = made._rerank_depth = None
+        made._again = (None, None)
         return made
 
     def reranking(self, rerank: Reranker | None, depth: int | None = None) -> Self:
@@ -82,17 +80,22 @@ class Retriever:
         if rerank is not None and not callable(rerank):
             raise UsageError(f"rerank is {shown(rerank)}; give a callable of a query and its hits")
         check_depth(depth)
-        self.rerank, self._rerank_depth = rerank, depth
+        self._again = rerank, depth
         return self
+
+    @property
+    def rerank(self) -> Reranker | None:
+        """What reranks all searches that do not say ``rerank=False``; see :meth:`reranking`."""
+        return self._again[0]
 
     def completed(self, given: SearchArguments) -> SearchArguments:
         """Return a search's arguments with the reranker that searches have by default."""
-        rerank, depth = given.get("rerank"), given.get("rerank_depth")
+        (own, own_depth), rerank, depth = self._again, given.get("rerank"), given.get("rerank_depth")
         if rerank is None or rerank is True:
-            rerank = self.rerank or rerank
+            rerank = own or rerank
         if not rerank and given.get("diversity") is None:
             return given
-        return {**given, "rerank": rerank, "rerank_depth": self._rerank_depth if depth is None else depth}
+        return {**given, "rerank": rerank, "rerank_depth": own_depth if depth is None else depth}
 
     def __enter__(self) -> Self:
         return self
