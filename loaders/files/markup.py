@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search.loaders.files.html import text_of_html
 from hybrid_search.loaders.files.page import Outline, Page, plain_values
 from hybrid_search.loaders.files.sphinx import know_sphinx
-from hybrid_search.loaders.files.texts import with_front_matter
+from hybrid_search.loaders.files.texts import PARAGRAPHS, plain, with_front_matter
 
 if TYPE_CHECKING:
     from docutils import nodes
 
 __all__ = ["markdown", "restructured_text"]
+
+_MARKS = re.compile(r"[*`|](?=\S)|\w_(?!\w)")
+_MOST_STEPS = 200_000_000
 
 
 def markdown(text: str) -> Page:
@@ -65,8 +69,12 @@ def _inline_text(children: Sequence[Any]) -> str:
 def restructured_text(text: str) -> Page:
     """Read reStructuredText. Nothing is included from other files, and what Sphinx adds is read as its content.
 
+    What would take its parser minutes, or ends it (thousands of addresses in a paragraph), is read as plain text.
+
     :raises ImportError: if docutils is not installed.
     """
+    if _is_slow(text):
+        return plain(text)
     from docutils.core import publish_doctree
 
     know_sphinx()
@@ -82,12 +90,22 @@ def restructured_text(text: str) -> Page:
         "line_length_limit": 1 << 20,
     }
     outline = Outline()
-    for level, block in _blocks(publish_doctree(text, settings_overrides=settings)):
+    try:
+        tree = publish_doctree(text, settings_overrides=settings)
+    except RecursionError:
+        return plain(text)
+    for level, block in _blocks(tree):
         if level:
             outline.heading(level, block)
         else:
             outline.paragraph(block)
     return Page(outline.sections(), outline.title)
+
+
+def _is_slow(text: str) -> bool:
+    """Return whether the parser, which for each mark goes through the rest of its paragraph, would take seconds."""
+    paragraphs = PARAGRAPHS.split(text)
+    return sum(len(part) * sum(1 for _ in _MARKS.finditer(part)) for part in paragraphs) > _MOST_STEPS
 
 
 def _blocks(root: nodes.Element) -> Iterator[tuple[int, str]]:

@@ -9,13 +9,13 @@ from typing import Any
 from hybrid_search.loaders.files.page import Outline, Page, Unreadable
 from hybrid_search.loaders.kinds import wide_encoding
 
-__all__ = ["decoded", "plain", "with_front_matter"]
+__all__ = ["PARAGRAPHS", "decoded", "plain", "with_front_matter"]
 
 _SAMPLE = 1 << 16
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _LARGEST_FRONT_MATTER = 1 << 16
 _MOST_VALUES = 1_000
-_PARAGRAPHS = re.compile(r"\n[ \t]*\n")
+PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 _OVERPRINTED = re.compile(".\x08")
 _CONTROLS = re.compile("\x1b\\[[0-9;]*m|[\0-\x08\x0e-\x1f\x7f]")
 _MOST_CONTROLS = 0.02
@@ -76,7 +76,7 @@ def _detected(data: bytes) -> str:
 def plain(text: str) -> Page:
     """Read a plain text: paragraphs, without headings."""
     outline = Outline()
-    for paragraph in _PARAGRAPHS.split(text):
+    for paragraph in PARAGRAPHS.split(text):
         outline.paragraph(paragraph.rstrip())
     return Page(outline.sections())
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -149,3 +150,13 @@ def test_a_file_changed_at_a_time_that_no_calendar_has_is_read(seconds):
         assert [one.text for one in open_dataset(Path(place), reject=pytest.fail, config="whole").documents()] == [
             "They jump."
         ]
+
+
+@pytest.mark.parametrize("word", ["*a ", "`a ", "(|a ", "a_ ", "https://a.example/b "])
+def test_restructured_text_that_its_parser_would_not_end_is_read_as_plain_text(put, load, word):
+    put("a.rst", f"Title\n=====\n\n{word * 20_000}\n\nThey jump.\n")
+    began = time.process_time()
+    loaded = load()
+    assert loaded.rejected == []
+    assert loaded.documents["a.rst"].text.endswith("They jump.")
+    assert time.process_time() - began < 8  # a moment; looking for the end of each mark took twenty seconds
