@@ -142,9 +142,10 @@ def _prepared(engine: EmbeddedEngine, split: Split, job: _Job, trackers: Tracker
             + told_of_words(vocabulary.tokenizer, split.documents(engine))
         )
         if not split.training and teaching is None:
+            kept = f"{config.adapt_share:.0%} is kept (training.adapt_share)"
             reporter.say(
-                "there are neither labels nor a teacher: documents alone made a general model worse where that was "
-                f"measured (docs/en.md); compare with {start.name} as it is"
+                f"there are neither labels nor a teacher: of what documents alone teach {kept}. That gains little, "
+                f"and only where a corpus has words of its own (docs/en.md); compare with {start.name} as it is"
             )
     else:
         vocabulary = learn_vocabulary(
