@@ -148,7 +148,7 @@ class Search:
         _check_page(k, given.get("offset", 0))
         more: dict[str, Any] = {**only(SearchArguments, given), "filter": _parsed(given.get("filter"))}
         again = [more.pop(name, None) for name in ("rerank", "rerank_depth", "diversity")]
-        stage = None if again == [None, None, None] else SecondStage.of(k, *again)
+        stage = None if all(one is None for one in again) else SecondStage.of(k, *again)
         unnamed = mode is None
         meant: Mode = "hybrid" if mode is None else mode
         search = cls(

@@ -38,20 +38,21 @@ class SecondStage:
         """
         if rerank is True:
             raise UsageError("rerank is True, and the index was opened without a reranker; give one here, or to open")
-        if not (rerank is None or rerank is False or callable(rerank)):
+        chosen = None if rerank is False else rerank
+        if not (chosen is None or callable(chosen)):
             raise UsageError(f"rerank is {shown(rerank)}; give a callable of a query and its hits, or True or False")
         if diversity is not None and (
             isinstance(diversity, bool) or not isinstance(diversity, int | float) or not 0 <= diversity <= 1
         ):
             raise UsageError(f"diversity is {shown(diversity)}; it must be a number from 0 to 1")
         check_depth(depth)
-        if not rerank and diversity is None:
+        if chosen is None and diversity is None:
             if depth is not None:
                 raise UsageError(
                     f"rerank_depth is {depth}, and nothing is reranked; give rerank or diversity, or leave it"
                 )
             return None
-        return cls(depth or max(RERANK_DEPTH, k), rerank or None, diversity)
+        return cls(depth or max(RERANK_DEPTH, k), chosen, diversity)
 
 
 def check_depth(depth: int | None) -> None:

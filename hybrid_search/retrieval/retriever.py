@@ -91,9 +91,9 @@ class Retriever:
     def completed(self, given: SearchArguments) -> SearchArguments:
         """Return a search's arguments with the reranker that searches have by default."""
         (own, own_depth), rerank, depth = self._again, given.get("rerank"), given.get("rerank_depth")
-        if rerank is None or rerank is True:
-            rerank = own or rerank
-        if not rerank and given.get("diversity") is None:
+        if (rerank is None or rerank is True) and own is not None:
+            rerank = own
+        if (rerank is None or rerank is False) and given.get("diversity") is None:
             return given
         return {**given, "rerank": rerank, "rerank_depth": own_depth if depth is None else depth}
 

@@ -35,6 +35,13 @@ _FILTERS = st.one_of(st.none(), CONDITIONS, st.sampled_from(["lang = en", "year 
 _FUSIONS = st.one_of(st.none(), st.sampled_from([Fusion(), Fusion(window=1), Fusion(method="rrf")]), ANY)
 _LISTS_OF_QUERIES = st.one_of(st.lists(QUERIES, max_size=3), st.lists(ANY, max_size=2), ANY)
 _SWITCHES = st.one_of(st.booleans(), ANY)
+_RERANKERS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([lambda query, hits: [len(hit.text) for hit in hits], lambda query, hits: None, len]),
+    ANY,
+)
+_SHARES = st.one_of(st.sampled_from([0, 1, 0.3, 1.5, -0.1, float("nan")]), ANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,15 @@ def _places(folder: Path) -> st.SearchStrategy[Any]:
 
 
 def _calls(retriever: Retriever, folder: Path) -> list[_Call]:
-    search = {"mode": _MODES, "filter": _FILTERS, "offset": _COUNTS, "fusion": _FUSIONS}
+    search = {
+        "mode": _MODES,
+        "filter": _FILTERS,
+        "offset": _COUNTS,
+        "fusion": _FUSIONS,
+        "rerank": _RERANKERS,
+        "rerank_depth": _COUNTS,
+        "diversity": _SHARES,
+    }
     place = _places(folder)
     dataset = open_dataset("jsonl", folder / "documents.jsonl", reject=lambda rejection: None)
 

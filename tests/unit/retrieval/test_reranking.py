@@ -152,6 +152,7 @@ def test_a_reranker_of_the_index_holds_for_every_search_that_does_not_say_otherw
     [
         ({"rerank": True}, "the index was opened without a reranker"),
         ({"rerank": "model"}, "rerank is 'model'; give a callable"),
+        ({"rerank": np.ones(3)}, "rerank is an object of type ndarray; give a callable"),
         ({"rerank": by_length, "rerank_depth": 0}, "rerank_depth is 0; it must be a whole number from 1 to 10000"),
         ({"rerank": by_length, "rerank_depth": 2.5}, "rerank_depth is 2.5"),
         ({"rerank_depth": 5}, "rerank_depth is 5, and nothing is reranked"),
