@@ -76,7 +76,7 @@ class EmbeddedEngine:
         :raises ConfigError: if a setting is unknown.
         :raises IndexLocked: if another process is writing.
         """
-        return cls(lifecycle.create(Layout(Path(folder)), settings, exist_ok=exist_ok))
+        return cls(lifecycle.create(Layout(Path(folder).resolve()), settings, exist_ok=exist_ok))
 
     @classmethod
     def open(cls, folder: Path, *, writable: bool = False) -> Self:

@@ -65,6 +65,24 @@ def test_whoever_has_an_index_open_reads_on_in_it_alone_when_another_takes_its_p
     assert ids(place) == ["new"]
 
 
+def test_a_writer_goes_on_in_the_index_that_a_link_stood_for(tmp_path: Path) -> None:
+    for name, make in (("first", True), ("second", False)):
+        (tmp_path / name).mkdir()
+        if not make:
+            fill(tmp_path / name, "new")
+    place = tmp_path / "index"
+    place.symlink_to(tmp_path / "first")
+    with EmbeddedEngine.create(place, IndexSettings(dimension=2)) as engine:
+        place.unlink()
+        place.symlink_to(tmp_path / "second")
+        engine.add([Document(f"d{number}", "the late one") for number in range(300)], np.ones((300, 2), np.float32))
+        engine.commit()
+        assert len(engine.search(Search.of(["late"], 500, "bm25"))[0]) == 300
+    for name, count in (("first", 300), ("second", 1)):
+        assert damage(tmp_path / name) == []
+        assert len(ids(tmp_path / name)) == count
+
+
 def test_a_failed_replacement_leaves_the_old_index_and_says_so(tmp_path: Path) -> None:
     fill(tmp_path / "index")
 
