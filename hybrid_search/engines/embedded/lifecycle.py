@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from hybrid_search.engines.embedded.search.faiss_index import check_factory
 from hybrid_search.engines.embedded.store.checks import break_seal, check_seal, is_small
 from hybrid_search.engines.embedded.store.database import Database
 from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION, Layout
-from hybrid_search.engines.embedded.store.locks import WriterLock
+from hybrid_search.engines.embedded.store.locks import WriterLock, nobody_writes
 from hybrid_search.engines.embedded.store.own_files import check_own, remove, remove_unfinished
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.engines.embedded.store.writing import create_store
 from hybrid_search.errors import (
     ConfigError,
+    CorruptIndex,
     HybridSearchError,
     IndexExists,
     IndexNotFound,
@@ -28,7 +30,14 @@ from hybrid_search.errors import (
     UsageError,
 )
 from hybrid_search.settings.index import IndexSettings
-from hybrid_search.storage import check_outside_indexes, disk_errors, make_folder, recover_folder, replace_folder
+from hybrid_search.storage import (
+    aside_of,
+    check_outside_indexes,
+    disk_errors,
+    make_folder,
+    recover_folder,
+    replace_folder,
+)
 
 __all__ = [
     "Opened",
@@ -44,6 +53,7 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 _CHECK_PATIENCE = 2.0
+_POLL = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +132,22 @@ def open_to_write(layout: Layout) -> Opened:
 
 
 def _recover(layout: Layout) -> None:
-    """Restore the index if a crash came between the two renames of a :func:`replacement`."""
+    """Restore the index if a crash came between the two renames of a :func:`replacement`, but not under a living one.
+
+    :raises StorageError: if it can't be moved.
+    """
     folder = layout.folder.resolve()
-    if folder.name:  # the root of the file system has no name, and nothing beside it
-        recover_folder(folder)
+    if not folder.name:  # the root of the file system has no name, and nothing beside it
+        return
+    aside, until = Layout(aside_of(folder)), time.monotonic() + _CHECK_PATIENCE
+    while aside.folder.exists():
+        with nobody_writes(aside) as is_left:  # whoever replaces the index holds its lock, which has moved along
+            if is_left or (time.monotonic() > until and not folder.exists()):
+                recover_folder(folder)
+                return
+        if folder.exists():
+            return
+        time.sleep(_POLL)
 
 
 def _clear_new(layout: Layout) -> None:
@@ -140,6 +162,9 @@ def check_exists(layout: Layout) -> None:
     :raises IndexNotFound: if it does not.
     """
     _recover(layout)
+    if layout.exists():
+        return
+    _recover(layout)  # it may have been between the two renames since
     if layout.exists():
         return
     if (layout.folder / "model.json").is_file():
@@ -185,10 +210,23 @@ def _check_same(layout: Layout, existing: IndexSettings, requested: IndexSetting
 def open_to_read(layout: Layout) -> Opened:
     """Open an index to search it; see :meth:`EmbeddedEngine.open`."""
     while True:
-        opened = _opened_to_read(layout)
+        before = _which(layout)
+        try:
+            opened = _opened_to_read(layout)
+        except (StorageError, CorruptIndex):
+            if _which(layout) == before:
+                raise
+            continue  # another index has just taken its place
         if not opened.store.database.is_replaced():
             return opened
-        opened.store.database.close()  # its caches may be those of the index that has just taken its place
+        opened.store.database.close()  # its caches may be those of the other one
+
+
+def _which(layout: Layout) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        found = layout.database.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _opened_to_read(layout: Layout) -> Opened:

@@ -8,15 +8,16 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 
 import filelock
 
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.own_files import check_own, read_own
-from hybrid_search.errors import IndexLocked, StorageError
+from hybrid_search.errors import CorruptIndex, IndexLocked, StorageError
 from hybrid_search.storage import atomic_write_bytes
 
-__all__ = ["WriterLock"]
+__all__ = ["WriterLock", "nobody_writes"]
 
 _WRITING = "writing"
 _CHECKING = "checking and repairing"
@@ -98,6 +99,22 @@ class WriterLock:
                 with contextlib.suppress(OSError):
                     self._layout.owner.unlink(missing_ok=True)
             self._lock.release()
+
+
+@contextlib.contextmanager
+def nobody_writes(layout: Layout) -> Iterator[bool]:
+    """Yield whether no process writes to a folder; none can begin to until the block ends."""
+    lock = filelock.FileLock(layout.lock, timeout=0, thread_local=False)
+    try:
+        check_own(layout)
+        lock.acquire()
+    except (filelock.Timeout, OSError, CorruptIndex):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _owner(layout: Layout) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -132,6 +134,26 @@ def test_what_a_killed_replacement_left_goes_at_the_next_writing(tmp_path: Path)
     # Killed between the two renames.
     (tmp_path / "index").rename(tmp_path / ".index.old")
     assert ids(tmp_path / "index") == ["old"]
+
+
+def test_an_index_that_is_opened_while_another_takes_its_place_keeps_nothing_from_doing_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "index")
+    rename, found = os.rename, []
+
+    def renamed(old: Path, new: Path) -> None:
+        rename(old, new)
+        if new == tmp_path / ".index.old":  # between the two renames
+            threads.submit(lambda: found.append(ids(tmp_path / "index")))
+            time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as threads:
+        monkeypatch.setattr(os, "rename", renamed)
+        with replacement(tmp_path / "index") as new:
+            fill(new, "new")
+    assert found == [["new"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
 def test_other_files_in_the_folder_are_not_thrown_away_with_the_old_index(tmp_path: Path) -> None:
