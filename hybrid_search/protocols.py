@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, get_args, runtime_checkab
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings, Normalisation, Similarity
+from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings, Normalisation, Similarity
 from hybrid_search.types import Document, Example, Hit, Judgement, Matches, Query, Ranking, Rejection
 
 if TYPE_CHECKING:
@@ -108,11 +108,18 @@ class Engine(Protocol):
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; unknown ids are ignored. Return how many documents existed."""
 
-    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+    def declare(self, fields: Mapping[str, FieldType]) -> None:
+        """Declare further metadata fields, name -> type; durable after :meth:`commit`.
+
+        :raises IndexExists: if the index has one of them with another type.
+        """
+
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None, *, asked_for: bool = True) -> None:
         """Change the index's default fusion, and BM25's k1 and b if they are given; durable after :meth:`commit`.
 
         The index counts as weighed then. Processes that have the index open keep the fusion that it had then.
 
+        :param asked_for: an index that replaces this one takes it over; False for a choice that a load made.
         :raises UnsupportedCapability: if other k1 and b are given than the index's, and it was made with these.
         """
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from hybrid_search.cli.documents import fields_option, types_of
 from hybrid_search.cli.options import (
@@ -26,7 +25,7 @@ from hybrid_search.cli.options import (
 from hybrid_search.cli.output import facts, progress, say
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
-from hybrid_search.cli.swapped import alias_options, gate_of, load_and_swap
+from hybrid_search.cli.swapped import alias_options, gate_of, load_and_swap, say_declared, shown
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.settings.index import Fusion
 
@@ -218,10 +217,11 @@ def _load_in_sync(
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
-    values = msgspec.to_builtins(report)
+    values = shown(report)
     before = int(report.server.get("rejected_before", 0))
     # The number includes records rejected by the loader.
     facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
+    say_declared(report)
     if report.language not in ("", "en"):
         say(f"BM25 tells words apart as {report.language} (--language).")
     if report.unknown > _MUCH:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from hybrid_search.loaders.intake import Intake
     from hybrid_search.loading.blue_green import Swap
     from hybrid_search.loading.gate import Gate
-    from hybrid_search.loading.load import LoadOptions
+    from hybrid_search.loading.load import LoadOptions, LoadReport
     from hybrid_search.location import Address
     from hybrid_search.protocols import Dataset
 
-__all__ = ["alias_options", "gate_of", "load_and_swap", "print_swap"]
+__all__ = ["alias_options", "gate_of", "load_and_swap", "print_swap", "say_declared", "shown"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,12 +112,27 @@ def load_and_swap(
     print_swap(swap, address, form, {"rejected": reject.count + before})
 
 
+def shown(report: LoadReport) -> dict[str, Any]:
+    """Return a report's values to print, without lists of names that are empty."""
+    names = ("taken_over", "absent")
+    return {name: one for name, one in msgspec.to_builtins(report).items() if one or name not in names}
+
+
+def say_declared(report: LoadReport) -> None:
+    """Say what a new index has from the one that it replaces, and which declared fields no document has."""
+    if report.taken_over:
+        say(f"Taken over from the index that was there: {', '.join(report.taken_over)}.")
+    if report.absent:
+        are = "is a declared field" if len(report.absent) == 1 else "are declared fields"
+        say(f"{', '.join(report.absent)} {are}, and none of these documents has one.")
+
+
 def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, Any] | None = None) -> None:
     """Print what was loaded, checked and swapped, and on stderr how to undo it.
 
     :param changes: figures of the load that the caller knows better.
     """
-    values = msgspec.to_builtins(swap.load)
+    values = shown(swap.load)
     values |= values.pop("server") | dict(changes or {})
     if not values["read"]:  # documents of an index: no reader counted anything
         del values["read"]
@@ -127,6 +142,7 @@ def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, An
     else:
         values["checks"] = msgspec.to_builtins(swap.checks)
     facts(values, form)
+    say_declared(swap.load)
     if swap.is_staged:
         at, still = address.at(swap.index), f"{swap.alias} stands for {swap.replaced or 'nothing'} as before"
         say(

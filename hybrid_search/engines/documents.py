@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.errors import UsageError, shown
+from hybrid_search.errors import IndexExists, UsageError, shown
 from hybrid_search.filters.dates import canonical
 from hybrid_search.protocols import Vectors
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document, MetadataValue, Rejection, can_be_held, id_fault
 
-__all__ = ["Limits", "Sifted", "as_stored", "ids_of", "refusal", "sift"]
+__all__ = ["Limits", "Sifted", "as_stored", "check_declared", "ids_of", "refusal", "sift"]
 
 
 LONGEST_KEYWORD = 32_766
@@ -163,6 +163,19 @@ def ids_of(ids: Sequence[str]) -> list[str]:
         if not can_be_held(id):
             raise UsageError(f"ids holds {shown(id)}, which no document can have: {id_fault(id)}")
     return checked
+
+
+def check_declared(known: Mapping[str, FieldType], asked: Mapping[str, FieldType], where: object) -> None:
+    """Check that no metadata field is asked for with another type than the index has.
+
+    :raises IndexExists: names the first one.
+    """
+    for name, kind in asked.items():
+        if known.get(name, kind) != kind:
+            raise IndexExists(
+                f"{where}: the metadata field {name} is {known[name]} in the index, asked for {kind}; a field keeps "
+                f"its type: leave it out, or build the index anew with recreate=True"
+            )
 
 
 def _check_room(new: Mapping[str, FieldType], declared: int, limits: Limits) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from hybrid_search.analysis import seen_in
+from hybrid_search.analysis import analyzer_of, seen_in
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index import (
     Mark,
@@ -34,9 +34,9 @@ from hybrid_search.in_cluster.deploy import deploy_like
 from hybrid_search.loading.checks import LEAST_RECALL, MOST_REJECTED, SAMPLE, Check, Expected, check_index
 from hybrid_search.loading.gate import Gate, against, not_fewer
 from hybrid_search.loading.load import LoadOptions, LoadReport, load, texts_of, with_first
-from hybrid_search.loading.sources import Corpus, Reservoir
+from hybrid_search.loading.sources import Corpus, Reservoir, in_types
 from hybrid_search.loading.sync import Rejecting
-from hybrid_search.loading.target import settings_of_new
+from hybrid_search.loading.target import options_of_next, settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.opening import digest_of_model, model_of_new, own_towers
 from hybrid_search.protocols import Dataset, Progress, silent
@@ -103,7 +103,8 @@ def load_behind_alias(
     """Load a data set into a new index, check it, and move the alias to it atomically.
 
     A load that was killed is continued in its index if the data set's name, ``options.server.source`` and the model are
-    the same; with ``options.recreate`` that index is dropped instead.
+    the same; with ``options.recreate`` that index is dropped instead. What the live index was declared with is taken
+    over unless the options say otherwise (:func:`~hybrid_search.loading.options.taken_over`).
 
     :param address: of the alias.
     :param model: None for the towers of the live index, if there is one.
@@ -121,11 +122,13 @@ def load_behind_alias(
     refused = RefusedIds(reject)
     with contextlib.closing(Client(address)) as client:
         given, model = model, model or _towers_of_next(client, address, options)
-        documents, language = dataset.documents(), options.language
-        if language is None:
+        asked, taken = options, tuple[str, ...]()
+        if live := _indexes(client, address.index)[0]:
+            options, taken = options_of_next(str(address.at(live)), model, options, layout=False)
+        documents, settings = in_types(dataset.documents(), options.beyond(asked)), settings_of_new(model, options)
+        if options.language is None:
             documents, first = with_first(documents)
-            language = seen_in(texts_of(first, options.fields))
-        settings = settings_of_new(model, replace(options, language=language))
+            settings = settings.replace(analyzer=analyzer_of(seen_in(texts_of(first, options.fields))))
         source = f"{dataset.name} {options.server.source}".strip()
         name = begin(client, address.index, settings, source, anew=options.recreate, layout=options.layout, model=model)
         check_towers_can_follow(client, address.index, address.at(name), given)
@@ -137,6 +140,7 @@ def load_behind_alias(
             reject=refused,
             progress=progress,
         )
+        report = replace(report, taken_over=taken)
         before = int(report.server.get("rejected_before", 0))
         expected = Expected(
             documents=report.added + report.unchanged,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,8 @@ from hybrid_search.indexing import PassageCounts, index_corpus
 from hybrid_search.loading.into_server import ServerLoad, ServerLoading, Totals
 from hybrid_search.loading.journal import Journal, not_yet_there
 from hybrid_search.loading.options import LoadOptions, check_options
-from hybrid_search.loading.target import NewIndex, not_left_empty, opened, target_of
+from hybrid_search.loading.sources import in_types
+from hybrid_search.loading.target import NewIndex, not_left_empty, opened, options_of_next, target_of
 from hybrid_search.opening import index_exists, is_on_server, model_of_new, open_engine, own_towers
 from hybrid_search.protocols import Dataset, Encoder, Engine, Progress, Reporter, silent
 from hybrid_search.settings.index import FieldType
@@ -43,6 +44,8 @@ class LoadReport:
     :ivar weighed_by: number of queries made of the documents by which this load chose them; 0 if it did not.
     :ivar not_weighed: why weights were not chosen although that was due; the next load does it then.
     :ivar language: of the index, as in ``LoadOptions.language``.
+    :ivar taken_over: what a new index has from the one that it replaces, as that was declared with it.
+    :ivar absent: metadata fields that the options declare and no document of this load has.
     :ivar in_pieces: share of words that the towers read in pieces, in the first texts of a new index.
     :ivar unknown: share of words of which the towers know no piece, in the first texts of a new index.
     :ivar server: rates and counts of a load into a server; empty for a folder. For a resumed load, ``resumed`` is the
@@ -64,6 +67,8 @@ class LoadReport:
     weighed_by: int = 0
     not_weighed: str = ""
     language: str = ""
+    taken_over: Sequence[str] = ()
+    absent: Sequence[str] = ()
     in_pieces: float = 0.0
     unknown: float = 0.0
 
@@ -109,8 +114,11 @@ def load(
         model = own_towers(location)
     elif not exists:
         model = model_of_new(location, model, lexical_only=options.lexical_only)
-    new = NewIndex.prepared(model, options)
-    documents, unlike = dataset.documents(), (0.0, 0.0)
+    asked, taken = options, tuple[str, ...]()
+    if exists and options.recreate:
+        options, taken = options_of_next(location, model, options)
+    new, absent = NewIndex.prepared(model, options), set(options.fields)
+    documents, unlike = _without(absent, in_types(dataset.documents(), options.beyond(asked))), (0.0, 0.0)
     if options.recreate or not exists:
         documents, first = with_first(documents)
         if not first:
@@ -138,7 +146,16 @@ def load(
         raise
     read, seconds = dict(dataset.report()), perf_counter() - started
     in_pieces, unknown = (round(share, 3) for share in unlike)
+    report = replace(report, taken_over=taken, absent=sorted(absent))
     return replace(report, location=str(location), seconds=seconds, read=read, in_pieces=in_pieces, unknown=unknown)
+
+
+def _without(absent: set[str], documents: Iterator[Document]) -> Iterator[Document]:
+    """Yield the documents unchanged; take the names of their metadata out of a set."""
+    for document in documents:
+        if absent and isinstance(document.metadata, Mapping):
+            absent.difference_update(document.metadata)
+        yield document
 
 
 def _kept(location: str | Path, *, aside: bool) -> str:

@@ -72,10 +72,14 @@ def corpus_of(engine: Engine, location: str | Path) -> Corpus:
 
 
 def keeping_fields(engine: Engine, options: LoadOptions | None) -> LoadOptions:
-    """Add the metadata fields that an index has declared, and its language, to the options of a new one."""
-    options = options or LoadOptions()
-    language = options.language or language_of(engine.settings.analyzer)
-    return replace(options, fields={**engine.settings.fields, **options.fields}, language=language)
+    """Add an index's metadata fields, its language, and the BM25 that it was declared with to the options of a new one.
+
+    In the new index all of them count as declared.
+    """
+    options, old = options or LoadOptions(), engine.settings
+    language = options.language or language_of(old.analyzer)
+    bm25 = options.bm25 or (old.bm25 if "bm25" in old.declared else None)
+    return replace(options, fields={**old.fields, **options.fields}, language=language, bm25=bm25)
 
 
 def _as_held(options: LoadOptions) -> LoadOptions:

@@ -18,6 +18,9 @@ def in_types(documents: Iterator[Document], types: Mapping[str, FieldType]) -> I
     Sources differ: a table's numbers are texts, a front matter's are numbers.
     """
     for document in documents:
+        if not (types and isinstance(document.metadata, Mapping)):
+            yield document
+            continue
         read = {
             name: _in_type(value, types[name])
             for name, value in document.metadata.items()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 from hybrid_search.analysis import analyzer_of, language_of
+from hybrid_search.engines.documents import check_declared
 from hybrid_search.errors import DataError, HybridSearchError, IndexExists, ModelMismatch, UsageError
-from hybrid_search.loading.options import LoadOptions
+from hybrid_search.loading.options import LoadOptions, taken_over, told
 from hybrid_search.opening import (
     create_index,
     drop_index,
@@ -25,12 +26,13 @@ from hybrid_search.opening import (
 )
 from hybrid_search.protocols import Encoder, Engine
 from hybrid_search.retrieval.retriever import Retriever
-from hybrid_search.settings.index import FieldType, IndexSettings
+from hybrid_search.settings.index import Bm25, FieldType, IndexSettings
+from hybrid_search.settings.server import ServerOptions
 
 if TYPE_CHECKING:
     from hybrid_search.engines.opensearch import OpenSearchEngine
 
-__all__ = ["NewIndex", "create", "not_left_empty", "opened", "settings_of_new", "target_of"]
+__all__ = ["NewIndex", "create", "not_left_empty", "opened", "options_of_next", "settings_of_new", "target_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,52 @@ class NewIndex:
             fields=dict(options.fields),
             analyzer=analyzer_of(options.language or "en"),
             weighed=not defaults.weigh or options.fusion is not None,
+            declared=_declared(options),
         )
         return cls(model, encoder, settings)
+
+
+def _declared(options: LoadOptions) -> tuple[str, ...]:
+    names = [name for name in ("language", "bm25", "fusion", "faiss") if getattr(options, name) is not None]
+    return tuple(sorted([*names, *(f"fields.{name}" for name in options.fields)]))
+
+
+def options_of_next(
+    location: str | Path, model: Path | None, options: LoadOptions, *, layout: bool = True
+) -> tuple[LoadOptions, tuple[str, ...]]:
+    """Return the options of an index that replaces another: with what that one was declared with, and what this is.
+
+    Nothing is taken over of an index that can't be read, as building anew is what mends it.
+
+    :param location: of the index that is replaced.
+    :param layout: take over the server's options, too.
+    """
+    from hybrid_search.towers.model_card import read_model_card
+
+    card = read_model_card(model) if model else None
+    try:
+        with contextlib.closing(open_engine(location)) as engine:
+            old = engine.settings
+            new = old.replace(fingerprint="", dimension=0, bm25=Bm25(), faiss="auto")
+            if card:
+                new = new.replace(fingerprint=card.fingerprint, dimension=card.tower.dimension, bm25=card.defaults.bm25)
+            after = taken_over(options, old, new)
+            if layout and is_on_server(location):
+                after = replace(after, layout=_layout_of_next(engine, options.layout, vectors=bool(new.dimension)))
+    except HybridSearchError as error:
+        if getattr(error, "retryable", False):
+            raise
+        return options, (f"nothing, as it can't be read ({error})",)
+    return after, told(options, after)
+
+
+def _layout_of_next(engine: Engine, asked: ServerOptions, *, vectors: bool) -> ServerOptions:
+    from hybrid_search.engines.opensearch.index import inherited
+    from hybrid_search.engines.opensearch.transport import Client
+
+    address = cast("OpenSearchEngine", engine).place.address
+    with contextlib.closing(Client(address)) as client:
+        return inherited(client, address.index, asked, vectors=vectors)
 
 
 def settings_of_new(model: Path | None, options: LoadOptions) -> IndexSettings:
@@ -170,6 +216,8 @@ def opened(location: str | Path, new: NewIndex, options: LoadOptions) -> tuple[E
             raise missing_towers(location, engine.settings.fingerprint)
         if (model := new.model or missing) and not has_towers(engine):
             store_towers(engine, model)
+        if lacking := {name: kind for name, kind in options.fields.items() if name not in engine.settings.fields}:
+            engine.declare(lacking)
         _tell_server(engine, options)
     except BaseException:
         engine.close()
@@ -213,6 +261,7 @@ def _check_same(settings: IndexSettings, encoder: Encoder | None, options: LoadO
         )
     if options.language not in (None, language := language_of(settings.analyzer)):
         raise IndexExists(f"{location}: the index has language {language}, asked for {options.language}; {remedy}")
+    check_declared(settings.fields, options.fields, location)
     requested = {"bm25": options.bm25, "fusion": options.fusion, "faiss": options.faiss}
     for name, value in requested.items():
         if value is not None and value != getattr(settings, name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +76,8 @@ class IndexSettings(Setting, frozen=True):
     :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is ``Flat`` below 200,000 vectors and ``HNSW32`` above.
     :ivar weighed: whether somebody has chosen the fusion's weights: a user, a training, or a load by queries made of
         its documents. If not, the next load does.
+    :ivar declared: which of these settings somebody asked for, so that an index which replaces this one has them, too:
+        ``language``, ``bm25``, ``fusion``, ``faiss``, and metadata fields as ``fields.NAME``.
     """
 
     format_version: int = 1
@@ -100,3 +102,13 @@ class IndexSettings(Setting, frozen=True):
         ),
     ] = "auto"
     weighed: bool = True
+    declared: tuple[str, ...] = ()
+
+    def declaring(self, *names: str, **changes: Any) -> Self:
+        """Return a copy with changes, and these names added to what was asked for."""
+        return self.replace(declared=tuple(sorted({*self.declared, *names})), **changes)
+
+    @property
+    def declared_fields(self) -> dict[str, FieldType]:
+        """Name -> type of the metadata fields that were asked for; dates are, in indexes without that record, too."""
+        return {name: kind for name, kind in self.fields.items() if kind == "date" or f"fields.{name}" in self.declared}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from corpus import made_documents
 from made_models import make_model
 from node.server import Server
 
+from hybrid_search.analysis import language_of
 from hybrid_search.cli import cli
 from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.index.aliases import delete_index, list_indexes, live_index, swap
@@ -27,12 +29,14 @@ from hybrid_search.loading import blue_green as behind_alias
 from hybrid_search.loading.blue_green import Swap, begin, go_live, load_behind_alias
 from hybrid_search.loading.checks import Expected, check_index
 from hybrid_search.loading.gate import Gate
-from hybrid_search.loading.load import LoadOptions
+from hybrid_search.loading.load import LoadOptions, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.loading.target import settings_of_new
 from hybrid_search.location import Address
 from hybrid_search.opening import open_retriever
 from hybrid_search.retrieval.retriever import Retriever
+from hybrid_search.settings.index import Bm25
+from hybrid_search.settings.server import ServerOptions
 from hybrid_search.towers.model_card import SERVING_FILES
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.types import Document
@@ -249,6 +253,30 @@ def test_a_load_of_which_too_much_was_rejected_or_that_is_empty_does_not_go_live
     assert live_index(client, ALIAS) is None
     done = loaded(address, None, [*bad[:5], *DOCUMENTS])
     assert (done.load.rejected, done.load.documents) == (5, 120)
+
+
+def test_the_next_index_and_one_built_anew_have_what_the_live_one_was_declared_with(address: Address) -> None:
+    def one(year: object) -> Corpus:
+        return Corpus("tz", lambda: iter([Document("a", "die Flut", metadata={"at": "2024-05-01", "year": year})]))
+
+    given = LoadOptions(lexical_only=True, language="de", fields={"at": "date"}, bm25=Bm25(k1=0.9))
+    load_behind_alias(one(1), address, options=replace(given, layout=ServerOptions(shards=2)), gate=ANY_SIZE)
+    told = ("field at date", "language de", "BM25 k1 0.9 b 0.75")
+    plain = LoadOptions(lexical_only=True)
+    done = load_behind_alias(one("none"), address, options=plain, gate=ANY_SIZE)
+    assert (done.load.taken_over, done.load.rejected, done.index) == (told, 0, f"{ALIAS}-000002")
+    at = str(address.at(done.index))
+    again = load(one(2), at, options=replace(plain, recreate=True))
+    assert again.taken_over == (*told, "shards 2", "replicas 0-1")
+    with OpenSearchEngine.open(at) as engine:
+        assert engine.settings.fields == {"at": "date", "year": "long"}
+        assert (engine.settings.bm25.k1, language_of(engine.settings.analyzer)) == (0.9, "de")
+    with pytest.raises(IndexExists, match="the metadata field at is date in the index, asked for keyword"):
+        load(one(2), at, options=replace(plain, fields={"at": "keyword"}))
+    assert load(one(2), at, options=replace(plain, fields={"seen": "date"})).absent == ["seen"]
+    with OpenSearchEngine.open(at) as engine:
+        assert engine.settings.declared_fields == {"at": "date", "seen": "date"}
+        assert "fields.seen" in engine.settings.declared
 
 
 def test_the_first_texts_tell_the_language_of_an_index_behind_an_alias(address: Address) -> None:

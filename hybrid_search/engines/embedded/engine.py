@@ -33,7 +33,7 @@ from hybrid_search.errors import StorageError, UsageError
 from hybrid_search.filters import Exists, check_filter
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search, checked_vectors
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.tracing import database
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
@@ -131,9 +131,13 @@ class EmbeddedEngine:
         with database("delete", self._layout.folder.name, len(checked)):
             return writer.delete(checked)
 
-    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+    def declare(self, fields: Mapping[str, FieldType]) -> None:
+        """Declare further metadata fields; see the protocol."""
+        self._open_writer().declare(fields)
+
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None, *, asked_for: bool = True) -> None:
         """Change the fusion in the index's settings; see the protocol."""
-        self._open_writer().set_fusion(fusion, bm25)
+        self._open_writer().set_fusion(fusion, bm25, asked_for=asked_for)
 
     def commit(self) -> None:
         """Make the changes durable and searchable in both legs.

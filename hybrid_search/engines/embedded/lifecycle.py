@@ -200,7 +200,7 @@ def _check_same(layout: Layout, existing: IndexSettings, requested: IndexSetting
         ours, theirs = getattr(existing, name), getattr(requested, name)
         if name == "fields":
             ours = {field: kind for field, kind in ours.items() if field in theirs}
-        if ours != theirs and name != "weighed":  # which a load changes
+        if ours != theirs and name not in ("weighed", "declared"):  # which change later
             raise IndexExists(
                 f"{layout.folder}: the index has {name} {ours!r}, asked for {theirs!r}; "
                 f"use another folder, or delete the index first"

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.documents import ids_of
+from hybrid_search.engines.documents import check_declared, ids_of
 from hybrid_search.engines.opensearch.index import meta, template
 from hybrid_search.engines.opensearch.index.aliases import Place, delete_index, make_index, resolve
 from hybrid_search.engines.opensearch.index.capabilities import ServerCapabilities
@@ -34,7 +34,7 @@ from hybrid_search.errors import UnsupportedCapability, UsageError
 from hybrid_search.location import Address
 from hybrid_search.protocols import Capabilities, Vectors
 from hybrid_search.search import Search, checked_vectors
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.settings.server import SearchOptions, ServerOptions
 from hybrid_search.types import Document, Hit, Matches, Ranking, Rejection
 
@@ -214,7 +214,19 @@ class OpenSearchEngine:
         self._check_writable()
         return self._writer.delete(ids_of(ids))
 
-    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+    def declare(self, fields: Mapping[str, FieldType]) -> None:
+        """Declare further metadata fields; see the protocol."""
+        self._check_writable()
+        check_declared(self._writer.fields, fields, self._address)
+        self._writer.declare(fields)
+        after = self.settings.declaring(*(f"fields.{n}" for n in fields), fields={**self.settings.fields, **fields})
+        self._note({"declared": after.declared})
+        self._reading.settings = after
+
+    def _note(self, changes: Mapping[str, Any]) -> None:
+        meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, **changes})
+
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None, *, asked_for: bool = True) -> None:
         """Change the fusion in the index's settings, and its default search pipeline if that computes the old one."""
         self._check_writable()
         self._server.check_fusion(fusion)
@@ -223,9 +235,10 @@ class OpenSearchEngine:
                 f"{self._address} was made with {self.settings.bm25}, which OpenSearch keeps: reindex it for others"
             )
         before, value = self.settings.fusion, msgspec.to_builtins(fusion)
-        meta.update(self._client, self._index, "hybrid_search", lambda note: {**note, "fusion": value, "weighed": True})
+        after = self.settings.declaring(*(["fusion"] if asked_for else []), fusion=fusion, weighed=True)
+        self._note({"fusion": value, "weighed": True, "declared": after.declared})
         carried_out(pipelines.follow(self._address, before, fusion), self._client.send)
-        self._reading.settings = self.settings.replace(fusion=fusion, weighed=True)
+        self._reading.settings = after
 
     def commit(self) -> None:
         """Make the changes searchable in both legs; they are already durable.

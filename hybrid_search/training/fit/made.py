@@ -104,7 +104,7 @@ class Weighing:
                 deque(sampling(islice(self._engine.documents(), _MOST_LOOKED_AT), self._sample), maxlen=0)
             fit = fit_on_made_queries(self._sample, self._encoder, self._engine.settings, progress, self._engine)
             if fit:  # even with the weights that it has: that it is weighed is noted, too
-                self._engine.set_fusion(fit.fusion)
+                self._engine.set_fusion(fit.fusion, asked_for=False)
                 self._engine.commit()
         except (HybridSearchError, OSError, RuntimeError, ValueError) as error:  # the libraries' own, too
             return None, str(error)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.engines.documents import sift
+from hybrid_search.engines.documents import check_declared, sift
 from hybrid_search.engines.embedded.store.database import Database, sqlite_errors
 from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION
 from hybrid_search.engines.embedded.store.store import (
@@ -30,7 +30,7 @@ from hybrid_search.engines.embedded.store.store import (
     vector_checksum,
 )
 from hybrid_search.errors import StorageError, UsageError
-from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, FieldType, Fusion, IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
 
@@ -149,11 +149,24 @@ class StoreWriter:
             self._remove(connection, transaction, old)
         return len(old)
 
-    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None) -> None:
+    def declare(self, fields: Mapping[str, FieldType]) -> None:
+        """Declare further metadata fields.
+
+        :raises IndexExists: if there is one of them with another type.
+        """
+        with self._guard:
+            check_declared(self.settings.fields, fields, self._database.path.parent)
+            with self._changing() as (_, transaction):
+                settings = transaction.settings
+                names = [f"fields.{name}" for name in fields]
+                transaction.settings = settings.declaring(*names, fields={**settings.fields, **fields})
+
+    def set_fusion(self, fusion: Fusion, bm25: Bm25 | None = None, *, asked_for: bool = True) -> None:
         """Change the fusion, and k1 and b if they are given, in the index's settings, which counts as weighed then."""
         with self._guard, self._changing() as (_, transaction):
             settings = transaction.settings
-            transaction.settings = settings.replace(fusion=fusion, bm25=bm25 or settings.bm25, weighed=True)
+            names = (["fusion"] if asked_for else []) + (["bm25"] if bm25 not in (None, settings.bm25) else [])
+            transaction.settings = settings.declaring(*names, fusion=fusion, bm25=bm25 or settings.bm25, weighed=True)
 
     def commit(self) -> bool:
         """Make all threads' changes durable; return False if there were none.

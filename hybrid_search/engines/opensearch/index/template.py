@@ -231,7 +231,7 @@ def check_same(address: Address, existing: IndexSettings, requested: IndexSettin
         ours, theirs = getattr(existing, name), getattr(requested, name)
         if name == "fields":
             ours = {field: kind for field, kind in ours.items() if field in theirs}
-        if ours != theirs and name != "weighed":  # which a load changes
+        if ours != theirs and name not in ("weighed", "declared"):  # which change later
             raise IndexExists(
                 f"{address}: the index has {name} {ours!r}, asked for {theirs!r}; use another name, or delete it first"
             )

@@ -50,7 +50,7 @@ class DeclaredFields:
             sifted = sift(documents, vectors, self.types, limits)
             new = {name: kind for name, kind in sifted.fields.items() if name not in self.types}
             try:
-                self._declare(new)
+                self.declare(new)
             except SearchIndexError as error:
                 if error.status != HTTPStatus.BAD_REQUEST or not tries_left:
                     raise
@@ -59,7 +59,8 @@ class DeclaredFields:
                 break
         return sifted
 
-    def _declare(self, new: Mapping[str, FieldType]) -> None:
+    def declare(self, new: Mapping[str, FieldType]) -> None:
+        """Declare fields that the index does not have."""
         if new:
             properties = {"metadata": {"properties": metadata_mapping(new)}}
             self._client.call("PUT", f"/{self._index}/_mapping", {"properties": properties})
@@ -84,7 +85,7 @@ class DeclaredFields:
         refused = {}
         for name, kind in new.items():
             try:
-                self._declare({name: kind})
+                self.declare({name: kind})
             except SearchIndexError as error:
                 if error.status != HTTPStatus.BAD_REQUEST:
                     raise

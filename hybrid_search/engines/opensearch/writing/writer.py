@@ -63,6 +63,11 @@ class Writer:
         """The metadata fields known to be declared."""
         return dict(self._declared.types)
 
+    def declare(self, fields: Mapping[str, FieldType]) -> None:
+        """Declare those of these metadata fields that the index lacks."""
+        with self._preparing:
+            self._declared.declare({name: kind for name, kind in fields.items() if name not in self._declared.types})
+
     @property
     def traffic(self) -> Traffic:
         """Counts of what was sent so far."""
