@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hybrid_search.engines.opensearch.index import (
     swap,
 )
 from hybrid_search.engines.opensearch.transport import Client
+from hybrid_search.engines.opensearch.writing import REFRESH
 from hybrid_search.errors import CorruptIndex, IndexNotFound, SearchIndexError, UsageError
 from hybrid_search.indexing import with_passages
 from hybrid_search.location import Address
@@ -26,6 +28,8 @@ from hybrid_search.opening import drop_index, folder_of, index_exists, is_on_ser
 from hybrid_search.passages import OF, document_of
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "Deletion",
@@ -245,15 +249,28 @@ def documents_of(location: str, ids: Iterable[str]) -> dict[str, list[Document]]
 
 
 def count_documents(location: str) -> dict[str, int]:
-    """Count an index's documents; of one of passages also these.
+    """Count an index's documents; of one of passages also these. A warning is logged where some may not count yet.
 
     :raises IndexNotFound: if there is no index.
     """
+    if is_on_server(location):
+        _warn_if_unrefreshed(Address.parse(location))
     with closing(open_engine(location)) as engine:
         if OF not in engine.settings.fields:
             return {"documents": engine.count()}
         documents = len({document_of(one.id) for one in engine.documents()})
         return {"documents": documents, "passages": engine.count()}
+
+
+def _warn_if_unrefreshed(address: Address) -> None:
+    """Warn of an index that does not refresh: what it has acknowledged since the last commit is not counted."""
+    with closing(Client(address)) as client:
+        found = client.call("GET", f"/{address.index}/_settings/{REFRESH}", flat_settings="true", ignore=404)
+    if any(one.get("settings", {}).get(REFRESH) == "-1" for one in found.values() if isinstance(one, dict)):
+        _log.warning(
+            "%s: its refreshing is off, as in a load: documents that it has acknowledged since the last commit are not "
+            "counted. If no load is running, one was killed: do it again with resume=True", address,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

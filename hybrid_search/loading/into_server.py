@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hybrid_search.errors import HybridSearchError, UsageError
+from hybrid_search.errors import HybridSearchError, Unreachable, UsageError
 from hybrid_search.indexing import vectors_of
 from hybrid_search.loading.journal import Digest, Entry, Journal, not_yet_there
 from hybrid_search.loading.pipeline import pipelined
@@ -125,9 +125,13 @@ class ServerLoading:
             started = perf_counter()
             first = entry
             entry = self._sent(documents, entry, digest)
-            self.engine.commit()
-            seconds = perf_counter() - started
-            self._finish()
+            try:
+                self.engine.commit()
+                seconds = perf_counter() - started
+                self._finish()
+            except BaseException:
+                self._tell_how_far(entry)
+                raise
             self.journal.remove()
         return Totals(entry.added, entry.unchanged, entry.rejected, self._figures(entry, first, seconds))
 
@@ -182,12 +186,15 @@ class ServerLoading:
         return entry
 
     def _leave(self, entry: Entry, error: BaseException) -> None:
-        """Commit what was acknowledged, whatever ended the load, and log how to continue."""
-        if not entry.documents:
-            return
-        if isinstance(error, HybridSearchError):
+        """Log how to continue, whatever ended the load, and commit what was acknowledged if the server answers."""
+        self._tell_how_far(entry)
+        if entry.documents and isinstance(error, HybridSearchError) and not isinstance(error, Unreachable):
             with contextlib.suppress(HybridSearchError):
                 self.engine.commit()
+
+    def _tell_how_far(self, entry: Entry) -> None:
+        if not entry.documents:
+            return
         _log.warning(
             "%s documents are acknowledged; loading with resume=True goes on from there (journal %s)",
             f"{entry.documents:,}", self.journal.path,

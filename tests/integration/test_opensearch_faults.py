@@ -24,6 +24,7 @@ from hybrid_search.engines.opensearch import OpenSearchEngine
 from hybrid_search.engines.opensearch.transport import plan as retrying
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.errors import RecordsRejected, SearchIndexError
+from hybrid_search.indexes import count_documents
 from hybrid_search.loading.load import LoadOptions, LoadReport, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.location import Address
@@ -207,6 +208,32 @@ def test_a_server_that_is_gone_in_the_middle_leaves_what_the_next_load_mends(
     load(Corpus("made", lambda: iter(DOCUMENTS)), location, model=home.model)
     assert stands_as_before(client)
     assert_holds(location, DOCUMENTS, encoder)
+
+
+def test_a_load_whose_server_is_gone_at_its_last_commit_says_how_far_it_came_and_count_that_some_may_be_missing(
+    location: str, opensearch_server: Server, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = FaultyServer(opensearch_server.url, meant=bulk_of(INDEX))
+    corpus = Corpus("made", lambda: iter(DOCUMENTS[:2_000]))
+    options = LoadOptions(lexical_only=True)
+    with pytest.MonkeyPatch.context() as patched:
+        commit = OpenSearchEngine.commit
+
+        def gone(engine: OpenSearchEngine) -> None:
+            proxy.stop()
+            commit(engine)
+
+        patched.setattr(OpenSearchEngine, "commit", gone)
+        with pytest.raises(SearchIndexError, match="nothing answers at"):
+            load(corpus, f"{proxy.location}/{INDEX}", options=options)
+    assert "2,000 documents are acknowledged; loading with resume=True goes on from there" in caplog.text
+    caplog.clear()
+    assert count_documents(location)["documents"] <= 2_000
+    assert "documents that it has acknowledged since the last commit are not counted" in caplog.text
+    load(corpus, location, options=options)
+    caplog.clear()
+    assert count_documents(location) == {"documents": 2_000}
+    assert caplog.text == ""
 
 
 def test_kill_9_of_the_loader_at_three_moments_and_resuming(
