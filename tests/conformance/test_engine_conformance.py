@@ -385,7 +385,7 @@ def test_a_fusion_that_is_set_is_carried_by_the_index_and_used_by_its_searches(f
     declared = filled.settings
     filled.set_fusion(Fusion(weights=(1.0, 0.0), window=50))
     filled.commit()
-    assert filled.settings == declared.replace(fusion=Fusion(weights=(1.0, 0.0), window=50))
+    assert filled.settings == declared.declaring("fusion", fusion=Fusion(weights=(1.0, 0.0), window=50))
     assert not any("knn" in hit.legs for hit in by_both(filled, *asked)[0])
 
 
