@@ -47,6 +47,8 @@ Run = Mapping[str, Mapping[str, float]]
 class Document:
     """One retrievable text. ``id`` is unique in an index; adding a document with an existing id replaces it.
 
+    :ivar metadata: a field that was declared a date takes ``datetime.date`` and ``datetime.datetime`` too, without a
+        zone in UTC; the index gives its text back.
     :ivar origin: the file and the line (from 1) that a loader read it from, for whoever rejects it; no index keeps it.
     """
 

@@ -6,6 +6,7 @@ continues; only what makes the rest of a file unreadable (a damaged compressed s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,11 @@ import msgspec
 
 from hybrid_search.loaders.intake import Reject
 from hybrid_search.loaders.lines import Line, read_lines
+from hybrid_search.types import is_unicode
 
 __all__ = ["Line", "Reject", "json_objects", "read_lines", "read_tsv"]
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _COLUMN_NAMES = frozenset(
     {"id", "_id", "pid", "qid", "docid", "doc_id", "docno", "passage_id", "query_id", "query-id", "corpus-id"}
@@ -46,10 +50,25 @@ def is_heading(text: str) -> bool:
     return len(names) > 1 and len(set(names)) == len(names) and _COLUMN_NAMES.issuperset(names)
 
 
-def not_json(error: Exception) -> str:
-    """Say why a text is no JSON, without the place in msgspec's notation for types."""
+def not_json(error: Exception, text: str | bytes = "") -> str:
+    """Say why a text is no JSON, without the place in msgspec's notation for types.
+
+    :param text: what was read, for faults that msgspec takes for others.
+    """
+    if _has_lone_surrogate(text):
+        return "no valid Unicode: a lone surrogate (half of a character)"
     said = re.sub(r" - at `\$.*`$", "", str(error))
     return "not JSON: a number out of range" if said == "Number out of range" else f"not JSON: {said}"
+
+
+def _has_lone_surrogate(text: str | bytes) -> bool:
+    r"""Return whether a text is JSON but for half of a character, as in ``"\ud800"``: the standard library reads it."""
+    if not _SURROGATE.search(text if isinstance(text, str) else text.decode(errors="replace")):
+        return False
+    try:
+        return not is_unicode(json.dumps(json.loads(text), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return False
 
 
 def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, dict[str, Any]]]:
@@ -59,7 +78,7 @@ def json_objects(texts: Iterable[Line], reject: Reject) -> Iterator[tuple[Line, 
         try:
             record = decoder.decode(line.text)
         except (msgspec.MsgspecError, RecursionError) as error:
-            reject(line.rejected("", not_json(error)))
+            reject(line.rejected("", not_json(error, line.text)))
             continue
         if isinstance(record, dict):
             yield line, record

@@ -108,7 +108,7 @@ def _row(line: Line, cells: Mapping[str, bytes | None], reject: Reject) -> dict[
         try:
             row[name] = msgspec.json.decode(raw)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            reject(line.rejected(name, not_json(error)))
+            reject(line.rejected(name, not_json(error, raw)))
             return None
     return row
 

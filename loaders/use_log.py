@@ -63,6 +63,7 @@ class UseLog:
     :ivar judgements: with the query's text as its id; of several about one document the last one stays.
     :ivar ignored: number of events that are no clicks.
     :ivar unmatched: number of clicks whose search is not in the logs, and who do not say what was asked.
+    :ivar not_shown: number of clicks on documents that their search did not show; they are left out.
     """
 
     searches: list[Search] = field(default_factory=list)
@@ -70,6 +71,7 @@ class UseLog:
     judgements: list[Judgement] = field(default_factory=list)
     ignored: int = 0
     unmatched: int = 0
+    not_shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class _Event:
 
 def read_use_log(paths: Iterable[Path], reject: Reject, *, actions: Iterable[str] = ("click",)) -> UseLog:
     """Read logs to their end.
+
+    A click on a document that its search did not show is counted and left out; without ``shown`` any may be.
 
     :param reject: called with each line that is of none of the forms, or has a bad value.
     :param actions: names of the events that are clicks.
@@ -105,6 +109,10 @@ def read_use_log(paths: Iterable[Path], reject: Reject, *, actions: Iterable[str
             continue
         client = (search.client if search else "") or event.client or event.search
         shown = search.shown if search else ()
+        # A rank below the documents that are listed is that of a further page.
+        if shown and event.document not in shown and event.rank <= len(shown):
+            log.not_shown += 1
+            continue
         rank = shown.index(event.document) + 1 if event.document in shown else event.rank
         log.clicks.append(Click(query, client, event.document, rank))
     return log
@@ -160,7 +168,9 @@ class _Reader:
         client = _client(entry, "client") or f"line {self._anonymous}"
         self._log.searches.append(Search(query, client, shown))
         ranks = {id: rank for rank, id in reversed(list(enumerate(shown, 1)))}
-        self._log.clicks += [Click(query, client, id, ranks.get(id, 0)) for id in clicked]
+        possible = [id for id in clicked if id in ranks or not shown]
+        self._log.not_shown += len(clicked) - len(possible)
+        self._log.clicks += [Click(query, client, id, ranks.get(id, 0)) for id in possible]
 
     def _judgement(self, entry: Mapping[str, Any]) -> None:
         grade = entry["grade"]

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -258,7 +259,7 @@ def _check_text(name: str, value: object) -> None:
         raise _Refused(name, f"{name} is no valid Unicode: a lone surrogate at character {error.start + 1}") from None
 
 
-def _kind(name: str, value: MetadataValue) -> FieldType:
+def _kind(name: str, value: Any) -> FieldType:
     match value:
         case bool():
             return "boolean"
@@ -276,4 +277,10 @@ def _kind(name: str, value: MetadataValue) -> FieldType:
                 if len(word.encode()) > LONGEST_KEYWORD:
                     raise _Refused(name, f"a value of {name} has more than {LONGEST_KEYWORD} bytes")
             return "keyword"
+        case date():
+            raise _Refused(
+                name,
+                f"{name} is {shown(value.isoformat())}, a date, and the field is not declared as one; declare it when "
+                f"the index is made (fields={{{name!r}: 'date'}}), or give a text",
+            )
     raise _Refused(name, f"{name} is {shown(value)}; it must be text, a number, true or false, or several texts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,10 +28,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def canonical(value: Any) -> str:
     """Return the text of a date: in UTC, to the millisecond; what is finer is cut off.
 
-    :param value: ISO 8601 text, a date or a date and time, without a zone in UTC; or milliseconds since 1970, a whole
-        number of more than four digits (a server would read a year), as a text of more than ten.
+    :param value: ISO 8601 text, a date or a date and time, without a zone in UTC; a ``datetime.date`` or
+        ``datetime.datetime``, likewise; or milliseconds since 1970, a whole number of more than four digits (a server
+        would read a year), as a text of more than ten.
     :raises ValueError: if it is none of this, or outside of the years 1 to 9999; says why.
     """
+    if isinstance(value, date):
+        return _of_text(value.isoformat(), value.isoformat())
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{shown(value)} is no date; give {EXPECTED}")
     if isinstance(value, str):
@@ -75,7 +78,10 @@ def first_and_last(value: Any) -> tuple[str, str]:
     :raises ValueError: as :func:`canonical`.
     """
     first = canonical(value)
-    is_day = isinstance(value, str) and _DAY.fullmatch(value.strip())
+    if isinstance(value, str):
+        is_day = _DAY.fullmatch(value.strip()) is not None
+    else:
+        is_day = isinstance(value, date) and not isinstance(value, datetime)
     return first, f"{first[:11]}23:59:59.999Z" if is_day else first
 
 

@@ -73,10 +73,16 @@ def _rescored(rerank: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
 
 def _numbers(given: Any, count: int) -> list[float]:
     """Return a reranker's scores as floats."""
+    wrong = f"the reranker gave {shown(given)}; it must give one number for each hit"
     try:
-        scores = np.asarray(given, np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's, of a tensor that needs a gradient
-        raise RerankingFailed(f"the reranker gave {shown(given)}; it must give one number for each hit") from error
+        raw = np.asarray(given)
+        if raw.dtype.kind not in "biufO" or any(
+            isinstance(one, str | bytes) for one in raw.flat if raw.dtype == object
+        ):
+            raise RerankingFailed(wrong)  # NumPy would read texts as numbers, and cut complex ones
+        scores = raw.astype(np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's: needs a gradient
+        raise RerankingFailed(wrong) from error
     if scores.shape != (count,):
         raise RerankingFailed(
             f"the reranker gave scores of shape {scores.shape} for {count} hits; it must give one number for each"

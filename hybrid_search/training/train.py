@@ -239,10 +239,12 @@ def _check_request(job: _Job, out: Path) -> None:
     for file in (*request.negatives_files, *queries, *_files_of(config)):
         if not file.is_file():
             raise UsageError(f"{file}: there is no such file")
-    if dataset.splits() and request.split not in (*dataset.splits(), NO_SPLIT):
+    # Without queries the default split means the documents alone, which a name given on purpose does not.
+    known = (*(dataset.splits() or (TrainRequest().split,)), NO_SPLIT)
+    if request.split not in known:
         raise UsageError(
-            f"{dataset.name} has no split {request.split!r} with queries; there are: {', '.join(dataset.splits())}; "
-            f"{NO_SPLIT} learns from the documents alone"
+            f"{dataset.name} has no split {request.split!r} with queries; there are: "
+            f"{', '.join(dataset.splits()) or 'none'}; {NO_SPLIT} learns from the documents alone"
         )
     if needs_dense_file(config) and "dense" not in {read_header(file).source for file in request.negatives_files}:
         raise UsageError(

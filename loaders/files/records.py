@@ -97,7 +97,7 @@ def _objects_of_json(stream: IO[bytes], found: Found, reject: Reject) -> Iterato
         try:
             msgspec.json.decode(first)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise Unreadable(not_json(error)) from error
+            raise Unreadable(not_json(error, data)) from error
         with open_file(found.path) as again:
             yield from json_objects(lines_of(again, found.path, reject), reject)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,7 @@ def test_documents_of_passages_are_counted_by_their_dates(make_engine) -> None:
 def test_a_bad_date_refuses_its_document_alone_and_a_better_one_takes_its_place(dated: Engine) -> None:
     batch = [
         Document("bad", "salaries", metadata={"day": "29.2.2024"}),
-        Document("good", "salaries", metadata={"day": "2031-01-01"}),
+        Document("good", "salaries", metadata={"day": date(2031, 1, 1)}),  # type: ignore[dict-item]
         Document("year", "salaries", metadata={"day": 2024}),
         Document("one-of-two", "salaries", metadata={"day": ("2024-01-01", "never")}),
         Document("d0", "salaries", metadata={"day": "2031-01-01T12:00"}),

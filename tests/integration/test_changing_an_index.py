@@ -129,9 +129,26 @@ def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_
     report = done.json
     assert {**report, "is_written": False} == dry.json
     assert (report["split"], report["queries"], report["weights_before"]) == ("dev", 54, [0.01, 0.99])
-    assert report["is_written"]
-    assert report["after"] >= report["before"]
-    assert report["is_significant"] == (report["p_value"] < 0.05)
+    # BM25 finds all, k-NN nearly: BM25 alone looks best, and it is no more than chance.
+    assert (report["weights_chosen"], report["is_significant"], report["is_written"]) == ([1.0, 0.0], False, False)
+    assert (report["weights_after"], report["after"] >= report["before"]) == ([0.01, 0.99], True)
+    assert "The weights stay as they are: BM25 0.01, k-NN 0.99. What looked best on split dev" in done.err
+    assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == [0.01, 0.99]
+
+    queries = [json.loads(line) for line in (data / "queries.jsonl").read_text().splitlines()]
+    texts = "".join(f"{one['text']}\n" for one in queries)
+    ranked = []
+    for mode in ("bm25", "knn"):
+        asked = home.run("query", "-", "--from", place, "--mode", mode, "-k", 10, "--format", "jsonl", stdin=texts)
+        ranked.append([[hit["id"] for hit in json.loads(line)["hits"]] for line in asked.out.splitlines()])
+    rows = [  # relevant is what BM25 finds and k-NN does not
+        f"{one['id']}\t{next((id for id in bm25 if id not in knn), bm25[0])}\t1\n"
+        for one, bm25, knn in zip(queries, *ranked, strict=True)
+    ]
+    (data / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
+    done = home.run(*refit, "--format", "json")
+    report = done.json
+    assert (report["weights_after"][0] > 0.01, report["is_significant"], report["is_written"]) == (True, True, True)
     assert "Written: BM25" in done.err
     assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == report["weights_after"]
     assert "The weights stay as they are" in home.run(*refit).err
@@ -139,7 +156,9 @@ def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_
     tuned = home.run("tune", place, "jsonl", "--path", data, "--deploy", "--format", "json")
     assert tuned.code == 0, tuned.err
     found = tuned.json
-    assert (found["split"], found["checked_on"], found["held_out"], found["settings"]) == ("dev", "", 54, 1_176)
+    assert (found["split"], found["checked_on"], found["held_out"], found["settings"]) == (
+        "dev", "", len(queries), 1_176,
+    )  # fmt: skip
     assert found["before"]["weights"] == report["weights_after"]
     assert found["tuning"]["after"] >= found["tuning"]["before"]
     assert set(found["checked"]) == {"before", "bm25", "knn", "after"}

@@ -75,6 +75,7 @@ def command(
                 "too_few_clicks": labels.too_few,
                 "other_events": log.ignored,
                 "clicks_without_their_search": log.unmatched,
+                "clicks_not_shown": log.not_shown,
                 "rejected": reject.count,
             },
             form,

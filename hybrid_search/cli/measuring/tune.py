@@ -121,9 +121,10 @@ def _technique(fusion: Fusion) -> str:
 def _verdict(report: TuneReport) -> str:
     after, bm25 = report.after, report.bm25_after
     answer = f"{_technique(after)}, {_weights(after)}, window {after.window}"
-    answer = {"bm25 alone": "Do not fuse: BM25 alone", "knn alone": "Do not fuse: k-NN alone"}.get(
-        report.answer, answer
-    )
+    alone = {"bm25 alone": "BM25 alone", "knn alone": "k-NN alone"}.get(report.answer, "")
+    if report.is_kept:
+        return _stays(report, f"The settings stay as they are: {_technique(report.before)},", alone or answer)
+    answer = f"Do not fuse: {alone}" if alone else answer
     if bm25 != report.bm25_before:
         answer += f", k1 {bm25.k1:g}, b {bm25.b:g}"
     if (after, bm25) == (report.before, report.bm25_before):
@@ -136,13 +137,23 @@ def _weights(fusion: Fusion) -> str:
 
 
 def _change(report: TuneReport, answer: str) -> str:
+    return f"{'Written' if report.is_written else 'Not written'}: {answer}. {_worth(report)}."
+
+
+def _stays(report: TuneReport, stays: str, chosen: str) -> str:
+    """Say that the settings before stay, and what was chosen and did not hold."""
+    looked = f"What looked best on split {report.split}, {chosen}, did not hold"
+    return f"{stays} {_weights(report.before)}. {looked}: {_worth(report)}."
+
+
+def _worth(report: TuneReport) -> str:
     change = report.checked["after"]
     worth = "more than chance" if report.is_significant else "not more than chance explains"
     if report.is_significant and change.difference < 0:
         worth = "worse than before"
-    p = max(change.p_value, 0.0001)
-    written = "Written" if report.is_written else "Not written"
-    return f"{written}: {answer}. {change.difference:+.4f} {report.measure} on held-out queries, p {p:.4f}: {worth}."
+    return (
+        f"{change.difference:+.4f} {report.measure} on held-out queries, p {max(change.p_value, 0.0001):.4f}: {worth}"
+    )
 
 
 def _say_if_trained_on(report: TuneReport) -> None:
@@ -165,7 +176,8 @@ def refit_command(
 
     Nothing is trained and no document is encoded; technique and window stay (tune chooses these too). The measure is
     nDCG@10. Whether the change is more than chance is judged on queries held out of the fit: each half is ranked with
-    the weights that the other half chooses.
+    the weights that the other half chooses. Weights that switch a leg off are written only if they are better by
+    more than chance.
 
     \b
     Example:
@@ -178,9 +190,17 @@ def refit_command(
         report = tune(location, opened, TuneRequest(weights_only=True, deploy=not dry_run, **given))
         facts(_of_refit(report), form)
         _say_if_trained_on(report)
-        weights = _weights(report.after)
-        stays = report.after == report.before
-        say(f"The weights stay as they are: {weights}." if stays else _change(report, weights))
+        say(_verdict_of_refit(report))
+
+
+def _verdict_of_refit(report: TuneReport) -> str:
+    weights = _weights(report.after)
+    if report.after == report.before:
+        return f"The weights stay as they are: {weights}."
+    off = {"bm25 alone": "k-NN is off, BM25 alone searches", "knn alone": "BM25 is off, k-NN alone searches"}
+    if report.is_kept:
+        return _stays(report, "The weights stay as they are:", weights)
+    return _change(report, f"{weights}: {off[report.answer]}" if report.answer in off else weights)
 
 
 def _of_refit(report: TuneReport) -> dict[str, Any]:
@@ -190,7 +210,8 @@ def _of_refit(report: TuneReport) -> dict[str, Any]:
         "split": report.split,
         "queries": report.queries,
         "weights_before": report.before.weights,
-        "weights_after": report.after.weights,
+        "weights_chosen": report.after.weights,
+        "weights_after": (report.before if report.is_kept else report.after).weights,
         **report.tuning,
         "held_out": held_out.mean,
         "p_value": held_out.p_value,

@@ -27,7 +27,7 @@ from hybrid_search.training.fit.table import GRID, FusionTable, Values, weighted
 from hybrid_search.training.fit.weights import fit_bm25
 from hybrid_search.types import Judgement, Query
 
-__all__ = ["Answer", "TuneReport", "TuneRequest", "tune"]
+__all__ = ["Answer", "TuneReport", "TuneRequest", "keeps", "tune"]
 
 _TO_FIT_ON = ("dev", "validation", "all")
 """Not ``test``, which figures are measured on, nor ``train``, which the towers were trained on."""
@@ -80,6 +80,8 @@ class TuneReport:
     :ivar checked: system -> its values on held-out queries, compared with the settings ``before``.
     :ivar over_bm25: ``after`` compared with BM25 alone on held-out queries.
     :ivar is_significant: whether ``after`` differs significantly from ``before`` on held-out queries.
+    :ivar is_kept: whether the settings before stay although others were chosen: held-out queries show these to be
+        significantly worse, or not to be better for certain, and they would switch a leg off.
     :ivar is_written: whether the choice was written into the index.
     :ivar trained_on: share of a sample of the towers' training queries that are among the queries chosen on.
     """
@@ -102,6 +104,7 @@ class TuneReport:
     checked: Mapping[str, Comparison]
     over_bm25: Comparison
     is_significant: bool
+    is_kept: bool
     is_written: bool
     trained_on: float
 
@@ -176,7 +179,8 @@ def tune(
 
     The choice is made on one split and compared with the present settings on another. It may be not to fuse. On a
     server the index's default search pipeline is changed too, including that of towers in the cluster. A choice that is
-    significantly worse on the held-out queries than the present settings is not written.
+    significantly worse on the held-out queries than the present settings is not written, nor one that switches a leg
+    off without being significantly better.
 
     :raises UsageError: if the index has no vectors, no split is given and none of the above exists, or there is no such
         measure.
@@ -275,7 +279,7 @@ def _report(
         checked["after"] = _by_query(judged, cross_fitted(choice.values))
     compared = compare(checked, baseline="before", seed=request.seed)
     over_bm25 = compare({name: checked[name] for name in ("bm25", "after")}, seed=request.seed)["after"]
-    is_worse = compared["after"].difference < 0 and compared["after"].p_value < _LEVEL
+    is_kept = keeps(before.fusion, after.fusion, compared["after"])
     on_tuning = _systems(tuning, before, after, request.measure)
     return TuneReport(
         location=str(location),
@@ -296,11 +300,23 @@ def _report(
         checked=compared,
         over_bm25=over_bm25,
         is_significant=compared["after"].p_value < _LEVEL,
-        is_written=request.deploy
-        and not is_worse
-        and (after != before or not tuning.retriever.engine.settings.weighed),
+        is_kept=is_kept,
+        is_written=request.deploy and not is_kept and (after != before or not tuning.retriever.engine.settings.weighed),
         trained_on=seen_in_training(tuning.retriever, request.model, [query.text for query in tuning.queries]),
     )
+
+
+def keeps(before: Fusion, after: Fusion, change: Comparison) -> bool:
+    """Return whether the settings before stay.
+
+    Too few queries make BM25 alone the choice, so that nothing is fused that was not shown to gain. But where an index
+    fuses already, to switch a leg off is a change too, and needs to be more than chance.
+    """
+    is_sure = change.p_value < _LEVEL
+    if change.difference < 0 and is_sure:
+        return True
+    is_off = any(now == 0 < once for once, now in zip(before.weights, after.weights, strict=True))
+    return is_off and not (is_sure and change.difference > 0)
 
 
 def _systems(judged: _Judged, before: _Setting, after: _Setting, measure: str) -> dict[str, Mapping[str, float]]:

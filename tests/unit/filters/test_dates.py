@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -28,6 +28,9 @@ READ = [
     (1_714_559_400_000, "2024-05-01T10:30:00.000Z"),
     (1_714_559_400_000.0, "2024-05-01T10:30:00.000Z"),
     ("1714559400000", "2024-05-01T10:30:00.000Z"),
+    (date(2024, 5, 1), "2024-05-01T00:00:00.000Z"),
+    (datetime(2024, 5, 1, 10, 30, 15, 123_999), "2024-05-01T10:30:15.123Z"),
+    (datetime(2024, 5, 1, 1, 30, tzinfo=timezone(timedelta(hours=2))), "2024-04-30T23:30:00.000Z"),
     (10_000, "1970-01-01T00:00:10.000Z"),
     (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
     (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
@@ -76,6 +79,8 @@ def test_what_is_no_date_is_refused_with_a_reason(value: Any, reason: str) -> No
 
 def test_a_day_in_a_filter_is_all_of_it_and_a_time_is_itself() -> None:
     assert first_and_last("2024-05-01") == ("2024-05-01T00:00:00.000Z", "2024-05-01T23:59:59.999Z")
+    assert first_and_last(date(2024, 5, 1)) == first_and_last("2024-05-01")
+    assert first_and_last(datetime(2024, 5, 1)) == ("2024-05-01T00:00:00.000Z",) * 2
     assert first_and_last("2024-05-01T00:00") == ("2024-05-01T00:00:00.000Z",) * 2
     assert first_and_last(1_714_521_600_000) == ("2024-05-01T00:00:00.000Z",) * 2
 

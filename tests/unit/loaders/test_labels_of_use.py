@@ -85,6 +85,19 @@ def test_judgements_count_more_than_clicks_and_the_last_one_stays(tmp_path: Path
     assert [query.text for query in labels.queries] == ["sharp knife"]  # texts that differ in case and spaces are one
 
 
+def test_a_click_on_what_was_not_shown_is_counted_and_left_out(tmp_path: Path) -> None:
+    searches = [searched("a", "zz", client=client) for client in ("x", "y")]
+    entries = [{**UBI_QUERY, "query_id": id, "client_id": id} for id in ("s1", "s2")]
+    further = {"object": {"object_id": "on-page-2"}, "position": {"ordinal": 12}}
+    events = [ubi_event(id, "zz") for id in ("s1", "s2")]
+    events += [{**ubi_event(id, "zz"), "event_attributes": further} for id in ("s1", "s2")]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [*searches, *entries, *events]))
+    log = read_use_log([tmp_path / "log.jsonl"], print)
+    assert log.not_shown == 4
+    assert [one.document for one in log.clicks] == ["a", "a", "on-page-2", "on-page-2"]
+    assert grades(labels_of(log)).keys() == {"a", "on-page-2"}
+
+
 UBI_QUERY = {
     "query_id": "s1", "user_query": "sharp knife", "client_id": "c1", "timestamp": "2026-11-30T21:00:00Z",
     "object_id_field": "id", "query_response_hit_ids": SHOWN, "application": "shop",
@@ -141,7 +154,7 @@ def test_an_event_of_a_search_that_was_not_logged_says_itself_what_was_asked_or_
         ('{"action_name": "click", "query_id": "s"}', "event_attributes.object.object_id", "not text"),
         ('{"action_name": "click", "event_attributes": []}', "query_id", "missing"),
         ('{"user_query": "q"}', "query_id", "missing"),
-        ('{"query": "\\ud800"}', "", "not JSON"),
+        ('{"query": "\\ud800"}', "", "no valid Unicode: a lone surrogate"),
         ("[" * 100_000, "", "not JSON"),
     ],
 )

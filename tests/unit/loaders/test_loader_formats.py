@@ -69,10 +69,22 @@ def test_a_row_with_another_number_of_columns_is_rejected(write, rejected):
         ('"text"', "not a JSON object"),
         ('{"score": NaN}', "not JSON"),
         ('{"a": [1e999]}', "not JSON: a number out of range"),
-        ('{"text": "\\ud800"}', "not JSON"),
+        ('{"text": "\\ud800"}', "no valid Unicode: a lone surrogate"),
+        ('{"text": "\\uDC00 half of a pair"}', "no valid Unicode: a lone surrogate"),
+        ('{"text": "\\ud800', "not JSON: Input data was truncated"),
         ("[" * 100_000, "not JSON"),
     ],
-    ids=["cut off", "a list", "a string", "NaN", "too large a number", "half a surrogate pair", "too deep"],
+    ids=[
+        "cut off",
+        "a list",
+        "a string",
+        "NaN",
+        "too large a number",
+        "half a surrogate pair",
+        "its other half",
+        "cut off in it",
+        "too deep",
+    ],
 )
 def test_what_is_no_json_object_is_rejected(write, rejected, text, reason):
     path = write("a.jsonl", f'{text}\n{{"id": "a"}}\n')

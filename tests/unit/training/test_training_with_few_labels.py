@@ -68,6 +68,11 @@ def test_without_queries_to_tell_bm25_keeps_most_of_the_weight(folder: Path) -> 
     assert "it is not known whether the towers help" in summary.notes[0]
 
 
+def test_a_split_of_a_data_set_without_queries_is_refused_but_for_the_default(folder: Path) -> None:
+    with pytest.raises(UsageError, match="has no split 'nope' with queries; there are: none; none learns from the"):
+        trained(folder, split="nope")
+
+
 def test_a_data_set_with_queries_for_testing_only_is_learnt_without_them(folder: Path) -> None:
     label(folder, "test", 30)
     with pytest.raises(UsageError, match="has no split 'train' with queries; there are: test; none learns from the"):

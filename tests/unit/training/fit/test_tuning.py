@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from hybrid_search.cli.measuring.tune import _of_refit, _verdict, _verdict_of_refit
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import DataError, UsageError
 from hybrid_search.evaluation.measures import qrels_of
+from hybrid_search.evaluation.significance import compare
 from hybrid_search.loaders.registry import open_dataset
-from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.training.fit.choice import choose, cross_fitted, families, techniques
 from hybrid_search.training.fit.table import GRID, FusionTable
-from hybrid_search.training.fit.tune import TuneRequest, _check_enough, _check_split, _split, tune
+from hybrid_search.training.fit.tune import TuneReport, TuneRequest, _check_enough, _check_split, _split, keeps, tune
 from hybrid_search.types import Document, Judgement, Ranking
 
 
@@ -151,3 +154,42 @@ def test_random_towers_are_answered_by_bm25_alone_whatever_is_tried() -> None:
             judgements.append(Judgement(query, ids[order[min(int(generator.exponential(2.0)), 39)]], 1))
         table = FusionTable(bm25, knn, qrels_of(judgements))
         assert choose(table.of_families(tried)) == (0, len(GRID) - 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "change", "stays"),
+    [
+        ((1.0, 0.0), "level", True), ((0.0, 1.0), "level", True), ((1.0, 0.0), "better", False),
+        ((0.4, 0.6), "level", False), ((0.4, 0.6), "worse", True), ((1.0, 0.0), "worse", True),
+    ],
+)  # fmt: skip
+def test_a_leg_is_not_switched_off_by_chance(weights: tuple[float, float], change: str, stays: bool) -> None:
+    before = {f"q{number}": 0.5 for number in range(30)}
+    gains = {"level": (0.1, -0.1), "better": (0.1, 0.2), "worse": (-0.1, -0.2)}[change]
+    after = {name: 0.5 + gains[number % 2] for number, name in enumerate(before)}
+    compared = compare({"before": before, "after": after}, baseline="before", seed=0)["after"]
+    assert keeps(Fusion(weights=(0.7, 0.3)), Fusion(weights=weights), compared) is stays
+    if change == "level":  # what was off before is not switched off now
+        assert not keeps(Fusion(weights=weights), Fusion(weights=weights, window=50), compared)
+
+
+def test_tune_and_refit_say_alike_that_what_did_not_hold_is_not_written() -> None:
+    before, after = Fusion(weights=(0.75, 0.25)), Fusion(weights=(1.0, 0.0))
+    even, odd = {"a": 0.5, "b": 0.5, "c": 0.5}, {"a": 0.6, "b": 0.4, "c": 0.35}
+    checked = compare({"before": even, "after": odd}, baseline="before", seed=0)
+    report = TuneReport(
+        "index", "dev", "", 3, 3, "nDCG@10", 21, 0.0, "bm25 alone", before, after, Bm25(), Bm25(), {}, (), checked,
+        checked["after"], is_significant=False, is_kept=True, is_written=False, trained_on=0.0,
+    )  # fmt: skip
+    held = f"did not hold: -0.0500 nDCG@10 on held-out queries, p {checked['after'].p_value:.4f}: not more than chance"
+    assert _verdict(report) == (
+        "The settings stay as they are: min_max, arithmetic, BM25 0.75, k-NN 0.25. "
+        f"What looked best on split dev, BM25 alone, {held} explains."
+    )
+    assert _verdict_of_refit(report) == (
+        "The weights stay as they are: BM25 0.75, k-NN 0.25. "
+        f"What looked best on split dev, BM25 1.00, k-NN 0.00, {held} explains."
+    )
+    assert _of_refit(report)["weights_after"] == (0.75, 0.25)
+    written = replace(report, is_kept=False, is_written=True, is_significant=True)
+    assert _verdict_of_refit(written).startswith("Written: BM25 1.00, k-NN 0.00: k-NN is off, BM25 alone searches. ")
