@@ -22,7 +22,7 @@ from hybrid_search.cli.options import (
     say_not_read,
 )
 from hybrid_search.cli.output import facts, print_json, print_jsonl, print_table, say
-from hybrid_search.errors import DataError, UsageError
+from hybrid_search.errors import DataError, DatasetNotFound, UsageError
 from hybrid_search.passages import COUNT, NUMBER, OF, document_of
 from hybrid_search.settings.index import FieldType
 from hybrid_search.types import Document
@@ -109,6 +109,10 @@ def add_command(
     """  # noqa: D301
     from hybrid_search.opening import open_retriever
 
+    if path != Path("-") and not path.exists():
+        raise DatasetNotFound(
+            f"{path}: there is no such file or folder, so nothing was added; give one, or - for stdin"
+        )
     with open_retriever(location, model=model, writable=True) as retriever:
         of_passages = OF in retriever.engine.settings.fields
         is_records = path.suffix.lower() in _RECORDS

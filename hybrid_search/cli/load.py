@@ -201,7 +201,8 @@ def _load_in_sync(
     def may_remove(count: int, before: int) -> bool:
         nonlocal was_asked
         was_asked = True
-        question = f"{count:,} of {before:,} documents are not in the data set any more. Delete them?"
+        what = "passages" if dataset.report().get("passages") else "documents"
+        question = f"{count:,} of {before:,} {what} are not in the data set any more. Delete them?"
         return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
 
     synced = load_in_sync(dataset, location, reject=reject, may_remove=may_remove, progress=progress, **given)
@@ -212,8 +213,10 @@ def _load_in_sync(
             raise UsageError(f"{reason}; say --yes to remove them")
         advice = f"; rejected records are in {dead_letter}; mend them, or say --despite-rejected to remove all the same"
         raise DataError(f"{reason}{advice}" if reject.count else reason)
-    what = "passages" if synced.load.read.get("passages") else "documents"
-    say(f"Removed {synced.removed:,} {what} that are not in the data set any more.")
+    what = f"{synced.removed:,} documents"
+    if synced.load.read.get("passages"):
+        what = f"{synced.removed:,} passages of {synced.of_documents:,} documents"
+    say(f"Removed {what} that are not in the data set any more.")
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:

@@ -49,6 +49,7 @@ __all__ = [
     "opened_dataset",
     "optional_dataset_argument",
     "rejecting",
+    "rerank_depth_of",
     "rerank_options",
     "reranker_of",
     "say_not_read",
@@ -317,10 +318,8 @@ def rerank_options(function: F) -> F:
         click.option(
             "--rerank-depth",
             type=click.IntRange(1, MAX_K),
-            default=RERANK_DEPTH,
-            show_default=True,
             metavar="N",
-            help="How many hits are ranked again; there are no others then.",
+            help=f"How many hits are ranked again; there are no others then.  [default: {RERANK_DEPTH}]",
         ),
         click.option(
             "--rerank",
@@ -333,6 +332,16 @@ def rerank_options(function: F) -> F:
     return function
 
 
+def rerank_depth_of(depth: int | None, *, reranks: bool) -> int:
+    """Return how many hits are ranked again.
+
+    :raises UsageError: if that is asked for where nothing is ranked again.
+    """
+    if depth is not None and not reranks:
+        raise UsageError(f"--rerank-depth is {depth}, and nothing is ranked again; say --rerank MODEL too, or leave it")
+    return depth or RERANK_DEPTH
+
+
 def reranker_of(model: str | None) -> Reranker | None:
     """Open a cross-encoder; None for none.
 
@@ -340,8 +349,10 @@ def reranker_of(model: str | None) -> Reranker | None:
     """
     if not model:
         return None
-    from hybrid_search.retrieval.reranking import CrossEncoderReranker
+    from hybrid_search.retrieval.reranking import CrossEncoderReranker, is_to_fetch
 
+    if is_to_fetch(model):
+        say(f"{model} is no folder here: fetching it from the hub.")
     return CrossEncoderReranker(model)
 
 

@@ -18,6 +18,7 @@ from hybrid_search.cli.options import (
     fusion_of,
     fusion_options,
     model_option,
+    rerank_depth_of,
     rerank_options,
     reranker_of,
 )
@@ -146,11 +147,12 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
 def _second_stage(given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of reranking; none if nothing is to be ranked again."""
     diversity, model = given["diversity"], given["rerank"]
+    depth = rerank_depth_of(given["rerank_depth"], reranks=bool(model) or diversity is not None)
     if model is None and diversity is None:
         return {}
     if given["show_request"]:
         raise UsageError("a request is of the first stage alone; leave --rerank and --diversity out")
-    return {"rerank": reranker_of(model), "rerank_depth": given["rerank_depth"], "diversity": diversity}
+    return {"rerank": reranker_of(model), "rerank_depth": depth, "diversity": diversity}
 
 
 def _show_request(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hybrid_search.cli.options import about, model_option, rerank_options, reranker_of
+from hybrid_search.cli.options import about, model_option, rerank_depth_of, rerank_options, reranker_of
 from hybrid_search.cli.output import say
 from hybrid_search.cli.server_options import in_cluster_option
 from hybrid_search.errors import MissingExtra
@@ -63,7 +63,7 @@ def _limits(function: F) -> F:
 @_limits
 def command(
     location: str, host: str, port: int, workers: int, model: Path | None, in_cluster: bool, rerank: str | None,
-    rerank_depth: int, **given: Any,
+    rerank_depth: int | None, **given: Any,
 ) -> None:  # fmt: skip
     """Serve an index over HTTP until SIGTERM or Ctrl-C, which finish what runs; SIGHUP opens index and keys anew.
 
@@ -80,6 +80,7 @@ def command(
       hybrid-search serve ./index --rerank ./cross-encoder --rerank-depth 30 --workers 2
       curl -d '{"query": "how do I reset the password"}' -H 'content-type: application/json' localhost:8000/search
     """  # noqa: D301
+    depth = rerank_depth_of(rerank_depth, reranks=bool(rerank))
     options = ServiceOptions.from_mapping({**given, "keys": str(given["keys"] or "")}, source="options")
     try:
         from hybrid_search.service.server import bound
@@ -102,7 +103,7 @@ def command(
 
         task = Task(
             location=location, options=options, model=str(model or ""), in_cluster=in_cluster,
-            rerank=rerank or "", rerank_depth=rerank_depth, connection=_connection(location),
+            rerank=rerank or "", rerank_depth=depth, connection=_connection(location),
         )  # fmt: skip
         if workers > 1:
             Workers(task, door, workers).run(ready)
@@ -148,7 +149,7 @@ def new_key_command(name: str, file: Path, write: bool) -> None:
 @rerank_options
 @click.option("--name", default="hybrid-search", show_default=True, help="What the server calls itself.")
 def mcp_command(
-    location: str, model: Path | None, in_cluster: bool, rerank: str | None, rerank_depth: int, name: str
+    location: str, model: Path | None, in_cluster: bool, rerank: str | None, rerank_depth: int | None, name: str
 ) -> None:
     """Give an assistant the tools search, get and describe over an index, by the Model Context Protocol (stdio).
 
@@ -160,10 +161,11 @@ def mcp_command(
       hybrid-search mcp ./index
       hybrid-search mcp opensearch://localhost:9200/passages --name passages
     """  # noqa: D301
+    depth = rerank_depth_of(rerank_depth, reranks=bool(rerank))
     from hybrid_search.adapters.mcp import mcp_server
     from hybrid_search.opening import open_retriever
     from hybrid_search.settings.server import SearchOptions
 
     search = SearchOptions(in_cluster=True) if in_cluster else None
     with open_retriever(location, model=model, follow=True, search=search) as retriever:
-        mcp_server(retriever.reranking(reranker_of(rerank), rerank_depth), name=name).run("stdio")
+        mcp_server(retriever.reranking(reranker_of(rerank), depth), name=name).run("stdio")

@@ -211,7 +211,7 @@ def _unknown(name: str) -> ConfigError:
     last = name.rpartition(".")[2]
     near = [one for one in names if one.rpartition(".")[2] == last]
     ends = difflib.get_close_matches(last, [one.rpartition(".")[2] for one in names], 2, 0.75)
-    near += difflib.get_close_matches(name, names, 3, 0.8) + [one for one in names if one.rpartition(".")[2] in ends]
+    near += [one for one in names if one.rpartition(".")[2] in ends]  # whole names are alike by their group alone
     meant = f"did you mean {', '.join(list(dict.fromkeys(near))[:3])}? " if near else ""
     return ConfigError(f"there is no setting {name!r}; {meant}`hybrid-search settings` lists all")
 

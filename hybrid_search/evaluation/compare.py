@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl
 
-from hybrid_search.errors import UsageError
+from hybrid_search.errors import UsageError, shown
 from hybrid_search.evaluation.evaluate import judged_queries, seen_in_training
 from hybrid_search.evaluation.latency import Latency, measure_latency
 from hybrid_search.evaluation.measures import Measurer, Qrels, check_depth, means, qrels_of
@@ -30,7 +30,8 @@ __all__ = ["CompareRequest", "Compared", "Contender", "Row", "compare_systems"]
 _NAMED = re.compile(r"([^/\\:?=]+)=(.+)", re.DOTALL)
 _BATCH = 256
 _SECOND = ("rerank", "rerank_depth", "diversity")
-_FUSION = {"method": str, "combination": str, "window": int, "rank_constant": int}
+T = TypeVar("T")
+_FUSION: Mapping[str, Callable[[str], Any]] = {"method": str, "combination": str, "window": int, "rank_constant": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,22 @@ class Contender:
 
         :raises UsageError: if a value is invalid.
         """
+        changes: dict[str, Any] = {key: self._read(key, kind) for key, kind in _FUSION.items() if key in self.settings}
+        if (weight := self._read("bm25_weight", float)) is not None:
+            changes["weights"] = (weight, round(1 - weight, 12))
         try:
-            changes: dict[str, Any] = {key: _FUSION[key](self.settings[key]) for key in _FUSION if key in self.settings}
-            if (weight := self.settings.get("bm25_weight")) is not None:
-                changes["weights"] = (float(weight), round(1 - float(weight), 12))
             return present.replace(**changes) if changes else None
         except ValueError as error:
             raise UsageError(f"{self.name}: {error}") from error
+
+    def _read(self, name: str, kind: Callable[[str], T]) -> T | None:
+        """Return a setting's value; None if it was not given."""
+        text = self.settings.get(name)
+        try:
+            return None if text is None else kind(text)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise UsageError(f"{self.name}: {name} is {shown(text)}; it must be {wanted}") from None
 
     def second(self) -> SecondStage | None:
         """Open the second stage of these settings; None for none.
@@ -93,11 +103,7 @@ class Contender:
         :raises UsageError: if a value is invalid.
         :raises ModelNotFound: if the cross-encoder can't be opened.
         """
-        depth, diversity = (self.settings.get(name) for name in ("rerank_depth", "diversity"))
-        try:
-            asked = (None if depth is None else int(depth), None if diversity is None else float(diversity))
-        except ValueError as error:
-            raise UsageError(f"{self.name}: {error}") from error
+        asked = self._read("rerank_depth", int), self._read("diversity", float)
         rerank = None
         if model := self.settings.get("rerank"):
             from hybrid_search.retrieval.reranking import CrossEncoderReranker

@@ -19,6 +19,7 @@ from hybrid_search.errors import UsageError
 from hybrid_search.loading.load import LoadOptions, LoadReport, load
 from hybrid_search.loading.sources import Corpus
 from hybrid_search.opening import index_exists, open_engine
+from hybrid_search.passages import document_of
 from hybrid_search.protocols import Dataset, Engine, Progress, silent
 from hybrid_search.streams import in_batches
 from hybrid_search.types import Document, Rejection
@@ -98,12 +99,14 @@ def _hash(id: str) -> int:
 class Synced:
     """The result of a load with synchronisation.
 
-    :ivar removed: number of documents deleted from the index.
+    :ivar removed: number of documents deleted from the index; of one of passages that of passages.
+    :ivar of_documents: number of documents that the removed passages are of.
     :ivar not_synced: why nothing was deleted; empty if it was.
     """
 
     load: LoadReport
     removed: int = 0
+    of_documents: int = 0
     not_synced: str = ""
 
 
@@ -151,11 +154,12 @@ def load_in_sync(
         with progress("looking for documents that left the data set", engine.count()) as task:
             absent = present.absent(_ids(engine, task.advance))
         if len(absent) > ASK_ABOVE * before and not may_remove(len(absent), before):
-            reason = f"{len(absent):,} of {before:,} documents would be removed, more than a tenth"
+            what = "passages" if report.read.get("passages") else "documents"
+            reason = f"{len(absent):,} of {before:,} {what} would be removed, more than a tenth"
             return Synced(report, not_synced=reason)
         removed = sum(engine.delete(batch) for batch in in_batches(absent, BATCH))
         engine.commit()
-        return Synced(replace(report, documents=engine.count()), removed)
+        return Synced(replace(report, documents=engine.count()), removed, len(set(map(document_of, absent))))
 
 
 def _before(location: str | Path) -> tuple[int, object]:

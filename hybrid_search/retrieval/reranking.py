@@ -19,15 +19,19 @@ from hybrid_search.errors import (
     importing_extra,
     shown,
 )
+from hybrid_search.location import usable_path
 from hybrid_search.protocols import Engine, Reranker
 from hybrid_search.search import Search
 from hybrid_search.towers.beginnings import beginning
 from hybrid_search.types import Hit
 
-__all__ = ["CrossEncoderReranker", "ranked_again"]
+__all__ = ["CrossEncoderReranker", "is_to_fetch", "ranked_again"]
 
 _LONGEST = 512
 """Words of a text that a cross-encoder is given at most; the model cuts by its own limit."""
+
+_GIVE = "give a folder that has a cross-encoder, such as ./cross-encoder"
+_ANSWER_SECONDS = 10.0
 
 _DECIMALS = 6
 """Cosines are rounded: those of equal vectors differ in the last bits, and would decide instead of the ids."""
@@ -135,6 +139,56 @@ def _between_0_and_1(scores: Cosines) -> Cosines:
     return scaled
 
 
+def _folder_of(model: str | Path) -> str | None:
+    """Return a cross-encoder's folder; None for a name on the hub.
+
+    :raises ModelNotFound: if it can only be a folder, and is none.
+    """
+    name = str(model)
+    folder = Path(model).expanduser()
+    if usable_path(folder, "the cross-encoder", _GIVE).is_dir() and (folder / "config.json").is_file():
+        return str(folder)
+    if isinstance(model, Path) or name.startswith((".", "/", "~")):
+        raise ModelNotFound(f"{model}: there is no cross-encoder; give the folder that has its config.json")
+    return None
+
+
+def is_to_fetch(model: str | Path) -> bool:
+    """Return whether a cross-encoder has to come from the hub: it is neither a folder nor in the hub's cache.
+
+    :raises MissingExtra: if the hub's library is not installed.
+    :raises ModelNotFound: if it can be neither.
+    """
+    with importing_extra("rerank"):
+        from huggingface_hub import try_to_load_from_cache
+    if _folder_of(model) is not None:
+        return False
+    try:
+        cached = [
+            isinstance(try_to_load_from_cache(str(model), file), str)
+            for file in ("config.json", "model.safetensors", "model.safetensors.index.json")
+        ]
+    except ValueError as error:
+        raise ModelNotFound(f"{model} is neither a folder nor a name on the hub; {_GIVE}") from error
+    return not (cached[0] and any(cached[1:]))
+
+
+def _check_hub_has(name: str) -> None:
+    """Ask the hub once: the libraries would try again for a minute.
+
+    :raises ModelNotFound: if it has no such model, or can't or must not be reached.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise ModelNotFound(f"cross-encoder {name} is not in the hub's cache, and HF_HUB_OFFLINE is set; {_GIVE}")
+    try:
+        HfApi().model_info(name, timeout=_ANSWER_SECONDS)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelNotFound(f"cross-encoder {name} can't be fetched from the hub ({reason}); {_GIVE}") from error
+
+
 class CrossEncoderReranker:
     """A reranker: a cross-encoder of sentence-transformers, which reads a query and a document together.
 
@@ -154,18 +208,19 @@ class CrossEncoderReranker:
             from transformers.utils import logging as of_library
         of_library.set_verbosity_error()  # type: ignore[no-untyped-call]
         of_library.disable_progress_bar()  # type: ignore[no-untyped-call]
-        name = str(model)
-        if isinstance(model, Path) or name.startswith((".", "/", "~")):
-            folder = Path(model).expanduser()
-            if not (folder / "config.json").is_file():
-                raise ModelNotFound(f"{model}: there is no cross-encoder; give the folder that has its config.json")
-            name = str(folder)
+        name = _folder_of(model)
+        if name is None:
+            name, fetches = str(model), is_to_fetch(model)
+            if fetches:
+                _check_hub_has(name)
+        else:
+            fetches = False
         try:
             self._model: Any = sentence_transformers.CrossEncoder(
-                name, device=device, model_kwargs={"use_safetensors": True}
+                name, device=device, local_files_only=not fetches, model_kwargs={"use_safetensors": True}
             )
         except Exception as error:  # of three libraries, each with classes of its own
-            raise ModelNotFound(f"cross-encoder {model} can't be loaded: {error}") from error
+            raise ModelNotFound(f"cross-encoder {model} can't be loaded: {error}; give a folder that has it") from error
         kinds = getattr(getattr(self._model.model, "config", None), "architectures", None) or ()
         if len(self._model) == 1 and not any(str(kind).endswith("ForSequenceClassification") for kind in kinds):
             # Its last layer would be new and random, of which the library no more than warns.

@@ -18,6 +18,7 @@ from hybrid_search.cli.options import (
     measures_of,
     model_option,
     opened_dataset,
+    rerank_depth_of,
     rerank_options,
     reranker_of,
 )
@@ -203,7 +204,7 @@ def _request(given: dict[str, Any]) -> Any:
         source="options",
     )
     model, depth, diversity = (given.pop(name) for name in ("rerank", "rerank_depth", "diversity"))
-    second = None
+    second, depth = None, rerank_depth_of(depth, reranks=bool(model) or diversity is not None)
     if model or diversity is not None:
         second = SecondStage.of(depth, reranker_of(model), depth, diversity)
     return EvaluateRequest(settings=settings, second=second, **given)

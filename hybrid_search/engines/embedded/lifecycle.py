@@ -69,6 +69,8 @@ class Opened:
 def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened:
     """Create an index; see :meth:`EmbeddedEngine.create`."""
     _check_settings(settings)
+    if layout.folder.is_file():
+        raise UsageError(f"{layout.folder} is a file; give a folder for the index")
     check_outside_indexes(layout.folder)
     _recover(layout)
     _check_no_strangers(layout)

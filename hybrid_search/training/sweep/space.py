@@ -100,7 +100,8 @@ def read_space(path: Path) -> Space:
     try:
         found = tomllib.loads(data.decode()) if path.suffix == ".toml" else msgspec.json.decode(data)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
-        raise ConfigError(f"{path}: {error}") from error
+        form = "TOML" if path.suffix == ".toml" else "JSON (TOML is in a file named .toml)"
+        raise ConfigError(f"{path} is no {form}: {error}") from error
     return parse_space(found, source=str(path))
 
 

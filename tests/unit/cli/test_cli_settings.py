@@ -87,6 +87,7 @@ def test_a_value_is_read_as_its_setting_asks(name: str, text: str, value: Any) -
         ("training.encoder", "gru", "did you mean towers.encoder"),
         ("word_vectors.window", "8", "did you mean training.word_vectors.window"),
         ("index.bm25.k1", "1", "index.bm25.k1 is given by load --bm25-k1"),
+        ("training.nosuch", "1", "there is no setting 'training.nosuch'; `hybrid-search settings` lists all"),
         ("xyzzy", "1", "there is no setting 'xyzzy'; `hybrid-search settings` lists all"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from hybrid_search.cli import cli
-from hybrid_search.errors import DataError, RecordsRejected, UsageError
+from hybrid_search.errors import DataError, DatasetNotFound, RecordsRejected, UsageError
 from hybrid_search.service.routes.judgements import Judgements
 
 
@@ -172,3 +172,29 @@ def test_a_field_declared_as_a_date_is_one_in_every_verb(run, tmp_path):
     assert found["facets"]["published"][0] == {"value": "2024-05-01T10:30:00.000Z", "count": 1}
     with pytest.raises(UsageError, match="write NAME:TYPE with a type of keyword, long, double, boolean, date"):
         run("create", "others", "--field", "published:day")
+
+
+def test_what_is_given_wrong_is_named_as_it_was_given(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "one.jsonl").write_text('{"id": "a", "text": "fleas"}\n')
+    with pytest.raises(UsageError, match=r"one\.jsonl is a file; give a folder for the index"):
+        run("load", "jsonl", "--path", "one.jsonl", "--to", "one.jsonl", "--lexical-only")
+    with pytest.raises(DatasetNotFound, match=r"^nofile\.jsonl: there is no such file or folder, so nothing was added"):
+        run("add", "notes", "nofile.jsonl")
+    with pytest.raises(UsageError, match="--rerank-depth is 5, and nothing is ranked again; say --rerank MODEL too"):
+        run("query", "fleas", "--from", "notes", "--rerank-depth", "5")
+
+
+def test_passages_that_go_are_told_with_their_documents(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    for name in "abc":
+        (tmp_path / "docs" / f"{name}.md").write_text(f"# {name}\n\n" + "Fleas jump far. " * 60)
+    load = ["load", "files", "--path", "docs", "--to", "index", "--lexical-only", "--sync", "--yes"]
+    assert CliRunner().invoke(cli, load).exit_code == 0
+    (tmp_path / "docs" / "b.md").unlink()
+    (tmp_path / "docs" / "c.md").unlink()
+    assert (
+        "Removed 4 passages of 2 documents that are not in the data set any more."
+        in CliRunner().invoke(cli, load).output
+    )

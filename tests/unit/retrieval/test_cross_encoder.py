@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -126,6 +127,30 @@ def test_what_reranking_gains_and_costs_stands_beside_the_rest(index: Path, mode
 def test_settings_of_a_second_stage_are_checked() -> None:
     assert Contender.parse("x=./index?diversity=0.3&rerank_depth=20").second() == SecondStage(20, None, 0.3)
     assert Contender.parse("x=./index").second() is None
-    for settings, why in (("diversity=much", "could not convert"), ("rerank_depth=5", "nothing is reranked")):
+    for settings, why in (
+        ("diversity=much", "diversity is 'much'; it must be a number"),
+        ("rerank_depth=5", "nothing is reranked"),
+    ):
         with pytest.raises(UsageError, match=why):
             Contender.parse(f"x=./index?{settings}").second()
+
+
+def test_a_hub_that_is_not_there_is_said_at_once_and_one_that_is_forbidden_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, index: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    asked = CliRunner().invoke(cli, ["query", "bees", "--from", str(index), "--rerank", "no-one/no-model"])
+    assert time.monotonic() - started < 20
+    assert "no-one/no-model is no folder here: fetching it from the hub." in asked.output
+    assert isinstance(asked.exception, ModelNotFound)
+    told = str(asked.exception)
+    assert told.startswith("cross-encoder no-one/no-model can't be fetched from the hub (")
+    assert told.endswith("; give a folder that has a cross-encoder, such as ./cross-encoder")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFound, match=r"not in the hub's cache, and HF_HUB_OFFLINE is set; give a folder"):
+        hybrid_search.CrossEncoderReranker("no-one/no-model")
+    with pytest.raises(ModelNotFound, match="neither a folder nor a name on the hub"):
+        hybrid_search.CrossEncoderReranker("a/b/c")

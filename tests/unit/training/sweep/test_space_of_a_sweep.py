@@ -64,8 +64,8 @@ def test_a_json_file_may_have_names_with_dots_or_nested_ones(tmp_path: Path) -> 
         ("training.temperature = {low = 1, top = 2}", "missing required field `high`|unknown field `top`"),
         ("training.temperature = []", "must be a list of values"),
         ("", "nothing to try in it"),
-        ("training.temperature = [", "space.toml: "),
-        ("\udcff", "space.toml: "),
+        ("training.temperature = [", "space.toml is no TOML: "),
+        ("\udcff", "space.toml is no TOML: "),
     ],
 )
 def test_a_file_that_is_no_space_is_refused_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
