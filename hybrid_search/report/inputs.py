@@ -166,7 +166,7 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
         reasons = "; ".join(f"{name}: {why}" for name, why in unused.items()) or "no file of a known kind"
         raise DataError(
             f"there is nothing to report in {', '.join(map(str, paths))} ({reasons}); give checkpoints, and what "
-            f"evaluate, compare, diagnose, tune (--format json) and the benchmarks wrote"
+            f"evaluate, compare, diagnose, tune (all in JSON) and the benchmarks wrote"
         )
     return Inputs(**found, unused=unused)
 

@@ -46,7 +46,8 @@ def test_a_reranker_s_scores_decide_and_what_was_before_is_kept(filled: Engine, 
 
 
 async def _asynchronously(retriever: Retriever, mode: Mode) -> list[Hit]:
-    return await AsyncRetriever(retriever).search("flea dog sea", mode=mode, rerank=by_length)
+    async with AsyncRetriever(retriever) as twin:  # at its end the index is closed
+        return await twin.search("flea dog sea", mode=mode, rerank=by_length)
 
 
 def test_the_stored_vectors_decide_what_is_alike(filled: Engine) -> None:
