@@ -220,10 +220,9 @@ def _load_in_sync(
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
-    values = shown(report)
     before = int(report.server.get("rejected_before", 0))
     # The number includes records rejected by the loader.
-    facts(values | values.pop("server") | {"rejected": reject.count + before} | more, form)
+    facts(shown(report, form) | {"rejected": reject.count + before} | more, form)
     say_declared(report)
     if report.language not in ("", "en"):
         say(f"BM25 tells words apart as {report.language} (--language).")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from hybrid_search.cli.options import MODEL, allow_rejected_option, dead_letter_option, format_option, rejecting
 from hybrid_search.cli.output import facts, progress
 from hybrid_search.cli.server_options import layout_of, layout_options
-from hybrid_search.cli.swapped import alias_options, gate_of, print_swap
+from hybrid_search.cli.swapped import alias_options, gate_of, print_swap, shown
 from hybrid_search.errors import UsageError
 
 __all__ = ["command"]
@@ -75,7 +74,6 @@ def command(model: Path, source: str | None, target: str, dead_letter: Path, for
         elif source is not None:
             report = reindex(source, target, model, options=options, reject=reject, progress=progress)
             reject.read("index", report.added + report.unchanged + report.rejected)
-            values = msgspec.to_builtins(report)
-            facts(values | values.pop("server"), form)
+            facts(shown(report, form), form)
         else:
             raise UsageError("which index is to be read? give --from LOCATION, or --alias for the live one")

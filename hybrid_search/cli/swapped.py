@@ -112,10 +112,20 @@ def load_and_swap(
     print_swap(swap, address, form, {"rejected": reject.count + before})
 
 
-def shown(report: LoadReport) -> dict[str, Any]:
-    """Return a report's values to print, without lists of names that are empty."""
-    names = ("taken_over", "absent")
-    return {name: one for name, one in msgspec.to_builtins(report).items() if one or name not in names}
+_LISTS = frozenset({"taken_over", "absent"})
+_ALWAYS = frozenset({"documents", "added", "unchanged", "rejected"})
+
+
+def shown(report: LoadReport, form: str) -> dict[str, Any]:
+    """Return a report's values to print; in a table only the counts that a load always has, and what there is to say.
+
+    What a nought or a nothing of the others would mean is no news to a reader, and a program finds it in JSON.
+    """
+    values = msgspec.to_builtins(report)
+    values |= values.pop("server")
+    if form == "table":
+        return {name: one for name, one in values.items() if one or name in _ALWAYS}
+    return {name: one for name, one in values.items() if one or name not in _LISTS}
 
 
 def say_declared(report: LoadReport) -> None:
@@ -132,10 +142,9 @@ def print_swap(swap: Swap, address: Address, form: str, changes: Mapping[str, An
 
     :param changes: figures of the load that the caller knows better.
     """
-    values = shown(swap.load)
-    values |= values.pop("server") | dict(changes or {})
-    if not values["read"]:  # documents of an index: no reader counted anything
-        del values["read"]
+    values = shown(swap.load, form) | dict(changes or {})
+    if not values.get("read"):  # documents of an index: no reader counted anything
+        values.pop("read", None)
     values |= {"alias": swap.alias, "index": swap.index, "replaced": swap.replaced}
     if form == "table":
         values |= {f"check: {check.name}": check.told for check in swap.checks}

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -378,7 +379,9 @@ def test_every_verb_has_an_example_in_its_help(verb: str) -> None:
 def test_help_comes_quickly() -> None:
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "hybrid_search", "--help"], capture_output=True, cwd=ROOT, check=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 1  # a loose bound for a busy machine; benchmarks/startup.py has the figure
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # Processor time, as a busy machine makes anything wait; a loose bound: benchmarks/startup.py has the figure.
+    assert min(times) < 0.7
