@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from hybrid_search.protocols import Encoder
+    from hybrid_search.second_stage import SecondStage
 
-__all__ = ["CAPTURE", "answered", "database", "embeddings", "handed_on", "request", "retrieval"]
+__all__ = ["CAPTURE", "answered", "database", "embeddings", "handed_on", "request", "reranking", "retrieval"]
 
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's own variable that asks for contents: ``true``, ``span_only`` or ``span_and_event``."""
@@ -65,6 +66,22 @@ def embeddings(encoder: Encoder, texts: int) -> Started:
         "hybrid_search.texts": texts,
     }
     return _span(tracer, f"embeddings {model}", attributes)
+
+
+def reranking(stage: SecondStage, hits: Sequence[Sequence[object]]) -> Started:
+    """Start the span of a second stage over the first hits of some queries; no convention has one yet."""
+    if (tracer := _tracer()) is None:
+        return _IDLE
+    attributes: dict[str, Any] = {
+        "gen_ai.operation.name": "rerank",
+        "hybrid_search.queries": len(hits),
+        "hybrid_search.hits": sum(map(len, hits)),
+    }
+    if stage.rerank is not None:
+        attributes["hybrid_search.reranker"] = getattr(stage.rerank, "__qualname__", type(stage.rerank).__qualname__)
+    if stage.diversity is not None:
+        attributes["hybrid_search.diversity"] = float(stage.diversity)
+    return _span(tracer, "rerank", attributes)
 
 
 def database(

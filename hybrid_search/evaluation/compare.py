@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,13 +23,14 @@ from hybrid_search.search import MAX_K, MODES
 from hybrid_search.second_stage import RERANK_DEPTH, SecondStage
 from hybrid_search.settings.index import Fusion
 from hybrid_search.streams import in_batches
-from hybrid_search.types import Query, Ranking
+from hybrid_search.types import Document, Query, Ranking
 
 __all__ = ["CompareRequest", "Compared", "Contender", "Row", "compare_systems"]
 
 _NAMED = re.compile(r"([^/\\:?=]+)=(.+)", re.DOTALL)
 _BATCH = 256
 _SECOND = ("rerank", "rerank_depth", "diversity")
+_NOBODY: frozenset[str] = frozenset()
 T = TypeVar("T")
 _FUSION: Mapping[str, Callable[[str], Any]] = {"method": str, "combination": str, "window": int, "rank_constant": int}
 
@@ -120,6 +121,7 @@ class CompareRequest:
     :ivar baseline: the name of the contender that the others are compared with; empty for the first.
     :ivar depth: documents ranked for a query.
     :ivar speed: also measure latency.
+    :ivar keep_identical: leave a document in the ranking of the query that it is itself; BEIR leaves it out.
     """
 
     split: str = ""
@@ -130,6 +132,7 @@ class CompareRequest:
     depth: int = 1_000
     speed: bool = True
     seed: int = 0
+    keep_identical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The comparison: its rows in the order given."""
+    """The comparison: its rows in the order given.
+
+    :ivar identical: queries that are documents themselves and were left out of their own rankings.
+    """
 
     split: str
     baseline: str
     queries: int
     measures: tuple[str, ...]
     rows: tuple[Row, ...]
+    identical: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,7 @@ class _Measured:
     latency: Latency | None = None
     bytes: int | None = None
     trained_on: float = 0.0
+    identical: int = 0
 
 
 def compare_systems(
@@ -208,7 +216,7 @@ def compare_systems(
     with progress("comparing", len(judged) * sum(not one.is_run for one in contenders)) as task:
         for one in contenders:
             if one.is_run:
-                measured[one.name] = _of_run(one, qrels, measurer)
+                measured[one.name] = _of_run(one, judged, qrels, measurer, dataset, request)
             else:
                 measured[one.name] = _of_index(one, judged, qrels, measurer, request, task)
     primary = request.measures[0]
@@ -223,13 +231,35 @@ def compare_systems(
         for name, one in measured.items()
     ]  # fmt: skip
     best = [replace(row, is_optimal=_is_optimal(row, rows, primary)) for row in rows]
-    return Compared(split, baseline, len(judged), request.measures, tuple(best))
+    identical = max(one.identical for one in measured.values())
+    return Compared(split, baseline, len(judged), request.measures, tuple(best), identical)
 
 
-def _of_run(one: Contender, qrels: Qrels, measurer: Measurer) -> _Measured:
+def _of_run(
+    one: Contender,
+    queries: Sequence[Query],
+    qrels: Qrels,
+    measurer: Measurer,
+    dataset: Dataset,
+    request: CompareRequest,
+) -> _Measured:
     known = {id for grades in qrels.grades.values() for id in grades} | qrels.grades.keys()
     rankings = read_run(Path(one.place), known)
-    return _Measured(measurer(rankings), missing=sum(not rankings.get(query) for query in qrels.grades))
+    missing = sum(not rankings.get(query) for query in qrels.grades)
+    own = _NOBODY
+    if not request.keep_identical and any(query in ranking.ids for query, ranking in rankings.items()):
+        own = own_documents(queries, qrels.grades, _documents_of(dataset, qrels.grades.keys()))
+    ranked = [query for query in queries if query.id in rankings]
+    kept = without_own(ranked, [rankings[query.id] for query in ranked], own, MAX_K)
+    return _Measured(
+        measurer(dict(zip((query.id for query in ranked), kept, strict=True))), missing=missing, identical=len(own)
+    )
+
+
+def _documents_of(dataset: Dataset, ids: Container[str]) -> Callable[[Sequence[str]], list[Document | None]]:
+    """Read the data set's documents once, and return what fetches those of these ids; a run has no texts."""
+    found = {document.id: document for document in dataset.documents() if document.id in ids}
+    return lambda asked: [found.get(id) for id in asked]
 
 
 def _of_index(
@@ -240,7 +270,7 @@ def _of_index(
         fusion = one.fusion(retriever.fusion)
         mode = next(mode for mode in MODES if mode == (one.settings.get("mode") or modes_of(retriever)[0]))
         second = one.second()
-        own = own_documents(queries, qrels.grades, retriever.engine.get)
+        own = _NOBODY if request.keep_identical else own_documents(queries, qrels.grades, retriever.engine.get)
         rankings: dict[str, Ranking] = {}
         for batch in in_batches(queries, _BATCH if second is None else 1):  # reranking one may take a second
             deep = min(request.depth + bool(own), MAX_K)
@@ -253,7 +283,9 @@ def _of_index(
         if request.speed:
             latency = measure_latency(retriever, texts, mode=mode, fusion=fusion, second=second)
         seen = 0.0 if mode == "bm25" else seen_in_training(retriever, model, texts)
-        return _Measured(measurer(rankings), latency=latency, bytes=_size(retriever), trained_on=seen)
+        return _Measured(
+            measurer(rankings), latency=latency, bytes=_size(retriever), trained_on=seen, identical=len(own)
+        )
 
 
 def _size(retriever: Retriever) -> int:

@@ -16,7 +16,7 @@ from hybrid_search.passages import DEFAULT_SHOWN, OF, document_of
 from hybrid_search.protocols import Encoder, Engine, Vectors
 from hybrid_search.search import MAX_K, Mode, Search, texts_of
 from hybrid_search.settings.index import Fusion, IndexSettings
-from hybrid_search.tracing import embeddings, retrieval
+from hybrid_search.tracing import embeddings, reranking, retrieval
 from hybrid_search.types import Hit
 
 __all__ = ["IndexSource", "Lease", "OpenIndex", "encoded"]
@@ -75,7 +75,8 @@ class OpenIndex:
         if search.second is not None:
             from hybrid_search.retrieval.reranking import ranked_again
 
-            hits = ranked_again(search, hits, self.engine)
+            with reranking(search.second, hits):
+                hits = ranked_again(search, hits, self.engine)
         return marked(search.texts, hits, analyzer(self.engine.settings.analyzer)) if search.highlight else hits
 
     def grouped(self, search: Search) -> Search:

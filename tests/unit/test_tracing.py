@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,13 +23,14 @@ from starlette.testclient import TestClient
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.connection import Connection
-from hybrid_search.errors import FilterError, Overloaded
+from hybrid_search.errors import FilterError, Overloaded, RerankingFailed
 from hybrid_search.retrieval.async_retriever import AsyncRetriever
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.service.app import application
 from hybrid_search.service.core import Service
 from hybrid_search.settings.service import ServiceOptions
 from hybrid_search.tracing import CAPTURE, handed_on
+from hybrid_search.types import Hit
 
 ROOT = Path(__file__).parents[2]
 LEGS = ["embeddings axes", "bm25 pets", "knn pets", "fuse pets", "fetch pets"]
@@ -94,6 +95,34 @@ def test_an_awaited_search_has_the_same_spans_under_the_callers(folder: Path) ->
         asyncio.run(search())
     assert seen.under("caller") == ["retrieval", "retrieval"]
     assert {span.context.trace_id for span in seen.spans} == {seen.named("caller").context.trace_id}
+
+
+def by_length(query: str, hits: Sequence[Hit]) -> list[int]:
+    return [len(hit.text) for hit in hits]
+
+
+def test_a_second_stage_has_a_span_of_its_own_around_what_it_fetches(retriever: Retriever) -> None:
+    with recorded() as seen:
+        retriever.search("cat sleeps", 2, rerank=by_length, rerank_depth=3, diversity=0.5)
+    assert seen.under("retrieval") == [*LEGS, "rerank"]
+    assert dict(seen.named("rerank").attributes or {}) == {
+        "gen_ai.operation.name": "rerank",
+        "hybrid_search.queries": 1,
+        "hybrid_search.hits": 3,
+        "hybrid_search.reranker": "by_length",
+        "hybrid_search.diversity": 0.5,
+    }
+    assert "sleeps" not in seen.texts()
+
+
+def test_a_reranker_that_fails_is_named_by_its_class_in_its_span(retriever: Retriever) -> None:
+    def fails(query: str, hits: Sequence[Hit]) -> list[int]:
+        raise ValueError("secret")
+
+    with recorded() as seen, pytest.raises(RerankingFailed, match="secret"):
+        retriever.search("cat", rerank=fails)
+    assert (seen.named("rerank").attributes or {})[error_attributes.ERROR_TYPE] == "RerankingFailed"
+    assert "secret" not in seen.texts()
 
 
 def test_adding_counting_and_deleting_have_spans_too(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ __all__ = ["command"]
 @click.option("--min-grade", default=1, show_default=True, help="Lowest grade that is relevant in binary measures.")
 @click.option("--depth", default=1_000, show_default=True, help="Documents ranked for a query.")
 @click.option("--speed/--no-speed", default=True, show_default=True, help="Measure latency too.")
+@click.option(
+    "--keep-identical",
+    is_flag=True,
+    help="Where queries are documents themselves, keep each in its own ranking; BEIR, and this, leave it out.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
 @format_option
 def command(
@@ -71,6 +76,11 @@ def command(
         else:
             values = msgspec.to_builtins(result)
             print_json(values) if form == "json" else print_jsonl(values["rows"])
+    if result.identical:
+        say(
+            f"{result.identical:,} queries are documents themselves, and each is left out of its own ranking, as BEIR "
+            "does; --keep-identical keeps them."
+        )
     for row in result.rows:
         if row.missing:
             say(f"{row.name}: {row.missing:,} of {result.queries:,} judged queries are not in the run and count as 0.")
@@ -81,7 +91,7 @@ def command(
             )
 
 
-_REQUEST = ("split", "judgement_set", "baseline", "min_grade", "depth", "speed", "seed")
+_REQUEST = ("split", "judgement_set", "baseline", "min_grade", "depth", "speed", "seed", "keep_identical")
 
 
 def _print_table(result: Compared) -> None:

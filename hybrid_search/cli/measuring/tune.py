@@ -83,6 +83,11 @@ def command(
             values = msgspec.to_builtins(report)
             print_json(values) if form == "json" else print_jsonl([values])
         _say_if_trained_on(report)
+        if report.shared:
+            say(
+                f"{report.shared:,} queries of split {report.checked_on} are queries of split {report.split}, too, "
+                "which chose; they are left out of the check."
+            )
         say(_verdict(report))
 
 

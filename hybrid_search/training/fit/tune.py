@@ -25,7 +25,7 @@ from hybrid_search.training.fit.choice import Technique, choose, cross_fitted, f
 from hybrid_search.training.fit.defaults import DEPTH, FEWEST_QUERIES, Leg, ranked_leg
 from hybrid_search.training.fit.table import GRID, FusionTable, Values, weighted
 from hybrid_search.training.fit.weights import fit_bm25
-from hybrid_search.types import Judgement, Query
+from hybrid_search.types import Judgement, Query, text_hash
 
 __all__ = ["Answer", "TuneReport", "TuneRequest", "keeps", "tune"]
 
@@ -84,6 +84,7 @@ class TuneReport:
         significantly worse, or not to be better for certain, and they would switch a leg off.
     :ivar is_written: whether the choice was written into the index.
     :ivar trained_on: share of a sample of the towers' training queries that are among the queries chosen on.
+    :ivar shared: queries of ``checked_on`` that chose, too; they check nothing and are left out.
     """
 
     location: str
@@ -107,6 +108,7 @@ class TuneReport:
     is_kept: bool
     is_written: bool
     trained_on: float
+    shared: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +116,7 @@ class _Judged:
     """The judged queries of a split and their legs, each of which is retrieved once.
 
     :ivar depth: of the legs.
+    :ivar shared: number of queries that were left out because they chose.
     """
 
     retriever: Retriever
@@ -123,19 +126,35 @@ class _Judged:
     qrels: Qrels
     own: frozenset[str]
     depth: int
+    shared: int = 0
     _lexical: dict[Bm25, Leg] = field(default_factory=dict)
     _dense: Leg | None = None
 
     @classmethod
-    def of(cls, retriever: Retriever, dataset: Dataset, split: str, request: TuneRequest, depth: int) -> _Judged:
-        queries = list(dataset.queries(split))
+    def of(
+        cls,
+        retriever: Retriever,
+        dataset: Dataset,
+        split: str,
+        request: TuneRequest,
+        depth: int,
+        chosen_on: Sequence[Query] = (),
+    ) -> _Judged:
+        """Read a split.
+
+        :param chosen_on: queries that chose; those with the same words are left out.
+        """
+        known = {text_hash(query.text) for query in chosen_on}
+        asked = list(dataset.queries(split))
+        queries = [query for query in asked if text_hash(query.text) not in known] if known else asked
         given = {query.id for query in queries}
         judged = [j for j in dataset.judgements(split, request.judgement_set) if j.query_id in given]
         qrels = qrels_of(judged, min_grade=request.min_grade)
         kept = [query for query in queries if query.id in qrels.grades]
-        _check_enough(kept, dataset.name, split)
+        shared = len(asked) - len(queries)
+        _check_enough(kept, dataset.name, split, shared)
         own = own_documents(kept, qrels.grades, retriever.engine.get)
-        return cls(retriever, split, kept, judged, qrels, own, depth)
+        return cls(retriever, split, kept, judged, qrels, own, depth, shared)
 
     def lexical(self, bm25: Bm25, depth: int) -> Leg:
         return ranked_leg(self.retriever, self.queries, "bm25", self.own, depth, bm25)
@@ -184,7 +203,8 @@ def tune(
 
     :raises UsageError: if the index has no vectors, no split is given and none of the above exists, or there is no such
         measure.
-    :raises DataError: if fewer than 10 queries of a split are judged, which are too few to choose by.
+    :raises DataError: if fewer than 10 queries of a split are judged, which are too few to choose by, or fewer than 10
+        of the split to check on did not choose.
     """
     request = request or TuneRequest()
     split = _split(dataset, request.split)
@@ -198,7 +218,7 @@ def tune(
         tried = families(before.fusion, engine.capabilities.fusion_methods)[: 1 if request.weights_only else None]
         deep = max(fusion.window for fusion in tried)
         tuning = _Judged.of(retriever, dataset, split, request, deep)
-        held_out = _Judged.of(retriever, dataset, check_on, request, deep) if check_on else None
+        held_out = _Judged.of(retriever, dataset, check_on, request, deep, tuning.queries) if check_on else None
         choice = _chosen(tuning, tried, _bm25_of(tuning, before.bm25, request), request.measure, progress)
         report = _report(location, tuning, held_out, before, choice, request)
         if report.is_written:
@@ -237,8 +257,14 @@ def _check_there(dataset: Dataset, split: str) -> None:
         raise UsageError(f"{dataset.name} has no split {split!r}; there are {', '.join(dataset.splits())}")
 
 
-def _check_enough(queries: Sequence[Query], name: str, split: str) -> None:
+def _check_enough(queries: Sequence[Query], name: str, split: str, shared: int = 0) -> None:
     if len(queries) < FEWEST_QUERIES:
+        if shared:
+            raise DataError(
+                f"{name}: {shared} queries of split {split!r} chose, too, and of the others {len(queries)} have a "
+                f"relevant document; fewer than {FEWEST_QUERIES} check nothing, so name another split, or leave it "
+                f"out for halves of the one that chooses"
+            )
         raise DataError(
             f"{name}: split {split!r} has {len(queries)} queries with a relevant document; fewer than "
             f"{FEWEST_QUERIES} tell nothing of a weight, so the index stays as it is"
@@ -287,6 +313,7 @@ def _report(
         checked_on=held_out.split if held_out else "",
         queries=len(tuning.queries),
         held_out=len(judged.queries),
+        shared=judged.shared,
         measure=request.measure,
         settings=choice.values.shape[0] * choice.values.shape[1],
         seconds=round(choice.seconds, 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_an_index_stands_beside_its_own_run(data: Dataset, tmp_path: Path) -> No
     assert index.latency.p50 <= index.latency.p95 <= index.latency.p99
     assert (index.bytes or 0) > 1_000
     assert (index.is_optimal, of_run.is_optimal) == (True, False)
+
+
+def test_a_run_leaves_out_what_an_index_leaves_out_a_query_that_is_the_document_itself(tmp_path: Path) -> None:
+    texts = {"p": "quiet cat", "n": "cat ignores burglars", "o": "dog guards", "a": "dog barks"}
+    (folder := tmp_path / "arguments" / "qrels").mkdir(parents=True)
+    lines = [json.dumps({"id": id, "text": text}) for id, text in texts.items()]
+    (folder.parent / "documents.jsonl").write_text("\n".join(lines))
+    (folder.parent / "queries.jsonl").write_text("\n".join(lines[::2]))
+    (folder / "test.tsv").write_text("query-id\tcorpus-id\tscore\np\tn\t1\no\ta\t1\n")
+    arguments = open_dataset("jsonl", folder.parent, reject=print)
+    run = tmp_path / "run"
+    write_run(run, {"p": Ranking(("p", "n"), (2.0, 1.0)), "o": Ranking(("a", "o"), (2.0, 1.0))}, tag="x")
+    request = CompareRequest(measures=("RR@10",))
+    left_out = compare_systems(arguments, [Contender.parse(str(run))], request)
+    kept = compare_systems(arguments, [Contender.parse(str(run))], replace(request, keep_identical=True))
+    assert (left_out.rows[0].means["RR@10"], left_out.identical) == (1.0, 2)
+    assert (kept.rows[0].means["RR@10"], kept.identical) == (0.75, 0)
 
 
 def test_what_can_not_be_compared_is_refused(data: Dataset, tmp_path: Path) -> None:

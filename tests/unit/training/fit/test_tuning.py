@@ -20,8 +20,17 @@ from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.settings.index import Bm25, Fusion, IndexSettings
 from hybrid_search.training.fit.choice import choose, cross_fitted, families, techniques
 from hybrid_search.training.fit.table import GRID, FusionTable
-from hybrid_search.training.fit.tune import TuneReport, TuneRequest, _check_enough, _check_split, _split, keeps, tune
-from hybrid_search.types import Document, Judgement, Ranking
+from hybrid_search.training.fit.tune import (
+    TuneReport,
+    TuneRequest,
+    _check_enough,
+    _check_split,
+    _Judged,
+    _split,
+    keeps,
+    tune,
+)
+from hybrid_search.types import Document, Judgement, Query, Ranking
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,26 @@ def test_queries_that_choose_can_not_check() -> None:
     dataset = SimpleNamespace(name="x", splits=lambda: ("dev", "test"))
     with pytest.raises(UsageError, match="split 'dev' chooses; check on another split"):
         _check_split(dataset, "dev", TuneRequest(check_on="dev"))
+
+
+def of_numbers(first: int, last: int) -> SimpleNamespace:
+    """A data set of one split, whose query number n asks "what is n" and is answered by one document."""
+    numbers = range(first, last)
+    return SimpleNamespace(
+        name="mine",
+        queries=lambda split: [Query(f"{split}{n}", f"What is {n}?") for n in numbers],
+        judgements=lambda split, judgement_set: [Judgement(f"{split}{n}", f"d{n}", 1) for n in numbers],
+    )
+
+
+def test_queries_of_the_split_to_check_on_that_chose_check_nothing() -> None:
+    retriever = SimpleNamespace(engine=SimpleNamespace(get=lambda ids: [None] * len(ids)))
+    chose = [Query(f"other-id-{n}", f"what  IS {n}?") for n in range(12)]
+    judged = _Judged.of(retriever, of_numbers(8, 30), "test", TuneRequest(), 10, chose)
+    assert [query.id for query in judged.queries] == [f"test{n}" for n in range(12, 30)]
+    assert (judged.shared, len(judged.qrels.grades)) == (4, 18)
+    with pytest.raises(DataError, match=r"10 queries of split 'test' chose, too, and of the others 3 have .* or leave"):
+        _Judged.of(retriever, of_numbers(2, 15), "test", TuneRequest(), 10, chose)
 
 
 def test_a_thousand_settings_are_tried_the_present_ones_first() -> None:
