@@ -260,9 +260,16 @@ def test_no_file_is_longer_than_four_hundred_lines(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import hybrid_search", "from hybrid_search.cli import cli; cli(['--help'], standalone_mode=False)"]
+    "statement",
+    [
+        "import hybrid_search",
+        "from hybrid_search.cli import cli; cli(['--help'], standalone_mode=False)",
+        "import hybrid_search.cli.serve, hybrid_search.service.workers",
+    ],
 )
-def test_importing_the_package_or_asking_for_help_loads_nothing_heavy(statement: str) -> None:
+def test_importing_the_package_or_asking_for_help_or_starting_others_that_serve_loads_nothing_heavy(
+    statement: str,
+) -> None:
     code = f"import sys; {statement}; print(sorted(sys.modules), file=sys.stderr)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(ast.literal_eval(result.stderr.strip().splitlines()[-1]))

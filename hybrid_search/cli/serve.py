@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _KEYS = click.Path(path_type=Path, dir_okay=False)
 
+_NEEDED = ("fastapi", "prometheus_client", "uvicorn")
+"""Looked for, not imported: of several processes, the first one serves nobody itself, and starts the others sooner."""
 _LIMITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--max-body", "max_body", {"type": int, "metavar": "BYTES"}),
     ("--max-query", "max_query", {"type": int, "metavar": "CHARACTERS"}),
@@ -82,13 +85,10 @@ def command(
     """  # noqa: D301
     depth = rerank_depth_of(rerank_depth, reranks=bool(rerank))
     options = ServiceOptions.from_mapping({**given, "keys": str(given["keys"] or "")}, source="options")
-    try:
-        from hybrid_search.service.server import bound
-        from hybrid_search.service.worker import serve
-    except ImportError as error:
-        raise MissingExtra(error.name or "uvicorn", "serve") from None
+    if missing := next(filter(lambda name: find_spec(name) is None, _NEEDED), None):
+        raise MissingExtra(missing.replace("_", "-"), "serve")
     from hybrid_search.service.logs import log_as_json
-    from hybrid_search.service.workers import Task, Workers
+    from hybrid_search.service.workers import Task, Workers, bound
 
     # At most so many threads for one search: several searches run at once.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -108,6 +108,8 @@ def command(
         if workers > 1:
             Workers(task, door, workers).run(ready)
         else:
+            from hybrid_search.service.worker import serve
+
             log_as_json()
             serve(task, [door], ready)
     say("Ended.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
-from hybrid_search.errors import HybridSearchError, RerankingFailed
 from hybrid_search.service.core import Service
 from hybrid_search.service.faults import fault_of
 from hybrid_search.service.forwarding import Forwarding
@@ -35,7 +33,7 @@ from hybrid_search.service.reference import reference_page
 from hybrid_search.service.routes.documents import document_routes
 from hybrid_search.service.routes.page import page_routes
 from hybrid_search.service.routes.schema import ProblemShown
-from hybrid_search.service.routes.searching import search_routes
+from hybrid_search.service.routes.searching import ShortWay, search_routes
 from hybrid_search.service.routes.towers import tower_routes
 from hybrid_search.service.routes.watching import watching_routes
 
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
-_LOG = logging.getLogger(__name__)
 _WORTH_ZIPPING = 1_024
 _BATCHES = {"BatchRequest": "queries", "EmbedRequest": "texts", "TextsToEncode": "texts", "AddRequest": "documents"}
 """Body -> the field that ``max_batch`` limits."""
@@ -81,6 +78,7 @@ def application(service: Service, *, forward_to: str = "") -> FastAPI:
     app.add_api_route("/docs", _docs(app), include_in_schema=False, response_class=Response)
     _answer_errors(app)
     app.openapi = _described(app.openapi, service)  # type: ignore[method-assign]
+    app.add_middleware(ShortWay, routes=searching)
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_ZIPPING, compresslevel=5)
     if forward_to:
         app.add_middleware(Forwarding, place=forward_to)
@@ -101,13 +99,6 @@ def _docs(app: FastAPI) -> Callable[[], Response]:
 
 
 def _answer_errors(app: FastAPI) -> None:
-    async def of_library(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HybridSearchError)
-        if isinstance(error, RerankingFailed):  # what a reranker says may be for the operator alone
-            _LOG.error("the reranker failed", exc_info=error, extra={"request_id": request_id_of(request.scope)})
-            error = RerankingFailed("the reranker failed; the service's log has why, under the request's id")
-        return _answer(problem_of(error, request_id_of(request.scope)))
-
     async def of_schema(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         kind = request.headers.get("content-type", "")
@@ -125,7 +116,6 @@ def _answer_errors(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> Response:
         return _answer(unexpected(request_id_of(request.scope)))
 
-    app.add_exception_handler(HybridSearchError, of_library)
     app.add_exception_handler(RequestValidationError, of_schema)
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(Exception, unforeseen)

@@ -12,14 +12,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybrid_search.errors import HybridSearchError
+from hybrid_search.errors import HybridSearchError, RerankingFailed
 from hybrid_search.service.core import Service
 from hybrid_search.service.keys import Right
 from hybrid_search.service.metrics import Metrics
 from hybrid_search.service.problems import Busy, Problem, TooLarge, TooSlow, problem_of, unexpected
 from hybrid_search.tracing import answered, request
 
-__all__ = ["Application", "Gate", "Receive", "Scope", "Send", "request_id_of"]
+__all__ = ["Application", "Gate", "Receive", "Scope", "Send", "path_of", "replayed", "request_id_of"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -105,6 +105,10 @@ class Gate:
             await self._through(visit, scope, receive, sent)
         except _Gone:
             visit.status = visit.status or 499
+        except RerankingFailed as error:  # what a reranker says may be for the operator alone
+            _LOG.error("the reranker failed", exc_info=error, extra={"request_id": visit.id})
+            told = RerankingFailed("the reranker failed; the service's log has why, under the request's id")
+            await _answer(problem_of(told, visit.id), sent)
         except HybridSearchError as error:
             await _answer(problem_of(error, visit.id), sent)
         except Exception as error:
@@ -122,7 +126,7 @@ class Gate:
         try:
             if visit.path not in _UNCOUNTED:
                 self._enter(visit)
-            await self._app(scope, _replayed(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
         finally:
             self._bytes -= len(body)
 
@@ -189,13 +193,17 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get("request_id", ""))
 
 
+def path_of(scope: Scope) -> str:
+    """Return a request's path in this application; mounted in another one, the scope's has that one's in front."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def _visit(scope: Scope) -> _Visit:
     headers = dict(scope["headers"])
     given = headers.get(b"x-request-id", b"")
     id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
-    # Of an application that is mounted in another one, the path has that one's in front.
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return _Visit(id, scope["method"], path, headers)
+    return _Visit(id, scope["method"], path_of(scope), headers)
 
 
 def _route(scope: Scope) -> str:
@@ -213,7 +221,8 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str:
     return headers.get(name, b"").decode("latin-1")
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read already, and then whatever comes after it."""
     given = False
 
     async def replay() -> Message:

@@ -13,33 +13,15 @@ from types import FrameType
 
 import uvicorn
 
-from hybrid_search.errors import UsageError
 from hybrid_search.service.app import application
 from hybrid_search.service.core import Service
 
-__all__ = ["bound", "run"]
+__all__ = ["run"]
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 2_048
 _IDLE = 75
 """Seconds that a connection may lie idle; longer than the usual 60 s of a load balancer, which must close first."""
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """Return a socket at an address, which nobody can connect to before the service is ready.
-
-    :raises UsageError: if the address can't be listened on.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-    except (OSError, OverflowError) as error:
-        made.close()
-        reason = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
-        raise UsageError(f"can't listen on {host}:{port} ({reason}); give another host or port") from error
-    return made
 
 
 def run(service: Service, sockets: list[socket.socket], *, ready: Callable[[], None], forward_to: str = "") -> None:
@@ -55,6 +37,7 @@ def run(service: Service, sockets: list[socket.socket], *, ready: Callable[[], N
         log_config=None,
         server_header=False,
         lifespan="on",
+        ws="none",  # its libraries would be imported for nothing
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=max(1, round(service.options.grace)),

@@ -2,6 +2,7 @@
 
 Each opens the index to read; with ``writable``, the first one opens it to write, and gets the others' changes over a
 socket of its own. They learn what to serve from their standard input, which also tells them when this process is gone.
+Nothing here imports the web framework, which would take longer than all the rest before the first of them starts.
 """
 
 from __future__ import annotations
@@ -28,12 +29,29 @@ from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.service.core import own_threads
 from hybrid_search.settings.service import ServiceOptions
 
-__all__ = ["Task", "Workers"]
+__all__ = ["Task", "Workers", "bound"]
 
 _LOG = logging.getLogger(__name__)
 _CHECK_EVERY = 0.1
 _TOO_SOON = 5.0
 """Seconds; a worker that dies sooner after its start is not started again."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket at an address, which nobody can connect to before the service is ready.
+
+    :raises UsageError: if the address can't be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        reason = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
+        raise UsageError(f"can't listen on {host}:{port} ({reason}); give another host or port") from error
+    return made
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,49 @@ def search(client: TestClient, **asked: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        '{"query": "kitten"}',
+        '{"query": "cat dog car", "k": 2, "page": 2, "weight": 0.3, "explain": true, "highlight": true}',
+        '{"query": "cat", "total": true, "facets": ["lang"], "filter": "lang = en"}',
+        '{"query": "cat", "query": "kitten"}',
+        '{"query": ""}',
+        '{"query": "cat", "k": 1e1}',
+        '{"query": "cat", "min_score": NaN}',
+        '{"query": "cat", "rerank": true}',
+        '{"query": "cat", "filter": "color = red"}',
+        '{"query": "cat", "k": 51}',
+        '{"query": "\\ud800"}',
+        '{"question": "cat"}',
+        '["cat"]',
+        '{"query": "cat"',
+        "[" * 100_000,
+        "",
+    ],
+)
+def test_the_short_way_answers_as_the_framework_does(client: TestClient, asked: str) -> None:
+    def answered(kind: str) -> tuple[int, str | None, object]:
+        told = client.post("/search", content=asked, headers={"content-type": kind, "x-request-id": "one"})
+        body = told.json()
+        body.pop("took_ms", None)
+        return told.status_code, told.headers["content-type"], body
+
+    # JSON of a kind of its own is read by the framework alone.
+    assert answered("application/json; charset=utf-8") == answered("application/one+json")
+
+
+def test_searches_by_the_short_way_are_counted_under_their_path(client: TestClient) -> None:
+    def counted() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        name = 'hybrid_search_requests_total{method="POST",route="/search",status="200"}'
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0)
+
+    before = counted()
+    search(client, query="kitten")
+    assert counted() == before + 1
+
+
 def test_nearest_neighbours_have_the_cosine_distance_and_their_document(client: TestClient) -> None:
     found = search(client, query="kitten", mode="knn", k=2)
     assert (found["mode"], found["weight"], found["offset"]) == ("knn", None, 0)
