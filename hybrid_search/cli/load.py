@@ -60,8 +60,8 @@ _MUCH = 0.1
 @click.option(
     "--faiss",
     metavar="FACTORY",
-    help="A FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32.  [default: auto, which is Flat below "
-    "200,000 vectors and HNSW32 above]",
+    help="A FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32.  [default: auto, which is exact "
+    "below 200,000 vectors and HNSW32 above]",
 )
 @click.option("--recreate", is_flag=True, help="Build anew, and put it in the place of an existing index at the end.")
 @click.option(

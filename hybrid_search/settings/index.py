@@ -73,7 +73,8 @@ class IndexSettings(Setting, frozen=True):
     :ivar fingerprint: of the model whose vectors are stored; empty for an index without vectors.
     :ivar dimension: of the vectors; 0 for an index without vectors.
     :ivar fields: name -> type of the declared metadata fields; other fields are declared by their first value.
-    :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is ``Flat`` below 200,000 vectors and ``HNSW32`` above.
+    :ivar faiss: a FAISS ``index_factory`` string; ``auto`` is exact below 200,000 vectors (``Flat``, from
+        10,000 on ``SQ8,RFlat``) and ``HNSW32`` above.
     :ivar weighed: whether somebody has chosen the fusion's weights: a user, a training, or a load by queries made of
         its documents. If not, the next load does.
     :ivar declared: which of these settings somebody asked for, so that an index which replaces this one has them, too:
@@ -98,7 +99,7 @@ class IndexSettings(Setting, frozen=True):
         str,
         Meta(
             title="a FAISS index_factory string such as Flat, HNSW32, SQ8 or IVF1024,PQ32",
-            description="The k-NN index in a folder; auto is Flat below 200,000 vectors and HNSW32 above.",
+            description="The k-NN index in a folder; auto is exact below 200,000 vectors, HNSW32 above.",
         ),
     ] = "auto"
     weighed: bool = True

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded.search import faiss_index
 from hybrid_search.engines.embedded.search.effort import Effort, measured
-from hybrid_search.engines.embedded.search.faiss_index import Allowed
+from hybrid_search.engines.embedded.search.faiss_index import RESCORED, Allowed
 from hybrid_search.engines.embedded.search.filter_rows import RowFilter
 from hybrid_search.engines.embedded.search.ranking import ScoredRows, best, joined
+from hybrid_search.engines.embedded.search.rescored import Rescored
 from hybrid_search.engines.embedded.store.manifest import Manifest, listed
 from hybrid_search.engines.embedded.store.own_files import foreign, own_folder
 from hybrid_search.engines.embedded.store.store import Store, read_state
@@ -41,7 +43,10 @@ _SPARE = 4
 
 @dataclass(slots=True)
 class _Vectors:
-    """What is in memory: the FAISS index, and for each of its positions the row and whether it still exists."""
+    """What is in memory: the FAISS index, and for each of its positions the row and whether it still exists.
+
+    :ivar index: of FAISS, or :class:`Rescored`.
+    """
 
     index: Any = None
     kind: str = faiss_index.FLAT
@@ -92,16 +97,20 @@ class DenseLeg:
         self.generation, self.last_row = manifest.generation, manifest.last_row
         if not manifest.files:
             return
-        name = manifest.extra["name"]
-        if {f"{name}.faiss", f"{name}.npz"} != set(manifest.files):  # only listed files were checked
+        name, kind = manifest.extra["name"], manifest.extra["kind"]
+        if set(_names(name, kind)) != set(manifest.files):  # only listed files were checked
             raise ValueError(f"the manifest names {name!r}, and lists other files")
         with np.load(self.folder / f"{name}.npz", allow_pickle=False) as positions:
             rows, alive = positions["rows"], positions["alive"]
-        index = faiss.read_index(str(self.folder / f"{name}.faiss"))
+        file = self.folder / f"{name}.faiss"
+        if kind == RESCORED:
+            index: Any = Rescored.load(file, self.folder / f"{name}.f32", manifest.extra.get("error"))
+        else:
+            index = faiss.read_index(str(file))
         if not index.ntotal == len(rows) == len(alive) or index.d != self._settings.dimension:
             raise ValueError(f"{name}.faiss has {index.ntotal} vectors, {name}.npz {len(rows)} rows")
         effort = Effort.read(manifest.extra.get("effort"), len(rows))
-        self._vectors = _Vectors(index, manifest.extra["kind"], rows, alive, effort)
+        self._vectors = _Vectors(index, kind, rows, alive, effort)
         self._vectors.count_living()
         self._saved = len(rows)
 
@@ -119,6 +128,8 @@ class DenseLeg:
     def _sync(self) -> None:
         with self._store.database.reading() as connection:
             state = read_state(connection)
+            if state.generation == self.generation:
+                return
             gone = self._store.gone_since(connection, self.generation, self.last_row)
             current = self._vectors
             current.alive[np.isin(current.rows, gone)] = False
@@ -143,7 +154,8 @@ class DenseLeg:
             return
         rows = np.concatenate([rows for rows, _ in batches])
         vectors = faiss_index.prepared(np.concatenate([vectors for _, vectors in batches]), self._settings.similarity)
-        index = faiss_index.build(kind, vectors, self._settings.similarity)
+        build = Rescored.build if kind == RESCORED else partial(faiss_index.build, kind)
+        index = build(vectors, self._settings.similarity)
         self._vectors = _Vectors(index, kind, rows, np.ones(len(rows), bool))
         self._vectors.count_living()
         self._vectors.measure(self._settings.similarity)
@@ -157,6 +169,8 @@ class DenseLeg:
             current.alive = np.concatenate([current.alive, np.ones(len(rows), bool)])
         current.count_living()
         current.measure(self._settings.similarity)
+        if isinstance(current.index, Rescored) and current.index.is_worn:
+            self._rebuild(connection, current.kind)
 
     def save_if_due(self) -> None:
         """Save if so many vectors are unsaved that adding them at the next opening would take long."""
@@ -174,12 +188,17 @@ class DenseLeg:
             own_folder(self.folder)
             names = []
             if current.index is not None:
-                names = [f"{name}.faiss", f"{name}.npz"]
-                faiss_index.write(current.index, self.folder / names[0])
+                names = _names(name, current.kind)
                 positions = io.BytesIO()
                 np.savez(positions, rows=current.rows, alive=current.alive)
-                atomic_write_bytes(self.folder / names[1], positions.getvalue())
+                atomic_write_bytes(self.folder / names[0], positions.getvalue())
+                if isinstance(current.index, Rescored):
+                    current.index.write(*(self.folder / file for file in names[1:]))
+                else:
+                    faiss_index.write(current.index, self.folder / names[1])
             extra = {"name": name, "kind": current.kind, "effort": current.effort.written()}
+            if isinstance(current.index, Rescored):
+                extra["error"] = current.index.error.written()
             manifest = Manifest(self.generation, self.last_row, listed(self.folder, names), extra=extra)
             manifest.write(self.folder)
         except Exception as error:  # FAISS raises RuntimeError, the rest OSError and StorageError
@@ -204,7 +223,7 @@ class DenseLeg:
             return results
         queries = faiss_index.prepared(vectors[nonzero], self._settings.similarity)
         limit = min(k + _SPARE, within.count)
-        values, positions = faiss_index.search(current.index, queries, limit, within, current.effort.steps)
+        values, positions = self._nearest(queries, limit, within)
         for number, at in enumerate(nonzero):
             rows, scores = self._scored(values[number], positions[number])
             if limit < within.count and k < len(scores) == limit and scores[-1] == scores[k - 1]:
@@ -216,13 +235,20 @@ class DenseLeg:
         self, query: NDArray[np.float32], k: int, limit: int, within: Allowed
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Search again with larger limits until the run of equal scores at the cut has ended or is too long."""
-        current = self._vectors
         while True:
             limit = min(4 * limit, within.count, max(_MOST_TIES, limit))
-            values, positions = faiss_index.search(current.index, query, limit, within, current.effort.steps)
+            values, positions = self._nearest(query, limit, within)
             rows, scores = self._scored(values[0], positions[0])
             if len(scores) < limit or scores[-1] != scores[k - 1] or limit >= min(within.count, _MOST_TIES):
                 return rows, scores
+
+    def _nearest(
+        self, queries: NDArray[np.float32], k: int, within: Allowed
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        current = self._vectors
+        if isinstance(current.index, Rescored):
+            return current.index.search(queries, k, within)
+        return faiss_index.search(current.index, queries, k, within, current.effort.steps)
 
     def _scored(
         self, values: NDArray[np.float32], positions: NDArray[np.int64]
@@ -245,6 +271,11 @@ class DenseLeg:
 
         return allowed.derive("faiss", narrowed)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether what is found is what a comparison with every vector finds."""
+        return self._vectors.kind in (faiss_index.FLAT, RESCORED)
+
     def rows(self) -> NDArray[np.int64]:
         """Return the rows that can be found, (n,), in no particular order."""
         return self._vectors.rows[self._vectors.alive]
@@ -260,3 +291,8 @@ class DenseLeg:
         if current.effort.recall:
             shown |= {"effort": current.effort.steps, "recall@10": round(current.effort.recall, 3)}
         return shown
+
+
+def _names(name: str, kind: str) -> list[str]:
+    """Return the files of an index: positions, FAISS's own, and of rescored ones the original vectors."""
+    return [f"{name}.npz", f"{name}.faiss", *([f"{name}.f32"] if kind == RESCORED else [])]

@@ -18,6 +18,7 @@ from hybrid_search.settings.index import Similarity
 
 __all__ = [
     "FLAT",
+    "RESCORED",
     "Allowed",
     "build",
     "check_factory",
@@ -41,6 +42,10 @@ Positions = NDArray[np.int64]
 _swig: Any = faiss
 
 FLAT = "Flat"
+RESCORED = "SQ8,RFlat"
+"""FAISS's name for it; FAISS's own keeps the originals in memory, and fetches k candidates for k hits."""
+
+_RESCORED_FROM = 10_000
 _GRAPH = "HNSW32"
 _GRAPH_FROM = 200_000
 _TRAINED_ON = 262_144
@@ -113,7 +118,7 @@ def kind_for(factory: str, dimension: int, count: int) -> str:
     if not count:
         return FLAT
     if factory == "auto":
-        return FLAT if count < _GRAPH_FROM else _GRAPH
+        return FLAT if count < _RESCORED_FROM else RESCORED if count < _GRAPH_FROM else _GRAPH
     index = _make(factory, dimension, "dot")
     if index.is_trained:
         return factory

@@ -45,8 +45,8 @@ class Searcher:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the k-NN leg compares with every vector."""
-        return bool(self._dense.describe()["kind"] == "Flat")
+        """Whether the k-NN leg finds what a comparison with every vector finds."""
+        return self._dense.is_exact
 
     def pages(self, search: Search, settings: IndexSettings, allowed: RowFilter | None) -> list[Page]:
         """Rank; for a search for documents enough of their passages.
