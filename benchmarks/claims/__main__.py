@@ -1,7 +1,7 @@
 """The field's claims and the towers' architecture, each arm trained with every seed under one small protocol.
 
-``python -m benchmarks.claims [--study claims|architecture] [--work FOLDER] [--seeds 0,1,2] [--arms NAME,NAME]`` trains
-the arms of :mod:`benchmarks.claims.arms` or :mod:`benchmarks.claims.architecture` and writes ``results/STUDY.json``
+``python -m benchmarks.claims [--study NAME] [--work FOLDER] [--seeds 0,1,2] [--arms NAME,NAME]`` trains the arms of a
+study (``claims`` in :mod:`benchmarks.claims.arms`, ``architecture``, ``contrast``) and writes ``results/STUDY.json``
 after each; what is in the file is not trained again. Measured is nDCG@10 of the towers alone, exact, on the queries to
 fit on of NFCorpus (324) and SQuAD (2,160, no text of whose titles was seen). Then ``docs/studies/STUDY.md`` gets its
 tables.
@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.claims.architecture import ARCHITECTURE
 from benchmarks.claims.arms import CLAIMS, Study
+from benchmarks.claims.contrast import CONTRAST
 from benchmarks.claims.data import Prepared
 from benchmarks.claims.tables import write_tables
 from benchmarks.claims.trainer import Trainer
@@ -26,7 +27,7 @@ from benchmarks.harness import RESULTS, ROOT, write_result
 from benchmarks.quality.sets import test_set
 
 NAMES = ("nfcorpus", "squad")
-STUDIES: Mapping[str, Study] = {study.name: study for study in (CLAIMS, ARCHITECTURE)}
+STUDIES: Mapping[str, Study] = {study.name: study for study in (CLAIMS, ARCHITECTURE, CONTRAST)}
 COMMAND = "python -m benchmarks.claims"
 
 
