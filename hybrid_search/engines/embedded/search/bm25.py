@@ -18,7 +18,7 @@ from hybrid_search.engines.embedded.search.filter_rows import RowFilter
 from hybrid_search.engines.embedded.search.forward import ForwardIndex
 from hybrid_search.engines.embedded.search.ranking import Rows, ScoredRows, best, joined
 from hybrid_search.engines.embedded.search.tail import Tail
-from hybrid_search.engines.embedded.search.tantivy_index import TantivyIndex
+from hybrid_search.engines.embedded.search.tantivy_index import TantivyIndex, sifted
 from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.settings.index import Bm25
 
@@ -30,6 +30,12 @@ _MORE = 200
 
 _SPARE = 16
 """Candidates fetched beyond k, so that a short run of ties at the cut does not need another search."""
+
+_FEW = 0.7
+"""Documents that take as long to score from the forward index as one more of tantivy's takes to fetch."""
+
+_MOST_SCORED = 500_000
+"""Documents times terms that are scored at once, as memory grows with both."""
 
 _MOST_TIES = 20_000
 _PRECISION = 1e-5
@@ -113,6 +119,9 @@ class LexicalLeg:
         most = max(_MOST_TIES, k + _SPARE)
         # Its scores are exact, too, as long as its statistics are those of the whole index.
         is_whole = bm25 == _TANTIVY and self._tail.is_empty and self._forward.is_gapless
+        if allowed is not None and self._are_few(allowed, terms, limit):
+            rows, scores = self._ranked(self._passing(allowed), self._weighed(terms), allowed, bm25)
+            return best(rows[scores > 0], scores[scores > 0], k, self._store.row_ids)
         asked = None if is_whole else self._weighed(terms)
         while True:
             rows, found = self._index.search(terms, limit, allowed)
@@ -128,6 +137,16 @@ class LexicalLeg:
             if is_all or limit >= most or self._is_settled(k, found, scores, asked, bm25):
                 return best(rows, scores, k, self._store.row_ids)
             limit = min(4 * limit, most)
+
+    def _are_few(self, allowed: RowFilter, terms: list[str], limit: int) -> bool:
+        """Return whether to score all documents that pass costs less than to find those that match, too."""
+        fetched = min(sifted(limit, allowed), sum(self._index.frequencies(set(terms))))
+        return allowed.count <= _FEW * fetched and allowed.count * len(set(terms)) <= _MOST_SCORED
+
+    def _passing(self, allowed: RowFilter) -> Rows:
+        """Return the rows of the caches that pass a filter; some may be gone."""
+        rows: Rows = allowed.derive("rows", lambda: np.flatnonzero(allowed.mask))
+        return rows[self._is_here(rows)]
 
     def matching(self, text: str, allowed: RowFilter | None) -> Rows:
         """Return all documents with a term of the text, in no particular order."""

@@ -53,6 +53,8 @@ _EF_CONSTRUCTION = 100
 _PROBES = 16
 _LEAST_SQUARE = 1e-20
 _EXACT_UP_TO = 20_000
+_MATRIX_FROM = 20
+"""From so many queries on, to copy the vectors and multiply matrices takes less time."""
 _BLOCK = 65_536
 _CPP = re.compile(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: ?)?", re.DOTALL)
 
@@ -227,11 +229,19 @@ def search(index: Any, queries: Floats, k: int, allowed: Allowed, steps: int) ->
     """
     graph = is_graph(index)
     if graph and allowed.bitmap is not None and allowed.count <= max(_EXACT_UP_TO, len(allowed.alive) // 10):
+        if len(queries) < _MATRIX_FROM and (vectors := _vectors_of(index)) is not None:
+            return _native(vectors, queries, k, allowed, 0)
         return exact(index, queries, k, np.flatnonzero(allowed.alive))
     values, positions = _native(index, queries, k, allowed, steps)
     if graph and (positions < 0).any():
         return exact(index, queries, k, np.flatnonzero(allowed.alive))
     return values, positions
+
+
+def _vectors_of(graph: Any) -> Any:
+    """Return the index of the vectors that a graph links, if it can be searched among some of them; else None."""
+    vectors = None if is_transformed(graph) else faiss.downcast_index(graph.storage)
+    return vectors if isinstance(vectors, faiss.IndexFlat | faiss.IndexScalarQuantizer) else None
 
 
 def walk(index: Any, queries: Floats, k: int, steps: int) -> tuple[Floats, Positions]:

@@ -25,12 +25,11 @@ from hybrid_search.errors import StorageError
 from hybrid_search.storage import disk_errors
 from hybrid_search.streams import in_batches
 
-__all__ = ["TantivyIndex"]
+__all__ = ["TantivyIndex", "sifted"]
 
 _TEXT = "text"
 _ROW = "row"
 _HEAP = 64_000_000
-_MOST_LISTED = 50_000
 _DROPPED_AT_ONCE = 10_000
 _SEGMENT = re.compile(r"([0-9a-f]{32})\.")
 
@@ -138,32 +137,22 @@ class TantivyIndex:
         """Return up to ``limit`` (rows, tantivy's scores), best first; fewer only if no more documents match.
 
         :param terms: the query's terms; a repeated term counts several times.
+        :param allowed: more and more of the unfiltered ranking are fetched until enough pass. A query for the rows
+            themselves would take tantivy longer for each of them, and be the same ranking.
         """
         # A repeated term is one with more weight, as in Lucene; a sum of thousands in single precision would be wrong.
         parts = [(tantivy.Occur.Should, self._term(term, times)) for term, times in Counter(terms).items()]
-        if allowed is None:
-            return self._collect(tantivy.Query.boolean_query(parts), limit)
-        if allowed.count <= _MOST_LISTED:
-            narrowed = [
-                (tantivy.Occur.Must, tantivy.Query.boolean_query(parts)),
-                (tantivy.Occur.Must, allowed.derive("tantivy", lambda: self._listed(allowed))),
-            ]
-            return self._collect(tantivy.Query.boolean_query(narrowed), limit)
-        return self._sift(tantivy.Query.boolean_query(parts), limit, allowed)
+        query = tantivy.Query.boolean_query(parts)
+        return self._collect(query, limit) if allowed is None else self._sift(query, limit, allowed)
 
     def _term(self, term: str, times: int) -> tantivy.Query:
         query = tantivy.Query.term_query(self._schema, _TEXT, term, "freq")
         return query if times == 1 else tantivy.Query.boost_query(query, float(times))
 
-    def _listed(self, allowed: RowFilter) -> tantivy.Query:
-        rows = np.flatnonzero(allowed.mask).tolist()
-        return tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, _ROW, rows), 0.0)
-
     def _sift(
         self, query: tantivy.Query, limit: int, allowed: RowFilter
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Fetch more and more of the unfiltered ranking until enough of it passes the filter."""
-        fetched = int(limit * len(allowed.mask) / allowed.count * 1.2) + 10
+        fetched = sifted(limit, allowed)
         while True:
             rows, scores = self._collect(query, fetched)
             passing = allowed.passes(rows)
@@ -211,6 +200,11 @@ class TantivyIndex:
         if self._searcher is None:
             raise StorageError(f"{self.folder}: the lexical index is not open")
         return self._searcher
+
+
+def sifted(limit: int, allowed: RowFilter) -> int:
+    """Return how much of an unfiltered ranking is likely to have ``limit`` hits that pass a filter."""
+    return int(limit * len(allowed.mask) / max(1, allowed.count) * 1.2) + 10
 
 
 @contextmanager

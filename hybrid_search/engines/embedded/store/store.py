@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +45,7 @@ _PAGE = 512
 _VECTORS = 4096
 _MOST_ROWS = 1 << 31
 _NEVER = 1 << 62
+_METADATA = msgspec.json.Decoder(dict[str, MetadataValue])
 _DOCUMENT = "id, title, text, metadata, checksum, row"
 
 
@@ -228,7 +230,10 @@ class Store:
         id, title, text, metadata, checksum, row = record[:6]
         if text_checksum(id, title, text, metadata) != checksum:
             raise self.corrupt(row, f"the text of document {id!r}")
-        return Document(id, text, title, decode_metadata(metadata))
+        try:
+            return Document(id, text, title, decode_metadata(metadata))
+        except msgspec.DecodeError as error:
+            raise self.corrupt(row, f"the metadata of document {id!r}") from error
 
     def corrupt(self, row: int, what: str) -> CorruptIndex:
         """Return the error for a row that fails its checksum."""
@@ -293,11 +298,13 @@ def encode_metadata(metadata: Mapping[str, MetadataValue]) -> str:
 
 
 def decode_metadata(text: str) -> dict[str, MetadataValue]:
-    """Parse the JSON of :func:`encode_metadata`; several keywords become a tuple."""
+    """Parse the JSON of :func:`encode_metadata`; several keywords become a tuple.
+
+    :raises msgspec.DecodeError: if it is none.
+    """
     if not text:
         return {}
-    decoded: dict[str, Any] = json.loads(text)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in decoded.items()}
+    return _METADATA.decode(text)
 
 
 def text_checksum(id: object, title: object, text: object, metadata: object) -> int:
