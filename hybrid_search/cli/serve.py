@@ -87,8 +87,9 @@ def command(
     options = ServiceOptions.from_mapping({**given, "keys": str(given["keys"] or "")}, source="options")
     if missing := next(filter(lambda name: find_spec(name) is None, _NEEDED), None):
         raise MissingExtra(missing.replace("_", "-"), "serve")
+    from hybrid_search.service.door import bound
     from hybrid_search.service.logs import log_as_json
-    from hybrid_search.service.workers import Task, Workers, bound
+    from hybrid_search.service.workers import Task, Workers
 
     # At most so many threads for one search: several searches run at once.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

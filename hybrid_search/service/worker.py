@@ -16,6 +16,7 @@ import msgspec
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.opening import is_on_server
 from hybrid_search.service import service_of
+from hybrid_search.service.door import Shares
 from hybrid_search.service.logs import log_as_json
 from hybrid_search.service.server import run
 from hybrid_search.service.workers import Task
@@ -62,7 +63,8 @@ def serve(task: Task, sockets: list[socket.socket], ready: Callable[[], None]) -
             writes=shared or task.writes or not task.writer,
         )
     service.open()
-    run(service, sockets, ready=ready, forward_to="" if shared or task.writes else task.writer)
+    shares = Shares(Path(task.shares), task.number) if task.shares else None
+    run(service, sockets, ready=ready, forward_to="" if shared or task.writes else task.writer, shares=shares)
 
 
 def _connected(task: Task) -> AbstractContextManager[None]:

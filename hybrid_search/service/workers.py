@@ -27,31 +27,15 @@ import msgspec
 from hybrid_search.errors import SearchIndexError, UsageError
 from hybrid_search.second_stage import RERANK_DEPTH
 from hybrid_search.service.core import own_threads
+from hybrid_search.service.door import Shares
 from hybrid_search.settings.service import ServiceOptions
 
-__all__ = ["Task", "Workers", "bound"]
+__all__ = ["Task", "Workers"]
 
 _LOG = logging.getLogger(__name__)
 _CHECK_EVERY = 0.1
 _TOO_SOON = 5.0
 """Seconds; a worker that dies sooner after its start is not started again."""
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """Return a socket at an address, which nobody can connect to before the service is ready.
-
-    :raises UsageError: if the address can't be listened on.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-    except (OSError, OverflowError) as error:
-        made.close()
-        reason = error.strerror if isinstance(error, OSError) else "a port is 0 to 65535"
-        raise UsageError(f"can't listen on {host}:{port} ({reason}); give another host or port") from error
-    return made
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +46,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     :ivar fd: the listening socket.
     :ivar writer: the path of the writer's socket; empty if nobody writes.
     :ivar writes: whether this worker is the writer.
+    :ivar shares: the file in which workers tell how many connections they have; empty for a single process.
+    :ivar number: of this worker, from 0.
     """
 
     location: str
@@ -74,6 +60,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     fd: int = -1
     writer: str = ""
     writes: bool = False
+    shares: str = ""
+    number: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -124,9 +112,13 @@ class Workers:
 
     def _start_all(self, folder: Path) -> None:
         writer = str(folder / "writer.sock") if self._task.options.writable else ""
+        shares = folder / "shares"
+        Shares.create(shares, self._number)
         for number in range(self._number):
             writes = bool(writer) and number == 0
-            task = msgspec.structs.replace(self._task, fd=self._door.fileno(), writer=writer, writes=writes)
+            task = msgspec.structs.replace(
+                self._task, fd=self._door.fileno(), writer=writer, writes=writes, shares=str(shares), number=number
+            )
             self._workers.append(self._started(task, folder))
         for worker in self._workers:
             self._await(worker)
