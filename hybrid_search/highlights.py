@@ -157,6 +157,8 @@ def beginnings(term: str, analyzer: Analyzer) -> tuple[str, ...]:
 
     A stem of English is its word's beginning, but for a last letter of *i* (happy), *e* (hoping) or *l* (ability).
     """
+    if analyzer.suffixes:
+        return (f" {term}",)
     if not analyzer.stemmer:
         return (f" {term} ",)
     if analyzer.stemmer != "english" or _OTHERWISE.fullmatch(term):

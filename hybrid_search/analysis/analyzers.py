@@ -2,7 +2,8 @@
 
 Both split a text into runs of letters and digits (all other characters, including emoji, are separators), convert them
 to lower case and, for English, reduce them to their Snowball stem. Accents are kept; a run of Chinese or Japanese
-characters is one term. All words of a document are indexed.
+characters is one term. All words of a document are indexed. Some languages have Snowball stems as well, others *light*
+ones (:mod:`hybrid_search.analysis.suffixes`).
 
 Analyzers that *fold* first unify different spellings of a word: composed or not, full width, ligatures, any case, a
 final sigma, invisible characters (:mod:`hybrid_search.analysis.spelling`). The others are those of older indexes, and
@@ -22,7 +23,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search import mappings
-from hybrid_search.analysis import cjk, identifiers, spelling
+from hybrid_search.analysis import cjk, identifiers, spelling, suffixes
 from hybrid_search.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Analyzer:
     :ivar stemmer: the Snowball language for tantivy, empty for none.
     :ivar opensearch_stemmer: the same stemmer's name in OpenSearch (its ``english`` is an older algorithm).
     :ivar snowball: or its name as a Snowball algorithm there, which is the same as tantivy's.
+    :ivar suffixes: the language whose endings are taken off, in place of a stemmer; empty for none.
     :ivar folds: unify different spellings of a word.
     :ivar unaccented: take accents and vowel signs off (``mappings/analysis/accents.json``).
     :ivar bigrams: cut Chinese, Japanese and Korean into pairs of characters.
@@ -52,6 +54,7 @@ class Analyzer:
     stemmer: str = ""
     opensearch_stemmer: str = ""
     snowball: str = ""
+    suffixes: str = ""
     folds: bool = False
     unaccented: bool = False
     bigrams: bool = False
@@ -65,6 +68,11 @@ class Analyzer:
 
     def prepared(self, text: str) -> str:
         """Return a text in the form that :meth:`for_tantivy` expects; OpenSearch's analyzer does this itself."""
+        if not self.suffixes:
+            return self._unstemmed(text)
+        return " ".join(map(suffixes.stem_of(self.suffixes), self.words(text)))
+
+    def _unstemmed(self, text: str) -> str:
         # Most texts only need lower case, which the analyzer does itself.
         if self.folds and not text.isascii():
             text = spelling.folding(keeps_capitals=self.parts)(text)
@@ -77,7 +85,7 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """Split a text into words, in order, as for its terms but without stemming."""
-        return [word.lower() if word.isascii() else word.translate(_SMALL) for word in _split()(self.prepared(text))]
+        return [word.lower() if word.isascii() else word.translate(_SMALL) for word in _split()(self._unstemmed(text))]
 
     def runs_of(self, word: str) -> list[tuple[int, int]]:
         """Return the places in a run of letters and digits that are words; of most, the whole."""
@@ -113,6 +121,10 @@ class Analyzer:
             filters[stems[0]] = {"type": "snowball", "language": self.snowball}
         if self.opensearch_stemmer:
             filters[stems[0]] = {"type": "stemmer", "language": self.opensearch_stemmer}
+        if self.suffixes:
+            endings = suffixes.token_filters(self.suffixes)
+            filters |= endings
+            stems = list(endings)
         if self.asked_in:
             drops = [f"{self.asked_in}_function_words"]
             filters[drops[0]] = {"type": "stop", "stopwords": sorted(function_words(self.asked_in))}
@@ -135,9 +147,11 @@ class Analyzer:
 @cache
 def _terms_of(analyzer: Analyzer) -> Callable[[str], list[str]]:
     analyze = analyzer.for_tantivy().analyze
+    if analyzer.suffixes:
+        suffixes.stem_of(analyzer.suffixes)  # read now: who opens an index may not be allowed to read files later
     return (
         (lambda text: analyze(analyzer.prepared(text)))
-        if analyzer.folds or analyzer.parts or analyzer.bigrams
+        if analyzer.folds or analyzer.parts or analyzer.bigrams or analyzer.suffixes
         else analyze
     )
 

@@ -37,8 +37,13 @@ def analyzer_of(language: str) -> str:
 
 def language_of(name: str) -> str:
     """Return the language of an analyzer, those of older indexes too."""
-    known = {of: language for language, of in languages().items()}
-    return known.get(name) or (_ENGLISH if analyzer(name).stemmer == "english" else _ANY)
+    known = {_stock(of): language for language, of in languages().items()}
+    return known.get(_stock(analyzer(name).name), _ANY)
+
+
+def _stock(name: str) -> str:
+    """Return what the analyzers of a language have in common: *german* of ``german_light``."""
+    return name.partition("_")[0]
 
 
 def seen_in(texts: Iterable[str]) -> str:

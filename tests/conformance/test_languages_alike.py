@@ -19,6 +19,12 @@ from hybrid_search.types import Document
 
 TEXTS = {
     "de": ["Die Größe der Bäume im Wald", "Straßen und STRASSEN führen nach Köln", "Der Baum trägt Äpfel"],
+    "es": ["Los libros de las canciones", "La canción del niño", "un libro"],
+    "fr": ["Les données chiffrées", "l'été des Français", "donnée perdue"],
+    "nl": ["De katten lezen boeken", "een kat en het boek", "één eigen huis"],
+    "sv": ["Bilarna står i skogen", "en bils dörr", "Åarna och öarna"],
+    "no": ["Husene på øya", "husets dør", "Båten og båtene"],
+    "da": ["Husenes døre", "et hus på øen", "Bådene og båden"],
     "fi": ["Metsässä on kettu ja karhu", "Öljyn hinta nousi yöllä", "Kettu juoksi metsään"],
     "ar": ["الكتاب على الطاولة", "كُتُب جديدة في المكتبة", "ذهب الولد إلى المدرسة"],
     "any": ["हिन्दी भारत की राजभाषा है", "किताब मेज़ पर है", "भारत में कई भाषाएँ हैं", "Café à la crème"],
@@ -35,6 +41,12 @@ TEXTS = {
 }
 ASKED = {
     "de": ["baum wald", "strassen", "GRÖSSE", "köln"],
+    "es": ["libro", "cancion"],
+    "fr": ["donné", "francaise été"],
+    "nl": ["kat boeken", "een"],
+    "sv": ["bil", "ån skogarna"],
+    "no": ["hus", "båt dører"],
+    "da": ["huset dør", "bådenes"],
     "fi": ["kettu", "metsässä", "öljyn"],
     "ar": ["الكتاب", "كتب", "المدرسة"],
     "any": ["भारत", "किताब", "cafe creme"],

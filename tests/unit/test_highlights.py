@@ -132,7 +132,10 @@ def slowly(query, text, analyzer):
     return tuple(found)
 
 
-@pytest.mark.parametrize("name", ["english_parts", "english", "plain", "german", "turkish", "french", "cjk"])
+@pytest.mark.parametrize(
+    "name",
+    ["english_parts", "english", "plain", "german_light", "german", "turkish", "french_light", "finnish_light", "cjk"],
+)
 def test_the_quick_way_marks_what_looking_at_every_word_marks(name):
     @given(PIECES, PIECES)
     def same(query, text):

@@ -16,9 +16,17 @@ CUT = [
     ("any", "Café Straße Ὀδός ёлка", ["cafe", "strasse", "οδοσ", "елка"]),
     ("any", "كِتَاب أحمد", ["كتاب", "احمد"]),
     ("any", "東京都", ["東京", "京都"]),
-    ("de", "Größe der Bäume", ["grösse", "der", "bäume"]),
-    ("fr", "l'été français", ["l", "ete", "francais"]),
-    ("fi", "öitä", ["öitä"]),
+    ("de", "Größe der Bäume", ["gross", "der", "baum"]),
+    ("de", "Prüfsumme Prüfsummen BAUM Baums", ["prufsumm", "prufsumm", "baum", "baum"]),
+    ("de", "neueste neuen Lehrern Test des", ["neu", "neu", "lehr", "test", "des"]),
+    ("fr", "l'été français", ["l", "ete", "francai"]),
+    ("fr", "données donnée donné portes porte", ["donn", "donn", "donn", "port", "port"]),
+    ("es", "libros libro canciones canción", ["libr", "libr", "cancion", "cancion"]),
+    ("nl", "boeken boek katten kat", ["boek", "boek", "kat", "kat"]),
+    ("sv", "bilarna bilens bil år", ["bil", "bil", "bil", "år"]),
+    ("no", "husene husets hus på", ["hus", "hus", "hus", "på"]),
+    ("da", "husenes huset hus år", ["hus", "hus", "hus", "år"]),
+    ("fi", "öitä metsässä metsään taloissa talon", ["öitä", "mets", "mets", "talo", "talo"]),
     ("it", "la velocità delle città", ["la", "veloc", "dell", "citt"]),
     ("tr", "kitaplar İstanbul", ["kitap", "istanbul"]),
     ("ru", "красивая", ["красив"]),
@@ -63,6 +71,12 @@ def test_an_unknown_language_is_named_and_every_analyzer_has_one() -> None:
     assert {language_of(name) for name in ANALYZERS} == set(languages())
     assert language_of("english_folded") == "en"
     assert language_of("plain_folded") == "any"
+    assert [language_of(older) for older in ("german", "dutch", "finnish")] == ["de", "nl", "fi"]
+
+
+def test_an_index_of_older_days_keeps_whole_words() -> None:
+    assert analyzer("german").terms_of()("Größe der Bäume") == ["grösse", "der", "bäume"]
+    assert analyzer("french").terms_of()("les données") == ["les", "donnees"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +87,8 @@ def test_an_unknown_language_is_named_and_every_analyzer_has_one() -> None:
         ("cjk", "東京", "東京Tower", ["東京"]),
         ("any", "cafe كتاب", "Café كِتَاب", ["Café", "كِتَاب"]),
         ("de", "baum", "parseBaum", ["Baum"]),
+        ("de", "Bäume", "Ein Baum, zwei Bäume, des Baums, BAUMES, Baumarkt", ["Baum", "Bäume", "Baums", "BAUMES"]),
+        ("sv", "bil", "bilarna och bilder", ["bilarna"]),
         ("any", "हिन्दी", "यह हिन्दी है", ["हिन्दी"]),
     ],
 )

@@ -49,4 +49,4 @@ def test_another_language_than_the_index_has_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_index_is_made_for_a_language(tmp_path: Path) -> None:
     with create(tmp_path / "index", None, "de") as retriever:
-        assert retriever.engine.settings.analyzer == "german"
+        assert retriever.engine.settings.analyzer == "german_light"
