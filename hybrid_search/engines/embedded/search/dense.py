@@ -246,9 +246,10 @@ class DenseLeg:
         self, queries: NDArray[np.float32], k: int, within: Allowed
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         current = self._vectors
-        if isinstance(current.index, Rescored):
-            return current.index.search(queries, k, within)
-        return faiss_index.search(current.index, queries, k, within, current.effort.steps)
+        with faiss_index.threads_for(len(queries)):
+            if isinstance(current.index, Rescored):
+                return current.index.search(queries, k, within)
+            return faiss_index.search(current.index, queries, k, within, current.effort.steps)
 
     def _scored(
         self, values: NDArray[np.float32], positions: NDArray[np.int64]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,7 @@ __all__ = [
     "prepared",
     "reason",
     "search",
+    "threads_for",
     "to_score",
     "walk",
     "write",
@@ -217,6 +220,24 @@ def is_transformed(index: Any) -> bool:
 def is_similarity(index: Any) -> bool:
     """Return whether greater values are nearer: inner products, not distances."""
     return bool(_inner(index).metric_type == faiss.METRIC_INNER_PRODUCT)
+
+
+@contextmanager
+def threads_for(queries: int) -> Iterator[None]:
+    """Let FAISS search one query in the calling thread alone; more of them on all cores.
+
+    It would start a team of threads for one query too, and wait for each of them: where the other cores have work, for
+    many times as long as the search takes. OpenMP keeps the number for each thread, so others are not concerned.
+    """
+    before = faiss.omp_get_max_threads()
+    if queries > 1 or before == 1:
+        yield
+        return
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def search(index: Any, queries: Floats, k: int, allowed: Allowed, steps: int) -> tuple[Floats, Positions]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from asked import by_vector
 from numpy.typing import NDArray
 
 from hybrid_search.engines.embedded import EmbeddedEngine
-from hybrid_search.engines.embedded.search.faiss_index import Allowed
+from hybrid_search.engines.embedded.search.faiss_index import Allowed, threads_for
 from hybrid_search.engines.embedded.search.rescored import Rescored
 from hybrid_search.filters.parser import parse_filter
 from hybrid_search.settings.index import IndexSettings, Similarity
@@ -172,3 +174,20 @@ def test_auto_takes_it_from_ten_thousand_vectors_on_and_an_index_of_before_stays
         (rescored,) = by_vector(engine, vectors[-1:], 30)
         assert rescored.ids == flat.ids
         assert rescored.scores == pytest.approx(flat.scores, abs=1e-6)
+
+
+def test_one_query_is_searched_in_its_own_thread_and_many_on_all_cores() -> None:
+    def elsewhere() -> int:
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(faiss.omp_get_max_threads).result()
+
+    before, others = faiss.omp_get_max_threads(), elsewhere()
+    faiss.omp_set_num_threads(3)
+    try:
+        for queries, threads in ((1, 1), (2, 3)):
+            with threads_for(queries):
+                assert faiss.omp_get_max_threads() == threads
+                assert elsewhere() == others
+            assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
