@@ -1,8 +1,10 @@
 """Chooses the legs' weights for documents without judged queries: by queries that are made out of the documents.
 
 A sentence of 5 to 30 words is taken out of each of some documents. It is a query, and the document without it is its
-one answer, among all documents of the sample. The weight with the best nDCG@10 is chosen. Why this rule, and how it
-does on judged queries: docs/studies/fusion_weight.md. It is meant for towers that were not trained on these documents.
+one answer, among all documents of the sample. Where too few documents have a sentence to spare, a run of 3 to 8 words
+is taken out of others. The weight with the best nDCG@10 is chosen; runs flatter the towers, so by them half of the way
+is gone. Why this rule, and how it does on judged queries: docs/studies/fusion_weight.md. It is meant for towers that
+were not trained on these documents.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import Fusion, IndexSettings
 from hybrid_search.streams import in_batches
 from hybrid_search.training.fit.defaults import ranked_legs
+from hybrid_search.training.fit.table import GRID, weighted
 from hybrid_search.training.fit.weights import best_fusion
 from hybrid_search.types import Document, Judgement, Query
 
@@ -41,6 +44,8 @@ FEWEST_MADE = 30
 
 _SHORTEST, _LONGEST = 5, 30  # words of a made query
 _FEWEST_SENTENCES = 3  # of a document that may lose one
+_RUN, _BESIDE = (3, 8), 4  # words of a run; of its document as many are left, and these
+_DRAWN = 0.5  # part of the way that a choice by runs alone is moved back to the weights before
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -108,7 +113,7 @@ class Weighing:
                 self._engine.commit()
         except (HybridSearchError, OSError, RuntimeError, ValueError) as error:  # the libraries' own, too
             return None, str(error)
-        return fit, "" if fit else f"the documents give fewer than {FEWEST_MADE} sentences to search by"
+        return fit, "" if fit else f"fewer than {FEWEST_MADE} queries can be made of the documents"
 
 
 class _Knowing:
@@ -148,7 +153,7 @@ def fit_on_made_queries(
     :return: None if the documents give fewer than 30 queries.
     """
     # What an index refuses no leg could find.
-    left, queries = _made(sift(documents, None, settings.fields).documents)
+    left, queries, runs = _made(sift(documents, None, settings.fields).documents)
     if len(queries) < FEWEST_MADE:
         return None
     with tempfile.TemporaryDirectory(prefix="hybrid-search-") as folder:
@@ -160,26 +165,59 @@ def fit_on_made_queries(
                     task.advance(batch.read)
             legs = ranked_legs(retriever, queries, settings.bm25, frozenset())
     judgements = [Judgement(query.id, query.id, 1) for query in queries]
-    fusion, curve = best_fusion(*legs, judgements, settings.fusion)
+    best, curve = best_fusion(*legs, judgements, settings.fusion)
+    fusion = _drawn(best, settings.fusion, runs / len(queries))
     return MadeFit(
         fusion, len(queries), len(left), bm25=curve[1.0], knn=curve[0.0], hybrid=curve[fusion.weights[0]]
     )  # fmt: skip
 
 
-def _made(documents: Sequence[Document]) -> tuple[list[Document], list[Query]]:
-    """Return the documents, some without a sentence, and these sentences as queries with their documents' ids."""
+def _drawn(best: Fusion, before: Fusion, runs: float) -> Fusion:
+    """Move weights back towards those before, by the share of the queries that are runs."""
+    if not runs:
+        return best
+    way = best.weights[0] + _DRAWN * runs * (before.weights[0] - best.weights[0])
+    return weighted(before, min(GRID, key=lambda weight: (abs(weight - way), -weight)))
+
+
+_Taken = tuple[str, str] | None
+"""What is left of a text, and the query that was taken out of it."""
+
+
+def _made(documents: Sequence[Document]) -> tuple[list[Document], list[Query], int]:
+    """Return the documents, some without a sentence or a run of words, and these as queries with their ids.
+
+    :return: the runs' number, too; they are the last ones.
+    """
     draw = random.Random(0)
     left = {document.id: document.searchable_text for document in documents}
     order = list(left)
     draw.shuffle(order)
-    queries: list[Query] = []
-    for id in order:
-        if len(queries) == MOST_MADE:
-            break
-        sentences = [part for part in _SENTENCE_END.split(left[id]) if part.strip()]
-        fit = [place for place, one in enumerate(sentences) if _SHORTEST <= len(one.split()) <= _LONGEST]
-        if len(sentences) >= _FEWEST_SENTENCES and fit:
-            place = draw.choice(fit)
-            left[id] = " ".join(sentences[:place] + sentences[place + 1 :])
-            queries.append(Query(id, sentences[place]))
-    return [Document(id, text) for id, text in left.items()], queries
+    queries: dict[str, Query] = {}
+    sentences = 0
+    for take in (_sentence, _run):
+        sentences = len(queries)
+        for id in order:
+            if len(queries) == MOST_MADE:
+                break
+            if id not in queries and (taken := take(left[id], draw)):
+                left[id], text = taken
+                queries[id] = Query(id, text)
+    return [Document(id, text) for id, text in left.items()], list(queries.values()), len(queries) - sentences
+
+
+def _sentence(text: str, draw: random.Random) -> _Taken:
+    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
+    fit = [place for place, one in enumerate(sentences) if _SHORTEST <= len(one.split()) <= _LONGEST]
+    if len(sentences) < _FEWEST_SENTENCES or not fit:
+        return None
+    place = draw.choice(fit)
+    return " ".join(sentences[:place] + sentences[place + 1 :]), sentences[place]
+
+
+def _run(text: str, draw: random.Random) -> _Taken:
+    words, count = text.split(), draw.randint(*_RUN)
+    if len(words) < 2 * count + _BESIDE:
+        return None
+    place = draw.randrange(len(words) - count)
+    return " ".join(words[:place] + words[place + count :]), " ".join(words[place : place + count])

@@ -89,7 +89,7 @@ def test_without_a_word_of_a_model_an_index_has_its_vectors(tmp_path: Path) -> N
     report = hybrid_search.load(data, tmp_path / "index")
     assert report.added == 4
     assert (report.weights, report.weighed_by) == ((0.5, 0.5), 0)  # too few to make queries of
-    assert report.not_weighed == "the documents give fewer than 30 sentences to search by"
+    assert report.not_weighed == "fewer than 30 queries can be made of the documents"
     with hybrid_search.open(tmp_path / "index") as retriever:
         found = [retriever.search(text, k=1, mode="knn")[0].id for text in QUESTIONS]
     assert found == ["d0", "d1", "d2", "d3"]

@@ -63,13 +63,34 @@ def settings(**changes: object) -> IndexSettings:
 
 
 def test_a_query_is_a_sentence_that_its_document_lost() -> None:
-    left, queries = made._made(DOCUMENTS)
+    left, queries, runs = made._made(DOCUMENTS)
+    assert runs == 0
     assert len(queries) == len(DOCUMENTS) == len(left)
     for query in queries:
         whole = next(one.text for one in DOCUMENTS if one.id == query.id)
         rest = next(one.text for one in left if one.id == query.id)
         assert query.text in whole
         assert sorted([*rest.split(), *query.text.split()]) == sorted(whole.split())
+
+
+def test_where_documents_are_single_sentences_a_query_is_a_run_of_words_that_its_document_lost() -> None:
+    short = [Document(f"s{n}", " ".join(f"word{n}of{place}" for place in range(30))) for n in range(700)]
+    left, queries, runs = made._made([*short, *DOCUMENTS])
+    assert (len(queries), runs) == (600, 600 - 42)
+    assert {query.id for query in queries[:42]} == {one.id for one in DOCUMENTS}
+    rest, whole = ({one.id: one.text.split() for one in of} for of in (left, short))
+    for query in queries[42:]:
+        words, run = whole[query.id], query.text.split()
+        at = words.index(run[0])
+        assert words[at : at + len(run)] == run
+        assert rest[query.id] == words[:at] + words[at + len(run) :]
+    assert sum(rest[id] != text for id, text in whole.items()) == 600 - 42
+
+
+@pytest.mark.parametrize(("runs", "chosen"), [(0.0, 0.0), (1.0, 0.25), (0.5, 0.15)])
+def test_by_runs_half_of_the_way_is_gone_and_by_sentences_all_of_it(runs: float, chosen: float) -> None:
+    best, before = Fusion(weights=(0.0, 1.0)), Fusion(weights=(0.5, 0.5))
+    assert made._drawn(best, before, runs).weights == pytest.approx((chosen, 1 - chosen))
 
 
 def test_short_texts_make_no_queries_and_leave_the_weights_as_they_are() -> None:
