@@ -16,7 +16,7 @@ class Journal:
     """The trials of one attack. A line that a kill cut off counts as not done; of a trial made again, the last run."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # an attack may change the current folder, and would write elsewhere
 
     def tally(self) -> Tally:
         """Read what was done."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from hybrid_search.engines.embedded.engine import EmbeddedEngine
 from hybrid_search.engines.embedded.lifecycle import check_exists, replacement
+from hybrid_search.engines.embedded.store.checks import check_commits, noted
 from hybrid_search.engines.embedded.store.database import Database, sqlite_errors
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.own_files import check_own, copy_model, model_folder
+from hybrid_search.engines.embedded.store.store import Store
 from hybrid_search.errors import IndexExists, UsageError
 from hybrid_search.storage import check_outside_indexes, disk_errors, make_folder
 
@@ -25,7 +27,7 @@ def copy_index(folder: Path, to: Path) -> int:
     :raises IndexNotFound: if there is no index to copy.
     :raises IndexExists: if there is an index in the other folder.
     :raises UsageError: if the other folder holds other files, is the same one, or lies inside an index.
-    :raises CorruptIndex: if the index can't be read.
+    :raises CorruptIndex: if the index can't be read, or commits are missing.
     :raises StorageError: if the copy can't be written.
     """
     source, target = Layout(folder), Layout(to)
@@ -38,6 +40,7 @@ def copy_index(folder: Path, to: Path) -> int:
         raise IndexExists(f"{to}: there is an index already; give a new folder, or delete it first")
     if strangers := target.strangers():
         raise UsageError(f"{to} holds other files ({', '.join(strangers[:3])}); give an empty or a new folder")
+    _check_whole(source)
     with disk_errors(f"creating {to}"):
         make_folder(to)
     # The documents last, as without them the folder is no index.
@@ -46,6 +49,15 @@ def copy_index(folder: Path, to: Path) -> int:
     _copy_documents(source, target)
     with EmbeddedEngine.open(to, writable=True) as copy:
         return copy.count()
+
+
+def _check_whole(source: Layout) -> None:
+    least = noted(source)
+    store = Store.open(source, writable=False)
+    try:
+        check_commits(store, least)
+    finally:
+        store.database.close()
 
 
 def _copy_documents(source: Layout, target: Layout) -> None:

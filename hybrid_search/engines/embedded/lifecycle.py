@@ -13,7 +13,7 @@ from pathlib import Path
 from hybrid_search.analysis import analyzer
 from hybrid_search.engines.embedded.search.caches import Caches
 from hybrid_search.engines.embedded.search.faiss_index import check_factory
-from hybrid_search.engines.embedded.store.checks import break_seal, check_seal, is_small
+from hybrid_search.engines.embedded.store.checks import break_seal, check_commits, check_seal, is_small, noted
 from hybrid_search.engines.embedded.store.database import Database
 from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.store.locks import WriterLock, nobody_writes
@@ -37,6 +37,7 @@ from hybrid_search.storage import (
     make_folder,
     recover_folder,
     replace_folder,
+    sync_folder,
 )
 
 __all__ = [
@@ -76,6 +77,7 @@ def create(layout: Layout, settings: IndexSettings, *, exist_ok: bool) -> Opened
     _check_no_strangers(layout)
     with disk_errors(f"creating {layout.folder}"):
         make_folder(layout.folder)
+        sync_folder(layout.folder.parent)  # it may be there because an attempt made it, and then failed or was killed
     lock = WriterLock.for_writing(layout)
     try:
         _clear_new(layout)
@@ -182,8 +184,10 @@ def check_exists(layout: Layout) -> None:
 def _opened_to_write(layout: Layout, lock: WriterLock, *, same_as: IndexSettings | None = None) -> Opened:
     contents = is_small(layout)
     check_seal(layout, contents=contents)
+    least = noted(layout)
     store = Store.open(layout, writable=True)
     try:
+        check_commits(store, least)
         settings = store.settings()
         if same_as is not None:
             _check_same(layout, settings, same_as)
@@ -239,8 +243,10 @@ def _opened_to_read(layout: Layout) -> Opened:
         contents = (lock is not None or not os.access(layout.folder, os.W_OK)) and is_small(layout)
         if contents or lock is not None:
             check_seal(layout, contents=contents)
+        least = noted(layout)
         store = Store.open(layout, writable=False)
         try:
+            check_commits(store, least)
             caches = Caches(layout, store, store.settings())
             if lock is not None:
                 remove_unfinished(layout)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from hybrid_search.engines.embedded.lifecycle import check_exists
 from hybrid_search.engines.embedded.search.caches import Caches
-from hybrid_search.engines.embedded.store.checks import break_seal, check_seal, miscounts, store_problems
+from hybrid_search.engines.embedded.store.checks import (
+    break_seal,
+    check_commits,
+    check_seal,
+    miscounts,
+    noted,
+    store_problems,
+)
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.locks import WriterLock
 from hybrid_search.engines.embedded.store.manifest import Manifest
@@ -34,11 +41,16 @@ def damage(folder: Path) -> list[str]:
     lock = WriterLock.for_checking(layout, patience=_PATIENCE)
     try:
         found = _seal_problems(layout)
+        least = noted(layout)
         try:
             store = Store.open(layout, writable=False)
         except CorruptIndex as error:
             return [*found, str(error)]
         try:
+            try:
+                check_commits(store, least)
+            except CorruptIndex as error:
+                found.append(str(error))
             return found + _problems(layout, store)
         finally:
             store.database.close()

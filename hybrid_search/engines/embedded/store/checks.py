@@ -1,25 +1,38 @@
-"""Checksums: of the whole database (the seal) and of each row, and which of them are checked at opening."""
+"""Checksums: of the whole database (the seal) and of each row, and which of them are checked at opening.
+
+Also whether all commits are there: where SQLite's log is damaged, it ends for SQLite, and what follows is lost unsaid.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import struct
+import zlib
+
 from hybrid_search.engines.embedded.store.layout import Layout
 from hybrid_search.engines.embedded.store.manifest import Manifest, listed
+from hybrid_search.engines.embedded.store.own_files import overwrite_own, read_own
 from hybrid_search.engines.embedded.store.store import Store, counts, read_state, text_checksum, vector_checksum
 from hybrid_search.errors import CorruptIndex, HybridSearchError
 from hybrid_search.storage import disk_errors
 
 __all__ = [
     "break_seal",
+    "check_commits",
     "check_seal",
     "damaged_documents",
     "is_small",
     "miscounts",
+    "note_committed",
+    "noted",
     "seal",
     "store_problems",
 ]
 
 
 _SMALL = 512 << 20
+_NOTE = struct.Struct("<QI")
+"""A generation and the checksum of its eight bytes."""
 
 
 def is_small(layout: Layout) -> bool:
@@ -54,6 +67,41 @@ def check_seal(layout: Layout, *, contents: bool) -> None:
     problems = manifest.problems(layout.folder, contents=contents) if manifest else []
     if problems:
         raise CorruptIndex(f"{problems[0]}; {_damage(layout)}; restore it from a backup, or load the data again")
+
+
+def note_committed(layout: Layout, generation: int) -> None:
+    """Note how far the database has come; must be called after a commit is durable.
+
+    It is not forced to the disk, which would cost as much as the commit: after a loss of power an older note may be
+    there, or none, and neither claims what is not there. For the same reason no error is raised if it can't be written.
+    """
+    number = generation.to_bytes(8, "little")
+    with contextlib.suppress(OSError):
+        overwrite_own(layout.committed, _NOTE.pack(generation, zlib.crc32(number)))
+
+
+def noted(layout: Layout) -> int:
+    """Return the generation that was noted; 0 if there is no note, or it is not what was written."""
+    try:
+        generation, checksum = _NOTE.unpack(read_own(layout.committed, _NOTE.size))
+    except (OSError, struct.error):
+        return 0
+    return int(generation) if zlib.crc32(generation.to_bytes(8, "little")) == checksum else 0
+
+
+def check_commits(store: Store, least: int) -> None:
+    """Check that no commit is missing.
+
+    :param least: what :func:`noted` returned before the store was opened, as another process may commit meanwhile.
+    :raises CorruptIndex: if one is.
+    """
+    if (missing := least - store.state().generation) > 0:
+        database, folder = store.layout.database, store.layout.folder
+        raise CorruptIndex(
+            f"{database}: committed documents are missing, those of the last {missing} commits: its log "
+            f"({database.name}-wal) is damaged or gone, or it is an older copy; restore the index from a backup, or let "
+            f"`hybrid-search repair {folder}` accept what is left and load the data again, which adds what is missing"
+        )
 
 
 def _damage(layout: Layout) -> str:

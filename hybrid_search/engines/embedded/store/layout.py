@@ -33,6 +33,11 @@ class Layout:
         return self.folder / "manifest.json"
 
     @property
+    def committed(self) -> Path:
+        """The generation of the last commit, noted beside the database; see :func:`.checks.note_committed`."""
+        return self.folder / "committed"
+
+    @property
     def lexical(self) -> Path:
         """The tantivy cache."""
         return self.folder / "lexical"
@@ -87,7 +92,10 @@ class Layout:
         return {part.name: _size(part) for part in self.parts() if not part.name.startswith(".")}
 
     def _is_ours(self, name: str) -> bool:
-        ours = (self.database, self.seal, self.lexical, self.forward, self.dense, self.model, self.lock, self.owner)
+        ours = (
+            self.database, self.seal, self.committed, self.lexical, self.forward, self.dense, self.model, self.lock,
+            self.owner,
+        )  # fmt: skip
         # Unfinished writes begin with a dot.
         return any(
             name in (own, *(f"{own}{end}" for end in _OF_SQLITE)) or name.startswith(f".{own}.") for own in _names(ours)

@@ -28,6 +28,7 @@ __all__ = [
     "is_plain",
     "made",
     "model_folder",
+    "overwrite_own",
     "own_folder",
     "read_own",
     "recover_model",
@@ -84,6 +85,24 @@ def read_own(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > most:
             raise OSError(f"{path} is no file of at most {most} bytes")
         return file.read(found.st_size)  # not most: read allocates as many bytes as it is asked for
+
+
+def overwrite_own(path: Path, data: bytes) -> None:
+    """Let a plain file hold these bytes, in place, as replacing it costs more; not forced to the disk.
+
+    A link is replaced, and so is a file with further names, such as that of a backup by hard links.
+
+    :raises OSError: if that fails.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > len(data):
+            remove(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _NO_LINK | _NO_WAITING, 0o666)
+    try:
+        os.write(descriptor, data)  # of a few bytes all are written, or an error is raised
+    finally:
+        os.close(descriptor)
 
 
 def own_folder(folder: Path) -> None:

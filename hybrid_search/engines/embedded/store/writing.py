@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.engines.documents import check_declared, sift
+from hybrid_search.engines.embedded.store.checks import note_committed
 from hybrid_search.engines.embedded.store.database import Database, sqlite_errors
-from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION
+from hybrid_search.engines.embedded.store.layout import FORMAT_VERSION, Layout
 from hybrid_search.engines.embedded.store.store import (
     State,
     counts,
@@ -72,6 +73,7 @@ def recount(database: Database) -> None:
         }
         _set_meta(connection, values)
         connection.execute("COMMIT")
+    note_committed(Layout(database.path.parent), state.generation + 1)
 
 
 def _set_meta(connection: Connection, values: Mapping[str, Any]) -> None:
@@ -189,6 +191,7 @@ class StoreWriter:
             except BaseException as error:
                 self._give_up(transaction, error)
                 raise
+            note_committed(Layout(self._database.path.parent), changed.generation)
             self._open = self._mine.transaction = None
             self.committed = transaction.settings
             return True
