@@ -99,8 +99,8 @@ def check_commits(store: Store, least: int) -> None:
         database, folder = store.layout.database, store.layout.folder
         raise CorruptIndex(
             f"{database}: committed documents are missing, those of the last {missing} commits: its log "
-            f"({database.name}-wal) is damaged or gone, or it is an older copy; restore the index from a backup, or let "
-            f"`hybrid-search repair {folder}` accept what is left and load the data again, which adds what is missing"
+            f"({database.name}-wal) is damaged or gone, or it is an older copy; restore the index from a backup, or "
+            f"let `hybrid-search repair {folder}` accept what is left and load the data again, which adds the rest"
         )
 
 
