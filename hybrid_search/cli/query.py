@@ -139,7 +139,10 @@ def command(text: str | None, location: str, model: Path | None, form: str, **gi
             matches = None
             if given["total"] or given["facets"]:
                 matches = retriever.matches(query, facets=given["facets"], **asked)
-            _print(query, mode, took_ms, hits, form, matches, explain=explain, full_text=full_text, least=least)
+            _print(
+                query, mode, took_ms, hits, form, matches,
+                explain=explain, full_text=full_text, least=least, offset=given["offset"],
+            )  # fmt: skip
     finally:
         retriever.close()
 
@@ -212,9 +215,10 @@ def _print(
     explain: bool,
     full_text: bool,
     least: Sequence[str],
+    offset: int,
 ) -> None:
     if form == "table":
-        print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text, least=least)
+        print_hits(query, mode, took_ms, hits, explain=explain, full_text=full_text, least=least, offset=offset)
         if matches is not None:
             _print_matches(matches)
         return
@@ -249,10 +253,12 @@ def print_hits(
     explain: bool = False,
     full_text: bool = False,
     least: Sequence[str] = (),
+    offset: int = 0,
 ) -> None:
     """Print the hits of a query as a table, with what each leg contributed if requested.
 
     :param least: the least scores that were asked for, as options, to name where nothing was found.
+    :param offset: how many hits were skipped, to name where there are no more.
     """
     asked = " ".join(query[: 2 * _HEADING].split())
     asked = asked if len(asked) <= _HEADING else f"{asked[:_HEADING]}…"
@@ -274,14 +280,21 @@ def print_hits(
                 row[3:3] = [f"{hit.first_score:.4f}, #{hit.first_rank}"]
     print_table(columns, rows, title=title, right=("#", "score"))
     if not hits:
-        empty = "an empty query asks for nothing"
-        unknown = "no word of the query is known, or a filter leaves nothing"
-        if least:
-            unknown = f"nothing scores as much as {' and '.join(least)} asks, {unknown}"
-        say(f"Nothing was found: {unknown if query.strip() else empty}.")
+        say(f"Nothing was found: {_why_nothing(query, least, offset)}.")
     if explain:
         whose = "the score before" if any(hit.first_rank for hit in hits) else "the hit's score"
         say(f"Each leg: raw score, rank -> normalised x weight = share of {whose}.")
+
+
+def _why_nothing(query: str, least: Sequence[str], offset: int) -> str:
+    if not query.strip():
+        return "an empty query asks for nothing"
+    why = "no word of the query is known, or a filter leaves nothing"
+    if least:
+        why = f"nothing scores as much as {' and '.join(least)} asks, {why}"
+    if offset:
+        why = f"there are no more than {offset:,} hits (a hybrid search has at most 2 x --window), or {why}"
+    return why
 
 
 def _leg(hit: Hit, name: str) -> str:

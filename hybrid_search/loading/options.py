@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from hybrid_search.analysis import language_of
 from hybrid_search.errors import UsageError
@@ -47,7 +49,7 @@ class LoadOptions:
     recreate: bool = False
     lexical_only: bool = False
     weigh: bool = True
-    threads: int = 0
+    threads: Annotated[int, Meta(ge=0, le=1_024)] = 0
     total: int | None = None
     server: ServerLoad = field(default_factory=ServerLoad)
     layout: ServerOptions = field(default_factory=ServerOptions)

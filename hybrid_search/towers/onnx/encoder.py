@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.errors import CorruptModel
+from hybrid_search.errors import CorruptModel, UsageError, shown
 from hybrid_search.settings.index import Similarity
 from hybrid_search.towers.model_card import ModelCard, read_model_card, verify_files
 from hybrid_search.towers.onnx.runtime import open_session
@@ -21,6 +21,7 @@ from hybrid_search.towers.tokenizer import TextTokenizer
 
 __all__ = ["OnnxEncoder"]
 
+_MOST_THREADS = 1_024
 _PADDED_TOKENS = 3_072  # per batch
 _PADDED_TOKENS_OF_REC = 1_024  # what is computed for more of them does not fit into a core's cache
 _ROWS_OF_RNN = 4
@@ -34,6 +35,8 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, card: ModelCard, threads: int) -> None:
         self._folder, self._card = folder, card
+        if not isinstance(threads, int) or not 0 <= threads <= _MOST_THREADS:
+            raise UsageError(f"threads is {shown(threads)}; give 0 (one per core) to {_MOST_THREADS:,}")
         self._threads = threads or _available_cores()
         self._opening = Lock()
         self._sessions: dict[str, Any] = {}
@@ -45,7 +48,7 @@ class OnnxEncoder:
     def load(cls, folder: Path, *, threads: int = 0) -> Self:
         """Open a checkpoint, or its copy in an index, and check every file that encoding needs.
 
-        :param threads: number of batches that are encoded concurrently; 0 for one per core.
+        :param threads: number of batches that are encoded concurrently, at most 1,024; 0 for one per core.
         :raises ModelNotFound: if there is none.
         :raises CorruptModel: names the file that is missing or changed.
         """
