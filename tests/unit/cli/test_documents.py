@@ -131,6 +131,14 @@ def test_no_verb_writes_into_the_folder_of_an_index(run, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_page_beyond_the_last_hit_says_that_there_are_no_more(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "one.jsonl").write_text('{"id": "a", "text": "fleas"}\n')
+    run("add", "notes", "one.jsonl")
+    done = CliRunner().invoke(cli, ["query", "flea", "--from", "notes", "--offset", "7"])
+    assert "Nothing was found: there are no more than 7 hits" in done.output
+
+
 def test_a_query_that_finds_nothing_names_the_least_score_that_was_asked_for(run, tmp_path):
     run("create", "notes")
     (tmp_path / "one.jsonl").write_text('{"id": "a", "text": "fleas"}\n')

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_towers import TEXTS, small_config, small_towers
 
+from hybrid_search.errors import UsageError
 from hybrid_search.towers.checkpoint import load_towers, save_checkpoint
 from hybrid_search.towers.model_card import ServingDefaults
 from hybrid_search.towers.networks.two_tower import TwoTower
@@ -159,3 +161,9 @@ def test_encoding_needs_no_training_library(checkpoint: Path) -> None:
         [sys.executable, "-c", program, str(checkpoint)], cwd=root, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("threads", [-1, 1_025, 1.5, "2"])
+def test_a_number_of_threads_that_none_can_be_is_refused_at_once(checkpoint: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match=r"threads is .*; give 0 \(one per core\) to 1,024"):
+        OnnxEncoder.load(checkpoint, threads=threads)
