@@ -64,6 +64,8 @@ def sqlite_errors(path: Path, *, reading: bool = False) -> Iterator[None]:
         if code in _BUSY_CODES:
             raise IndexLocked(f"{path}: {error}; another program has the file open for writing") from error
         raise CorruptIndex(f"{path}: {error}; restore it from a backup, or load the data again") from error
+    except MemoryError as error:  # a text that somebody made gigabytes long, or really no memory
+        raise StorageError(f"{path}: a document takes more memory than there is; give the process more") from error
     except UnicodeDecodeError as error:  # SQLite's message quotes the damaged schema
         raise CorruptIndex(
             f"{path}: its schema is damaged; restore it from a backup, or load the data again"
@@ -244,10 +246,19 @@ class Database:
             return connection
 
     def fold_log(self) -> bool:
-        """Move the write-ahead log into the file; return False if another reader still needs the log."""
+        """Move the write-ahead log into the file; return False if another reader still needs the log.
+
+        What the file has beyond its pages is cut off: SQLite never reads it, and it may be a terabyte of nothing.
+        """
         with sqlite_errors(self.path):
             busy, _, _ = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            return not busy
+            if busy:
+                return False
+            (pages,), (size,) = (self.writer.execute(f"PRAGMA page_{what}").fetchone() for what in ("count", "size"))
+        with disk_errors(f"writing {self.path}"):
+            if 0 < pages * size < self.path.stat().st_size:
+                os.truncate(self.path, pages * size)
+        return True
 
     def close(self) -> None:
         """Close all connections; an open transaction is rolled back."""

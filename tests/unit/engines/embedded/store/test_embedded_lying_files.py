@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -157,3 +160,36 @@ def test_vectors_that_can_not_be_added_to_what_was_saved_are_indexed_again(folde
     with Retriever(AxisEncoder(), EmbeddedEngine.open(folder, writable=True)) as retriever:
         retriever.add([Document("new", "cat")])
         assert "new" in {hit.id for hit in retriever.search("cat", 10, mode="knn")}
+
+
+def test_a_terabyte_of_nothing_behind_the_pages_of_a_database_is_cut_off(folder: Path) -> None:
+    database = folder / "documents.sqlite"
+    size = database.stat().st_size
+    os.truncate(database, 1 << 40)  # sparse: nothing of it is on the disk
+    with pytest.raises(CorruptIndex):
+        EmbeddedEngine.open(folder)
+    repair(folder)
+    EmbeddedEngine.open(folder, writable=True).close()  # a checksum of all of it would take an hour
+    assert database.stat().st_size <= 2 * size
+    assert found(folder) == ["d1", "d2"]
+
+
+def test_a_text_that_takes_more_memory_than_there_is_is_told_as_that(folder: Path) -> None:
+    code = """
+import resource, sqlite3, sys
+from hybrid_search.engines.embedded import EmbeddedEngine
+from hybrid_search.errors import StorageError
+with sqlite3.connect(sys.argv[1] + "/documents.sqlite") as connection:
+    connection.execute("UPDATE documents SET text = zeroblob(300000000) WHERE id = 'd1'")
+connection.close()
+engine = EmbeddedEngine.open(sys.argv[1])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, -1))
+try:
+    engine.get(["d1"])
+except StorageError as error:
+    print(error)
+"""
+    (folder / "manifest.json").unlink()  # as after a kill
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60)
+    assert "a document takes more memory than there is" in done.stdout, done.stderr
