@@ -105,7 +105,8 @@ OTHER_TYPES = {
     "when": {"type": "date", "format": "dd/MM/yyyy"}, "words": {"type": "text"}, "small": {"type": "integer"},
     "half": {"type": "float"}, "net": {"type": "ip"}, "place": {"type": "geo_point"},
     "inside": {"properties": {"deep": {"type": "keyword"}}}, "lower": {"type": "keyword", "normalizer": "lowercase"},
-    "kept": {"type": "keyword", "index": False},
+    "kept": {"type": "keyword", "index": False}, "brief": {"type": "keyword", "ignore_above": 5},
+    "flat": {"type": "long", "doc_values": False},
 }  # fmt: skip
 
 
@@ -121,8 +122,18 @@ def test_fields_of_other_types_are_left_out_of_filters_and_that_is_said(index: s
             retriever.search("dated", filter="when > 2000")
         assert retriever.add([Document("two", "dated too")]).added == 1
     assert inspect_index(index)["not_filtered_by"].keys() == OTHER_TYPES.keys()
+    others = {"small": 3, "brief": "longer than that", "flat": 7, "own": "x"}
+    with open_retriever(index, writable=True) as retriever:
+        assert retriever.add([Document("three", "in their fields", metadata=others)]).added == 1
+        assert [hit.id for hit in retriever.search("their fields", filter='own = "x"', mode="bm25")] == ["three"]
+        with pytest.raises(FilterError, match=r"brief \(keyword with ignore_above\).*flat \(long with doc_values\)"):
+            retriever.search("their fields", filter='brief = "longer than that"')
+    mapping = client.call("GET", f"/{NAME}/_mapping")[NAME]["mappings"]["properties"]["metadata"]["properties"]
+    assert {name: mapping[name] for name in ("small", "brief", "flat")} == {
+        name: OTHER_TYPES[name] for name in ("small", "brief", "flat")
+    }, "a mapping of somebody else's stays as it is"
     [note] = [finding for finding in diagnose(index).findings if finding.check == "fields"]
-    assert (note.severity, "half (float), inside (object), kept (keyword)" in note.fault) == ("note", True)
+    assert (note.severity, "half (float), inside (object), kept (keyword with index)" in note.fault) == ("note", True)
 
 
 DATES = {

@@ -26,6 +26,13 @@ _TYPES = ("keyword", "long", "double", "boolean")
 DATE_FORMAT = "strict_date_optional_time||epoch_millis"
 _DATE_FORMATS = (DATE_FORMAT, f"strict_date_time_no_millis||{DATE_FORMAT}", "strict_date_optional_time")
 """The formats of date fields that filters can use: this package's own, and those that read the same of a text."""
+_HARMLESS = frozenset(
+    {
+        "type", "format", "index", "doc_values", "store", "copy_to", "meta", "fields", "coerce", "norms", "similarity",
+        "index_options", "eager_global_ordinals", "split_queries_on_whitespace", "boost",
+    }
+)  # fmt: skip
+"""What a field may be declared with and still be compared as a filter expects; ``ignore_above`` hides long values."""
 _WINDOW = "index.max_result_window"
 _PIPELINES = ("index.default_pipeline", "index.final_pipeline")
 _SHOWN = ("id", "text", "title", "added")
@@ -42,12 +49,8 @@ def declared_fields(mapping: Json) -> dict[str, FieldType]:
 
 
 def other_fields(mapping: Json) -> dict[str, str]:
-    """Return metadata fields declared with other types, by others: name -> type; filters can't use them."""
-    return {
-        field_name(name): str(one.get("type", "object"))
-        for name, one in _properties(mapping).items()
-        if not _is_ours(one)
-    }
+    """Return metadata fields declared otherwise, by others: name -> how; filters can't use them."""
+    return {field_name(name): _told(one) for name, one in _properties(mapping).items() if not _is_ours(one)}
 
 
 def faults_of_mapping(mapping: Json) -> Iterator[str]:
@@ -84,8 +87,21 @@ def _is_ours(declared: Json) -> bool:
     if declared.get("type") == "date":
         is_known = declared.get("format", DATE_FORMAT) in _DATE_FORMATS
     else:
-        is_known = declared.get("type") in _TYPES and "normalizer" not in declared
-    return is_known and declared.get("index", True) is not False
+        is_known = declared.get("type") in _TYPES
+    return is_known and not _hiding(declared)
+
+
+def _hiding(declared: Json) -> list[str]:
+    """Return what a field is declared with that keeps values from filters or facets, or changes them."""
+    off = [name for name in ("index", "doc_values") if declared.get(name, True) in (False, "false")]
+    return off + sorted(
+        name for name, value in declared.items() if name not in _HARMLESS and value not in (False, None)
+    )
+
+
+def _told(declared: Json) -> str:
+    kind, hiding = str(declared.get("type", "object")), _hiding(declared)
+    return f"{kind} with {', '.join(hiding)}" if kind in _TYPES and hiding else kind
 
 
 def _kept(mapping: Json) -> Iterator[str]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from hybrid_search.engines.documents import Limits, Sifted, sift
 from hybrid_search.engines.opensearch.index.aliases import Place
-from hybrid_search.engines.opensearch.index.fitness import pipelines_of
+from hybrid_search.engines.opensearch.index.fitness import other_fields, pipelines_of
 from hybrid_search.engines.opensearch.index.template import declared_fields, metadata_mapping
 from hybrid_search.engines.opensearch.transport.client import Client
 from hybrid_search.engines.opensearch.transport.failures import shortened
@@ -35,6 +35,7 @@ class DeclaredFields:
         self.types = dict(types)
         self._client = client
         self._index = index
+        self._others: set[str] = set()  # of somebody's own mapping, which stays as it is
 
     def sift(self, documents: Sequence[Document], vectors: Vectors | None, *, as_held: bool = False) -> Sifted:
         """Check documents, and declare the fields of those that can be stored.
@@ -48,7 +49,7 @@ class DeclaredFields:
         limits = Limits(as_held=as_held)
         for tries_left in reversed(range(_TRIES)):
             sifted = sift(documents, vectors, self.types, limits)
-            new = {name: kind for name, kind in sifted.fields.items() if name not in self.types}
+            new = self._undeclared(sifted.fields)
             try:
                 self.declare(new)
             except SearchIndexError as error:
@@ -58,6 +59,14 @@ class DeclaredFields:
             else:
                 break
         return sifted
+
+    def _undeclared(self, fields: Mapping[str, FieldType]) -> dict[str, FieldType]:
+        """Return the fields that nobody has declared; asks the server if some seem to be such."""
+        if all(name in self.types or name in self._others for name in fields):
+            return {}
+        mapping = self._client.call("GET", f"/{self._index}/_mapping")[self._index]["mappings"]
+        self._others = set(other_fields(mapping))
+        return {name: kind for name, kind in fields.items() if name not in self.types and name not in self._others}
 
     def declare(self, new: Mapping[str, FieldType]) -> None:
         """Declare fields that the index does not have."""
