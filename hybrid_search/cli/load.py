@@ -89,7 +89,7 @@ _MUCH = 0.1
     help="Do not spend time on choosing the weights of BM25 and k-NN for a new index; the next load without this does. "
     "--bm25-weight sets them.",
 )
-@click.option("--threads", type=click.IntRange(0, 1_024), default=0, help="Encoding threads, 0 for all cores.")
+@click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @alias_options
 @server_load_options
 @layout_options

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option(
     "--yes", is_flag=True, help="With --alias: move it even to an index of fewer than nine tenths of the documents."
 )
-@click.option("--threads", type=click.IntRange(0, 1_024), default=0, help="Encoding threads, 0 for all cores.")
+@click.option("--threads", default=0, help="Encoding threads, 0 for all cores.")
 @layout_options
 @dead_letter_option
 @allow_rejected_option("0", " None are by default: each was in an index already.")
