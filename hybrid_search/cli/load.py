@@ -231,7 +231,7 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
             f"The towers know no piece of {report.unknown:.0%} of the words of the first texts, so their vectors say "
             "little; train towers on these texts, or search by BM25 alone (--lexical-only)."
         )
-    if _is_unlike_words(report):
+    if _is_unlike_words(report) and report.in_pieces > report.unknown:
         say(
             f"The towers read {report.in_pieces:.0%} of the words of the first texts in pieces, as they do ids and "
             "languages that they don't know: their vectors say little. Unless you or the model say otherwise, BM25 "
