@@ -14,9 +14,9 @@ from itertools import islice
 
 from hybrid_search.mappings.folding import IGNORED
 
-__all__ = ["LARGE", "Alphabet", "beginning"]
+__all__ = ["LARGE", "OFTEN", "Alphabet", "beginning"]
 
-_OFTEN = 8
+OFTEN = 8
 """Characters per requested token; in shorter texts looking for a cut takes longer than it saves."""
 
 LARGE = 1 << 14
@@ -47,7 +47,7 @@ def beginning(text: str, tokens: int, *, spaces_only: bool = False) -> str:
 
     :param spaces_only: for tokenizers that may join a word with the punctuation beside it.
     """
-    if len(text) <= _OFTEN * tokens:
+    if len(text) <= OFTEN * tokens:
         return text
     pattern = _BETWEEN_SPACES if spaces_only else _CHUNK
     last = next(islice(pattern.finditer(text), tokens - 1, None), None)

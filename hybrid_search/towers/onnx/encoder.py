@@ -25,6 +25,7 @@ _MOST_THREADS = 1_024
 _PADDED_TOKENS = 3_072  # per batch
 _PADDED_TOKENS_OF_REC = 1_024  # what is computed for more of them does not fit into a core's cache
 _ROWS_OF_RNN = 4
+_OUTPUTS = ("sentence_embedding",)
 
 
 class OnnxEncoder:
@@ -104,12 +105,12 @@ class OnnxEncoder:
     def _document_session(self) -> Any:
         return self._session_of("document.onnx")
 
-    def _run(self, session: Any, id_lists: Sequence[NDArray[Any]], wide: int) -> NDArray[np.float32]:
-        ids = pad_ids(id_lists, wide)
+    def _run(self, session: Any, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = len(ids)
         # ONNX Runtime's RNN sums the last few rows in another order; the other networks are not affected.
         if self._card.tower.encoder == "rnn" and (more := -len(ids) % _ROWS_OF_RNN):
             ids = np.concatenate([ids, np.zeros((more, ids.shape[1]), np.int64)])
-        return _run(session, ids)[: len(id_lists)]
+        return _run(session, ids)[:rows]
 
     def _session_of(self, file: str) -> Any:
         if (session := self._sessions.get(file)) is not None:
@@ -124,14 +125,16 @@ class OnnxEncoder:
         if len(texts) == 1:  # a query; sorting into batches would add a fifth to its time
             ids = self._tokenizer.encode_one(texts[0], max_tokens + 1)
             read = ids[:max_tokens]
-            return self._run(session, [read], width(len(read))), int(len(ids) > max_tokens)
+            row = np.zeros((1, width(len(read))), np.int64)
+            row[0, : len(read)] = read
+            return self._run(session, row), int(len(ids) > max_tokens)
         longer = self._tokenizer.encode(texts, max_tokens + 1)
         id_lists = [ids[:max_tokens] for ids in longer]
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
 
         def encode(batch: tuple[int, NDArray[np.intp]]) -> None:
             wide, rows = batch
-            vectors[rows] = self._run(session, [id_lists[row] for row in rows], wide)
+            vectors[rows] = self._run(session, pad_ids([id_lists[row] for row in rows], wide))
 
         most = _PADDED_TOKENS_OF_REC if self._card.tower.encoder == "rec" else _PADDED_TOKENS
         batches = batches_of_one_width([len(ids) for ids in id_lists], most)
@@ -149,7 +152,8 @@ def _session(path: Path) -> Any:
 
 
 def _run(session: Any, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
+    # With names, as the session would make a list of them each time.
+    (vectors,) = session.run(_OUTPUTS, {"input_ids": ids, "attention_mask": np.minimum(ids, 1)})
     return np.asarray(vectors, dtype=np.float32)
 
 

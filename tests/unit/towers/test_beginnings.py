@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tracemalloc
 import unicodedata
@@ -51,7 +52,7 @@ def whole(tokenizer: TextTokenizer, text: str, count: int) -> list[int]:
 def eager() -> object:
     """Look for a cut in short texts too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beginnings, "_OFTEN", 0)
+        patch.setattr(beginnings, "OFTEN", 0)
         patch.setattr(beginnings, "LARGE", 0)
         patch.setattr(beginnings, "_SLICE", 40)
         yield patch
@@ -132,7 +133,7 @@ KINDS = {
 def test_of_two_megabytes_few_kilobytes_are_tokenized(
     tokenizer: TextTokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beginnings, "_OFTEN", 8)
+    monkeypatch.setattr(beginnings, "OFTEN", 8)
     monkeypatch.setattr(beginnings, "LARGE", 1 << 14)
     assert len(KINDS[kind].encode()) > 1_900_000
     assert len(tokenizer._part(KINDS[kind], 160).encode()) < 50_000
@@ -142,13 +143,13 @@ def test_of_two_megabytes_few_kilobytes_are_tokenized(
 def test_of_two_megabytes_a_pretrained_pipeline_is_given_few_kilobytes(
     pretrained: TextTokenizer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beginnings, "_OFTEN", 8)
+    monkeypatch.setattr(beginnings, "OFTEN", 8)
     monkeypatch.setattr(beginnings, "LARGE", 1 << 14)
     assert len(pretrained._part(KINDS[kind], 160).encode()) < 50_000
 
 
 def test_encoding_holds_the_text_and_little_more(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beginnings, "_OFTEN", 8)
+    monkeypatch.setattr(beginnings, "OFTEN", 8)
     tracemalloc.start()
     try:
         (ids,) = tokenizer.encode([KINDS["words"]], 160)
@@ -158,3 +159,38 @@ def test_encoding_holds_the_text_and_little_more(tokenizer: TextTokenizer, monke
     assert ids.dtype == np.int32
     assert len(ids) == 160
     assert peak < 1_000_000  # of Python's own; the tokenizer's is held by the test above
+
+
+ASCII = st.text(st.sampled_from([chr(code) for code in range(128)]), max_size=60) | st.lists(
+    st.sampled_from(["word", "Search", "queries", "ac", "x" * 101, " ", "-", "_", "!?", "'s", "42", "\t", "\x7f"])
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ASCII, count=st.integers(1, 40))
+@example(text="".join(map(chr, range(0x20, 0x7F))) * 2, count=200)
+def test_a_short_ascii_text_has_the_tokens_that_the_library_gives(
+    tokenizer: TextTokenizer, pretrained: TextTokenizer, text: str, count: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beginnings, "OFTEN", 1_000)
+        for one in (tokenizer, pretrained):
+            assert one._plain_words is not None
+            assert one.encode_one(text, count).tolist() == (whole(one, text, count) or [0])
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("normalizer", {"type": "NFC"}),
+        ("pre_tokenizer", {"type": "WhitespaceSplit"}),
+        ("truncation", {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}),
+        ("model", {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1}, "unk_token": "[UNK]"}),
+    ],
+)
+def test_a_pipeline_of_other_words_is_left_to_the_library(
+    pretrained: TextTokenizer, part: str, other: dict[str, object]
+) -> None:
+    changed = TextTokenizer.from_json(json.dumps({**json.loads(pretrained.to_json()), part: other}))
+    assert changed._plain_words is None
+    assert changed.encode_one("One TWO, three", 9).tolist() == whole(changed, "One TWO, three", 9)
