@@ -242,7 +242,22 @@ def build_head(width: int, config: TowerConfig) -> nn.Sequential:
 
 def unit_or_zero(vectors: Tensor) -> Tensor:
     """Scale rows (n, d) to length 1; a zero row stays zero, with a gradient of zero instead of NaN."""
+    if torch.onnx.is_in_onnx_export():
+        unit: Tensor = _UnitOrZero.apply(vectors)
+        return unit
     return vectors * torch.rsqrt((vectors * vectors).sum(dim=1, keepdim=True).clamp_min(1e-12))
+
+
+class _UnitOrZero(torch.autograd.Function):
+    """The exporter calls :meth:`symbolic` for the operator to write: one for six."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        return vectors.clone()
+
+    @staticmethod
+    def symbolic(graph: Any, vectors: Any) -> Any:
+        return graph.op("LpNormalization", vectors, axis_i=-1, p_i=2).setType(vectors.type())
 
 
 _OPERATORS: Mapping[str, tuple[str, tuple[int, ...], dict[str, int]]] = {

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from hybrid_search.settings.training import TowerConfig
 
-__all__ = ["PLACEHOLDER", "GatedEncoder", "in_haste", "remembered"]
+__all__ = ["PLACEHOLDER", "GatedEncoder", "as_texts", "in_haste", "remembered"]
 
 PLACEHOLDER = "hybrid_search::Remembered"
 """Operator in a graph that is being exported, in place of the loop over time.
 
-Inputs are z of each direction, then v of each; outputs are the states of each; all (t, n, c) as in :func:`remembered`.
+Inputs are z of each direction, then v of each; outputs are the states of each; all (t, n, c) as in :func:`remembered`,
+or (n, t, c): the attribute ``axis`` is that of time.
 """
 
 # Biases of the gates: channels that move by 2 % to 80 % a token, so that they remember some 50 tokens to one.
@@ -59,6 +60,21 @@ class GatedEncoder(nn.Module):
         for layer in self.layers:
             states = layer(states, inside)
         return states.transpose(0, 1)
+
+    def in_rows(self, rows: Tensor, ids: Tensor, shares: Tensor) -> Tensor:
+        """Compute the same of one direction for a graph that is exported, in as few operators as there can be.
+
+        In a short text each operator costs more than its arithmetic, and so does bringing it into another shape.
+
+        :param rows: (n * t, d) word vectors.
+        :param ids: (n, t), for the shape alone.
+        :param shares: (n, 1, t) of each token in its text's mean, 0 for padding.
+        :return: (n * t, d), arbitrary for padding.
+        """
+        for layer in self.layers:
+            assert isinstance(layer, _Layer)  # a list of modules does not say of which
+            rows = layer.in_rows(rows, ids, shares)
+        return rows
 
 
 class _Layer(nn.Module):
@@ -101,12 +117,22 @@ class _Layer(nn.Module):
         sizes = [*[wide] * 2 * ways, self.means, *[wide] * ways, self.means]
         parts = torch.split(self.entry(self.norm(states)), sizes, dim=2)
         gates = [torch.sigmoid(part) * inside for part in parts[:ways]]
-        kept = _Exported.apply(ways, *gates, *parts[ways : 2 * ways])
+        kept = _Exported.apply(ways, 0, *gates, *parts[ways : 2 * ways])
         theme = (parts[2 * ways] * inside).sum(0, keepdim=True) / inside.sum(0, keepdim=True).clamp_min(1)
         opened = parts[2 * ways + 1 :]
         read = [part * nn.functional.silu(gate) for part, gate in zip((*kept, theme), opened, strict=True)]
         added: Tensor = self.exit(torch.cat(read, dim=2))
         return states + added
+
+    def in_rows(self, rows: Tensor, ids: Tensor, shares: Tensor) -> Tensor:
+        """See :meth:`GatedEncoder.in_rows`. Padding may move what is remembered, as it is read after its text."""
+        sizes = [self.channels, self.channels, self.means, self.channels + self.means]
+        mixed = as_texts(self.entry(self.norm(rows)), ids, sum(sizes))
+        gates, values, themes, opened = torch.split(mixed, sizes, dim=2)
+        (kept,) = _Exported.apply(1, 1, torch.sigmoid(gates), values)
+        read = torch.cat([kept, (shares @ themes).expand_as(kept)], dim=2) * nn.functional.silu(opened)
+        added: Tensor = self.exit(read.reshape(-1, self.channels + self.means))
+        return rows + added
 
 
 @contextmanager
@@ -175,16 +201,38 @@ def _ways(gates: Tensor, directions: int) -> list[tuple[slice, range]]:
     return [(slice(0, half), range(steps)), (slice(half, None), range(steps - 1, -1, -1))][:directions]
 
 
+def as_texts(rows: Tensor, ids: Tensor, width: int) -> Tensor:
+    """Return (n * t, width) as (n, t, width) in a graph that is exported, where ``ids`` are (n, t).
+
+    The exporter would take the shape apart and put it together again, with three operators for each number.
+    """
+    states: Tensor = _AsTexts.apply(rows, ids, width)
+    return states
+
+
+class _AsTexts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, ids: Tensor, width: int) -> Tensor:
+        return rows.view(*ids.shape, width)
+
+    @staticmethod
+    def symbolic(graph: Any, rows: Any, ids: Any, width: int) -> Any:
+        rest = graph.op("Constant", value_t=torch.tensor([-1]))
+        made = graph.op("Reshape", rows, graph.op("Concat", graph.op("Shape", ids), rest, axis_i=0))
+        made.setType(rows.type().with_sizes([None, None, width]))
+        return made
+
+
 class _Exported(torch.autograd.Function):
     """The exporter calls :meth:`symbolic` for the operator to write; the values of :meth:`forward` are not used."""
 
     @staticmethod
-    def forward(ctx: Any, directions: int, *gates_and_values: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, directions: int, axis: int, *gates_and_values: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.zeros_like(values) for values in gates_and_values[directions:])
 
     @staticmethod
-    def symbolic(graph: Any, directions: int, *gates_and_values: Any) -> Any:
-        made = graph.op(PLACEHOLDER, *gates_and_values, outputs=directions)
+    def symbolic(graph: Any, directions: int, axis: int, *gates_and_values: Any) -> Any:
+        made = graph.op(PLACEHOLDER, *gates_and_values, outputs=directions, axis_i=axis)
         made = made if directions > 1 else (made,)
         for states, values in zip(made, gates_and_values[directions:], strict=True):
             states.setType(values.type())

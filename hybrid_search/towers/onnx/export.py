@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from hybrid_search.errors import ModelError
 from hybrid_search.storage import disk_errors
-from hybrid_search.towers.networks.gated import PLACEHOLDER
-from hybrid_search.towers.networks.two_tower import Tower
+from hybrid_search.towers.networks.gated import PLACEHOLDER, as_texts
+from hybrid_search.towers.networks.two_tower import Reading, Tower
 from hybrid_search.towers.onnx.loop import write_loops
 from hybrid_search.towers.onnx.runtime import open_session
 from hybrid_search.towers.onnx.small import write_small_products
 from hybrid_search.towers.padding import pad_ids
 from hybrid_search.towers.small import STEP
+from hybrid_search.towers.tokenizer import PAD, UNK
 
 __all__ = ["LEAST_COSINE", "TOLERANCE", "check_export", "check_small", "export_tower", "share_weights"]
 
@@ -37,6 +38,7 @@ _LEAST_OF_ADAPTED = 0.995
 
 _OPSET = 17
 _TABLES = ("embedding", "shift")
+_VERY_LOW = -1e4  # minus infinity would give NaN for a text without tokens
 
 
 class _HalfTable(nn.Module):
@@ -56,10 +58,11 @@ class _SmallTable(nn.Module):
     def __init__(self, table: Tensor, steps: Tensor) -> None:
         super().__init__()
         self.register_buffer("table", table)
-        self.register_buffer("steps", steps)
+        self.register_buffer("steps", steps[:, None])
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.get_buffer("table")[ids].float() * self.get_buffer("steps")[ids].unsqueeze(-1)
+        # Not DequantizeLinear: the version of ONNX Runtime in ml-commons copies it without its axis, and fails.
+        return self.get_buffer("table")[ids].float() * self.get_buffer("steps")[ids]
 
 
 class _Graph(nn.Module):
@@ -71,8 +74,29 @@ class _Graph(nn.Module):
         self.tower._modules = {**tower._modules, **_tables(tower, small)}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        vectors: Tensor = self.tower(input_ids * attention_mask)
+        ids = input_ids * attention_mask
+        config = self.tower.config
+        is_short = config.encoder == "rec" and not config.bidirectional
+        if is_short and config.pooling in ("idf", "mean") and self.tower.projection is None:
+            return self._in_rows(ids)
+        vectors: Tensor = self.tower(ids)
         return vectors
+
+    def _in_rows(self, ids: Tensor) -> Tensor:
+        """Compute the same in as few operators as there can be, for queries: see :meth:`GatedEncoder.in_rows`."""
+        tower, config = self.tower, self.tower.config
+        each = ids.unsqueeze(1)  # (n, 1, t)
+        is_padding = each == PAD
+        # Weighted means, as weights are stored as logarithms. A text of padding alone is none of known tokens.
+        very_low, zero = torch.tensor(_VERY_LOW), torch.tensor(0.0)
+        alike = torch.softmax(torch.where(is_padding, very_low, zero), dim=2)
+        weights = torch.softmax(torch.where(is_padding, very_low, tower.log_weights[each]), dim=2)
+        flat, width = ids.reshape(-1), config.embedding_dimension
+        states = as_texts(tower.encoder.in_rows(tower.embedding(flat), ids, alike), ids, width)
+        pooled = ((weights if config.pooling == "idf" else alike) @ states).squeeze(1)
+        shift = None if tower.shift is None else (weights @ as_texts(tower.shift(flat), ids, width)).squeeze(1)
+        known = (ids > UNK).to(pooled.dtype).amax(dim=1, keepdim=True)
+        return tower.finished(Reading(pooled, None), shift, known)
 
 
 def _tables(tower: Tower, small: Mapping[str, Tensor]) -> dict[str, nn.Module]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tiny_towers import TEXTS, small_config, small_towers
@@ -48,6 +49,25 @@ def test_every_pooling_computes_the_same_in_onnx(tmp_path: Path, pooling: str, s
     tower = small_towers(small_config(pooling=pooling, similarity=similarity, head_layers=2)).query_tower
     export_tower(tower, tmp_path / "tower.onnx", {})
     assert check_export(tower, tmp_path / "tower.onnx", 30) <= TOLERANCE
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("pooling", ["idf", "mean"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_tower_of_queries_computes_the_same_in_few_operators(
+    tmp_path: Path, layers: int, pooling: str, adapted: bool
+) -> None:
+    similarity = "cosine" if pooling == "idf" else "dot"
+    config = small_config(
+        encoder="rec", layers=layers, pooling=pooling, similarity=similarity, residual=False, adapted=adapted,
+        bidirectional=False,
+    )  # fmt: skip
+    tower = small_towers(config).query_tower
+    export_tower(tower, tmp_path / "tower.onnx", {})
+    assert check_export(tower, tmp_path / "tower.onnx", 30) <= TOLERANCE
+    operators = [node.op_type for node in onnx.load(tmp_path / "tower.onnx").graph.node]
+    assert len([name for name in operators if name != "Constant"]) <= 32 + 26 * layers + 5 * adapted
+    assert operators.count("Scan") == layers
 
 
 def test_vectors_are_those_of_torch(checkpoint: Path) -> None:

@@ -90,6 +90,8 @@ def test_what_onnx_runtime_computes_is_near_torch_and_the_same_to_the_bit_in_any
     for row, text in enumerate(TEXTS):
         assert np.array_equal(encoder.encode_documents([text])[0], found[row])
         assert np.array_equal(encoder.encode_documents([text, "a much longer text " * 9])[0], found[row])
+    queries = encoder.encode_queries(TEXTS)
+    assert all(np.array_equal(encoder.encode_queries([text])[0], queries[row]) for row, text in enumerate(TEXTS))
 
 
 def test_they_come_back_as_they_were_saved(tmp_path: Path, tokenizer: TextTokenizer) -> None:
