@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from filelock import FileLock
 from platformdirs import user_cache_path
 
 from hybrid_search.errors import StorageError, UsageError
@@ -23,6 +24,7 @@ __all__ = [
     "check_outside_indexes",
     "check_writable",
     "disk_errors",
+    "folder_lock",
     "make_folder",
     "recover_folder",
     "replace_folder",
@@ -96,6 +98,26 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder of the user's among threads and processes, without a file of ours in it.
+
+    :raises OSError: if it can't be opened.
+    """
+    if os.name == "nt":  # where folders can't be locked
+        with FileLock(cache_folder("locks") / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()}.lock"):
+            yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

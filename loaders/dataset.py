@@ -14,7 +14,18 @@ from typing import Protocol
 from hybrid_search.errors import UsageError
 from hybrid_search.types import Document, Example, Judgement, Query
 
-__all__ = ["BaseDataset", "Dataset", "order_splits"]
+__all__ = ["BaseDataset", "Dataset", "not_read", "order_splits"]
+
+_NOT_READ = {
+    "not_read_hidden": "hidden",
+    "not_read_links": "symbolic links",
+    "not_read_assets": "pictures, styles and scripts",
+    "not_read_binary": "binary",
+    "not_read_data": "JSON without a text",
+    "not_read_empty": "empty",
+    "not_read_special": "pipes and devices",
+    "not_read_folders": "folders that may not be read",
+}
 
 _SPLIT_ORDER = ("train", "dev", "validation", "test")
 
@@ -125,3 +136,8 @@ def order_splits(splits: Iterable[str]) -> tuple[str, ...]:
         return (_SPLIT_ORDER.index(split) if split in _SPLIT_ORDER else len(_SPLIT_ORDER), split)
 
     return tuple(sorted(set(splits), key=rank))
+
+
+def not_read(counts: Mapping[str, int]) -> str:
+    """Say which files a data set passed over and how many, by its report; empty if there were none."""
+    return ", ".join(f"{what}: {counts[name]:,}" for name, what in _NOT_READ.items() if counts.get(name))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hybrid_search.errors import DataError
 from hybrid_search.loaders.cutting import Cutter
 from hybrid_search.loaders.dataset import BaseDataset, order_splits
 from hybrid_search.loaders.first_only import FirstOnly
 from hybrid_search.loaders.intake import Reject, counted
-from hybrid_search.loaders.mapping import Fields
+from hybrid_search.loaders.mapping import LEFT_OUT, Fields, LeftOut
 from hybrid_search.loaders.objects import read_objects
 from hybrid_search.loaders.opening import is_stream
 from hybrid_search.loaders.qrels import read_qrels
@@ -61,6 +63,7 @@ class JudgedCorpus(BaseDataset):
         self._fields = fields
         self._cutter = cutter
         self._is_used_up = False
+        self.left_out = LeftOut()
 
     def documents(self) -> Iterator[Document]:
         """Stream the corpus, each document once, in the file's order.
@@ -79,12 +82,13 @@ class JudgedCorpus(BaseDataset):
     def _documents(self) -> Iterator[Document]:
         counts = self._start_pass("documents")
         first = FirstOnly("documents", counts, self._reject)
+        self.left_out = LeftOut()
         for line, record in read_objects(self._files.documents, self._reject):
             try:
-                taken = record if self._fields is None else self._fields.applied(record, counts)
-                document = parse_document(taken, line)
+                document = parse_document(self._taken(record, counts), line)
             except FieldError as error:
-                self._reject(line.rejected(error.field, error.reason))
+                name = self._fields.named(error.field) if self._fields else error.field
+                self._reject(line.rejected(name, error.reason))
                 continue
             content = f"{document.title}\0{document.text}\0{document.metadata}"
             if not first.passes(line, document.id, content):
@@ -99,6 +103,16 @@ class JudgedCorpus(BaseDataset):
             counts["passages"] += len(passages)
             yield from passages
         self._reject.check_not_empty(str(self._files.documents), "documents")
+
+    def _taken(self, record: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+        """Return the part of a record that becomes a document."""
+        if self._fields is None:
+            return record
+        try:
+            return self._fields.applied(record, self.left_out)
+        finally:
+            if self.left_out.count:
+                counts[LEFT_OUT] = self.left_out.count
 
     def splits(self) -> tuple[str, ...]:
         """Splits that have qrels, training first; the single split ``all`` if there are queries without qrels."""

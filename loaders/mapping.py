@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hybrid_search.loaders.records import FieldError, one_of
 
-__all__ = ["LEFT_OUT", "Fields", "has_text"]
+__all__ = ["LEFT_OUT", "Fields", "LeftOut", "has_text"]
 
 LEFT_OUT = "fields_left_out"
 """The count of values that became no part of a document."""
+
+_NAMED = 10
 
 _IDS = ("id", "_id", "docid")
 _TITLES = ("title", "name", "headline", "subject")
 _LONG = range(-(2**63), 2**63)
 _TEXTS = ("text", "contents", "content", "body", "description", "summary", "abstract")
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """The values that became no part of a document.
+
+    :ivar count: how many.
+    :ivar unfit: the names of the first fields whose values metadata can't hold, in the order in which they were met.
+    """
+
+    count: int = 0
+    unfit: dict[str, None] = field(default_factory=dict)
+
+    def note_unfit(self, name: str) -> None:
+        """Count a value that metadata can't hold."""
+        self.count += 1
+        if len(self.unfit) < _NAMED:
+            self.unfit.setdefault(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +55,8 @@ class Fields:
     text: tuple[str, ...] = ()
     metadata: tuple[str, ...] | None = None
 
-    def applied(self, record: Mapping[str, Any], left_out: Counter[str], *, lenient: bool = False) -> dict[str, Any]:
-        """Return a record of an id, a text, a title and metadata; other values are counted in ``left_out``.
+    def applied(self, record: Mapping[str, Any], left_out: LeftOut, *, lenient: bool = False) -> dict[str, Any]:
+        """Return a record of an id, a text, a title and metadata; other values are noted in ``left_out``.
 
         Fields that were not chosen by name keep their names and values, for
         :func:`~hybrid_search.loaders.records.parse_document` to check.
@@ -60,10 +79,15 @@ class Fields:
         made["metadata"] = self._metadata(record, {*ids, title, *texts}, left_out)
         return made
 
-    def _metadata(self, record: Mapping[str, Any], used: set[str], left_out: Counter[str]) -> dict[str, Any]:
+    def named(self, field: str) -> str:
+        """Return how the fields of a record that are an id, a title or a text are called in it: as they were chosen."""
+        chosen = {"id": self.id, "title": self.title, "text": ", ".join(self.text)}
+        return chosen.get(field) or field
+
+    def _metadata(self, record: Mapping[str, Any], used: set[str], left_out: LeftOut) -> dict[str, Any]:
         if self.metadata is not None:
             if others := len(record.keys() - used - set(self.metadata)):
-                left_out[LEFT_OUT] += others
+                left_out.count += others
             return {name: record[name] for name in self.metadata if record.get(name) is not None}
         own = record.get("metadata")
         if own is not None and not isinstance(own, dict):
@@ -77,7 +101,7 @@ class Fields:
             if _can_be_metadata(value):
                 found[name] = value
             else:
-                left_out[LEFT_OUT] += 1
+                left_out.note_unfit(name)
         return found
 
 

@@ -107,6 +107,7 @@ def add_command(
       hybrid-search add ./index guide.md
       echo '{"id": "note-1", "text": "Rotate the key every ninety days."}' | hybrid-search add ./index -
     """  # noqa: D301
+    from hybrid_search.loaders.dataset import not_read
     from hybrid_search.opening import open_retriever
 
     if path != Path("-") and not path.exists():
@@ -127,7 +128,8 @@ def add_command(
             facts(counts, form)
             say_not_read(dataset)
             if not (report.added or reject.count):
-                raise DataError(f"{path}: there was no document in it, and nothing was added; check the path")
+                why = "" if not_read(dataset.report()) else "; check the path"
+                raise DataError(f"{path}: there was no document in it, and nothing was added{why}")
 
 
 @click.command("get")

@@ -22,7 +22,7 @@ from hybrid_search.cli.options import (
     opened_dataset,
     say_not_read,
 )
-from hybrid_search.cli.output import facts, progress, say
+from hybrid_search.cli.output import facts, progress, say, some
 from hybrid_search.cli.server_load import ends_cleanly, server_load_of, server_load_options
 from hybrid_search.cli.server_options import layout_of, layout_options, pipeline_options
 from hybrid_search.cli.swapped import alias_options, gate_of, load_and_swap, say_declared, shown
@@ -213,10 +213,10 @@ def _load_in_sync(
             raise UsageError(f"{reason}; say --yes to remove them")
         advice = f"; rejected records are in {dead_letter}; mend them, or say --despite-rejected to remove all the same"
         raise DataError(f"{reason}{advice}" if reject.count else reason)
-    what = f"{synced.removed:,} documents"
+    what = some(synced.removed, "document")
     if synced.load.read.get("passages"):
-        what = f"{synced.removed:,} passages of {synced.of_documents:,} documents"
-    say(f"Removed {what} that are not in the data set any more.")
+        what = f"{some(synced.removed, 'passage')} of {some(synced.of_documents, 'document')}"
+    say(f"Removed {what} not in the data set any more.")
 
 
 def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
@@ -246,8 +246,11 @@ def _print(report: LoadReport, form: str, reject: Intake, **more: int) -> None:
     if told := _of_weights(report):
         say(told)
     if passages := report.read.get("passages"):
-        say(f"Read {report.read['documents']:,} documents in {passages:,} passages, which the index counts.")
-    if passed_over := _not_read(report.read):
+        documents = some(report.read["documents"], "document")
+        say(f"Read {documents} in {some(passages, 'passage')}, which the index counts.")
+    from hybrid_search.loaders.dataset import not_read
+
+    if passed_over := not_read(report.read):
         say(f"Not read: {passed_over}.")
     if before:
         say(f"{before:,} of the rejected were so before the load was interrupted; that run wrote them down.")
@@ -275,22 +278,6 @@ def _of_weights(report: LoadReport) -> str:
             "hybrid-search refit does it by judged queries."
         )
     return f"{legs}." if _is_unlike_words(report) else ""
-
-
-_PASSED_OVER = {
-    "not_read_hidden": "hidden",
-    "not_read_links": "symbolic links",
-    "not_read_assets": "pictures, styles and scripts",
-    "not_read_binary": "binary",
-    "not_read_data": "JSON without a text",
-    "not_read_empty": "empty",
-    "not_read_special": "pipes and devices",
-    "not_read_folders": "folders that may not be read",
-}
-
-
-def _not_read(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{what}: {counts[name]:,}" for name, what in _PASSED_OVER.items() if counts.get(name))
 
 
 def _options(given: dict[str, Any]) -> Any:

@@ -267,10 +267,12 @@ def opened_dataset(
 
 
 def say_not_read(dataset: Dataset) -> None:
-    """Name the files of a data set that were not read, and why."""
+    """Name the files of a data set that were not read, and why, and the fields that were left out."""
     for what, names in getattr(dataset, "not_read", {}).items():
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         say(f"Not read, as {what}: {', '.join(names[:_NAMED])}{more}.")
+    if unfit := list(getattr(getattr(dataset, "left_out", None), "unfit", ())):
+        say(f"Left out, as metadata can't hold such values: {', '.join(unfit)}{', …' if len(unfit) == _NAMED else ''}.")
 
 
 def rejecting(dead_letter: Path, allow: Allowance | None = None) -> AbstractContextManager[Intake]:

@@ -38,6 +38,7 @@ __all__ = [
     "print_table",
     "progress",
     "say",
+    "some",
     "to_a_reader",
 ]
 
@@ -288,6 +289,11 @@ def _bar(label: str, total: int | None) -> Iterator[tuple[Task, Callable[[], int
     with bar:
         task = bar.add_task(label, total=total, note="")
         yield _Bar(bar, task), lambda: int(bar.tasks[0].completed)
+
+
+def some(count: int, noun: str) -> str:
+    """Return a number with its noun, as *1 passage* or *1,200 passages*."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def in_options(message: str) -> str:

@@ -123,7 +123,7 @@ def load(
         documents, first = with_first(documents)
         if not first:
             so = f"{location} stays as it was" if exists else "no index was made"
-            raise DataError(f"{dataset.name}: the data set has no documents, so {so}; check the path")
+            raise DataError(f"{dataset.name}: the data set has no documents, so {so}; {_why_none(dataset.report())}")
         texts = texts_of(first, new.settings.fields)
         unlike = unlike_words(Words.of(model), texts) if model else unlike
         if sum(unlike) > MOSTLY and not new.settings.weighed:  # made queries would tell nothing, either
@@ -148,6 +148,12 @@ def load(
     in_pieces, unknown = (round(share, 3) for share in unlike)
     report = replace(report, taken_over=taken, absent=sorted(absent))
     return replace(report, location=str(location), seconds=seconds, read=read, in_pieces=in_pieces, unknown=unknown)
+
+
+def _why_none(read: Mapping[str, int]) -> str:
+    passed_over = {name.removeprefix("not_read_"): n for name, n in read.items() if name.startswith("not_read_") and n}
+    files = ", ".join(f"{what}: {number:,}" for what, number in passed_over.items())
+    return f"its files were not read ({files})" if files else "check the path"
 
 
 def _without(absent: set[str], documents: Iterator[Document]) -> Iterator[Document]:

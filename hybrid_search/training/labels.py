@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
 
 from hybrid_search.errors import DataError, UsageError
-from hybrid_search.storage import atomic_write_bytes, check_outside_indexes, disk_errors, make_folder
+from hybrid_search.storage import atomic_write_bytes, check_outside_indexes, disk_errors, folder_lock, make_folder
 from hybrid_search.types import Judgement, Query, normalise_text
 
 __all__ = ["write_labels"]
@@ -37,7 +36,7 @@ def write_labels(folder: Path, split: str, queries: Sequence[Query], judgements:
         make_folder(folder / "qrels")
         if others := [path.name for path in folder.glob("queries.*") if path.name != _QUERIES]:
             raise UsageError(f"{folder} has its queries in {others[0]}; give another folder, or make them {_QUERIES}")
-        with FileLock(folder / "writer.lock"):
+        with folder_lock(folder):
             lines, ids = _present(folder / _QUERIES)
             taken = {}
             for query in queries:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from hybrid_search.errors import DataError, MissingExtra
 from hybrid_search.loaders.cutting import Cutter, cutter_of
-from hybrid_search.loaders.dataset import BaseDataset
+from hybrid_search.loaders.dataset import BaseDataset, not_read
 from hybrid_search.loaders.files.finding import Found, find, read
 from hybrid_search.loaders.files.page import Page, Unreadable
 from hybrid_search.loaders.files.readers import Binary, is_records, kind_of, page_of, unpacked_file
@@ -19,7 +19,7 @@ from hybrid_search.loaders.files.records import documents_of
 from hybrid_search.loaders.first_only import FirstOnly
 from hybrid_search.loaders.folder import require_path
 from hybrid_search.loaders.intake import Reject, count_records, counted
-from hybrid_search.loaders.mapping import Fields
+from hybrid_search.loaders.mapping import Fields, LeftOut
 from hybrid_search.passages import Pieces
 from hybrid_search.types import (
     Document,
@@ -70,6 +70,7 @@ class Files(BaseDataset):
     and ``kind``, and ``modified``, the day of its last change.
 
     :ivar not_read: why -> the names of files that were not read in the last pass, as they are binary or empty.
+    :ivar left_out: the values of records that became no part of a document in the last pass.
     """
 
     def __init__(self, path: Path, reject: Reject, fields: Fields, cutter: Cutter | None) -> None:
@@ -79,6 +80,7 @@ class Files(BaseDataset):
         self._fields = fields
         self._cutter = cutter
         self.not_read: dict[str, list[str]] = {}
+        self.left_out = LeftOut()
 
     def documents(self) -> Iterator[Document]:
         """Stream the documents, in the order of the paths.
@@ -90,6 +92,7 @@ class Files(BaseDataset):
         first = FirstOnly("documents", counts, self._reject)
         passed_over: Counter[str] = Counter()
         self.not_read.clear()
+        self.left_out = LeftOut()
         files, ended = 0, False
         try:
             for files, found in enumerate(find(self._path, passed_over), 1):
@@ -103,7 +106,7 @@ class Files(BaseDataset):
             counts.update({f"not_read_{what}": number for what, number in passed_over.items()})
             count_records(self._reject, str(self._path), files, to_the_end=ended)
         if not files:
-            raise DataError(f"{self._path}: there is no file to read; check the path")
+            raise DataError(f"{self._path}: there is no file to read; {not_read(counts) or 'check the path'}")
 
     def splits(self) -> tuple[str, ...]:
         """There are none."""
@@ -132,7 +135,10 @@ class Files(BaseDataset):
         passages = list(self._cutter.passages(document))
         if fault := id_fault(passages[-1].id):
             counts["documents"] -= 1
-            self._reject(Rejection(str(self._path), number, "id", f"can't be a passage's: {fault}", document.id))
+            source, line = str(self._path), number
+            if document.origin and not isinstance(document, SectionedDocument):  # a record of a file
+                source, line = document.origin
+            self._reject(Rejection(source, line, "id", f"can't be a passage's: {fault}", document.id))
             return
         counts["passages"] += len(passages)
         yield from passages
@@ -142,7 +148,7 @@ class Files(BaseDataset):
         kind = kind_of(found.name)
         try:
             if is_records(kind):
-                yield from documents_of(found, kind, self._fields, first, counts, self._reject)
+                yield from documents_of(found, kind, self._fields, first, counts, self.left_out, self._reject)
                 return
             if fault := id_fault(found.name):
                 raise Unreadable(f"its path can't be an id: {fault}")

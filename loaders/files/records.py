@@ -17,7 +17,7 @@ from hybrid_search.loaders.intake import Reject, count_records
 from hybrid_search.loaders.json_containers import array_elements
 from hybrid_search.loaders.kinds import is_json_array
 from hybrid_search.loaders.lines import Line, lines_of
-from hybrid_search.loaders.mapping import Fields, has_text
+from hybrid_search.loaders.mapping import LEFT_OUT, Fields, LeftOut, has_text
 from hybrid_search.loaders.opening import Opened, open_file
 from hybrid_search.loaders.records import FieldError, parse_document
 from hybrid_search.loaders.tables import csv_records
@@ -33,12 +33,19 @@ _ADVICE = "; if tables count their rows alike, choose id=path+id, so that ids be
 
 
 def documents_of(
-    found: Found, kind: str, fields: Fields, first: FirstOnly, counts: Counter[str], reject: Reject
+    found: Found,
+    kind: str,
+    fields: Fields,
+    first: FirstOnly,
+    counts: Counter[str],
+    left_out: LeftOut,
+    reject: Reject,
 ) -> Iterator[Document]:
     """Stream the documents of a file; records that can't be taken are rejected.
 
     A record without an id has the file's path and its line as id.
 
+    :param left_out: gets the values that became no part of a document, which are counted too.
     :param kind: ``csv``, ``json`` or ``jsonl``.
     :param first: knows the ids of the files before.
     :raises DataError: if the file can't be read to its end.
@@ -52,7 +59,7 @@ def documents_of(
                 counts["not_read_data"] += 1  # settings of a program, for example
                 continue
             try:
-                taken = fields.applied(record, counts, lenient=True)
+                taken = fields.applied(record, left_out, lenient=True)
                 if not any(name in taken for name in ("id", "_id", "docid")):
                     taken["id"] = f"{found.name}#{line.number}"
                 document = parse_document(taken, line)
@@ -61,8 +68,12 @@ def documents_of(
                     if fault := id_fault(document.id):
                         raise FieldError("id", fault)
             except FieldError as error:
-                reject(line.rejected(error.field, f"{error.reason}{_advice(error, record, fields)}"))
+                advice = _advice(error, record, fields)
+                reject(line.rejected(fields.named(error.field), f"{error.reason}{advice}"))
                 continue
+            finally:
+                if left_out.count:
+                    counts[LEFT_OUT] = left_out.count
             content = f"{document.title}\0{document.text}\0{document.metadata}"
             if first.passes(line, document.id, content, "" if by_path else _ADVICE):
                 yield replace(document, metadata={"path": found.name, **document.metadata})

@@ -6,9 +6,7 @@ import json
 import threading
 from pathlib import Path
 
-from filelock import FileLock
-
-from hybrid_search.storage import atomic_write_bytes, check_outside_indexes, disk_errors
+from hybrid_search.storage import atomic_write_bytes, check_outside_indexes, disk_errors, folder_lock
 from hybrid_search.types import text_hash
 
 __all__ = ["SPLIT", "Judgements"]
@@ -39,7 +37,7 @@ class Judgements:
         query_id = f"q-{text_hash(query)}"
         with self._lock, disk_errors(f"writing {self._folder}"):
             (self._folder / "qrels").mkdir(parents=True, exist_ok=True)
-            with FileLock(self._folder / "writer.lock"):
+            with folder_lock(self._folder):
                 self._note_query(query_id, query)
                 self._note_grade(query_id, document_id, grade)
 

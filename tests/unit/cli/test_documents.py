@@ -7,8 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
+import hybrid_search
 from hybrid_search.cli import cli
-from hybrid_search.errors import DataError, DatasetNotFound, RecordsRejected, UsageError
+from hybrid_search.errors import DataError, DatasetNotFound, IndexLocked, RecordsRejected, UsageError
 from hybrid_search.service.routes.judgements import Judgements
 
 
@@ -202,7 +203,49 @@ def test_passages_that_go_are_told_with_their_documents(tmp_path, monkeypatch):
     assert CliRunner().invoke(cli, load).exit_code == 0
     (tmp_path / "docs" / "b.md").unlink()
     (tmp_path / "docs" / "c.md").unlink()
-    assert (
-        "Removed 4 passages of 2 documents that are not in the data set any more."
-        in CliRunner().invoke(cli, load).output
-    )
+    assert "Removed 4 passages of 2 documents not in the data set any more." in CliRunner().invoke(cli, load).output
+
+
+def test_a_folder_of_empty_files_is_not_a_wrong_path(run, tmp_path):
+    run("create", "notes")
+    (tmp_path / "empty").mkdir()
+    for name in ("a.txt", "b.md", ".hidden"):
+        (tmp_path / "empty" / name).touch()
+    done = CliRunner().invoke(cli, ["add", "notes", "empty"])
+    assert "Not read, as empty: a.txt, b.md." in done.output
+    assert str(done.exception) == "empty: there was no document in it, and nothing was added"
+    with pytest.raises(DataError, match=r"no index was made; its files were not read \(empty: 2, hidden: 1\)$"):
+        run("load", "files", "--path", "empty", "--to", "new", "--lexical-only")
+    (tmp_path / "empty" / "a.txt").unlink()
+    (tmp_path / "empty" / "b.md").unlink()
+    with pytest.raises(DataError, match=r"there is no file to read; hidden: 1$"):
+        run("load", "files", "--path", "empty", "--to", "new", "--lexical-only")
+
+
+def test_what_sync_removes_is_counted_in_words(run, tmp_path):
+    (tmp_path / "docs").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "docs" / name).write_text(f"Fleas of {name}.")
+    load = ["load", "files", "--path", "docs", "--to", "index", "--lexical-only"]
+    assert "Read 2 documents in 2 passages" in CliRunner().invoke(cli, load).output
+    (tmp_path / "docs" / "b.txt").unlink()
+    done = CliRunner().invoke(cli, [*load, "--sync", "--yes"])
+    assert "Removed 1 passage of 1 document not in the data set any more." in done.output
+    assert "Read 1 document in 1 passage" in done.output
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["/venv/lib/hybrid_search/service/worker.py", "{}"], "hybrid-search serve"),
+        (["/venv/bin/hybrid-search", "load", "jsonl"], "hybrid-search load"),
+        (["/src/hybrid_search/__main__.py", "--debug"], "hybrid-search"),
+        (["/app/index_notes.py", "secret"], "index_notes.py"),
+    ],
+)
+def test_who_holds_an_index_is_told_by_the_command(run, tmp_path, monkeypatch, argv, told):
+    run("create", "notes")
+    monkeypatch.setattr("sys.argv", argv)
+    with hybrid_search.open("notes", writable=True), pytest.raises(IndexLocked) as locked:
+        hybrid_search.open("notes", writable=True)
+    assert f"({told}) has been writing since" in str(locked.value)

@@ -186,6 +186,7 @@ def test_labels_become_a_split_of_the_data_set_whose_queries_keep_their_ids(tmp_
     for grade in (1, 2):
         write_labels(tmp_path, "clicks", queries, [Judgement("q-1", "b", grade), Judgement("q-2", "c", 3)])
     data = open_dataset("jsonl", tmp_path, reject=print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["documents.jsonl", "qrels", "queries.jsonl"]
     assert data.splits() == ("test", "clicks")
     assert [(query.id, query.text) for query in data.queries("clicks")] == [
         ("q7", "Sharp knife"),

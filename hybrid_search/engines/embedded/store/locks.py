@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import PurePath
 
 import filelock
 
@@ -81,7 +82,7 @@ class WriterLock:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "command": os.path.basename(sys.argv[0]) if sys.argv else "",
+            "command": _command(),
         }
         try:
             atomic_write_bytes(layout.owner, json.dumps(owner).encode())
@@ -115,6 +116,16 @@ def nobody_writes(layout: Layout) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def _command() -> str:
+    """Return what this process is called by: of our own commands the name and the verb, else the program's name."""
+    program, first = PurePath(sys.argv[0] if sys.argv else ""), "".join(sys.argv[1:2])
+    if program.parts[-2:] == ("service", "worker.py"):
+        return "hybrid-search serve"
+    if program.stem != "hybrid-search" and program.parts[-2:] != ("hybrid_search", "__main__.py"):
+        return program.name
+    return f"hybrid-search {first}" if first.replace("-", "").isalpha() and first[0] != "-" else "hybrid-search"
 
 
 def _owner(layout: Layout) -> dict[str, object]:

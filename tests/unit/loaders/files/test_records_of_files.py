@@ -91,3 +91,27 @@ def test_what_is_binary_or_empty_is_named(put, load):
     put("c.txt", "They jump.")
     loaded = load()
     assert loaded.data.not_read == {"binary": ["a.dat"], "empty": ["b.txt"]}
+
+
+def test_a_rejected_record_names_the_fields_as_they_were_chosen(put, load, write, rejected):
+    fields = Fields(id="url", title="name", text=("body", "summary"))
+    put("a.jsonl", '{"url": "u/1", "body": " "}\n{"url": "", "body": "x"}\n')
+    found = [(one.field, one.reason) for one in load(fields=fields).rejected]
+    assert found == [("body, summary", "blank, and so is the title"), ("url", "blank")]
+    mine = open_dataset("jsonl", write("m.jsonl", '{"url": "u/1"}\n'), reject=rejected.append, fields=fields)
+    assert list(mine.documents()) == []
+    assert [one.field for one in rejected] == ["body, summary"]
+
+
+def test_a_passage_that_can_not_have_an_id_is_told_with_its_record_s_file_and_line(put, load):
+    put("a.md", "# A\n\nA page before it.")
+    table = put("b.csv", f"id,text\n1,x\n{'i' * 511},y\n")
+    [rejection] = load(config="passages").rejected
+    assert (rejection.source, rejection.line, rejection.field) == (str(table), 3, "id")
+
+
+def test_fields_that_metadata_can_not_hold_are_named(put, load):
+    put("a.jsonl", "".join(f'{{"id": {n}, "text": "x", "deep{n}": {{}}, "lang": "en"}}\n' for n in range(12)))
+    loaded = load()
+    assert len(loaded.documents) == loaded.counts["fields_left_out"] == 12
+    assert list(loaded.data.left_out.unfit) == [f"deep{n}" for n in range(10)]
