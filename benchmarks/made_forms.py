@@ -303,7 +303,7 @@ def to_choose_on() -> Iterator[tuple[str, Judged]]:
     """Yield the sets to choose a rule on."""
     yield "nfcorpus", limited(test_set("nfcorpus").fit)
     yield "squad", limited(test_set("squad").fit)
-    yield "msmarco-qa", _msmarco_qa()
+    yield "msmarco-qa", msmarco_qa()
     yield "headings", _headings()
     python = open_dataset("python_docs", None, reject=lambda rejection: None)
     documents, queries = list(python.documents()), list(python.queries("test"))
@@ -344,7 +344,7 @@ def limited(judged: Judged) -> Judged:
     return Judged(judged.documents, asked, [one for one in judged.judgements if one.query_id in ids])
 
 
-def _msmarco_qa() -> Judged:
+def msmarco_qa(distractors: int = DISTRACTORS) -> Judged:
     """The questions whose answer somebody selected, among their passages and others."""
     documents: dict[str, Document] = {}
     queries, judgements = [], []
@@ -357,7 +357,7 @@ def _msmarco_qa() -> Judged:
             if chosen:
                 judgements.append(Judgement(id, f"{id}-{place}", 1))
         queries.append(Query(id, row["query"]))
-    others = random.Random(0).sample(passages()[-27_170:], DISTRACTORS)
+    others = random.Random(0).sample(passages()[-27_170:], distractors)
     return limited(Judged([*documents.values(), *others], queries, judgements))
 
 

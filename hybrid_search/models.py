@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +45,27 @@ def inspect_model(path: Path) -> Mapping[str, Any]:
         "fingerprint": card.fingerprint,
         "size_mb": round(size / 1e6, 1),
         "vocabulary_size": card.vocabulary_size,
+        "parameters": _parameters(path),
         **_training_report(path),
+        **({"training_seconds": card.training_seconds} if card.training_seconds else {}),
         **({"validation": card.measured} if card.measured else {}),
         **({"parents": list(card.parents)} if card.parents else {}),
         **({"old_validation": card.old_validation} if card.old_validation else {}),
         "tower": msgspec.to_builtins(card.tower),
         "defaults": msgspec.to_builtins(card.defaults),
     }
+
+
+def _parameters(folder: Path) -> dict[str, int]:
+    """Count the stored weights, where the training did not tell: all, and of these the word vectors."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "weights.safetensors", framework="numpy") as file:
+        sizes = {
+            name: prod(file.get_slice(name).get_shape()) for name in sorted(file.keys()) if not name.endswith("step")
+        }
+    words = (size for name, size in sizes.items() if name.endswith(("embedding.weight", "shift.weight")))
+    return {"all": sum(sizes.values()), "word_vectors": sum(words)}
 
 
 def _training_report(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,16 @@ from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.protocols import Dataset
 from hybrid_search.types import Document, Example, Judgement, Query, text_hash
 
-__all__ = ["NAMES", "Judged", "TestSet", "test_set", "write_queries", "write_set", "write_training_set"]
+__all__ = [
+    "NAMES",
+    "Judged",
+    "TestSet",
+    "test_set",
+    "training_labels",
+    "write_queries",
+    "write_set",
+    "write_training_set",
+]
 
 NAMES = ("dl19", "nfcorpus", "squad")
 FIT_SHARE = 4
@@ -50,6 +59,20 @@ class TestSet:
 def test_set(name: str) -> TestSet:
     """Read one of :data:`NAMES`."""
     return {"dl19": _dl19, "nfcorpus": _nfcorpus, "squad": _squad}[name]()
+
+
+def training_labels(name: str) -> Judged:
+    """Read what of one of :data:`NAMES` is trained on with labels, and the documents to find wrong answers among."""
+    if name == "dl19":
+        trained = [e for e in _triples() if not _fits(e.query.text)]
+        documents = {e.positive.id: e.positive for e in trained}
+        judged = [(e.query, e.positive.id) for e in trained]
+        by_id = {query.id: query for query, _ in judged}
+        return Judged(list(documents.values()), list(by_id.values()), [Judgement(q.id, id, 1) for q, id in judged])
+    if name == "squad":
+        return Judged(_squad_documents(lambda b: b > 1), *_squad_questions(lambda b: b > 1))
+    opened = _opened("beir", "nfcorpus")
+    return Judged(list(opened.documents()), list(opened.queries("train")), list(opened.judgements("train")))
 
 
 def write_training_set(folder: Path, *, labels: str = "", pool: bool = True) -> None:

@@ -11,18 +11,20 @@ from urllib.parse import parse_qsl
 
 from hybrid_search.errors import UsageError, shown
 from hybrid_search.evaluation.evaluate import judged_queries, seen_in_training
-from hybrid_search.evaluation.latency import Latency, measure_latency
+from hybrid_search.evaluation.latency import Latency, measure_encoding, measure_latency, measure_memory
 from hybrid_search.evaluation.measures import Measurer, Qrels, check_depth, means, qrels_of
 from hybrid_search.evaluation.protocol import own_documents, without_own
 from hybrid_search.evaluation.report import read_run
 from hybrid_search.evaluation.significance import Comparison, compare
-from hybrid_search.opening import open_retriever
+from hybrid_search.opening import is_on_server, open_retriever
 from hybrid_search.protocols import Dataset, Progress, Task, silent
 from hybrid_search.retrieval.retriever import Retriever, modes_of
 from hybrid_search.search import MAX_K, MODES
 from hybrid_search.second_stage import RERANK_DEPTH, SecondStage
 from hybrid_search.settings.index import Fusion
 from hybrid_search.streams import in_batches
+from hybrid_search.towers.model_card import read_model_card
+from hybrid_search.towers.shipped import located
 from hybrid_search.types import Document, Query, Ranking
 
 __all__ = ["CompareRequest", "Compared", "Contender", "Row", "compare_systems"]
@@ -146,6 +148,10 @@ class Row:
     :ivar bytes: size of the index; None for a run file.
     :ivar is_optimal: whether no other is at least as good in quality, median latency and size and better in one.
     :ivar trained_on: share of a sample of the towers' training queries that are among the queries, 0..1.
+    :ivar encoded: documents of the index that its towers encode in a second; None as ``latency``, and for BM25 alone.
+    :ivar memory: bytes that opening the index and searching add to a process; None as ``latency``, for an index on a
+        server, and where that can't be measured.
+    :ivar training: seconds that the training of the towers took; None if their model does not tell, and for BM25 alone.
     """
 
     name: str
@@ -156,6 +162,9 @@ class Row:
     bytes: int | None
     is_optimal: bool
     trained_on: float
+    encoded: float | None = None
+    memory: int | None = None
+    training: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,9 @@ class _Measured:
     bytes: int | None = None
     trained_on: float = 0.0
     identical: int = 0
+    encoded: float | None = None
+    memory: int | None = None
+    training: float | None = None
 
 
 def compare_systems(
@@ -226,7 +238,7 @@ def compare_systems(
     rows = [
         Row(
             name, means(one.values), comparisons[name], one.missing, one.latency, one.bytes, is_optimal=False,
-            trained_on=one.trained_on,
+            trained_on=one.trained_on, encoded=one.encoded, memory=one.memory, training=one.training,
         )
         for name, one in measured.items()
     ]  # fmt: skip
@@ -279,13 +291,24 @@ def _of_index(
             rankings |= dict(zip((query.id for query in batch), kept, strict=True))
             task.advance(len(batch))
         texts = [query.text for query in queries]
-        latency = None
+        measured = _Measured(measurer(rankings), bytes=_size(retriever), identical=len(own))
+        if mode != "bm25":
+            seen = seen_in_training(retriever, model, texts)
+            measured = replace(measured, trained_on=seen, training=_training_seconds(retriever, model))
         if request.speed:
-            latency = measure_latency(retriever, texts, mode=mode, fusion=fusion, second=second)
-        seen = 0.0 if mode == "bm25" else seen_in_training(retriever, model, texts)
-        return _Measured(
-            measurer(rankings), latency=latency, bytes=_size(retriever), trained_on=seen, identical=len(own)
-        )
+            on_disk = None if is_on_server(one.place) else Path(one.place)
+            measured = replace(
+                measured,
+                latency=measure_latency(retriever, texts, mode=mode, fusion=fusion, second=second),
+                encoded=None if mode == "bm25" else measure_encoding(retriever),
+                memory=measure_memory(on_disk, texts, mode=mode, model=model) if on_disk else None,
+            )
+        return measured
+
+
+def _training_seconds(retriever: Retriever, model: Path | None) -> float | None:
+    folder = located(model) if model else retriever.engine.model_folder()
+    return (read_model_card(folder).training_seconds or None) if folder else None
 
 
 def _size(retriever: Retriever) -> int:

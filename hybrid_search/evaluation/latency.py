@@ -1,10 +1,14 @@
-"""Measures how fast a retriever answers queries and encodes texts."""
+"""Measures how fast a retriever answers queries and encodes texts, and the memory that an index takes."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
@@ -16,13 +20,16 @@ from hybrid_search.search import MODES, Mode
 from hybrid_search.second_stage import SecondStage
 from hybrid_search.settings.index import Fusion
 
-__all__ = ["Latency", "Speed", "measure_latency", "measure_speed"]
+__all__ = ["Latency", "Speed", "measure_encoding", "measure_latency", "measure_memory", "measure_speed"]
 
 _WARM_UP = 20
 _RERANKED = 40
 """Queries that are timed when hits are ranked again, which may take a second each."""
 
 _BATCH = 256
+_ENCODED = 200
+_SECONDS = 120.0
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,50 @@ def measure_latency(
     return Latency(p50, p95, p99, _rate(answer, texts))
 
 
+def measure_encoding(retriever: Retriever) -> float | None:
+    """Return how many of the index's first documents its towers encode in a second; None without either."""
+    documents = retriever.engine.documents()
+    texts = [document.searchable_text for document in islice(documents, _ENCODED)]
+    return _rate(retriever.encode_documents, texts) if texts and retriever.encoder is not None else None
+
+
+def measure_memory(folder: Path, queries: Sequence[str], *, mode: Mode, model: Path | None = None) -> int | None:
+    """Return what opening an index in a folder and searching adds to a process at most, in bytes; None if not known.
+
+    The towers, read files that are mapped and the work of single searches are in it, the libraries are not. It is
+    measured in a process of its own, on Linux alone.
+    """
+    if not _STATUS.exists():
+        return None
+    asked = {"folder": str(folder), "model": str(model or ""), "mode": mode, "queries": list(queries[:_WARM_UP])}
+    command = [sys.executable, "-m", __name__]
+    try:
+        done = subprocess.run(command, input=json.dumps(asked).encode(), capture_output=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else None
+
+
+def _search_and_tell() -> None:
+    """Do what standard input asks for, and print by how many bytes the process grew."""
+    from hybrid_search.engines import embedded  # noqa: F401 - the libraries, which do not count
+    from hybrid_search.opening import open_retriever
+    from hybrid_search.towers.onnx import encoder  # noqa: F401
+
+    asked = json.load(sys.stdin)
+    before = _largest()
+    with open_retriever(asked["folder"], model=Path(asked["model"]) if asked["model"] else None) as retriever:
+        for query in asked["queries"]:
+            retriever.search(query, mode=asked["mode"], rerank=False)
+    sys.stdout.write(f"{max(_largest() - before, 0)}\n")
+
+
+def _largest() -> int:
+    """Return the most memory that this process has had resident; ``ru_maxrss`` begins with that of its parent."""
+    fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
 def _warm_up(repeats: int) -> int:
     return min(_WARM_UP, 1 + repeats // 10)
 
@@ -129,3 +180,7 @@ def _rate(work: Callable[[Sequence[str]], object], texts: Sequence[str]) -> floa
     for first in range(0, len(texts), _BATCH):
         work(texts[first : first + _BATCH])
     return len(texts) / max(perf_counter_ns() - started, 1) * 1e9
+
+
+if __name__ == "__main__":
+    _search_and_tell()

@@ -153,9 +153,11 @@ def _compared(value: Any, texts: bool) -> Iterator[_Markup]:
     yield _tag("p", f"{value.queries:,} queries of split {plain(value.split)}; against {plain(value.baseline)}.")
     header = (
         "best", "system", f"{first} [95 %]", *value.measures[1:], "difference [95 %]", "p (Holm)", "wins/losses/ties",
-        "p50 ms", "p99 ms", "queries/s", "MB",
+        "p50 ms", "p99 ms", "queries/s", "MB", "RAM MB", "encoded/s", "training s",
     )  # fmt: skip
-    yield _table(header, [_row(row, value) for row in value.rows], numbers_from=2)
+    rows = [_row(row, value) for row in value.rows]
+    used = [place for place in range(len(header)) if place < 2 or any(row[place] for row in rows)]
+    yield _table([header[place] for place in used], [[row[place] for place in used] for row in rows], numbers_from=2)
     yield _tag("p", f"* none is better in {first}, p50 and size together.")
 
 
@@ -171,9 +173,19 @@ def _row(row: Any, value: Any) -> list[str]:
     if row.latency is not None:
         speed = [f"{row.latency.p50:.2f}", f"{row.latency.p99:.2f}", f"{row.latency.queries_per_second:,.0f}"]
     others = [f"{row.means[name]:.3f}" if name in row.means else "" for name in value.measures[1:]]
-    size = "" if row.bytes is None else f"{row.bytes / 1e6:,.1f}"
+    sizes = ["" if size is None else f"{size / 1e6:,.1f}" for size in (row.bytes, row.memory)]
+    rates = ["" if value is None else f"{value:,.0f}" for value in (row.encoded, row.training)]
     star = "*" if row.is_optimal else ""
-    return [star, plain(row.name, 60), with_interval(one.mean, one.interval, ""), *others, *against, *speed, size]
+    return [
+        star,
+        plain(row.name, 60),
+        with_interval(one.mean, one.interval, ""),
+        *others,
+        *against,
+        *speed,
+        *sizes,
+        *rates,
+    ]
 
 
 def _evaluated(value: Any, texts: bool) -> Iterator[_Markup]:

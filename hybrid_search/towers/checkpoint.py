@@ -107,6 +107,7 @@ def save_checkpoint(
             defaults=defaults,
             training_queries=training_queries,
             parents=parents,
+            training_seconds=round(float(training.get("report", {}).get("seconds", 0.0)), 1),
         )
         write_model_card(staging, card)
         replace_folder(staging, folder)

@@ -82,6 +82,7 @@ class ModelCard(Setting, frozen=True):
     :ivar measured: nDCG@10 on the validation queries, by system.
     :ivar old_validation: of the towers on the parent's validation queries, ``before`` and ``after``; empty without a
         parent, or if it could not be measured.
+    :ivar training_seconds: how long the last training took; 0 if that is not known.
     """
 
     format_version: int
@@ -95,6 +96,7 @@ class ModelCard(Setting, frozen=True):
     parents: tuple[str, ...] = ()
     measured: dict[str, float] = msgspec.field(default_factory=dict)
     old_validation: dict[str, float] = msgspec.field(default_factory=dict)
+    training_seconds: float = 0.0
 
     @property
     def served(self) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def test_the_weights_of_the_fusion_are_fitted_again(home: Home, place: str, tmp_
     assert (report["split"], report["queries"], report["weights_before"]) == ("dev", 54, [0.01, 0.99])
     # BM25 finds all, k-NN nearly: BM25 alone looks best, and it is no more than chance.
     assert (report["weights_chosen"], report["is_significant"], report["is_written"]) == ([1.0, 0.0], False, False)
-    assert (report["weights_after"], report["after"] >= report["before"]) == ([0.01, 0.99], True)
+    assert (report["weights_after"], report["chosen"] >= report["before"]) == ([0.01, 0.99], True)
     assert "The weights stay as they are: BM25 0.01, k-NN 0.99. What looked best on split dev" in done.err
     assert home.run("info", place, "--format", "json").json["fusion"]["weights"] == [0.01, 0.99]
 

@@ -98,7 +98,7 @@ def _print_table(result: Compared) -> None:
     first, *others = result.measures
     header = (
         "", "system", f"{first} [95 %]", *others, f"against {result.baseline} [95 %]", "p (Holm)", "p50 ms", "p95",
-        "p99", "queries/s", "MB",
+        "p99", "queries/s", "MB", "RAM MB", "encoded/s", "trained",
     )  # fmt: skip
     title = f"{result.queries:,} queries of split {result.split}; * none is better in {first}, p50 and size together"
     rows = [_cells(row, result) for row in result.rows]
@@ -121,5 +121,10 @@ def _cells(row: Row, result: Compared) -> tuple[str, ...]:
     return (
         "*" if row.is_optimal else "", row.name, with_interval(one.mean, one.interval, ""),
         *(f"{row.means[name]:.3f}" for name in result.measures[1:]), *against, *speed,
-        "" if row.bytes is None else f"{row.bytes / 1e6:,.1f}",
+        *("" if bytes is None else f"{bytes / 1e6:,.1f}" for bytes in (row.bytes, row.memory)),
+        "" if row.encoded is None else f"{row.encoded:,.0f}", "" if row.training is None else _duration(row.training),
     )  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:,.0f} min"

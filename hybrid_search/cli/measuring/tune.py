@@ -84,11 +84,13 @@ def command(
             print_json(values) if form == "json" else print_jsonl([values])
         _say_if_trained_on(report)
         if report.shared:
+            one = report.shared == 1
             say(
-                f"{report.shared:,} queries of split {report.checked_on} are queries of split {report.split}, too, "
-                "which chose; they are left out of the check."
+                f"{report.shared:,} {'query' if one else 'queries'} of split {report.checked_on} "
+                f"{'is also asked' if one else 'are also asked'} in split {report.split}, which chose; "
+                f"{'it is' if one else 'they are'} left out of the check."
             )
-        say(_verdict(report))
+        say(_verdict(report, deploy=given["deploy"]))
 
 
 def _print_report(report: TuneReport) -> None:
@@ -123,7 +125,7 @@ def _technique(fusion: Fusion) -> str:
     return f"rrf {fusion.rank_constant}" if fusion.method == "rrf" else f"{fusion.method}, {fusion.combination}"
 
 
-def _verdict(report: TuneReport) -> str:
+def _verdict(report: TuneReport, *, deploy: bool = False) -> str:
     after, bm25 = report.after, report.bm25_after
     answer = f"{_technique(after)}, {_weights(after)}, window {after.window}"
     alone = {"bm25 alone": "BM25 alone", "knn alone": "k-NN alone"}.get(report.answer, "")
@@ -134,7 +136,7 @@ def _verdict(report: TuneReport) -> str:
         answer += f", k1 {bm25.k1:g}, b {bm25.b:g}"
     if (after, bm25) == (report.before, report.bm25_before):
         return f"The settings stay as they are: {answer}."
-    return _change(report, answer)
+    return _change(report, answer) + ("" if deploy else " To write it: the same command with --deploy.")
 
 
 def _weights(fusion: Fusion) -> str:
@@ -209,7 +211,8 @@ def _verdict_of_refit(report: TuneReport) -> str:
 
 
 def _of_refit(report: TuneReport) -> dict[str, Any]:
-    held_out = report.checked["after"]
+    """Return the values by name: of the split's queries, then ``held_out`` of the same, by the other half's weights."""
+    chosen, before = report.checked["after"], report.checked["before"]
     return {
         "location": report.location,
         "split": report.split,
@@ -217,9 +220,11 @@ def _of_refit(report: TuneReport) -> dict[str, Any]:
         "weights_before": report.before.weights,
         "weights_chosen": report.after.weights,
         "weights_after": (report.before if report.is_kept else report.after).weights,
-        **report.tuning,
-        "held_out": held_out.mean,
-        "p_value": held_out.p_value,
+        "measure": report.measure,
+        **{{"after": "chosen"}.get(system, system): value for system, value in report.tuning.items()},
+        "held_out_before": before.mean,
+        "held_out_chosen": chosen.mean,
+        "p_value": chosen.p_value,
         "is_significant": report.is_significant,
         "is_written": report.is_written,
         "trained_on": report.trained_on,

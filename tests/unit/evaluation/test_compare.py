@@ -70,6 +70,9 @@ def test_an_index_stands_beside_its_own_run(data: Dataset, tmp_path: Path) -> No
     assert index.latency is not None
     assert index.latency.p50 <= index.latency.p95 <= index.latency.p99
     assert (index.bytes or 0) > 1_000
+    assert 0 < (index.memory or 1) < 2**30  # not known but on Linux
+    assert (index.encoded, index.training) == (None, None)  # there are no towers
+    assert (of_run.memory, of_run.encoded, of_run.training) == (None, None, None)
     assert (index.is_optimal, of_run.is_optimal) == (True, False)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.errors import ConfigError, UsageError
 from hybrid_search.loaders.registry import open_dataset
-from hybrid_search.models import inspect_model
+from hybrid_search.models import _parameters, inspect_model
 from hybrid_search.settings.training import TowerConfig, TrainConfig, WordVectorConfig
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.shipped import default_model
@@ -58,7 +58,11 @@ def test_documents_alone_are_enough_with_a_teacher(folder: Path, encoder: str) -
     towers = TOWERS.replace(encoder=encoder, query_hidden=4)
     summary = train(data, folder / "model", TrainRequest(towers=towers, config=config(folder)))
     assert (summary.steps, summary.validation) == (20, {})
-    assert 0.9 < inspect_model(folder / "model")["cosine_to_shuffled"]["documents"] <= 1
+    told = inspect_model(folder / "model")
+    assert 0.9 < told["cosine_to_shuffled"]["documents"] <= 1
+    counted = _parameters(folder / "model")  # of the files, as where training did not tell
+    assert counted == {name: told["parameters"][name] for name in ("all", "word_vectors")}
+    assert 0 < told["training_seconds"] < 600
     encoder = OnnxEncoder.load(folder / "model")
     vectors = encoder.encode_documents([f"{WORDS[30 * t + 3]} {WORDS[30 * t + 9]}" for t in range(TOPICS)])
     same = vectors @ encoder.encode_queries([WORDS[30 * t + 5] for t in range(TOPICS)]).T

@@ -220,5 +220,11 @@ def test_tune_and_refit_say_alike_that_what_did_not_hold_is_not_written() -> Non
         f"What looked best on split dev, BM25 1.00, k-NN 0.00, {held} explains."
     )
     assert _of_refit(report)["weights_after"] == (0.75, 0.25)
+    found = _of_refit(replace(report, tuning={"before": 0.6, "bm25": 0.4, "knn": 0.3, "after": 0.7}))
+    assert [found[name] for name in ("before", "bm25", "knn", "chosen")] == [0.6, 0.4, 0.3, 0.7]
+    assert (found["held_out_before"], round(found["held_out_chosen"], 6)) == (0.5, 0.45)
+    fits = replace(report, is_kept=False, after=Fusion(weights=(0.6, 0.4)), answer="fuse")
+    assert _verdict(fits, deploy=False).endswith(" To write it: the same command with --deploy.")
+    assert "--deploy" not in _verdict(fits, deploy=True)
     written = replace(report, is_kept=False, is_written=True, is_significant=True)
     assert _verdict_of_refit(written).startswith("Written: BM25 1.00, k-NN 0.00: k-NN is off, BM25 alone searches. ")
