@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 
 from hybrid_search.passages import COUNT, NUMBER, OF, count_of, joined, passage_id
 from hybrid_search.protocols import Encoder, Engine, Vectors
@@ -29,6 +33,10 @@ BATCH = 1_024
 
 COMMIT_EVERY = 16_384
 """Documents between commits; after a kill at most these are encoded again by the next run."""
+
+_AHEAD = COMMIT_EVERY
+_AHEAD_CHARACTERS = 1 << 24
+"""Documents, and characters of them, that are read and encoded while those before are added and committed, at most."""
 
 _FEW = 1_000
 _NEVER = 1 << 62
@@ -67,15 +75,110 @@ def index_corpus(
     :raises SearchIndexError: if a batch can't be added; earlier ones are part of the next commit.
     """
     since_commit = 0
-    for batch in in_document_batches(documents, batch_size):
-        new = batch if only_new is None else only_new(batch)
-        rejected = engine.add(new, vectors_of(encoder, new)) if new else []
+    choice = _Choice(only_new)
+    read = ((batch, choice.of(batch)) for batch in in_document_batches(documents, batch_size))
+    for batch, new, vectors in _encoded(read, encoder):
+        rejected = engine.add(new, vectors) if new else []
         yield Indexed(len(batch), len(new), rejected, _replaced(new, rejected))
         since_commit += len(new)
+        choice.added(new)
         if commit_every is not None and since_commit >= commit_every:
             engine.commit()
             since_commit = 0
+            choice.committed()
     engine.commit()
+
+
+class _Choice:
+    """Chooses the documents that must be added: new ones, and all whose id has come before and is not committed."""
+
+    def __init__(self, only_new: Callable[[list[Document]], list[Document]] | None) -> None:
+        self._only_new = only_new
+        self._coming: Counter[str] = Counter()
+        self._added: Counter[str] = Counter()
+
+    def of(self, batch: list[Document]) -> list[Document]:
+        if self._only_new is None:
+            return batch
+        new, chosen = {id(one) for one in self._only_new(batch)}, []
+        for one in batch:
+            # What is committed tells nothing of a document that another version has preceded since.
+            known = isinstance(one.id, str)
+            if id(one) in new or (known and one.id in self._coming):
+                chosen.append(one)
+                if known:
+                    self._coming[one.id] += 1
+        return chosen
+
+    def added(self, new: list[Document]) -> None:
+        if self._only_new is not None:
+            self._added.update(one.id for one in new if isinstance(one.id, str))
+
+    def committed(self) -> None:
+        self._coming -= self._added  # keeps those that are still to be added
+        self._added.clear()
+
+
+_Read = tuple[list[Document], list[Document]]
+"""A batch, and those of its documents that must be added."""
+
+
+def _encoded(
+    batches: Iterator[_Read], encoder: Encoder | None
+) -> Iterator[tuple[list[Document], list[Document], Vectors | None]]:
+    """Yield batches with the vectors of what must be added; the next ones are read and encoded meanwhile.
+
+    If reading fails, the batches before are yielded first.
+    """
+    if encoder is None:
+        yield from ((batch, new, None) for batch, new in batches)
+        return
+    caught = _caught(batches)
+    first, second = list(islice(caught, 1)), list(islice(caught, 1))
+    if not second:  # a thread costs more than a small add
+        yield from (_made(read, partial(vectors_of, encoder)) for read in first)
+        return
+    waiting: deque[tuple[_Read | Exception, Future[Vectors | None], float]] = deque()
+    with ThreadPoolExecutor(1, "encode") as encoding:
+        try:
+            for read in chain(first, second, caught):
+                new = [] if isinstance(read, Exception) else read[1]
+                vectors = encoding.submit(copy_context().run, vectors_of, encoder, new)
+                waiting.append((read, vectors, _weight(new)))
+                while sum(weight for _, _, weight in waiting) > 1:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+        finally:
+            encoding.shutdown(wait=False, cancel_futures=True)
+
+
+def _caught(batches: Iterable[_Read]) -> Iterator[_Read | Exception]:
+    try:
+        yield from batches
+    except Exception as error:
+        yield error
+
+
+def _weight(documents: Sequence[Document]) -> float:
+    """Return the share of what may be read ahead."""
+    characters = sum(len(one.text) for one in documents if isinstance(one.text, str))
+    return max(len(documents) / _AHEAD, characters / _AHEAD_CHARACTERS)
+
+
+def _next(
+    waiting: deque[tuple[_Read | Exception, Future[Vectors | None], float]],
+) -> tuple[list[Document], list[Document], Vectors | None]:
+    read, vectors, _ = waiting.popleft()
+    return _made(read, lambda new: vectors.result())
+
+
+def _made(
+    read: _Read | Exception, vectors: Callable[[list[Document]], Vectors | None]
+) -> tuple[list[Document], list[Document], Vectors | None]:
+    if isinstance(read, Exception):
+        raise read
+    return *read, vectors(read[1])
 
 
 def _replaced(documents: Sequence[Document], rejected: Sequence[Rejection]) -> int:

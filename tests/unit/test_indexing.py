@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from fakes import AXIS_SETTINGS, PETS, AxisEncoder
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.errors import UsageError
 from hybrid_search.indexing import Indexed, index_corpus, vectors_of
+from hybrid_search.protocols import Vectors
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.settings.index import IndexSettings
 from hybrid_search.types import Document, MetadataValue
@@ -106,3 +109,55 @@ def test_a_number_of_too_many_digits_is_refused_alone_wherever_it_stands(tmp_pat
         for asked in ({"k": HUGE}, {"offset": HUGE}, {"min_score": HUGE}):
             with pytest.raises(UsageError, match="too large to show"):
                 retriever.search("word", **asked)
+
+
+class Slow(AxisEncoder):
+    """Tells which thread encodes, and when."""
+
+    def __init__(self) -> None:
+        self.encoded: list[int] = []
+        self.own_thread: list[bool] = []
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        self.encoded.append(len(texts))
+        self.own_thread.append(threading.current_thread() is not threading.main_thread())
+        return super().encode_documents(texts)
+
+
+def test_later_batches_are_encoded_beside_the_adding_and_one_alone_is_not(tmp_path: Path) -> None:
+    several, one = Slow(), Slow()
+    with EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS) as engine:
+        assert [batch.read for batch in index_corpus(engine, several, PETS, batch_size=2)] == [2, 2, 1]
+        assert [batch.read for batch in index_corpus(engine, one, PETS)] == [5]
+    assert (several.encoded, several.own_thread) == ([2, 2, 1], [True] * 3)
+    assert (one.encoded, one.own_thread) == ([5], [False])
+
+
+@pytest.mark.parametrize(("before", "whole"), [(0, 0), (3, 2), (5, 4)])
+def test_whole_batches_read_before_an_error_are_added(tmp_path: Path, before: int, whole: int) -> None:
+    def read() -> Iterator[Document]:
+        yield from PETS[:before]
+        raise OSError("the file ends here")
+
+    with EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS) as engine:
+        with pytest.raises(OSError, match="the file ends here"):
+            list(index_corpus(engine, AxisEncoder(), read(), batch_size=2))
+        engine.commit()
+        assert engine.count() == whole
+
+
+def test_the_last_version_counts_also_where_it_is_the_one_that_the_index_has(tmp_path: Path) -> None:
+    old, new = Document("d1", "a cat"), Document("d1", "a dog")
+    with EmbeddedEngine.create(tmp_path / "index", AXIS_SETTINGS) as engine:
+        list(index_corpus(engine, AxisEncoder(), [old]))
+        for batch_size in (1, 2):
+            list(
+                index_corpus(
+                    engine,
+                    AxisEncoder(),
+                    [new, old],
+                    batch_size=batch_size,
+                    only_new=lambda batch: [one for one in batch if engine.get(["d1"]) != [one]],
+                )
+            )
+            assert engine.get(["d1"]) == [old]
