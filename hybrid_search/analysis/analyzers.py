@@ -69,10 +69,11 @@ class Analyzer:
     def prepared(self, text: str) -> str:
         """Return a text in the form that :meth:`for_tantivy` expects; OpenSearch's analyzer does this itself."""
         if not self.suffixes:
-            return self._unstemmed(text)
+            return self.unstemmed(text)
         return " ".join(map(suffixes.stem_of(self.suffixes), self.words(text)))
 
-    def _unstemmed(self, text: str) -> str:
+    def unstemmed(self, text: str) -> str:
+        """Return a text whose words are those of its terms, before case and endings are taken off."""
         # Most texts only need lower case, which the analyzer does itself.
         if self.folds and not text.isascii():
             text = spelling.folding(keeps_capitals=self.parts)(text)
@@ -85,7 +86,17 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """Split a text into words, in order, as for its terms but without stemming."""
-        return [word.lower() if word.isascii() else word.translate(_SMALL) for word in _split()(self._unstemmed(text))]
+        return [_small(word) for word in self.split(self.unstemmed(text))]
+
+    def split(self, unstemmed: str) -> list[str]:
+        """Split such a text into words, in order."""
+        return _split()(unstemmed)
+
+    def term_of(self) -> Callable[[str], str]:
+        """Return the function that makes a term of one of these words."""
+        analyze = self.for_tantivy().analyze
+        stem = suffixes.stem_of(self.suffixes) if self.suffixes else None
+        return lambda word: analyze(stem(_small(word)) if stem else word)[0]
 
     def runs_of(self, word: str) -> list[tuple[int, int]]:
         """Return the places in a run of letters and digits that are words; of most, the whole."""
@@ -160,6 +171,10 @@ def _terms_of(analyzer: Analyzer) -> Callable[[str], list[str]]:
 def function_words(language: str) -> frozenset[str]:
     """Return the words of a language that say nothing of a query's subject, none of an empty name."""
     return frozenset(mappings.render("analysis/function_words")[language]) if language else frozenset()
+
+
+def _small(word: str) -> str:
+    return word.lower() if word.isascii() else word.translate(_SMALL)
 
 
 @cache

@@ -70,7 +70,7 @@ def with_parts(text: str, words_of: Callable[[str], list[str]]) -> str:
     found = []
     for word in words_of(text):
         found.append(word)
-        if len(parts := parts_of(word)) > 1:
+        if not word.islower() and len(parts := parts_of(word)) > 1:  # most words have no capital
             found += parts
     return " ".join(found)
 

@@ -32,6 +32,9 @@ def folding(*, keeps_capitals: bool = False) -> Callable[[str], str]:
     letters, marks = ({one[0] for one in sequences}, {mark for one in sequences for mark in one[1:]})
     # A run of these never combines with the characters before and after it.
     runs = re.compile(f"[{''.join(letters)}][{''.join(marks)}]+")
+    combining = re.compile(f"[{''.join(marks)}]")
+    # To look up each character of a text takes many times as long as to find those beyond ASCII.
+    beyond = re.compile(r"[^\x00-\x7f]+" if min(characters) > 127 else r"(?s).+")
     longest = max(map(len, sequences))
 
     def joined(run: re.Match[str]) -> str:
@@ -41,7 +44,11 @@ def folding(*, keeps_capitals: bool = False) -> Callable[[str], str]:
             found, rest = found + sequences.get(rest[:taken], rest[:taken]), rest[taken:]
         return found
 
-    return lambda text: runs.sub(joined, text.translate(characters))
+    def folded(text: str) -> str:
+        text = beyond.sub(lambda run: run[0].translate(characters), text)
+        return runs.sub(joined, text) if combining.search(text) else text
+
+    return folded
 
 
 def char_filters(*, keeps_capitals: bool = False) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class Caches:
         self._layout = layout
         self._store = store
         self._tantivy = TantivyIndex(layout.lexical, terms)
-        self._forward = ForwardIndex(layout.forward, terms.terms_of())
+        self._forward = ForwardIndex(layout.forward, terms)
         self.lexical = LexicalLeg(self._tantivy, self._forward, store, terms)
         self.dense = DenseLeg(layout.dense, settings, store)
         self._rebuilt = False
@@ -106,14 +107,21 @@ class Caches:
 
     def _sync(self, *, saving: bool) -> None:
         generation = self._store.state().generation
-        if saving or not self.is_settled or not self.lexical.sync():
-            # The forward index first, because it must contain every row that tantivy finds.
-            for cache in (self._forward, self._tantivy):
-                if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
-                    cache.sync(self._store)
-            self.lexical.sync()
-        if self.dense.generation < generation:
-            self.dense.sync()
+        if not (saving or not self.is_settled or not self.lexical.sync()):
+            if self.dense.generation < generation:
+                self.dense.sync()
+            return
+        # Side by side, as most of their work is done outside of Python.
+        with ThreadPoolExecutor(2, "follow") as beside:
+            dense = beside.submit(self.dense.sync) if self.dense.generation < generation else None
+            forward = beside.submit(self._forward.sync, self._store) if _lags(self._forward, generation) else None
+            if _lags(self._tantivy, generation):
+                # Committed last, because the forward index must contain every row that tantivy finds.
+                self._tantivy.sync(self._store, before_commit=forward.result if forward else lambda: None)
+        for following in (forward, dense):
+            if following:
+                following.result()
+        self.lexical.sync()
 
     def save(self) -> None:
         """Save both legs as they are now, with nothing left in the tail. Requires the writer lock.
@@ -224,6 +232,11 @@ class Caches:
     def _all(self) -> tuple[_Cache, ...]:
         # tantivy before the forward index: another process may write in between, and rows found need their terms.
         return self._tantivy, self._forward, self.dense
+
+
+def _lags(cache: _Cache, generation: int) -> bool:
+    manifest = cache.manifest
+    return manifest.generation < generation or not manifest.clean or not manifest.files
 
 
 def _load_steady(cache: _Cache, *, contents: bool) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.analysis import Analyzer
 from hybrid_search.engines.embedded.store.manifest import Manifest, checksum_of
 from hybrid_search.engines.embedded.store.own_files import append_to, foreign, is_plain, own_folder
 from hybrid_search.engines.embedded.store.store import Store, read_state
@@ -30,7 +32,9 @@ _ROWS = "rows.bin"
 _ROW = np.dtype([("end", "<u8"), ("length", "<u4")])
 _MOST = 0xFFFF
 _BATCH = 4096
-_MOST_HASHES = 500_000
+_MOST_WORDS = 200_000
+_WORDS = bytes(code + 32 if 65 <= code <= 90 else code if chr(code).isalnum() else 32 for code in range(128)).ljust(256)
+"""Takes bytes of ASCII to small letters, digits and blanks."""
 _NEVER = 1 << 62
 
 
@@ -53,10 +57,9 @@ class ForwardIndex:
     terms: int
     is_gapless: bool
 
-    def __init__(self, folder: Path, terms_of: Callable[[str], list[str]]) -> None:
+    def __init__(self, folder: Path, analyzer: Analyzer) -> None:
         self.folder = folder
-        self._terms_of = terms_of
-        self._hashes: dict[str, int] = {}
+        self._hashes = _Hashes(analyzer)
         self.reset()
 
     def load(self, manifest: Manifest) -> None:
@@ -138,34 +141,29 @@ class ForwardIndex:
             _Appended(self.folder / _ROWS, *old.files.get(_ROWS, (0, 0))) as rows,
         ):
             end, expected = postings.size // 8, rows.size // _ROW.itemsize
-            words: list[int] = []
-            records: list[tuple[int, int]] = []
+            words, counts, records = array("Q"), array("Q"), list[tuple[int, int]]()
+
+            def flush() -> None:
+                times = np.minimum(np.frombuffer(counts, np.uint64), _MOST)
+                postings.write((np.frombuffer(words, np.uint64) << 16 | times).astype("<u8").tobytes())
+                rows.write(np.array(records, _ROW).tobytes())
+
             for row, text in texts:
                 # Rows without a document (deleted before they were added here) get records of length 0.
                 records.extend([(end, 0)] * (row - expected - len(records)))
-                found = self._terms_of(text)
-                counts = Counter(found)
-                words.extend(self._hash(term) << 16 | min(count, _MOST) for term, count in counts.items())
-                end += len(counts)
-                lengths.append(len(found))
-                records.append((end, len(found)))
+                found = Counter(self._hashes.of(text))
+                words.extend(found)
+                counts.extend(found.values())
+                end += len(found)
+                lengths.append(found.total())
+                records.append((end, lengths[-1]))
                 if len(records) >= _BATCH:
-                    postings.write(np.array(words, "<u8").tobytes())
-                    rows.write(np.array(records, _ROW).tobytes())
+                    flush()
                     expected += len(records)
-                    words, records = [], []
+                    words, counts, records = array("Q"), array("Q"), []
             records.extend([(end, 0)] * (next_row - expected - len(records)))
-            postings.write(np.array(words, "<u8").tobytes())
-            rows.write(np.array(records, _ROW).tobytes())
+            flush()
             return {_POSTINGS: postings.sync(), _ROWS: rows.sync()}, lengths
-
-    def _hash(self, term: str) -> int:
-        known = self._hashes.get(term)
-        if known is None:
-            if len(self._hashes) >= _MOST_HASHES:
-                self._hashes.clear()
-            known = self._hashes[term] = term_hash(term)
-        return known
 
     def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return documents' lengths in terms, (n,)."""
@@ -185,6 +183,28 @@ class ForwardIndex:
         numbers, at = np.divmod(found, max(1, len(words)))
         counts[numbers, np.searchsorted(ends, at, side="right")] = words[at] & np.uint64(_MOST)
         return counts
+
+
+class _Hashes(dict[bytes | str, int]):
+    """The hashes of words' terms. A word's term does not depend on the words around it, so each is analysed once."""
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        super().__init__()
+        self._analyzer = analyzer
+        self._term_of = analyzer.term_of()
+
+    def __missing__(self, word: bytes | str) -> int:
+        if len(self) >= _MOST_WORDS:
+            self.clear()
+        known = self[word] = term_hash(self._term_of(word.decode() if isinstance(word, bytes) else word))
+        return known
+
+    def of(self, text: str) -> Iterable[int]:
+        """Return the hash of each term of a text, in any order."""
+        plain = self._analyzer.unstemmed(text)
+        if plain.isascii():
+            return map(self.__getitem__, plain.encode().translate(_WORDS).split())
+        return map(self.__getitem__, self._analyzer.split(plain))
 
 
 class _Appended:
