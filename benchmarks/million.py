@@ -9,7 +9,7 @@ are, and what encoding costs. Queries are real ones (MS MARCO dev.small), encode
 Each part runs by itself, with what it makes in ``--folder``, so that none must be repeated for another::
 
     python -m benchmarks.million prepare
-    python -m benchmarks.million load --documents 1000000
+    python -m benchmarks.million load --documents 1000000 --seconds 150   # as often as it takes
     python -m benchmarks.million search --documents 1000000
 
 ``load`` reads a JSONL file, so that its rate is that of a text to a searchable document; ``prepare`` is needed once.
@@ -48,7 +48,7 @@ from hybrid_search.indexing import index_corpus
 from hybrid_search.loaders.registry import open_dataset
 from hybrid_search.retrieval.retriever import Retriever
 from hybrid_search.search import Search
-from hybrid_search.settings.index import Fusion, IndexSettings
+from hybrid_search.settings.index import Fusion, IndexSettings, Similarity
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.towers.shipped import located
 from hybrid_search.types import Document
@@ -160,49 +160,71 @@ def sample(folder: Path) -> None:
 @click.option("--documents", type=int, default=MOST)
 @click.option("--lexical", is_flag=True, help="Without vectors.")
 @click.option("--factory", default="auto", help="The k-NN index.")
+@click.option("--seconds", type=float, default=1e9, help="Go on for so long; the next call goes on from there.")
 @click.pass_obj
-def load(folder: Path, documents: int, lexical: bool, factory: str) -> None:
-    """Load the passages into a new index, and tell rate, stages, memory and disk."""
-    index = folder / _name(documents, lexical)
-    shutil.rmtree(index, ignore_errors=True)
-    encoder = None if lexical else _Made(folder)
+def load(folder: Path, documents: int, lexical: bool, factory: str, seconds: float) -> None:
+    """Load the passages, and tell rate, stages, memory and disk; call it until all are there."""
+    index, known = folder / _name(documents, lexical), folder / f"{_name(documents, lexical)}.json"
+    if not known.exists():
+        shutil.rmtree(index, ignore_errors=True)
     settings = IndexSettings(
-        fingerprint="" if lexical else "made", dimension=0 if lexical else encoder.dimension, faiss=factory
+        fingerprint="" if lexical else "made", dimension=0 if lexical else _Made.dimension, faiss=factory
     )
-    slices: list[int] = []
+    parts: list[dict[str, Any]] = json.loads(known.read_text()) if known.exists() else []
     with _watched() as memory, _staged() as stages:
         began, processor = time.perf_counter(), time.process_time()
-        with EmbeddedEngine.create(index, settings) as engine:
-            last, done = began, 0
-            for batch in index_corpus(engine, encoder, islice(_documents(folder), documents)):
-                done += batch.read
-                if done // SLICE > len(slices):
-                    slices.append(round(SLICE / (time.perf_counter() - last)))
-                    last = time.perf_counter()
-                    print(f"{done:,}: {slices[-1]:,}/s", flush=True)
-            searchable = time.perf_counter() - began
+        with EmbeddedEngine.create(index, settings, exist_ok=True) as engine:
+            opened, first = time.perf_counter(), engine.count()
+            left = islice(_documents(folder), first, documents)
+            encoder = None if lexical else _Made(folder, first)
+            for _ in index_corpus(engine, encoder, _until(left, opened + seconds)):
+                pass
+            searchable, done = time.perf_counter(), engine.count()
             described = engine.stats()
-        seconds, processor = time.perf_counter() - began, time.process_time() - processor
-    figures: dict[str, Any] = {
-        "documents/s, text to searchable": round(documents / searchable),
-        "closing s": round(seconds - searchable, 1),
-        "documents/s of processor": round(documents / processor),
-        f"documents/s of each {SLICE:,}": slices,
-        "stages, s": {name: round(taken, 1) for name, taken in sorted(stages.items(), key=lambda one: -one[1])},
-        **memory,
-        "k-NN": described["dense"],
-        "disk MB": {name: round(size / 1e6) for name, size in _sizes(index).items()},
-    }
-    _note(_name(documents, lexical), {"load": figures})
+        closed = time.perf_counter()
+    parts.append(
+        {
+            "from": first,
+            "to": done,
+            "documents/s, text to searchable": round((done - first) / (searchable - opened)),
+            "documents/s of processor": round((done - first) / (time.process_time() - processor)),
+            "opening s": round(opened - began, 1),
+            "closing s": round(closed - searchable, 1),
+            "stages, s": {name: round(taken, 1) for name, taken in sorted(stages.items(), key=lambda one: -one[1])},
+            **memory,
+            "k-NN": described["dense"],
+        }
+    )
+    known.write_text(json.dumps(parts))
+    print(json.dumps(parts[-1], indent=2))
+    if done >= documents:
+        known.unlink()
+        seconds = sum((part["to"] - part["from"]) / part["documents/s, text to searchable"] for part in parts)
+        whole = {
+            "documents/s, text to searchable": round(documents / seconds),
+            "peak MB": max(part["peak MB"] for part in parts),
+            "disk MB": {name: round(size / 1e6) for name, size in _sizes(index).items()},
+            "parts": parts,
+        }
+        _note(_name(documents, lexical), {"load": whole})
+
+
+def _until(documents: Iterator[Document], end: float) -> Iterator[Document]:
+    for document in documents:
+        yield document
+        if time.perf_counter() > end:
+            return
 
 
 class _Made:
     """Gives the prepared vectors, in the order of the passages."""
 
-    fingerprint, similarity, dimension, documents_cut = "made", "cosine", 256, 0
+    fingerprint, dimension = "made", 256
+    similarity: Similarity = "cosine"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int) -> None:
         self._file = (folder / "vectors.f32").open("rb")
+        self._file.seek(4 * first * self.dimension)
 
     def encode_documents(self, texts: Any) -> Floats:
         return np.fromfile(self._file, np.float32, len(texts) * self.dimension).reshape(-1, self.dimension)
@@ -323,7 +345,8 @@ def search(folder: Path, documents: int) -> None:
 class _Queries:
     """``en`` for queries, under the fingerprint of an index of made vectors."""
 
-    fingerprint, similarity, dimension = "made", "cosine", 256
+    fingerprint, dimension = "made", 256
+    similarity: Similarity = "cosine"
 
     def __init__(self, encoder: OnnxEncoder) -> None:
         self.encode_queries = encoder.encode_queries

@@ -111,16 +111,15 @@ class Caches:
             if self.dense.generation < generation:
                 self.dense.sync()
             return
-        # Side by side, as most of their work is done outside of Python.
-        with ThreadPoolExecutor(2, "follow") as beside:
+        # The vectors beside the rest, as most of their work is done outside of Python.
+        with ThreadPoolExecutor(1, "follow") as beside:
             dense = beside.submit(self.dense.sync) if self.dense.generation < generation else None
-            forward = beside.submit(self._forward.sync, self._store) if _lags(self._forward, generation) else None
-            if _lags(self._tantivy, generation):
-                # Committed last, because the forward index must contain every row that tantivy finds.
-                self._tantivy.sync(self._store, before_commit=forward.result if forward else lambda: None)
-        for following in (forward, dense):
-            if following:
-                following.result()
+            # The forward index first, because it must contain every row that tantivy finds.
+            for cache in (self._forward, self._tantivy):
+                if cache.manifest.generation < generation or not cache.manifest.clean or not cache.manifest.files:
+                    cache.sync(self._store)
+        if dense:
+            dense.result()
         self.lexical.sync()
 
     def save(self) -> None:
@@ -232,11 +231,6 @@ class Caches:
     def _all(self) -> tuple[_Cache, ...]:
         # tantivy before the forward index: another process may write in between, and rows found need their terms.
         return self._tantivy, self._forward, self.dense
-
-
-def _lags(cache: _Cache, generation: int) -> bool:
-    manifest = cache.manifest
-    return manifest.generation < generation or not manifest.clean or not manifest.files
 
 
 def _load_steady(cache: _Cache, *, contents: bool) -> str:

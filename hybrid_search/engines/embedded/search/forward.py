@@ -11,10 +11,10 @@ import os
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from hybrid_search.engines.embedded.store.own_files import append_to, foreign, i
 from hybrid_search.engines.embedded.store.store import Store, read_state
 from hybrid_search.storage import disk_errors
 
-__all__ = ["ForwardIndex", "term_hash"]
+__all__ = ["ForwardIndex", "HashedTerms", "term_hash"]
 
 _POSTINGS = "postings.u64"
 _ROWS = "rows.bin"
@@ -59,7 +59,7 @@ class ForwardIndex:
 
     def __init__(self, folder: Path, analyzer: Analyzer) -> None:
         self.folder = folder
-        self._hashes = _Hashes(analyzer)
+        self._hashes = HashedTerms(analyzer)
         self.reset()
 
     def load(self, manifest: Manifest) -> None:
@@ -151,7 +151,7 @@ class ForwardIndex:
             for row, text in texts:
                 # Rows without a document (deleted before they were added here) get records of length 0.
                 records.extend([(end, 0)] * (row - expected - len(records)))
-                found = Counter(self._hashes.of(text))
+                found = self._hashes.counted(text)
                 words.extend(found)
                 counts.extend(found.values())
                 end += len(found)
@@ -185,26 +185,31 @@ class ForwardIndex:
         return counts
 
 
-class _Hashes(dict[bytes | str, int]):
+class HashedTerms:
     """The hashes of words' terms. A word's term does not depend on the words around it, so each is analysed once."""
 
     def __init__(self, analyzer: Analyzer) -> None:
-        super().__init__()
         self._analyzer = analyzer
         self._term_of = analyzer.term_of()
+        self._known: dict[bytes | str, int] = {}
 
-    def __missing__(self, word: bytes | str) -> int:
-        if len(self) >= _MOST_WORDS:
-            self.clear()
-        known = self[word] = term_hash(self._term_of(word.decode() if isinstance(word, bytes) else word))
-        return known
-
-    def of(self, text: str) -> Iterable[int]:
-        """Return the hash of each term of a text, in any order."""
+    def counted(self, text: str) -> Counter[int]:
+        """Return how often each term of a text occurs, by its hash."""
         plain = self._analyzer.unstemmed(text)
-        if plain.isascii():
-            return map(self.__getitem__, plain.encode().translate(_WORDS).split())
-        return map(self.__getitem__, self._analyzer.split(plain))
+        words: Sequence[bytes | str]
+        words = plain.encode().translate(_WORDS).split() if plain.isascii() else self._analyzer.split(plain)
+        found = Counter(map(self._known.get, words))
+        if None in found:
+            self._learn(words)
+            found = Counter(map(self._known.get, words))
+        return cast("Counter[int]", found)
+
+    def _learn(self, words: Sequence[bytes | str]) -> None:
+        if len(self._known) > _MOST_WORDS:
+            self._known.clear()
+        for word in words:
+            if word not in self._known:
+                self._known[word] = term_hash(self._term_of(word.decode() if isinstance(word, bytes) else word))
 
 
 class _Appended:

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -83,12 +83,11 @@ class TantivyIndex:
             emptied(self.folder)
             self.load(Manifest())
 
-    def sync(self, store: Store, *, before_commit: Callable[[], object] = lambda: None) -> None:
+    def sync(self, store: Store) -> None:
         """Add missing rows and drop deleted ones. Requires the writer lock.
 
         Repeating it after a crash is harmless: rows above the manifest's last row are dropped before they are added.
 
-        :param before_commit: waits for what must be there before the rows can be found.
         :raises StorageError: if the disk is full; the next call continues.
         """
         if foreign(self.folder):
@@ -107,7 +106,6 @@ class TantivyIndex:
                     document.add_unsigned(_ROW, row)
                     document.add_text(_TEXT, self._analyzer.prepared(text))
                     writer.add_document(document)
-                before_commit()
                 writer.commit()
             except BaseException:
                 writer.rollback()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from asked import by_text
 from hybrid_search.analysis import analyzer, asked_terms
 from hybrid_search.engines.embedded import EmbeddedEngine
 from hybrid_search.engines.embedded.search.bm25 import lucene_length
+from hybrid_search.engines.embedded.search.forward import HashedTerms, term_hash
 from hybrid_search.settings.index import Bm25, IndexSettings
 from hybrid_search.types import Document
 
@@ -167,3 +169,18 @@ def test_a_document_without_terms_counts_in_no_statistics_as_in_lucene(tmp_path:
         engine.commit()
         expected = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5)) / (1 + bm25.k1)
         assert by_text(engine, ["cat"], 10)[0].scores == pytest.approx([expected], rel=1e-6)
+
+
+MIXED = (
+    "The Foxes were RUNNING, parseHTTPResponse of utf8Decode; x_y 9.99\tTHE foxes\x00end",
+    "cafe\u0301 CAFÉ ﬁne ＡＰＩ Straße STRASSE İstanbul ΟΔΟΣ getÜberName 東京タワー 한국어 co\u00adop",
+    "… 🙂 !",
+)
+
+
+@pytest.mark.parametrize("name", ["english_parts", "english", "plain", "cjk", "french_light", "german", "any"])
+def test_the_forward_index_counts_the_terms_that_the_analyzer_makes_of_a_text(name: str) -> None:
+    chosen = analyzer(name)
+    terms = HashedTerms(chosen)
+    for text in (*MIXED, *MIXED):  # known words, too
+        assert terms.counted(text) == Counter(map(term_hash, chosen.terms_of()(text)))
