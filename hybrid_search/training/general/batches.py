@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybrid_search.training.data.alignment import unit_rows
 from hybrid_search.training.data.rows import pad
 from hybrid_search.training.general.lots import EncodedLot, read_lot
+from hybrid_search.training.general.start import Start
 from hybrid_search.training.general.texts import KINDS
 
 __all__ = ["PairOfBatches", "Round", "Side", "Sides", "next_lots"]
@@ -54,13 +54,10 @@ class PairOfBatches:
 class Sides:
     """Texts of some lots for one tower: rows of pieces and targets."""
 
-    def __init__(
-        self, lots: Sequence[tuple[EncodedLot, NDArray[np.intp]]], axes: NDArray[np.float32], most: int
-    ) -> None:
-        """Gather texts, each cut after ``most`` pieces, and turn their vectors to the axes."""
+    def __init__(self, lots: Sequence[tuple[EncodedLot, NDArray[np.intp]]], start: Start, most: int) -> None:
+        """Gather texts, each cut after ``most`` pieces, and what is to be learnt of them."""
         self._pieces = [lot.text(row, most) for lot, rows in lots for row in rows]
-        vectors = np.concatenate([lot.vectors[rows] for lot, rows in lots]).astype(np.float32)
-        self._targets = torch.from_numpy(unit_rows(vectors @ axes))
+        self._targets = torch.from_numpy(start.targets(np.concatenate([lot.vectors[rows] for lot, rows in lots])))
         self.lengths = np.array([len(pieces) for pieces in self._pieces], dtype=np.int64)
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Side:
@@ -86,16 +83,14 @@ def next_lots(files: Sequence[Path], read: dict[str, int]) -> tuple[Path, Path]:
 class Round:
     """The batches of a round."""
 
-    def __init__(
-        self, lots: tuple[Path, Path], axes: NDArray[np.float32], seed: tuple[int, int], most: tuple[int, int]
-    ) -> None:
+    def __init__(self, lots: tuple[Path, Path], start: Start, seed: tuple[int, int], most: tuple[int, int]) -> None:
         draw = np.random.default_rng(seed)
         passages, queries = read_lot(lots[0]), read_lot(lots[1])
         kinds = passages.kinds
         short = (kinds == _SENTENCE) & (draw.random(len(kinds)) < _SENTENCE_SHARE)
         some = np.flatnonzero((queries.kinds != _PASSAGE) & (draw.random(len(queries.kinds)) < _QUERY_LOT_SHARE))
-        self._documents = Sides([(passages, np.flatnonzero((kinds == _PASSAGE) | short))], axes, most[0])
-        self._queries = Sides([(passages, np.flatnonzero(kinds != _PASSAGE)), (queries, some)], axes, most[1])
+        self._documents = Sides([(passages, np.flatnonzero((kinds == _PASSAGE) | short))], start, most[0])
+        self._queries = Sides([(passages, np.flatnonzero(kinds != _PASSAGE)), (queries, some)], start, most[1])
         self._of_documents = _batches(self._documents.lengths, PIECES, draw)
         total = int(self._queries.lengths.sum())
         self._of_queries = _batches(self._queries.lengths, max(64, 1.08 * total / len(self._of_documents)), draw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybrid_search.errors import ResumeMismatch
 from hybrid_search.settings.training import TowerConfig
 from hybrid_search.towers.networks.losses import alignment
 from hybrid_search.towers.networks.two_tower import TwoTower, seeded_towers
@@ -31,22 +32,26 @@ from hybrid_search.training.loop.state import (
     optimiser_tensors,
     restore_optimiser,
     save_state,
+    whole_state,
 )
 
 __all__ = ["TOWERS", "GeneralRun", "Measure", "measure_of", "write_journal"]
 
 TOWERS = TowerConfig(
-    encoder="rec", layers=2, hidden=192, query_layers=1, query_hidden=128, bidirectional_queries=False, dropout=0.0,
+    encoder="rec", layers=2, hidden=192, query_layers=2, query_hidden=128, bidirectional_queries=False, dropout=0.0,
     pooling="idf", residual=False, head_layers=1, embedding_dimension=384, dimension=256, sif_a=1e-2,
     max_query_tokens=64, max_document_tokens=256,
 )  # fmt: skip
-"""Two layers both ways for documents, one smaller one forwards for queries, one table of word pieces for both."""
+"""Two layers both ways for documents, two smaller ones forwards for queries, one table of word pieces for both."""
 
 _RATE, _TABLE_RATE, _WEIGHT_RATE = 2e-3, 2e-3, 1e-2
 _WARM_UP = 40  # steps
 _DECAY, _BETAS, _CLIP = 0.01, (0.9, 0.98), 0.2
 _LAST = 0.02  # share of the rate at the end of a branch
 _MOST_MEASURED = 400  # texts of a kind
+_RIDGE = 1e-3
+_PARTS = 64
+_NONE = torch.empty(0)
 
 Measure = Callable[[TwoTower], Mapping[str, float]]
 
@@ -60,8 +65,7 @@ class GeneralRun:
         :param towers: their shape; widths and the number of axes are those of the start.
         """
         self._lots, self._start, self._seed = store / "lots", start, seed
-        width, dimension = start.axes.shape
-        shape = towers.replace(embedding_dimension=width, dimension=dimension)
+        shape = towers.replace(embedding_dimension=start.table.shape[1], dimension=start.axes.shape[1])
         self.towers = seeded_towers(shape, len(start.table), vectors=start.table, counts=start.counts, seed=seed)
         _set_axes(self.towers, start)
         self.towers.use_sparse_gradients(True)
@@ -153,6 +157,38 @@ class GeneralRun:
         self._now = (self._lots / now[0][2:], self._lots / now[1][2:]) if now else None
         return True
 
+    def take_over(self, folder: Path, lot: EncodedLot) -> None:
+        """Begin with the towers that a run of another store has trained, turned to what is to be learnt here.
+
+        A layer that these towers have more adds nothing at first. The lots which that run has read count as read.
+
+        :param folder: that run's.
+        :param lot: texts by which to turn their vectors (ridge regression on the targets).
+        :raises ResumeMismatch: if they are towers of another kind.
+        """
+        tensors = whole_state(folder)
+        weights = _under("model.", tensors)
+        own = self.towers.state_dict()
+        if strange := sorted(name for name, weight in weights.items() if own.get(name, _NONE).shape != weight.shape):
+            raise ResumeMismatch(f"{folder} has towers of another kind: {', '.join(strange[:3])} do not fit")
+        self.towers.load_state_dict(weights, strict=False)
+        self._read = {name: int(times) for name, times in _under("read.", tensors).items()}
+        self._round = int(tensors["place"][0])
+        sides = Sides([(lot, lot.rows(passages=True))], self._start, self.towers.config.max_document_tokens)
+        with torch.inference_mode():
+            self.towers.eval()
+            order = np.argsort(sides.lengths)
+            parts = [sides.take(rows) for rows in np.array_split(order[sides.lengths[order] > 0], _PARTS)]
+            found = torch.cat([self.towers.encode_documents(part.ids) for part in parts]).double()
+            wanted = torch.cat([part.targets for part in parts]).double()
+            square = found.T @ found
+            square += _RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
+            turn = torch.linalg.solve(square, found.T @ wanted).T.float()
+        with torch.no_grad():
+            for last in _last_layers(self.towers):
+                last.weight.copy_(turn @ last.weight)
+                last.bias.copy_(turn @ last.bias)
+
     def _next(self) -> Round:
         """Return the round that the next step belongs to."""
         if self._batches is None and self._now is not None:
@@ -168,7 +204,7 @@ class GeneralRun:
     def _opened(self, lots: tuple[Path, Path]) -> Round:
         config = self.towers.config
         most = (config.max_document_tokens, config.max_query_tokens)
-        return Round(lots, self._start.axes, (self._seed, self._round), most)
+        return Round(lots, self._start, (self._seed, self._round), most)
 
 
 def measure_of(lots: Mapping[str, EncodedLot], start: Start, towers: TowerConfig) -> Measure:
@@ -180,7 +216,7 @@ def measure_of(lots: Mapping[str, EncodedLot], start: Start, towers: TowerConfig
             if len(rows):
                 most = towers.max_query_tokens if is_query else towers.max_document_tokens
                 kind = "queries" if is_query else "documents"
-                parts.append((f"{name} {kind}", is_query, Sides([(lot, rows)], start.axes, most)))
+                parts.append((f"{name} {kind}", is_query, Sides([(lot, rows)], start, most)))
 
     def measure(towers: TwoTower) -> dict[str, float]:
         towers.eval()
@@ -205,13 +241,19 @@ def write_journal(path: Path, entry: Mapping[str, object]) -> None:
 
 
 def _set_axes(towers: TwoTower, start: Start) -> None:
-    """Let both towers begin as the weighted mean of the table's vectors, on the axes."""
+    """Let both towers begin as the weighted mean of the table's vectors, on the axes of the first teacher."""
+    axes = torch.from_numpy(start.axes[: start.table.shape[1]].T.copy())
     with torch.no_grad():
-        for tower in (towers.query_tower, towers.document_tower):
-            last = tower.head[-1]
-            assert isinstance(last, nn.Linear)
-            last.weight.copy_(torch.from_numpy(start.axes.T.copy()))
+        for last in _last_layers(towers):
+            last.weight.copy_(axes)
             last.bias.zero_()
+
+
+def _last_layers(towers: TwoTower) -> Iterator[nn.Linear]:
+    for tower in (towers.query_tower, towers.document_tower):
+        last = tower.head[-1]
+        assert isinstance(last, nn.Linear)
+        yield last
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

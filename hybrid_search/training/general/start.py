@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from hybrid_search.protocols import Progress
 from hybrid_search.storage import atomic_write_bytes, disk_errors
 from hybrid_search.towers.padding import batches_by_length
 from hybrid_search.towers.tokenizer import PAD, UNK, TextTokenizer
-from hybrid_search.training.data.alignment import principal_axes
+from hybrid_search.training.data.alignment import principal_axes, unit_rows
 from hybrid_search.training.general.lots import EncodedLot
 from hybrid_search.training.teacher.model import TransformerTeacher
 
@@ -39,23 +40,37 @@ class Start:
 
     :ivar table: (V, D) float32, a vector for each piece.
     :ivar counts: (V,) int64, how often each piece occurs in passages.
-    :ivar axes: (D, dimension) float32, the principal axes of the teacher's vectors; the towers' vectors lie on them.
+    :ivar axes: (T, dimension) float32, the principal axes of the teacher's vectors; the towers' vectors lie on them.
+    :ivar centre: (T,) float32, what is taken off the teacher's vectors before; zero for one teacher.
     """
 
     table: Float32
     counts: NDArray[np.int64]
     axes: Float32
+    centre: Float32
+
+    def targets(self, vectors: NDArray[Any]) -> Float32:
+        """Return what the towers are to learn: (n, T) vectors of the teacher -> (n, dimension) of unit length."""
+        own: Float32 = vectors.astype(np.float32) - self.centre
+        return unit_rows(own @ self.axes)
 
     def write(self, path: Path) -> None:
         """Write all of it to one file."""
-        atomic_write_bytes(path, save({"table": self.table, "counts": self.counts, "axes": self.axes}))
+        parts: dict[str, NDArray[Any]] = {
+            "table": self.table,
+            "counts": self.counts,
+            "axes": self.axes,
+            "centre": self.centre,
+        }
+        atomic_write_bytes(path, save(parts))
 
     @classmethod
     def read(cls, path: Path) -> Start:
         """Read what :meth:`write` wrote."""
         with disk_errors(f"reading {path}"):
             parts = load_file(path)
-        return cls(parts["table"], parts["counts"], parts["axes"])
+        axes = parts["axes"]
+        return cls(parts["table"], parts["counts"], axes, parts.get("centre", np.zeros(len(axes), np.float32)))
 
 
 def learn_start(
@@ -64,12 +79,15 @@ def learn_start(
     embeddings: Float32,
     teacher: TransformerTeacher,
     *,
+    widths: Sequence[int],
     dimension: int,
     progress: Progress,
 ) -> Start:
     """Run the teacher over some texts and over every piece alone.
 
     :param embeddings: (V, d) the teacher's own embeddings of the pieces.
+    :param teacher: the first one, if the lots' vectors are of several.
+    :param widths: of each teacher's part of the lots' vectors.
     """
     size = tokenizer.vocabulary_size
     names = tokenizer.tokens()
@@ -87,7 +105,22 @@ def learn_start(
             task.advance(len(pieces))
     table = _drawn(sums, seen, np.concatenate([embeddings, alone], axis=1))
     vectors = np.concatenate([lot.vectors for lot in lots]).astype(np.float32)
-    return Start(table, counts, principal_axes(vectors, dimension))
+    centre, scales = _levelled(vectors, widths)
+    return Start(table, counts, scales[:, None] * principal_axes((vectors - centre) * scales, dimension), centre)
+
+
+def _levelled(vectors: Float32, widths: Sequence[int]) -> tuple[Float32, Float32]:
+    """Return (T,) what to take off joined vectors, and (T,) what to multiply them by, so that all teachers count alike.
+
+    Some teachers' vectors all point one way, so that their cosines differ little; beside another such a one would say
+    nothing. One teacher alone is left as it is.
+    """
+    if len(widths) == 1:
+        return np.zeros(widths[0], np.float32), np.ones(widths[0], np.float32)
+    centre = vectors.mean(axis=0)
+    starts = np.cumsum([0, *widths[:-1]])
+    spreads = np.add.reduceat(np.square(vectors - centre).mean(axis=0), starts)
+    return centre, np.repeat(1 / np.sqrt(spreads), widths).astype(np.float32)
 
 
 def _summed_states(

@@ -23,6 +23,7 @@ __all__ = [
     "optimiser_tensors",
     "restore_optimiser",
     "save_state",
+    "whole_state",
 ]
 
 _NAME = "state.safetensors"
@@ -92,6 +93,19 @@ def load_state(folder: Path, run: str) -> State | None:
             return State(progressed, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
     except (SafetensorError, msgspec.MsgspecError) as error:
         raise ResumeMismatch(f"{path} can't be read ({error}); delete it to start over") from error
+
+
+def whole_state(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors of any run's state.
+
+    :raises ResumeMismatch: if there is none, or it can't be read.
+    """
+    path = folder / _NAME
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise ResumeMismatch(f"{path} can't be read ({error})") from error
 
 
 def has_state(folder: Path) -> bool:
