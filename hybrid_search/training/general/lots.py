@@ -23,7 +23,7 @@ from hybrid_search.towers.tokenizer import TextTokenizer
 from hybrid_search.training.general.texts import KINDS, Lot
 from hybrid_search.training.teacher.model import Teacher
 
-__all__ = ["LONGEST", "EncodedLot", "encode_lots", "lot_files", "read_lot"]
+__all__ = ["LONGEST", "EncodedLot", "encode_lots", "lot_files", "read_lot", "write_lot"]
 
 LONGEST = 256  # word pieces; the teacher reads two fewer, beside its two marks
 _AT_ONCE = 2_048
@@ -72,7 +72,8 @@ def encode_lots(
             for start in range(0, len(texts), _AT_ONCE):
                 vectors.append(teacher.encode(texts[start : start + _AT_ONCE]).astype(np.float16))
                 task.advance(len(vectors[-1]))
-        _write(path, [kind for kind, _ in lot.texts], tokenizer.encode(texts, LONGEST), np.concatenate(vectors))
+        kinds = [kind for kind, _ in lot.texts]
+        write_lot(path, _joined(kinds, tokenizer.encode(texts, LONGEST), np.concatenate(vectors)))
         made += 1
         if made == most:
             break
@@ -100,19 +101,24 @@ def read_lot(path: Path) -> EncodedLot:
     raise DataError(f"{path} is damaged; delete it, and encode again")
 
 
-def _write(
-    path: Path, kinds: Sequence[int], encoded: Sequence[NDArray[np.int32]], vectors: NDArray[np.float16]
-) -> None:
+def write_lot(path: Path, lot: EncodedLot) -> None:
+    """Write a lot, replacing what was there.
+
+    :raises StorageError: if the disk is full.
+    """
+    parts: dict[str, NDArray[Any]] = {
+        "kinds": lot.kinds, "pieces": lot.pieces, "offsets": lot.offsets, "vectors": lot.vectors, "digest": _digest(lot)
+    }  # fmt: skip
+    atomic_write_bytes(path, save(parts))
+
+
+def _joined(kinds: Sequence[int], encoded: Sequence[NDArray[np.int32]], vectors: NDArray[np.float16]) -> EncodedLot:
     offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
     pieces = np.concatenate(encoded)
     if len(pieces) and pieces.max() > np.iinfo(np.uint16).max:
         raise DataError(f"the teacher's vocabulary has {pieces.max()} word pieces or more; a lot takes 65,536")
-    lot = EncodedLot(np.array(kinds, dtype=np.uint8), pieces.astype(np.uint16), offsets, vectors)
-    parts: dict[str, NDArray[Any]] = {
-        "kinds": lot.kinds, "pieces": lot.pieces, "offsets": lot.offsets, "vectors": lot.vectors, "digest": _digest(lot)
-    }  # fmt: skip
-    atomic_write_bytes(path, save(parts))
+    return EncodedLot(np.array(kinds, dtype=np.uint8), pieces.astype(np.uint16), offsets, vectors)
 
 
 def _digest(lot: EncodedLot) -> NDArray[np.uint8]:

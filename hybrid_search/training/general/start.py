@@ -23,7 +23,7 @@ from hybrid_search.training.data.alignment import principal_axes, unit_rows
 from hybrid_search.training.general.lots import EncodedLot
 from hybrid_search.training.teacher.model import TransformerTeacher
 
-__all__ = ["Start", "learn_start"]
+__all__ = ["Start", "joint_axes", "learn_start"]
 
 _PIECES = 250_000  # whose states are read
 _AT_ONCE = 4_096
@@ -105,22 +105,26 @@ def learn_start(
             task.advance(len(pieces))
     table = _drawn(sums, seen, np.concatenate([embeddings, alone], axis=1))
     vectors = np.concatenate([lot.vectors for lot in lots]).astype(np.float32)
-    centre, scales = _levelled(vectors, widths)
-    return Start(table, counts, scales[:, None] * principal_axes((vectors - centre) * scales, dimension), centre)
+    centre, axes = joint_axes(vectors, widths, dimension)
+    return Start(table, counts, axes, centre)
 
 
-def _levelled(vectors: Float32, widths: Sequence[int]) -> tuple[Float32, Float32]:
-    """Return (T,) what to take off joined vectors, and (T,) what to multiply them by, so that all teachers count alike.
+def joint_axes(vectors: Float32, widths: Sequence[int], dimension: int) -> tuple[Float32, Float32]:
+    """Return what to take off joined vectors (n, T), and the axes (T, dimension) of what is left: (T,), (T, dimension).
 
     Some teachers' vectors all point one way, so that their cosines differ little; beside another such a one would say
-    nothing. One teacher alone is left as it is.
+    nothing. So what a teacher's vectors have in common is taken off, and each one's part is scaled to the same spread.
+    One teacher alone is left as it is.
+
+    :param widths: of each teacher's part.
     """
     if len(widths) == 1:
-        return np.zeros(widths[0], np.float32), np.ones(widths[0], np.float32)
+        return np.zeros(widths[0], np.float32), principal_axes(vectors, dimension)
     centre = vectors.mean(axis=0)
     starts = np.cumsum([0, *widths[:-1]])
     spreads = np.add.reduceat(np.square(vectors - centre).mean(axis=0), starts)
-    return centre, np.repeat(1 / np.sqrt(spreads), widths).astype(np.float32)
+    scales = np.repeat(1 / np.sqrt(spreads), widths).astype(np.float32)
+    return centre, scales[:, None] * principal_axes((vectors - centre) * scales, dimension)
 
 
 def _summed_states(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,13 +13,13 @@ import pytest
 import torch
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from hybrid_search.errors import DataError
+from hybrid_search.errors import DataError, ResumeMismatch
 from hybrid_search.models import inspect_model
 from hybrid_search.towers.onnx.encoder import OnnxEncoder
 from hybrid_search.training.general.__main__ import main
-from hybrid_search.training.general.lots import read_lot
-from hybrid_search.training.general.run import GeneralRun
-from hybrid_search.training.general.start import Start
+from hybrid_search.training.general.lots import read_lot, write_lot
+from hybrid_search.training.general.run import GeneralRun, measure_of
+from hybrid_search.training.general.start import Start, joint_axes
 from hybrid_search.training.start import Start as StartModel
 
 transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
@@ -117,6 +118,49 @@ def test_an_interrupted_run_goes_on_to_the_weights_of_an_uninterrupted_one(store
     weights, others = whole.towers.state_dict(), second.towers.state_dict()
     assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
     assert whole.read == second.read
+
+
+@pytest.fixture(scope="module")
+def store_of_two(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Path:
+    """The same texts with the vectors of two teachers, whose second ones all point one way."""
+    folder = tmp_path_factory.mktemp("of-two")
+    (folder / "lots").mkdir()
+    rotated = np.linalg.qr(np.random.default_rng(1).normal(size=(16, 16)))[0]
+    for file in (store / "lots").glob("*.safetensors"):
+        lot = read_lot(file)
+        first = lot.vectors.astype(np.float32)
+        second = 0.1 * first @ rotated + np.eye(16)[0]
+        of_two = replace(lot, vectors=np.hstack([first, second]).astype(np.float16))
+        write_lot(folder / "lots" / file.name, of_two)
+    return folder
+
+
+def test_two_teachers_count_alike_although_the_vectors_of_one_differ_little(store: Path, store_of_two: Path) -> None:
+    lots = [read_lot(file) for file in sorted((store_of_two / "lots").glob("*.safetensors"))]
+    vectors = np.concatenate([lot.vectors for lot in lots]).astype(np.float32)
+    start = Start.read(store / "start.safetensors")
+    centre, axes = joint_axes(vectors, [16, 16], 32)
+    joint = Start(start.table, start.counts, axes, centre)
+    found = joint.targets(vectors) @ joint.targets(vectors).T
+    # Both halves are the same up to a rotation once what all have in common is taken off, so each alone gives the same.
+    half = Start(start.table, start.counts, axes[:16], centre[:16]).targets(vectors[:, :16])
+    assert np.allclose(found, half @ half.T, atol=0.02)
+
+
+def test_a_run_for_two_teachers_begins_with_what_one_has_taught(store: Path, store_of_two: Path) -> None:
+    lots = {file.stem: read_lot(file) for file in sorted((store_of_two / "lots").glob("*.safetensors"))}
+    first = Start.read(store / "start.safetensors")
+    vectors = np.concatenate([lot.vectors for lot in lots.values()]).astype(np.float32)
+    centre, axes = joint_axes(vectors, [16, 16], 16)
+    start = Start(first.table, first.counts, axes, centre)
+    anew, taken = (GeneralRun(store_of_two, start) for _ in range(2))
+    taken.take_over(store / "run", lots["b-0000"])
+    measure = measure_of({"held out": lots["held"]}, start, taken.towers.config)
+    assert measure(taken.towers)["held out documents"] > measure(anew.towers)["held out documents"]
+    assert taken.read  # the lots that were read come last
+    taken.advance()
+    with pytest.raises(ResumeMismatch, match="can't be read"):
+        anew.take_over(store_of_two, lots["b-0000"])
 
 
 def test_a_lot_that_was_changed_is_found_out(store: Path, tmp_path: Path) -> None:
