@@ -24,7 +24,7 @@ __all__ = ["PairOfBatches", "Round", "Side", "Sides", "next_lots"]
 PIECES = 2_048
 """Word pieces of passages in a step, with padding: as many as keep one core's caches busy."""
 
-_QUERY_LOT_SHARE = 0.25
+_QUERY_LOT_SHARE = 0.5
 _SENTENCE_SHARE = 0.5  # of the sentences, for the document tower too: documents may be short
 _NOISE = 0.1
 
