@@ -67,8 +67,9 @@ def _run(arguments: list[str]) -> dict[str, Any]:
 
 
 def _short(answer: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what names a temporary folder, and digits that mean nothing."""
-    kept = {name: value for name, value in answer.items() if name not in ("model", "location", "file", "seconds")}
+    """Leave out what names a temporary folder, single queries, and digits that mean nothing."""
+    out = ("model", "location", "file", "seconds", "against_bm25")
+    kept = {name: value for name, value in answer.items() if name not in out}
     return json.loads(json.dumps(kept), parse_float=lambda text: round(float(text), 4))  # type: ignore[no-any-return]
 
 
