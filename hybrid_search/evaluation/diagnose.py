@@ -15,6 +15,7 @@ import numpy as np
 
 from hybrid_search.evaluation.evaluate import judged_queries
 from hybrid_search.evaluation.measures import PRIMARY, Qrels, measure, qrels_of
+from hybrid_search.evaluation.neighbours import Near, nearest_to, telling_words
 from hybrid_search.evaluation.vector_use import (
     dead_dimensions,
     effective_rank,
@@ -72,6 +73,7 @@ class Diagnosis:
     """What was found; ``queries`` is 0 without judged queries.
 
     :ivar cosines: kind of pair -> how many such pairs have a cosine in each of :data:`BINS` bins from -1 to 1.
+    :ivar near: what is nearest to some words and documents.
     """
 
     location: str
@@ -81,6 +83,7 @@ class Diagnosis:
     queries: int
     findings: tuple[Finding, ...]
     cosines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    near: tuple[Near, ...] = ()
 
 
 def diagnose(
@@ -90,6 +93,7 @@ def diagnose(
     split: str = "",
     judgement_set: str = "",
     min_grade: int = 1,
+    near: Sequence[str] = (),
     model: Path | None = None,
     progress: Progress = silent,
 ) -> Diagnosis:
@@ -97,6 +101,8 @@ def diagnose(
 
     :param dataset: with judged queries, the first 1,000 of which are used; without it the legs are not compared.
     :param split: of the queries; empty for the first of ``test``, ``dev`` and ``validation``.
+    :param near: ids of documents, and words, whose nearest ones are wanted; of none, three frequent words and the first
+        document of the sample.
     :param model: towers to use instead of those stored in the index; they must be the same ones.
     :raises DataError: if a data set is given and has no judged queries.
     :raises MissingExtra: if scipy or ir-measures is needed and not installed.
@@ -113,6 +119,7 @@ def diagnose(
         count = retriever.engine.count()
         sample: list[Document] = []
         cosines: dict[str, tuple[int, ...]] = {}
+        alike: list[Near] = []
         findings = [_duplicates(retriever, sample, count, progress)]
         if retriever.engine.settings.dimension and sample:
             folder = model or retriever.engine.model_folder()
@@ -120,11 +127,14 @@ def diagnose(
             vectors = _vectors(retriever.engine, [document.id for document in sample])
             findings += _of_vectors(vectors, sample)
             cosines["two random documents"] = _of_random_pairs(vectors)
+            if retriever.encoder is not None:
+                names = near or [*telling_words(sample, _EXAMPLES), sample[0].id]
+                alike = nearest_to(retriever, sample, names)
             if queries and retriever.encoder is not None:
                 findings += _of_positives(retriever, queries, qrels, vectors, cosines)
         if queries and retriever.searches_vectors:
             findings += _of_legs(retriever, queries, qrels, str(location))
-    return Diagnosis(str(location), count, len(sample), chosen, len(queries), tuple(findings), cosines)
+    return Diagnosis(str(location), count, len(sample), chosen, len(queries), tuple(findings), cosines, tuple(alike))
 
 
 def _vectors(engine: Engine, ids: Sequence[str]) -> Vectors:
