@@ -212,8 +212,9 @@ def _print(documents: Iterable[Document], form: str, *, as_list: bool = False) -
             ]
             for one in documents
         ]
-        print_table(columns, rows, right=("passages",))
-        if not rows:
+        if rows or as_list:  # what get does not find is told as an error
+            print_table(columns, rows, right=("passages",))
+        if not rows and as_list:
             say("There is no document.")
 
 

@@ -130,7 +130,7 @@ def _system_row(system: str, difference: SystemDifference) -> tuple[str, ...]:
         f"{one:.4f}",
         f"{other:.4f}",
         f"{other - one:+.4f}{within}",
-        f"{difference.comparison.p_value:.3f}",
+        f"{difference.comparison.p_value:.4f}",
         f"{difference.queries:,}",
         f"{difference.identical_at_10:,}",
         f"{difference.identical:,}",

@@ -83,7 +83,7 @@ def against(live: str, candidate: str, judged: Dataset) -> Check:
     other = f" with {of_live}" if of_live != of_next else ""
     told = (
         f"{PRIMARY} of {of_next} {found.mean:.4f}, {before:.4f} live{other}, {found.difference:+.4f}, "
-        f"p {found.p_value:.3f}, {found.wins} queries better, {found.losses} worse"
+        f"p {found.p_value:.4f}, {found.wins} queries better, {found.losses} worse"
     )
     return Check("quality against the live index", not is_worse, f"{told}; significantly worse" if is_worse else told)
 

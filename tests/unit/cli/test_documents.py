@@ -36,6 +36,13 @@ def test_an_index_lives_without_a_data_set(run, tmp_path):
     assert [one["id"] for one in run("list", "notes", "--limit", "1", "--offset", "1")] == ["b"]
 
 
+def test_of_documents_that_are_not_there_nothing_is_printed_but_the_error(run):
+    run("create", "notes")
+    done = CliRunner().invoke(cli, ["get", "notes", "a"])
+    assert done.stdout == ""
+    assert "notes: not there: a; `hybrid-search list` shows what is" in str(done.exception)
+
+
 def test_a_query_counts_what_matches_and_leaves_out_poor_hits(run, tmp_path):
     run("create", "notes")
     (tmp_path / "three.jsonl").write_text(

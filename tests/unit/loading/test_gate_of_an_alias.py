@@ -44,11 +44,11 @@ def test_an_index_as_good_as_the_live_one_passes_and_one_that_finds_less_does_no
     live = index(tmp_path, "live", WORDS)
     same = against(live, index(tmp_path, "same", [f"{word} more" for word in WORDS]), judged)
     assert same.passed
-    assert same.told.startswith("nDCG@10 of bm25 1.0000, 1.0000 live, +0.0000, p 1.000, 0 queries better, 0 worse")
+    assert same.told.startswith("nDCG@10 of bm25 1.0000, 1.0000 live, +0.0000, p 1.0000, 0 queries better, 0 worse")
     worse = against(live, index(tmp_path, "worse", [*WORDS[:4], *["nothing"] * 8]), judged)
     assert not worse.passed
     # Eight of twelve queries lose all; of the 2^8 ways to swap them two are as far from 0: p = 2/256.
-    assert "0.3333, 1.0000 live, -0.6667, p 0.008, 0 queries better, 8 worse; significantly worse" in worse.told
+    assert "0.3333, 1.0000 live, -0.6667, p 0.0078, 0 queries better, 8 worse; significantly worse" in worse.told
 
 
 def test_what_either_index_answers_by_default_is_compared_with_vectors_or_without(tmp_path, judged) -> None:
