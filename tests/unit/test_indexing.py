@@ -115,6 +115,7 @@ class Slow(AxisEncoder):
     """Tells which thread encodes, and when."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.encoded: list[int] = []
         self.own_thread: list[bool] = []
 
